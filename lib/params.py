@@ -1,0 +1,330 @@
+"""Parameters: YAML in ``params/`` merged in one place and checked.
+
+Precedence, weakest first: the protocol file, the data set's and classifier's own overrides in it,
+then what the caller gives. All values live in one flat model, because papermill can only set flat
+names; the prefix says which step a value belongs to.
+
+``python -m lib.params PROTOCOL=compact DATASET=derma seed=1`` prints the merged values as YAML.
+"""
+
+import sys
+from functools import cache
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lib.errors import InputError, unknown
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "params"
+DENOISERS = ("autoencoder", "dae", "noise2noise", "median_cnn")
+REFERENCES = ("identity", "median3")
+ATTACKS = {1: "one_pixel", 2: "two_pixel"}
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class Parameters(BaseModel):
+    """Every setting of a run; ids such as ATK05 are those of the book's page of decisions."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
+
+    protocol: str = Field(description="how hard to try: a file in params/protocols")
+    dataset: str = Field(description="data set: a file in params/datasets")
+    classifier: str = Field(description="network to attack: a file in params/classifiers")
+    seed: Count = Field(description="fixes every random choice")
+    device: str = Field(description="torch device; 'auto' takes a GPU if there is one")
+    runs: str = Field(description="folder that run folders are written under")
+
+    data_root: str = Field(description="folder of the npz files in MedMNIST's form")
+    data_size: Literal[28, 64, 128, 224] = Field(description="edge of an image in pixels (DAT08)")
+    data_split: Literal["official", "paper"] = Field(
+        description="parts as in the file, or 70/10/20 by class and patient (SPL01-04)"
+    )
+    data_download: bool = Field(description="let medmnist download a missing official file")
+    data_phantom_images: Count = Field(
+        description="phantoms made when the file is missing; 0: real images only"
+    )
+
+    classifier_weights: Literal["imagenet", "random", "auto"] = Field(
+        description="start; 'auto' is ImageNet if its weights can be had, else random (CLS02)"
+    )
+    classifier_optimizer: Literal["sgd", "adamw"] = Field(description="CLS03")
+    classifier_schedule: Literal["constant", "one_cycle"] = Field(description="CLS03")
+    classifier_learning_rate: Rate = Field(description="peak rate when the schedule is one_cycle")
+    classifier_momentum: Share = Field(description="of SGD (CLS03)")
+    classifier_weight_decay: Annotated[float, Field(ge=0)]
+    classifier_batch: Annotated[int, Field(ge=2)] = Field(description="images a step (CLS04)")
+    classifier_epochs: Positive = Field(description="at most this many (CLS05)")
+    classifier_stop_train: Share = Field(
+        description="stop when training accuracy exceeds this and ... (CLS06)"
+    )
+    classifier_stop_validation: Share = Field(description="... validation accuracy this (CLS06)")
+    classifier_precision: Literal["float32", "bfloat16"] = Field(description="of training")
+    classifier_train_limit: Count = Field(description="training images used; 0: all")
+    classifier_include_normal: bool = Field(description="Chest: train on Normal too (SPL03)")
+    classifier_threshold: Share = Field(description="Chest: a label counts above this (CLS09)")
+    classifier_paper_epochs: Count = Field(
+        description="epochs of the paper's optimiser run beside ours for comparison; 0: none"
+    )
+
+    attack_pixels: list[Literal[1, 2]] = Field(min_length=1, description="attacks to run")
+    attack_population: Annotated[int, Field(ge=4)] = Field(description="ATK05")
+    attack_generations: Count = Field(description="after the initial one (ATK08)")
+    attack_mutation_factor: Annotated[float, Field(gt=0, le=2)] = Field(description="F (ATK06)")
+    attack_initial: Literal["uniform", "normal"] = Field(
+        description="values of the first population (ATK13)"
+    )
+    attack_criterion: Literal["auto", "class", "any_label", "true_label"] = Field(
+        description="what counts as success; 'auto': class, or any_label for Chest (ATK10, ATK11)"
+    )
+    attack_one_pixel_images: Count = Field(
+        description="correct test images of each class attacked with one pixel; 0: all (ATK01)"
+    )
+    attack_two_pixel_images: Count = Field(
+        description="correct images of each class, test first, with two pixels; 0: all (ATK16)"
+    )
+    attack_batch: Positive = Field(description="candidates in one forward pass")
+    attack_precision: Literal["float32", "bfloat16"] = Field(
+        description="of the search; acceptance is always float32"
+    )
+
+    denoiser_names: list[Literal["autoencoder", "dae", "noise2noise", "median_cnn"]]
+    denoiser_epochs: Positive = Field(description="GEN03")
+    denoiser_batch: Positive = Field(description="GEN03")
+    denoiser_learning_rate: Rate = Field(description="of Adam (GEN02)")
+    denoiser_noise: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="share of pixels replaced (NOI02-04)"
+    )
+    denoiser_median_noise: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        min_length=1, description="levels drawn from for median_cnn (NOI05)"
+    )
+    denoiser_train_limit: Count = Field(description="images an epoch; 0: all")
+    denoiser_crop: Count = Field(
+        description="edge of training crops of noise2noise and median_cnn; 0: whole image (GEN04)"
+    )
+    denoiser_large_limit: Count = Field(
+        description="images an epoch of noise2noise and median_cnn; 0: as the others"
+    )
+    denoiser_precision: Literal["float32", "bfloat16"]
+
+    ablation_size: Literal[28, 64, 128, 224] = Field(description="edge of AbdomenCT images")
+    ablation_train: Count = Field(description="training images; 0: all (DAT10)")
+    ablation_test: Count = Field(description="test images; 0: all (DAT10)")
+    ablation_epochs: Positive
+    ablation_seeds: Positive = Field(description="runs of each variant")
+
+    bootstrap_samples: Positive = Field(description="resamples behind each 95 % interval")
+
+    @model_validator(mode="after")
+    def _known_names(self) -> "Parameters":
+        for kind, value in (("protocol", self.protocol), ("classifier", self.classifier)):
+            if value not in names(f"{kind}s"):
+                raise unknown(kind, value, names(f"{kind}s"))
+        if self.dataset not in names("datasets"):
+            raise unknown("data set", self.dataset, names("datasets"))
+        if self.data_phantom_images and self.data_download:
+            raise InputError(
+                "data_download and data_phantom_images exclude each other: set one of them to 0."
+            )
+        return self
+
+    @property
+    def run_folder(self) -> Path:
+        """``runs/<protocol>/<dataset>/<classifier>``."""
+        return self.dataset_folder / self.classifier
+
+    @property
+    def dataset_folder(self) -> Path:
+        """``runs/<protocol>/<dataset>``."""
+        return ROOT / self.runs / self.protocol / self.dataset
+
+    def of_step(self, step: str) -> dict[str, Any]:
+        """The values that a step depends on, by field name; see `STEPS`."""
+        values = self.model_dump()
+        return {name: values[name] for name in step_fields(step)}
+
+
+# What each notebook depends on besides protocol, seed, device and runs: a name that ends in an
+# underscore stands for all fields that begin with it.
+STEPS: dict[str, tuple[str, ...]] = {
+    "datasets": ("dataset", "data_"),
+    "classifier": ("dataset", "classifier", "data_", "classifier_"),
+    "pixel_attack": ("dataset", "classifier", "data_", "classifier_threshold", "attack_"),
+    "denoisers": ("dataset", "data_", "denoiser_"),
+    "restoration": (
+        "dataset", "classifier", "data_", "classifier_threshold", "attack_pixels",
+        "denoiser_names", "bootstrap_samples",
+    ),
+    "ablation": (
+        "data_root", "data_download", "data_phantom_images", "denoiser_batch",
+        "denoiser_learning_rate", "denoiser_noise", "denoiser_precision", "ablation_",
+        "bootstrap_samples",
+    ),
+    "comparison": (),
+    "explore": ("dataset", "classifier", "data_", "classifier_threshold", "attack_"),
+}  # fmt: skip
+
+
+def step_fields(step: str) -> list[str]:
+    """Names of the fields of `Parameters` that a step depends on, in their order."""
+    if step not in STEPS:
+        raise unknown("step", step, STEPS)
+    entries = ("protocol", "seed", "device", "runs", *STEPS[step])
+    prefixes = tuple(entry for entry in entries if entry.endswith("_"))
+    return [
+        name
+        for name in Parameters.model_fields
+        if name in entries or (prefixes and name.startswith(prefixes))
+    ]
+
+
+def names(kind: str) -> list[str]:
+    """Names of the files in ``params/<kind>``; kind is protocols, datasets or classifiers."""
+    return sorted(path.stem for path in (FOLDER / kind).glob("*.yaml"))
+
+
+@cache
+def read(kind: str, name: str) -> dict[str, Any]:
+    """One YAML file of ``params/<kind>`` as a dictionary.
+
+    Raises:
+        InputError: no such file; the message names the nearest one.
+    """
+    if name not in names(kind):
+        raise unknown({"datasets": "data set"}.get(kind, kind.rstrip("s")), name, names(kind))
+    return yaml.safe_load((FOLDER / kind / f"{name}.yaml").read_text())
+
+
+def load(
+    protocol: str = "demo", dataset: str = "derma", classifier: str = "resnet50", **overrides: Any
+) -> Parameters:
+    """Merge the YAML files and ``overrides`` and check the result.
+
+    Args:
+        protocol: file in ``params/protocols``.
+        dataset: file in ``params/datasets``.
+        classifier: file in ``params/classifiers``.
+        overrides: any field of `Parameters`; ``None`` means "as in the files".
+
+    Raises:
+        InputError: an unknown name (the nearest valid one is named) or an impossible value.
+    """
+    values = dict(read("protocols", protocol))
+    special = values.pop("overrides", {})
+    read("datasets", dataset), read("classifiers", classifier)
+    for name in (dataset, classifier):
+        values.update(special.get(name, {}))
+    for name, value in overrides.items():
+        if name not in Parameters.model_fields:
+            raise unknown("parameter", name, Parameters.model_fields)
+        if value is not None:
+            values[name] = value
+    values.update(protocol=protocol, dataset=dataset, classifier=classifier)
+    try:
+        return Parameters(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "parameters"
+        where = f"protocol {protocol!r} or the values given"
+        if first["type"] == "extra_forbidden":
+            raise unknown("parameter", name, Parameters.model_fields) from None
+        if isinstance(cause := first.get("ctx", {}).get("error"), InputError):
+            raise cause from None
+        got = "" if first["type"] == "missing" else f", not {first['input']!r}"
+        raise InputError(f"Parameter {name} in {where}: {first['msg']}{got}.") from None
+
+
+def from_notebook(namespace: dict[str, Any]) -> Parameters:
+    """Parameters out of a notebook's global variables.
+
+    Every variable that the user or papermill has set before the first call must be a parameter;
+    papermill alone would only warn of a misspelt one. Variables that appear later are the
+    notebook's own, so the cell can be run again.
+
+    Args:
+        namespace: ``globals()`` of the notebook, before it defines anything but parameters.
+
+    Raises:
+        InputError: as `load`.
+    """
+    own = {"In", "Out", "exit", "quit", "open", "get_ipython"}  # IPython's
+    given = {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_")
+        and name not in own
+        and not isinstance(value, ModuleType | FunctionType | type | Parameters)
+    }
+    first = namespace.setdefault("_parameter_names", frozenset(given))
+    known = Parameters.model_fields.keys()
+    return load(**{name: value for name, value in given.items() if name in known or name in first})
+
+
+def from_words(words: list[str]) -> dict[str, Any]:
+    """``["DATASET=oct", "seed=1"]`` as a dictionary; names in any case, values read as YAML."""
+    given = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign:
+            raise InputError(f"{word!r} is no parameter: write NAME=VALUE.")
+        given[name.lower()] = yaml.safe_load(value) if value else None
+    return given
+
+
+class Class(BaseModel):
+    """One class or label: our name, the name in the paper's tables, images in the source set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    paper: str | None = None
+    count: Positive
+    label: int | None = None  # of a category: the one label its images have; None: no label
+
+
+class Facts(BaseModel):
+    """What is known of a data set before any file is read; a file in ``params/datasets``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    title: str
+    flag: str
+    modality: str
+    channels: Literal[1, 3]
+    task: Literal["single-label", "multi-label"]
+    classes: list[Class]
+    categories: list[Class] = []
+    images: int | None = None
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image can have several labels, or none."""
+        return self.task == "multi-label"
+
+    @property
+    def attack_classes(self) -> list[Class]:
+        """What rates are grouped by: the classes, or the categories of a multi-label set."""
+        return self.categories or self.classes
+
+    def filename(self, size: int) -> str:
+        """MedMNIST's name of the npz file for images of ``size`` pixels."""
+        return f"{self.flag}{'' if size == 28 else f'_{size}'}.npz"
+
+
+@cache
+def facts(dataset: str) -> Facts:
+    """Facts of a data set by name; raises `InputError` for an unknown one."""
+    return Facts(**read("datasets", dataset))
+
+
+if __name__ == "__main__":
+    try:
+        given = load(**from_words(sys.argv[1:]))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    print(yaml.safe_dump(given.model_dump(), sort_keys=False), end="")

@@ -1,0 +1,60 @@
+"""Fixtures shared by the tests: tiny models and images that need no file."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: xdist runs a worker a core
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lib import params
+from lib.data import Images, Provenance
+
+torch.set_num_threads(1)
+
+
+class TinyNet(nn.Module):
+    """A fixed linear network over all pixels, with the classifier's interface."""
+
+    def __init__(self, channels: int, size: int, classes: int, seed: int = 0) -> None:
+        super().__init__()
+        self.classes = classes
+        self.linear = nn.Linear(channels * size * size, classes)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            self.linear.weight.normal_(0, 0.5, generator=generator)
+            self.linear.bias.zero_()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.linear(images.flatten(1) - 0.5)
+
+
+def make_images(name: str, count: int, size: int = 28, seed: int = 0) -> Images:
+    """Random images of a data set with labels in range; three quarters of them test images."""
+    facts = params.facts(name)
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (count, size, size, facts.channels), dtype=np.uint8)
+    if facts.multi_label:
+        labels = (rng.random((count, len(facts.classes))) < 0.2).astype(np.uint8)
+    else:
+        labels = rng.integers(0, len(facts.classes), count)
+    split = np.array(["test", "test", "val", "test"] * count)[:count]
+    index = np.arange(count)
+    return Images(
+        name, pixels, labels, split, index, split.copy(), np.full(count, -1),
+        Provenance(facts.filename(size), "phantom", "0" * 32),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def tiny():
+    """Factory of tiny networks."""
+    return TinyNet
+
+
+@pytest.fixture
+def images():
+    """Factory of random images."""
+    return make_images

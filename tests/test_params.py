@@ -1,0 +1,134 @@
+"""Parameters: merging, overrides, and errors that name the nearest valid name."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib import params
+from lib.errors import InputError
+
+ALL = [
+    (protocol, dataset, classifier)
+    for protocol in params.names("protocols")
+    for dataset in params.names("datasets")
+    for classifier in params.names("classifiers")
+]
+
+
+@pytest.mark.parametrize(("protocol", "dataset", "classifier"), ALL)
+def test_every_combination_of_files_is_valid(protocol, dataset, classifier):
+    loaded = params.load(protocol, dataset, classifier)
+    assert (loaded.protocol, loaded.dataset, loaded.classifier) == (protocol, dataset, classifier)
+
+
+def test_paper_protocol_has_the_papers_settings():
+    p = params.load("paper")
+    assert (p.attack_population, p.attack_generations, p.attack_mutation_factor) == (100, 100, 0.5)
+    assert (p.classifier_optimizer, p.classifier_learning_rate) == ("sgd", 0.001)
+    assert (p.classifier_momentum, p.classifier_batch, p.classifier_epochs) == (0.9, 64, 100)
+    assert (p.data_size, p.data_split, p.attack_two_pixel_images) == (224, "paper", 100)
+
+
+def test_a_data_set_may_override_its_protocol_and_the_caller_both():
+    assert params.load("compact", "derma").data_size == 64
+    assert params.load("compact", "pathology").data_size == 28
+    assert params.load("compact", "pathology", data_size=128).data_size == 128
+    assert params.load("demo", data_size=None).data_size == params.load("demo").data_size
+
+
+@pytest.mark.parametrize(
+    ("given_names", "message"),
+    [
+        ({"protocol": "papper"}, "Unknown protocol 'papper': did you mean 'paper'?"),
+        ({"dataset": "dermma"}, "Unknown data set 'dermma': did you mean 'derma'?"),
+        ({"classifier": "resnet5"}, "Unknown classifier 'resnet5': did you mean 'resnet50'?"),
+        ({"atack_population": 3}, "Unknown parameter 'atack_population'.*'attack_population'"),
+        ({"attack_population": 3}, "attack_population.*greater than or equal to 4, not 3"),
+        ({"data_size": 100}, "data_size.*28, 64, 128 or 224, not 100"),
+        ({"seed": "x"}, "Parameter seed.*valid integer"),
+        ({"data_download": True}, "exclude each other"),
+    ],
+)
+def test_errors_name_what_would_be_right(given_names, message):
+    with pytest.raises(InputError, match=message) as error:
+        params.load(**given_names)
+    assert "\n" not in str(error.value)
+
+
+@given(st.sampled_from(sorted(params.Parameters.model_fields)), st.integers(0, 30))
+def test_a_dropped_letter_still_names_the_parameter(name, place):
+    place %= len(name)
+    wrong = name[:place] + name[place + 1 :]
+    if wrong in params.Parameters.model_fields:
+        return
+    with pytest.raises(InputError, match="did you mean") as error:
+        params.load(**{wrong: 1})
+    assert f"did you mean {name!r}" in str(error.value) or len(name) < 9
+
+
+def test_a_notebook_refuses_a_variable_that_is_no_parameter():
+    with pytest.raises(InputError, match="did you mean 'attack_population'"):
+        params.from_notebook({"dataset": "oct", "atack_population": 10, "_x": 1, "In": []})
+
+
+def test_a_notebook_cell_can_run_again_after_the_notebook_made_variables():
+    namespace = {"dataset": "oct", "seed": 5, "attack_population": None, "params": params}
+    first = params.from_notebook(namespace)
+    namespace.update(images=[1], figure=2, p=first)
+    assert params.from_notebook(namespace) == first
+    namespace["seed"] = 6
+    assert params.from_notebook(namespace).seed == 6
+
+
+def test_steps_depend_on_what_they_use_and_no_more():
+    fields = params.step_fields("pixel_attack")
+    assert {"dataset", "classifier", "attack_population", "classifier_threshold"} <= set(fields)
+    assert "classifier_epochs" not in fields and "denoiser_epochs" not in fields
+    assert "classifier_epochs" in params.step_fields("classifier")
+    p = params.load(seed=3)
+    assert p.of_step("comparison") == {
+        "protocol": "demo", "seed": 3, "device": "auto", "runs": "runs"
+    }  # fmt: skip
+    with pytest.raises(InputError, match="did you mean 'pixel_attack'"):
+        params.step_fields("pixel_atack")
+
+
+def test_words_of_the_command_line():
+    words = ["DATASET=oct", "seed=3", "denoiser_names=[dae]", "attack_batch="]
+    expected = {"dataset": "oct", "seed": 3, "denoiser_names": ["dae"], "attack_batch": None}
+    assert params.from_words(words) == expected
+    with pytest.raises(InputError, match="NAME=VALUE"):
+        params.from_words(["oct"])
+
+
+def test_command_line_prints_one_sentence_and_fails():
+    command = [sys.executable, "-m", "lib.params", "DATASET=derma", "SEEED=1"]
+    result = subprocess.run(command, cwd=params.ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr == "error: Unknown parameter 'seeed': did you mean 'seed'?\n"
+
+
+@pytest.mark.parametrize("name", params.names("datasets"))
+def test_facts_agree_with_medmnist(name):
+    from lib.data import INFO
+
+    facts = params.facts(name)
+    info = INFO[facts.flag]
+    assert len(info["label"]) == len(facts.classes)
+    assert info["n_channels"] == facts.channels
+    assert ("multi-label" in info["task"]) == facts.multi_label
+    for place, item in enumerate(facts.classes):
+        ours, theirs = item.name.split()[0][:4].lower(), info["label"][str(place)].lower()
+        known = {"stro": "cancer-associated stroma", "aden": "colorectal adenocarcinoma epithelium"}
+        assert ours in theirs or known.get(ours) == theirs or ours == "plea"
+
+
+def test_class_counts_are_the_papers():
+    from lib import paper
+
+    for name in ("derma", "pathology", "oct", "chest"):
+        counts = {item.name: item.count for item in params.facts(name).attack_classes}
+        assert paper.class_counts(name).set_index("class")["count"].to_dict() == counts
