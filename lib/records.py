@@ -1,0 +1,184 @@
+"""Run folders: atomic files, attack and restoration tables, and where a result came from.
+
+The layout and the columns are a contract with the book and with outside checkers; they are
+described on the book's page "Run folder".
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib.errors import InputError
+from lib.params import ROOT, Parameters
+
+PACKAGES = ("torch", "torchvision", "medmnist", "numpy", "scikit-image", "piq", "papermill")
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that replaces it when the block ends without an error.
+
+    A kill at any moment leaves the old file or the new one, never half a file.
+
+    Raises:
+        InputError: the disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno == 28:  # ENOSPC
+            free = shutil.disk_usage(path.parent).free / 1e6
+            raise InputError(
+                f"No space left to write {path} ({free:.0f} MB free): make room and run again; "
+                "finished work is kept."
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a dictionary as JSON, atomically; NaN is refused."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False, default=str) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file.
+
+    Raises:
+        InputError: missing or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: run the step that writes it first.") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is no JSON ({error.msg}): delete it and run again.") from None
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as parquet, atomically."""
+    with atomic(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a parquet table.
+
+    Raises:
+        InputError: missing or unreadable.
+    """
+    if not Path(path).exists():
+        raise InputError(f"{path} is missing: run the step that writes it first.")
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:  # pyarrow raises several kinds
+        raise InputError(f"{path} is no parquet table: delete it and run again.") from error
+
+
+def md5(path: Path) -> str:
+    """MD5 of a file, as MedMNIST publishes it."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def fingerprint(content: Any) -> str:
+    """Short hash of a JSON-like value; keys checkpoints to the settings that made them."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[
+        :16
+    ]
+
+
+def commit() -> str:
+    """Git commit of the project, ``+`` appended when files are changed; '' outside a checkout."""
+    try:
+        head = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head.stdout.strip()
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory and GPU, without the machine's name."""
+    import torch
+
+    model = platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = lines[0].partition(":")[2].strip() if lines else model
+    gigabytes = None
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        gigabytes = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": gigabytes,
+        "gpu": gpu,
+    }
+
+
+class Run:
+    """One step at work in one folder; writes its part of ``run.json`` when it is finished.
+
+    Args:
+        folder: the run folder.
+        step: name of the notebook.
+        parameters: the merged parameters.
+        data: ``{"npz", "source", "md5"}`` of the data set, or of several by name.
+    """
+
+    def __init__(
+        self, folder: Path, step: str, parameters: Parameters, data: dict[str, Any]
+    ) -> None:
+        self.folder, self.step, self.parameters, self.data = folder, step, parameters, data
+        self.started = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def finish(self, **extra: Any) -> dict[str, Any]:
+        """Write ``run.json``: this step at the top level, and one entry for each step so far."""
+        record = {
+            "step": self.step,
+            "parameters": self.parameters.model_dump(),
+            "seed": self.parameters.seed,
+            "data": self.data,
+            "commit": commit(),
+            "versions": {"python": platform.python_version()}
+            | {name: version(name) for name in PACKAGES},
+            "hardware": hardware(),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "wall_seconds": round(time.monotonic() - self.started, 2),
+            **extra,
+        }
+        path = self.folder / "run.json"
+        earlier = read_json(path).get("steps", {}) if path.exists() else {}
+        write_json(path, {**record, "steps": {**earlier, self.step: record}})
+        return record

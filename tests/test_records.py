@@ -1,0 +1,89 @@
+"""Run folders: writes are whole or absent, records carry where they came from."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from lib import params, records
+from lib.errors import InputError
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    records.write_json(path, {"x": 1})
+    with pytest.raises(ValueError):
+        records.write_json(path, {"x": float("nan")})
+    with pytest.raises(RuntimeError), records.atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert json.loads(path.read_text()) == {"x": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    code = (
+        "import sys, time; from pathlib import Path; from lib.records import atomic\n"
+        "with atomic(Path(sys.argv[1])) as t:\n"
+        "    t.write_text('half'); print('writing', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], cwd=params.ROOT, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"writing\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert path.read_text() == "old"
+
+
+def test_a_full_disk_is_said_in_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="No space left to write .*a.json"):  # noqa: SIM117
+        with records.atomic(tmp_path / "a.json"):
+            raise OSError(28, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"PAR1"])
+def test_unreadable_files_are_named(tmp_path, content):
+    for name, read in (("a.json", records.read_json), ("a.parquet", records.read_table)):
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(InputError, match=name):
+            read(path)
+
+
+def test_tables_keep_lists(tmp_path):
+    table = pd.DataFrame({"rows": [[1, 2], [3]], "values": [[[1, 2, 3], [4, 5, 6]], [[0, 0, 0]]]})
+    records.write_table(tmp_path / "t.parquet", table)
+    back = records.read_table(tmp_path / "t.parquet")
+    assert [list(map(list, values)) for values in back["values"]] == table["values"].tolist()
+    assert [list(rows) for rows in back["rows"]] == table["rows"].tolist()
+
+
+def test_fingerprint_depends_on_content_not_on_order():
+    assert records.fingerprint({"a": 1, "b": 2}) == records.fingerprint({"b": 2, "a": 1})
+    assert records.fingerprint({"a": 1}) != records.fingerprint({"a": 2})
+
+
+def test_run_json_holds_the_contract_and_all_steps(tmp_path):
+    data = {"npz": "dermamnist.npz", "source": "phantom", "md5": "0" * 32}
+    p = params.load(seed=4)
+    records.Run(tmp_path, "classifier", p, data).finish()
+    time.sleep(0.01)
+    records.Run(tmp_path, "pixel_attack", p, data).finish(attacks=3)
+    record = records.read_json(tmp_path / "run.json")
+    assert record["step"] == "pixel_attack" and record["attacks"] == 3
+    assert set(record["steps"]) == {"classifier", "pixel_attack"}
+    for entry in (record, *record["steps"].values()):
+        assert entry["parameters"] == p.model_dump() and entry["seed"] == 4
+        assert entry["data"] == data and entry["wall_seconds"] >= 0
+        assert entry["versions"]["torch"] and entry["hardware"]["cores"]
+        assert "commit" in entry and "finished" in entry
