@@ -1,0 +1,138 @@
+"""Intervals: Wilson for rates, bootstrap over images for means; n stands beside every number."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from lib.errors import InputError
+
+TOTAL = "all"
+CLASS_MEAN = "mean of classes"
+
+# Resampled values held at a time: 32 MB of indices.
+CHUNK_VALUES = 2**22
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a rate (Wilson 1927).
+
+    Args:
+        successes: 0..n.
+        n: number of trials; with 0 both bounds are NaN.
+        level: coverage wanted, between 0 and 1.
+
+    Returns:
+        Lower and upper bound, 0..1.
+
+    Raises:
+        InputError: successes outside 0..n.
+    """
+    successes, n = int(successes), int(n)
+    if not 0 <= successes <= n:
+        raise InputError(f"A rate needs successes between 0 and n: got {successes} of {n}.")
+    if n == 0:
+        return float("nan"), float("nan")
+    interval = binomtest(successes, n).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def bootstrap_mean(
+    values: Sequence[float] | np.ndarray, samples: int, seed: int, level: float = 0.95
+) -> tuple[float, float, float]:
+    """Mean and percentile bootstrap interval over images (Efron; EVA12).
+
+    Args:
+        values: one finite value per image, in any order (the order changes nothing).
+        samples: number of resamples.
+        seed: fixes the resamples.
+        level: coverage wanted, between 0 and 1.
+
+    Returns:
+        Mean, lower and upper bound. All NaN without values; with one value only the bounds are
+        NaN, as one image says nothing of the spread.
+
+    Raises:
+        InputError: a value is NaN or infinite (leave it out and count it), or no samples.
+    """
+    values = np.sort(np.asarray(values, dtype=np.float64))
+    if samples < 1:
+        raise InputError(f"A bootstrap needs at least one sample, not {samples}.")
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
+        raise InputError(f"{bad} of {values.size} values are not finite: leave them out first.")
+    nan = float("nan")
+    if values.size == 0:
+        return nan, nan, nan
+    if values.size == 1:
+        return float(values[0]), nan, nan
+    random = np.random.default_rng(seed)
+    step = max(1, CHUNK_VALUES // values.size)
+    means = np.concatenate(
+        [
+            values[random.integers(values.size, size=(min(step, samples - done), values.size))]
+            .mean(axis=1)
+            for done in range(0, samples, step)
+        ]
+    )  # fmt: skip
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(values.mean()), float(low), float(high)
+
+
+def rate_table(
+    frame: pd.DataFrame, by: str, success: str, groups: Iterable[object] | None = None
+) -> pd.DataFrame:
+    """Success rates by group, overall, and the mean of the groups' rates (ATK20).
+
+    The paper compares overall rates with means of class rates (audit C4); both are here.
+
+    Args:
+        frame: one row per trial.
+        by: column to group by.
+        success: column of booleans.
+        groups: the groups in the order wanted, also those without a trial; default: as found.
+
+    Returns:
+        Columns ``by, n, successes, rate, low, high``: a row per group, then `TOTAL`, then
+        `CLASS_MEAN`, the plain mean of the rates of groups that have trials. Rates are shares
+        0..1 with Wilson intervals; that of the mean combines the groups' Wilson intervals as
+        Zou, Huang and Zhang (2009) do. NaN where n is 0.
+
+    Raises:
+        InputError: a column is missing or not boolean, or a trial lies in no given group.
+    """
+    for column in (by, success):
+        if column not in frame:
+            raise InputError(f"The table has no column {column!r}: it has {list(frame.columns)}.")
+    if not pd.api.types.is_bool_dtype(frame[success]):
+        raise InputError(f"Column {success!r} must be boolean, not {frame[success].dtype}.")
+    found = frame[by].unique()
+    groups = list(found) if groups is None else list(groups)
+    if strange := [group for group in found if group not in groups]:
+        raise InputError(f"Column {by!r} has {strange[0]!r}, which is none of {groups}.")
+
+    columns = [by, "n", "successes", "rate", "low", "high"]
+    table = pd.DataFrame(
+        [_rate(group, frame.loc[frame[by] == group, success]) for group in groups], columns=columns
+    )
+    total = _rate(TOTAL, frame[success])
+    tried = table[table["n"] > 0]
+    mean, count = tried["rate"].mean(), max(len(tried), 1)
+    below, above = tried["rate"] - tried["low"], tried["high"] - tried["rate"]
+    class_mean = (
+        CLASS_MEAN,
+        *total[1:3],
+        mean,
+        mean - np.sqrt(np.square(below).sum()) / count,
+        mean + np.sqrt(np.square(above).sum()) / count,
+    )
+    table.loc[len(table)] = total
+    table.loc[len(table)] = class_mean
+    return table
+
+
+def _rate(name: object, outcomes: pd.Series) -> tuple[object, int, int, float, float, float]:
+    n, successes = len(outcomes), int(outcomes.sum())
+    return name, n, successes, successes / n if n else float("nan"), *wilson(successes, n)

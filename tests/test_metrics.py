@@ -1,0 +1,252 @@
+"""lib.metrics against hand calculation, independent code and known properties."""
+
+import math
+
+import numpy as np
+import piq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import correlate, gaussian_filter
+from skimage import data
+from skimage.transform import resize
+
+from lib import metrics
+from lib.errors import InputError
+
+FUNCTIONS = (metrics.mse, metrics.ssim, metrics.gmsd, metrics.fsim)
+
+
+def photograph(size: int, channels: int) -> np.ndarray:
+    """Pictures that ship with scikit-image, uint8 (1, size, size, channels)."""
+    picture = data.camera() if channels == 1 else data.astronaut()
+    small = resize(picture, (size, size), anti_aliasing=True) * 255
+    return np.round(small).astype(np.uint8).reshape(1, size, size, channels)
+
+
+def noisy(image: np.ndarray, deviation: float, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, deviation, image.shape)
+    return np.clip(np.round(image + noise), 0, 255).astype(np.uint8)
+
+
+def test_one_fully_changed_pixel_of_224_by_hand():
+    clean = np.zeros((1, 224, 224, 3), np.uint8)
+    attacked = clean.copy()
+    attacked[0, 100, 17] = 255
+    assert metrics.mse(clean, attacked)[0] == pytest.approx(1 / 50176, rel=1e-12)
+    assert metrics.mse_255(clean, attacked)[0] == pytest.approx(65025 / 50176, rel=1e-12)
+    assert metrics.psnr(clean, attacked)[0] == pytest.approx(10 * math.log10(50176), rel=1e-12)
+    assert metrics.psnr(clean, attacked)[0] >= 47.0  # audit U1
+    attacked[0, 200, 3] = 255
+    assert metrics.psnr(clean, attacked)[0] == pytest.approx(44.0, abs=0.01)
+
+
+@pytest.mark.parametrize("level", [3, 16, 200, 255])
+def test_squares_of_large_errors_do_not_wrap(level):
+    clean = np.zeros((1, 28, 28, 1), np.uint8)
+    assert metrics.mse_255(clean, clean + np.uint8(level))[0] == level**2
+    assert metrics.mse_255(clean + np.uint8(level), clean)[0] == level**2
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), channels=st.sampled_from([1, 3]), size=st.integers(11, 40))
+def test_psnr_and_mse_equal_the_definition(seed, channels, size):
+    random = np.random.default_rng(seed)
+    a, b = random.integers(0, 256, (2, 3, size, size, channels), dtype=np.uint8)
+    squares = [((x.astype(float) - y) ** 2).mean() for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(metrics.mse_255(a, b), squares, rtol=1e-12)
+    np.testing.assert_allclose(metrics.mse(a, b), np.divide(squares, 65025), rtol=1e-12)
+    np.testing.assert_allclose(metrics.psnr(a, b), 10 * np.log10(65025 / np.array(squares)))
+
+
+@pytest.mark.parametrize("size", [28, 64, 224])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_identity(size, channels, recwarn):
+    image = photograph(size, channels)
+    table = metrics.measure(image, image.copy())
+    assert list(table.columns) == list(metrics.COLUMNS)
+    assert table.dtypes.eq(np.float64).all()
+    assert table["psnr"][0] == np.inf
+    assert table["mse"][0] == 0
+    assert table["ssim"][0] == pytest.approx(1, abs=1e-12)
+    assert table["gmsd"][0] == pytest.approx(0, abs=1e-6)
+    assert table["fsim"][0] == pytest.approx(1, abs=1e-6)
+    assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
+
+
+def test_flat_images_have_finite_values():
+    black, white = np.zeros((1, 32, 32, 1), np.uint8), np.full((1, 32, 32, 1), 255, np.uint8)
+    assert np.isfinite(metrics.measure(black, white).to_numpy()).all()
+    assert metrics.fsim(black, black)[0] == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_symmetric(channels):
+    a = photograph(64, channels)
+    b = noisy(a, 12)
+    forth, back = metrics.measure(a, b), metrics.measure(b, a)
+    np.testing.assert_allclose(forth, back, rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_more_noise_is_worse_in_every_metric(channels):
+    clean = photograph(64, channels)
+    table = metrics.measure(
+        clean.repeat(5, axis=0), np.concatenate([noisy(clean, d) for d in (2, 6, 15, 35, 80)])
+    )
+    for name in ("psnr", "ssim", "fsim"):
+        assert table[name].is_monotonic_decreasing, name
+    for name in ("mse", "gmsd"):
+        assert table[name].is_monotonic_increasing, name
+
+
+def test_a_value_does_not_depend_on_the_batch(monkeypatch):
+    clean = photograph(64, 3).repeat(5, axis=0)
+    other = np.concatenate([noisy(clean[:1], d, seed=d) for d in (3, 5, 9, 20, 50)])
+    together = metrics.measure(clean, other)
+    monkeypatch.setattr(metrics, "CHUNK_PIXELS", 2 * 64 * 64)
+    in_pairs = metrics.measure(clean, other)
+    alone = metrics.measure(clean[3:4], other[3:4])
+    np.testing.assert_allclose(together, in_pairs, rtol=1e-5)
+    np.testing.assert_allclose(together.iloc[3], alone.iloc[0], rtol=1e-5)
+
+
+def test_no_images_give_an_empty_table():
+    nothing = np.empty((0, 28, 28, 3), np.uint8)
+    assert metrics.measure(nothing, nothing).shape == (0, 5)
+
+
+@pytest.mark.parametrize("size", [28, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ssim_equals_piq_and_the_formula(size, channels):
+    a = photograph(size, channels)
+    b = noisy(a, 15)
+    tensors = [torch.tensor(x).permute(0, 3, 1, 2).double() for x in (a, b)]
+    of_piq = piq.ssim(*tensors, data_range=255, downsample=False, reduction="none")
+    assert metrics.ssim(a, b)[0] == pytest.approx(of_piq.item(), abs=1e-6)
+
+    def smooth(x):  # an 11 pixel window: radius 5
+        return gaussian_filter(x, 1.5, radius=5)[5:-5, 5:-5]
+
+    values = []
+    for x, y in zip(a[0].T.astype(float), b[0].T.astype(float), strict=True):
+        mx, my = smooth(x), smooth(y)
+        vx, vy, cov = smooth(x * x) - mx**2, smooth(y * y) - my**2, smooth(x * y) - mx * my
+        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        top, bottom = (2 * mx * my + c1) * (2 * cov + c2), (mx**2 + my**2 + c1) * (vx + vy + c2)
+        values.append((top / bottom).mean())
+    assert metrics.ssim(a, b)[0] == pytest.approx(np.mean(values), abs=1e-9)
+
+
+def luminance(image: np.ndarray) -> np.ndarray:
+    """Of YIQ, 0..255, as in the code published with GMSD and FSIM."""
+    image = image[0].astype(float)
+    return image[..., 0] if image.shape[2] == 1 else image @ [0.299, 0.587, 0.114]
+
+
+def gradient(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    return np.hypot(correlate(x, kernel, mode="constant"), correlate(x, kernel.T, mode="constant"))
+
+
+def slow_gmsd(a: np.ndarray, b: np.ndarray) -> float:
+    """Xue et al. (2014), section III and the code published with it."""
+    size = len(luminance(a)) // 2
+    kernel = np.array([[1, 0, -1]] * 3) / 3
+    ga, gb = (
+        gradient(luminance(x).reshape(size, 2, size, 2).mean(axis=(1, 3)), kernel) for x in (a, b)
+    )
+    return ((2 * ga * gb + 170) / (ga**2 + gb**2 + 170)).std()
+
+
+def phase_congruency(image: np.ndarray) -> np.ndarray:
+    """Kovesi's phase congruency with the constants of FSIM, one filter at a time; even edges."""
+    size, epsilon = len(image), 1e-4
+    x, y = np.meshgrid(*[np.arange(-size / 2, size / 2) / size] * 2)
+    radius, angle = np.fft.ifftshift(np.hypot(x, y)), np.fft.ifftshift(np.arctan2(-y, x))
+    low_pass = 1 / (1 + (radius / 0.45) ** 30)
+    radius[0, 0] = 1
+    spectrum, energies, amplitudes = np.fft.fft2(image), 0, 0
+    for orientation in np.arange(4) * np.pi / 4:
+        distance = np.abs(np.angle(np.exp(1j * (angle - orientation))))
+        spread = np.exp(-(distance**2) / (2 * (np.pi / 4 / 1.2) ** 2))
+        filters = []
+        for wavelength in (6, 12, 24, 48):
+            radial = np.exp(-(np.log(radius * wavelength) ** 2) / (2 * np.log(0.55) ** 2))
+            radial *= low_pass
+            radial[0, 0] = 0
+            filters.append(radial * spread)
+        responses = np.array([np.fft.ifft2(spectrum * each) for each in filters])
+        mean = responses.sum(axis=0) / (np.abs(responses.sum(axis=0)) + epsilon)
+        turned = responses * mean.conj()
+        energy = (turned.real - np.abs(turned.imag)).sum(axis=0)
+        power = np.median(np.abs(responses[0]) ** 2) / np.log(2) / (filters[0] ** 2).sum()
+        waves = np.array([np.fft.ifft2(each).real * size for each in filters])
+        squares = (waves**2).sum()
+        products = ((waves.sum(axis=0) ** 2).sum() - squares) / 2
+        tau = np.sqrt(power * squares + 2 * power * products)
+        threshold = tau * (np.sqrt(np.pi / 2) + 2 * np.sqrt(2 - np.pi / 2)) / 1.7
+        energies = energies + np.maximum(energy - threshold, 0)
+        amplitudes = amplitudes + np.abs(responses).sum(axis=0)
+    return energies / amplitudes
+
+
+def slow_fsim(a: np.ndarray, b: np.ndarray) -> float:
+    """Zhang et al. (2011), equations 3 to 5, luminance only."""
+    kernel = np.array([[3, 0, -3], [10, 0, -10], [3, 0, -3]]) / 16
+    pa, pb = (phase_congruency(luminance(x)) for x in (a, b))
+    ga, gb = (gradient(luminance(x), kernel) for x in (a, b))
+    alike = (2 * pa * pb + 0.85) / (pa**2 + pb**2 + 0.85)
+    alike *= (2 * ga * gb + 160) / (ga**2 + gb**2 + 160)
+    weight = np.maximum(pa, pb)
+    return (alike * weight).sum() / weight.sum()
+
+
+@pytest.mark.parametrize("size", [28, 64, 224])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", ["noise", "pixel", "half black"])
+def test_gmsd_and_fsim_equal_slow_transcriptions_of_their_definitions(size, channels, kind):
+    a = photograph(size, channels)
+    if kind == "half black":
+        a[:, :, : size // 2] = 0
+    b = noisy(a, 10)
+    if kind == "pixel":
+        b = a.copy()
+        b[0, size // 2, 3] = 255
+    assert metrics.gmsd(a, b)[0] == pytest.approx(slow_gmsd(a, b), abs=2e-4)
+    assert metrics.fsim(a, b)[0] == pytest.approx(slow_fsim(a, b), abs=2e-4)
+
+
+def test_gray_is_the_colour_image_with_equal_channels():
+    a = photograph(64, 1)
+    b = noisy(a, 10)
+    gray, colour = metrics.measure(a, b), metrics.measure(a.repeat(3, 3), b.repeat(3, 3))
+    np.testing.assert_allclose(gray, colour, rtol=1e-4)
+
+
+def test_psnr_and_mse_are_joint_over_channels():
+    clean = np.zeros((1, 28, 28, 3), np.uint8)
+    one_channel = clean.copy()
+    one_channel[..., 1] = 30
+    assert metrics.mse_255(clean, one_channel)[0] == pytest.approx(300)
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS, metrics.psnr, metrics.mse_255, metrics.measure])
+def test_bad_input_is_named(function):
+    good = np.zeros((2, 28, 28, 3), np.uint8)
+    with pytest.raises(InputError, match="image is float32, not uint8"):
+        function(good, good.astype(np.float32))
+    with pytest.raises(InputError, match=r"reference has \(2, 28, 28, 3\), image \(1, 28, 28, 3\)"):
+        function(good, good[:1])
+    with pytest.raises(InputError, match=r"reference has \(28, 28, 3\)"):
+        function(good[0], good[0])
+    with pytest.raises(InputError, match=r"reference has \(2, 28, 28, 2\)"):
+        function(good[..., :2], good[..., :2])
+    with pytest.raises(InputError, match="reference is list"):
+        function([1], good)
+
+
+def test_images_too_small_for_the_window_are_named():
+    tiny = np.zeros((1, 10, 28, 1), np.uint8)
+    with pytest.raises(InputError, match="11 x 11 pixels or more, not 10 x 28"):
+        metrics.ssim(tiny, tiny)

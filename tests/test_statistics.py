@@ -1,0 +1,165 @@
+"""lib.statistics against closed forms, known values and simulation."""
+
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.errors import InputError
+from lib.statistics import CLASS_MEAN, TOTAL, bootstrap_mean, rate_table, wilson
+
+
+@pytest.fixture(autouse=True)
+def no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_wilson_known_values():
+    # Newcombe (1998), Statistics in Medicine 17, 857, table I, method 3.
+    for successes, n, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        assert wilson(successes, n) == pytest.approx((low, high), abs=5.1e-5)
+
+
+@given(st.data(), st.integers(1, 2000))
+def test_wilson_equals_the_closed_form(data, n):
+    k, z = data.draw(st.integers(0, n)), 1.959963984540054
+    p, center = k / n, (k + z * z / 2) / (n + z * z)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    assert wilson(k, n) == pytest.approx((center - half, center + half), abs=1e-9)
+    low, high = wilson(n - k, n)
+    assert (1 - high, 1 - low) == pytest.approx(wilson(k, n), abs=1e-9)
+
+
+def test_wilson_level_and_no_trials():
+    assert np.isnan(wilson(0, 0)).all()
+    assert wilson(5, 20, 0.5)[0] > wilson(5, 20, 0.95)[0]
+
+
+@pytest.mark.parametrize(("successes", "n"), [(3, 2), (-1, 2)])
+def test_wilson_refuses_the_impossible(successes, n):
+    with pytest.raises(InputError, match=f"got {successes} of {n}"):
+        wilson(successes, n)
+
+
+def test_bootstrap_is_near_the_normal_interval_and_covers():
+    random = np.random.default_rng(1)
+    hits, trials = 0, 200
+    for trial in range(trials):
+        mean, low, high = bootstrap_mean(random.normal(3, 2, 80), 400, trial)
+        assert low < mean < high
+        hits += low <= 3 <= high
+    assert 0.89 <= hits / trials <= 0.99
+    values = random.normal(0, 1, 2500)
+    _, low, high = bootstrap_mean(values, 4000, 0)
+    half = 1.96 * values.std() / 50
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.003)
+
+
+def test_bootstrap_is_fixed_by_the_seed_and_not_by_the_order():
+    values = np.random.default_rng(2).exponential(size=50)
+    first = bootstrap_mean(values, 300, 7)
+    assert bootstrap_mean(values[::-1], 300, 7) == first
+    assert bootstrap_mean(values, 300, 8)[1:] != first[1:]
+    assert first[0] == pytest.approx(values.mean())
+    assert bootstrap_mean(values, 300, 7, 0.5)[1] > first[1]
+
+
+def test_bootstrap_in_chunks_makes_all_the_samples(monkeypatch):
+    seen = []
+    quantile = np.quantile
+    monkeypatch.setattr("lib.statistics.CHUNK_VALUES", 64)
+    monkeypatch.setattr(np, "quantile", lambda x, q: seen.append(len(x)) or quantile(x, q))
+    bootstrap_mean(np.arange(10.0), 1001, 0)
+    assert seen == [1001]
+
+
+def test_bootstrap_of_few_values():
+    assert np.isnan(bootstrap_mean([], 10, 0)).all()
+    mean, low, high = bootstrap_mean([2.5], 10, 0)
+    assert mean == 2.5 and math.isnan(low) and math.isnan(high)
+    assert bootstrap_mean([4.0, 4.0], 10, 0) == (4.0, 4.0, 4.0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_bootstrap_refuses_what_the_caller_must_leave_out(bad):
+    with pytest.raises(InputError, match="1 of 3 values are not finite"):
+        bootstrap_mean([1, bad, 2], 10, 0)
+    with pytest.raises(InputError, match="at least one sample, not 0"):
+        bootstrap_mean([1, 2], 0, 0)
+
+
+def trials(**groups: tuple[int, int]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [(g, i < k) for g, (k, n) in groups.items() for i in range(n)], columns=["class", "success"]
+    ).astype({"success": bool})
+
+
+def test_rate_table_of_printed_table_17():
+    names = dict(zip("abcdefg", [(12, 37), (14, 79), (35, 139), (3, 10), (34, 114), (78, 1268),
+                                 (2, 22)], strict=True))  # fmt: skip
+    table = rate_table(trials(**names), "class", "success").set_index("class")
+    assert list(table.columns) == ["n", "successes", "rate", "low", "high"]
+    assert list(table.index) == [*"abcdefg", TOTAL, CLASS_MEAN]
+    assert table.loc[TOTAL, ["n", "successes"]].tolist() == [1669, 178]
+    assert table.loc[TOTAL, "rate"] == pytest.approx(0.1067, abs=5e-5)
+    assert table.loc[CLASS_MEAN, "rate"] == pytest.approx(0.2148, abs=1e-4)  # printed, cut off
+    assert tuple(table.loc["a", ["low", "high"]]) == pytest.approx(wilson(12, 37))
+    assert (table["low"] <= table["rate"]).all() and (table["rate"] <= table["high"]).all()
+    assert pd.api.types.is_integer_dtype(table["n"])
+
+
+def test_mean_of_one_class_has_the_interval_of_that_class():
+    table = rate_table(trials(a=(3, 10)), "class", "success").set_index("class")
+    assert table.loc[CLASS_MEAN].tolist() == pytest.approx(table.loc["a"].tolist())
+
+
+def test_interval_of_the_mean_of_four_like_classes_is_half_as_wide():
+    table = rate_table(trials(a=(3, 10), b=(3, 10), c=(3, 10), d=(3, 10)), "class", "success")
+    one, mean = table.iloc[0], table.iloc[-1]
+    assert mean["rate"] - mean["low"] == pytest.approx((one["rate"] - one["low"]) / 2)
+    assert mean["high"] - mean["rate"] == pytest.approx((one["high"] - one["rate"]) / 2)
+
+
+def test_interval_of_the_class_mean_covers():
+    random, truth, hits, n = np.random.default_rng(3), (0.02, 0.3, 0.9), 0, 40
+    for _ in range(150):
+        counts = random.binomial(n, truth)
+        frame = trials(**{str(i): (int(k), n) for i, k in enumerate(counts)})
+        row = rate_table(frame, "class", "success").iloc[-1]
+        hits += row["low"] <= np.mean(truth) <= row["high"]
+    assert hits / 150 >= 0.89
+
+
+def test_groups_without_trials_are_shown_and_not_averaged():
+    table = rate_table(trials(b=(1, 2), a=(0, 2)), "class", "success", ["a", "b", "c"])
+    assert table["class"].tolist() == ["a", "b", "c", TOTAL, CLASS_MEAN]
+    assert table["n"].tolist() == [2, 2, 0, 4, 4]
+    assert table.loc[2, ["rate", "low", "high"]].isna().all()
+    assert table["rate"].iloc[-1] == 0.25
+
+
+def test_rate_table_without_any_trial():
+    table = rate_table(trials(a=(0, 0)), "class", "success", ["a"])
+    assert table["n"].tolist() == [0, 0, 0]
+    assert table[["rate", "low", "high"]].isna().all(axis=None)
+
+
+def test_rate_table_names_bad_input():
+    frame = trials(a=(1, 2))
+    with pytest.raises(InputError, match="no column 'klass'"):
+        rate_table(frame, "klass", "success")
+    with pytest.raises(InputError, match="'success' must be boolean, not int64"):
+        rate_table(frame.astype({"success": int}), "class", "success")
+    with pytest.raises(InputError, match="has 'a', which is none of"):
+        rate_table(frame, "class", "success", ["b"])
