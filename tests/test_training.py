@@ -1,0 +1,112 @@
+"""The training loop: resume equals an uninterrupted run, bad numbers stop it."""
+
+import pytest
+import torch
+from torch import nn
+
+from lib.errors import InputError
+from lib.training import fit, pick_device
+
+CPU = torch.device("cpu")
+
+
+class Killed(Exception):
+    """Stands for a kill between two epochs."""
+
+
+def setup(optimizer="adam"):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+    kinds = {
+        "adam": lambda: torch.optim.AdamW(model.parameters(), 0.05),
+        "sgd": lambda: torch.optim.SGD(model.parameters(), 0.01, 0.9),
+    }
+    made = kinds[optimizer]()
+    schedule = torch.optim.lr_scheduler.OneCycleLR(made, 0.05, total_steps=18)
+    return model, made, schedule
+
+
+def batches(epoch):
+    generator = torch.Generator().manual_seed(epoch)
+    for _ in range(3):
+        x = torch.randn(8, 4, generator=generator)
+        yield x, x.sum(1, keepdim=True)
+
+
+def loss(model, batch):
+    return nn.functional.mse_loss(model(batch[0]), batch[1])
+
+
+def run(path, evaluate=lambda model, epoch: {}, key="k", optimizer="adam", **kwargs):
+    model, made, schedule = setup(optimizer)
+    history = fit(
+        model, kwargs.pop("loss", loss), batches, evaluate, optimizer=made, schedule=schedule,
+        epochs=6, steps_per_epoch=3, checkpoint=path, key=key, device=CPU, **kwargs,
+    )  # fmt: skip
+    return model, history
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, optimizer):
+    whole, expected = run(tmp_path / "whole", optimizer=optimizer)
+
+    def die(model, epoch):
+        if epoch == 3:
+            raise Killed
+        return {}
+
+    with pytest.raises(Killed):
+        run(tmp_path / "part", die, optimizer=optimizer)
+    epochs = []
+    resumed, history = run(
+        tmp_path / "part", lambda model, epoch: epochs.append(epoch) or {}, optimizer=optimizer
+    )
+    assert epochs == [3, 4, 5]
+    assert [e["loss"] for e in history] == [e["loss"] for e in expected]
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_other_settings_start_anew(tmp_path):
+    run(tmp_path / "c", key="one")
+    epochs = []
+    run(tmp_path / "c", lambda model, epoch: epochs.append(epoch) or {}, key="two")
+    assert epochs == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    trained, history = run(tmp_path / "c")
+    again, same = run(tmp_path / "c", lambda model, epoch: pytest.fail("trained again"))
+    assert same == history
+    assert torch.equal(trained[0].weight, again[0].weight)
+
+
+def test_stop_rule_ends_training(tmp_path):
+    _, history = run(tmp_path / "c", stop=lambda history: len(history) == 2)
+    assert len(history) == 2
+
+
+def test_learns(tmp_path):
+    _, history = run(tmp_path / "c")
+    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_sentence(tmp_path):
+    def broken(model, batch):
+        return loss(model, batch) * torch.nan
+
+    with pytest.raises(InputError, match="loss of net is nan in epoch 1: lower the learning rate"):
+        run(tmp_path / "c", loss=broken, label="net")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    (tmp_path / "c").write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="Checkpoint .*c is damaged: delete it"):
+        run(tmp_path / "c")
+
+
+def test_unknown_device():
+    with pytest.raises(InputError, match="Device 'cuda:99' cannot be used here"):
+        pick_device("cuda:99")
+    assert pick_device("cpu") == CPU
