@@ -1,0 +1,15 @@
+"""One- and two-pixel attacks found with differential evolution, in batches of images.
+
+Source: paper, sections 3.1.1 and 4.1.2, after Su, Vargas and Sakurai, *One Pixel Attack for
+Fooling Deep Neural Networks* (2019); decisions ATK01-20.
+"""
+
+from lib.attack.campaign import attack_run
+from lib.attack.criteria import AnyLabelChange, ClassChange, TrueLabelChange, criterion_for
+from lib.attack.records import locate, rebuild, select
+from lib.attack.search import attack
+
+__all__ = [
+    "AnyLabelChange", "ClassChange", "TrueLabelChange", "attack", "attack_run", "criterion_for",
+    "locate", "rebuild", "select",
+]  # fmt: skip

@@ -1,0 +1,99 @@
+"""Differential evolution over pixels: genes on the 8-bit grid, one population for each image.
+
+A pixel is (row, column, value) in gray and (row, column, red, green, blue) in colour (ATK12);
+two pixels are twice as many genes (ATK17). All functions are batched over images.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from lib.attack import streams
+
+INITIAL_SD = 127.0  # of "normal" starts, around mid-gray, as in Su et al. (ATK13)
+
+
+def bounds(pixels: int, height: int, width: int, channels: int, device: torch.device) -> Tensor:
+    """Number of values of each gene, int64 (genes,): height, width, 256 a channel, repeated."""
+    one = [height, width, *[256] * channels]
+    return torch.tensor(one * pixels, device=device)
+
+
+def initial(keys: Tensor, population: int, limits: Tensor, channels: int, start: str) -> Tensor:
+    """First population, int64 (N, population, genes).
+
+    Args:
+        keys: stream of each image (N,).
+        population: members.
+        limits: of `bounds`.
+        channels: colour channels.
+        start: ``uniform``, or ``normal`` for values around mid-gray (positions stay uniform).
+    """
+    genes = len(limits)
+    zero = torch.zeros_like(keys)
+    draws = streams.bits(keys, zero, population, 2 * genes)
+    uniform = streams.below(draws[..., :genes], limits)
+    if start == "uniform":
+        return uniform
+    u = (draws.double() + 0.5) / 2**31
+    normal = torch.sqrt(-2 * u[..., :genes].log()) * torch.cos(2 * math.pi * u[..., genes:])
+    values = (128 + INITIAL_SD * normal).round().clamp(0, 255).long()
+    is_position = torch.arange(genes, device=keys.device) % (2 + channels) < 2
+    return uniform.where(is_position, values)
+
+
+def partners(keys: Tensor, generation: Tensor, population: int) -> Tensor:
+    """Three different members, none the parent itself, for each member, int64 (N, population, 3).
+
+    The n-th partner is drawn among those left and moved past the ones taken, so all ordered
+    triples are equally likely.
+    """
+    draws = streams.bits(keys, generation, population, 3)
+    taken = torch.arange(population, device=keys.device).view(1, -1, 1)
+    taken = taken.expand(len(keys), -1, 1)
+    for n in range(3):
+        chosen = streams.below(draws[..., n], population - 1 - n)
+        for other in taken.sort(2).values.unbind(2):
+            chosen = chosen + (chosen >= other)
+        taken = torch.cat([taken, chosen.unsqueeze(2)], 2)
+    return taken[..., 1:]
+
+
+def children(
+    members: Tensor, keys: Tensor, generation: Tensor, limits: Tensor, factor: float
+) -> Tensor:
+    """DE/rand/1 without crossover (ATK04, ATK07): a + F (b - c), rounded and clipped (ATK14).
+
+    Args:
+        members: population, int64 (N, population, genes).
+        keys: (N,).
+        generation: of the children, int64 (N,), from 1.
+        limits: of `bounds`.
+        factor: F (ATK06).
+    """
+    count, population, genes = members.shape
+    index = partners(keys, generation, population).unsqueeze(3).expand(-1, -1, -1, genes)
+    chosen = members.unsqueeze(2).expand(-1, -1, 3, -1).gather(1, index)
+    a, b, c = chosen.double().unbind(2)
+    mutant = (a + factor * (b - c)).round().long()
+    return mutant.clamp(min=0).minimum(limits - 1)
+
+
+def paint(images: Tensor, candidates: Tensor) -> Tensor:
+    """Write candidates into copies of their images.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        candidates: int64 (N, population, genes); later pixels overwrite earlier ones.
+
+    Returns:
+        uint8 (N * population, C, H, W).
+    """
+    count, population, genes = candidates.shape
+    channels = images.shape[1]
+    painted = images.repeat_interleave(population, 0)
+    rows = torch.arange(count * population, device=images.device)
+    for pixel in candidates.view(count * population, -1, 2 + channels).unbind(1):
+        painted[rows, :, pixel[:, 0], pixel[:, 1]] = pixel[:, 2:].to(torch.uint8)
+    return painted
