@@ -40,7 +40,7 @@ def make_images(name: str, count: int, size: int = 28, seed: int = 0) -> Images:
         labels = (rng.random((count, len(facts.classes))) < 0.2).astype(np.uint8)
     else:
         labels = rng.integers(0, len(facts.classes), count)
-    split = np.array(["test", "test", "val", "test"] * count)[:count]
+    split = np.array(["test", "test", "val", "test"] * count, dtype="<U5")[:count]
     index = np.arange(count)
     return Images(
         name, pixels, labels, split, index, split.copy(), np.full(count, -1),
