@@ -1,0 +1,176 @@
+"""What the defences give back: restored images against clean ones, and the class afterwards.
+
+The paper averages five image metrics over successfully attacked images (section 4.1.2) and never
+asks the classifier again (its section 6). We add that, the defences that do nothing or next to it,
+the cost on clean images, and the error at the attacked pixel (EVA09 to EVA11, audit U1 and U2).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from lib import metrics, statistics
+from lib.denoisers import restore
+from lib.errors import InputError
+
+KEYS = ["dataset", "split", "index", "label", "success"]  # copied from the attack records
+CHUNK = 256  # images restored at a time, which bounds the memory
+
+
+def restore_all(
+    clean: np.ndarray,
+    adversarial: np.ndarray,
+    records: pd.DataFrame,
+    defences: dict[str, nn.Module],
+    predict: Callable[[np.ndarray], Sequence[int] | Sequence[str] | np.ndarray],
+    device: str | torch.device,
+) -> pd.DataFrame:
+    """Run every defence on attacked and on clean images.
+
+    Args:
+        clean: images before the attack, uint8 (N, H, W, C), in the order of ``records``.
+        adversarial: the same images after it.
+        records: N attack records.
+        defences: networks by name.
+        predict: classes of uint8 images (n, H, W, C), in the form of the records' ``predicted``:
+            int, or for multi-label sets the 0/1 string of all labels.
+        device: where networks and metrics run.
+
+    Returns:
+        One row per defence and attacked image, successful or not: ``dataset, split, index, label,
+        success, defence``; ``psnr, mse, ssim, gmsd, fsim`` of restored against clean (EVA01);
+        ``exact``, whether the two are identical; ``error_attacked`` and ``error_elsewhere``, the
+        mean absolute error in gray levels (0..255) at the attacked pixels and at all others
+        (EVA11); ``restored_class``, the class after the defence, and ``recovered``, whether it is
+        the one before the attack (tells something only where ``success``); ``clean_class``, the
+        class of the clean image after the defence, and ``kept``, whether it is still the same
+        (EVA10).
+
+    Raises:
+        InputError: nothing to restore, lengths or shapes do not fit, an attacked pixel lies
+            outside the image, or ``predict`` gives classes of another kind than the records hold.
+    """
+    if not len(clean) == len(adversarial) == len(records):
+        raise InputError(
+            f"Restoration needs as many clean images ({len(clean)}) and adversarial images "
+            f"({len(adversarial)}) as attack records ({len(records)})."
+        )
+    if not len(records) or not defences:
+        raise InputError("Restoration needs at least one attacked image and one defence.")
+    attacked = _attacked(clean.shape, records)
+    before = records["predicted"].to_numpy()
+    tables = []
+    for name, model in defences.items():
+        for start in range(0, len(clean), CHUNK):
+            part = slice(start, start + CHUNK)
+            restored = restore(model, adversarial[part], device)
+            frame = metrics.measure(clean[part], restored, device)
+            frame = pd.concat([records[KEYS].iloc[part].reset_index(drop=True), frame], axis=1)
+            frame.insert(len(KEYS), "defence", name)
+            frame["exact"] = (restored == clean[part]).all(axis=(1, 2, 3))
+            # int16 holds every difference of two 8-bit values.
+            error = np.abs(restored.astype(np.int16) - clean[part]).mean(axis=3)
+            frame["error_attacked"] = _masked_mean(error, attacked[part])
+            frame["error_elsewhere"] = _masked_mean(error, ~attacked[part])
+            frame["restored_class"] = _classes(predict, restored, before)
+            frame["recovered"] = frame["restored_class"].to_numpy() == before[part]
+            cleaned = restore(model, clean[part], device)
+            frame["clean_class"] = _classes(predict, cleaned, before)
+            frame["kept"] = frame["clean_class"].to_numpy() == before[part]
+            tables.append(frame)
+    return pd.concat(tables, ignore_index=True)
+
+
+def shares(frame: pd.DataFrame) -> pd.DataFrame:
+    """How often each defence brings the class back, and how often it keeps that of clean images.
+
+    Args:
+        frame: rows of `restore_all`.
+
+    Returns:
+        One row per defence, in the order of ``frame``: ``images`` attacked, ``n`` of them
+        successfully; ``recovered``, the share of the ``n`` with their class back; ``kept``, the
+        share of all ``images``, clean, that keep their class (EVA10). Shares are 0..1 with 95 %
+        Wilson intervals in ``_low`` and ``_high``; NaN where there is no image.
+    """
+    rows = []
+    for name, every in frame.groupby("defence", sort=False):
+        won = every[every["success"]]
+        row = {"defence": name, "images": len(every), "n": len(won)}
+        for share, of in (("recovered", won), ("kept", every)):
+            count = of[share].sum()
+            row[share] = count / len(of) if len(of) else float("nan")
+            row[f"{share}_low"], row[f"{share}_high"] = statistics.wilson(count, len(of))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
+    """Means and intervals of each defence, from the table of `restore_all`.
+
+    Args:
+        frame: rows of one data set, classifier and number of pixels.
+        samples: bootstrap resamples.
+        seed: of the bootstrap.
+
+    Returns:
+        The columns of `shares`, and over the successful attacks (EVA02): ``exact``, how many were
+        restored exactly; mean of each metric ``m``, its 95 % bootstrap interval ``m_low, m_high``,
+        ``m_median`` and ``m_deviation`` over images (EVA03), PSNR without exact matches (EVA04);
+        means of ``error_attacked`` and ``error_elsewhere``. NaN where there is no image.
+    """
+    rows = []
+    for name, every in frame.groupby("defence", sort=False):
+        won = every[every["success"]]
+        row = {"defence": name, "exact": won["exact"].sum()}
+        for metric in metrics.COLUMNS:
+            values = won.loc[~won["exact"], metric] if metric == "psnr" else won[metric]
+            row[metric], row[f"{metric}_low"], row[f"{metric}_high"] = statistics.bootstrap_mean(
+                values, samples, seed
+            )
+            row[f"{metric}_median"], row[f"{metric}_deviation"] = values.median(), values.std()
+        for error in ("error_attacked", "error_elsewhere"):
+            row[error] = won[error].mean()
+        rows.append(row)
+    return shares(frame).merge(pd.DataFrame(rows), on="defence")
+
+
+def _attacked(shape: tuple[int, ...], records: pd.DataFrame) -> np.ndarray:
+    """Bool (N, H, W), true at the pixels that each record changes."""
+    mask = np.zeros(shape[:3], dtype=bool)
+    for each, rows, cols in zip(mask, records["rows"], records["cols"], strict=True):
+        for row, col in zip(rows, cols, strict=True):
+            if not (0 <= row < shape[1] and 0 <= col < shape[2]):
+                raise InputError(
+                    f"An attack record has pixel ({row}, {col}), outside its image of "
+                    f"{shape[1]} x {shape[2]}: records and images do not belong together."
+                )
+            each[row, col] = True
+    return mask
+
+
+def _masked_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Mean of each image's values (N, H, W) where the mask is true."""
+    return np.where(mask, values, 0).sum(axis=(1, 2)) / mask.sum(axis=(1, 2))
+
+
+def _classes(
+    predict: Callable[[np.ndarray], Sequence[int] | Sequence[str] | np.ndarray],
+    images: np.ndarray,
+    before: np.ndarray,
+) -> np.ndarray:
+    """Classes from ``predict``, refused if they could never equal those in the records."""
+    classes = np.asarray(predict(images))
+    if len(classes) != len(images):
+        raise InputError(f"predict gave {len(classes)} classes for {len(images)} images.")
+    given, known = classes[:1].tolist()[0], before[:1].tolist()[0]
+    text = isinstance(given, str)
+    if text != isinstance(known, str):
+        raise InputError(
+            f"predict gave {given!r}, the attack records hold {known!r}: classes must be of one "
+            "kind."
+        )
+    return classes.astype(object) if text else classes.astype(np.int64)

@@ -1,0 +1,256 @@
+"""lib.restoration on synthetic images, toy defences and a toy classifier."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from lib import metrics, restoration
+from lib.attack.records import rebuild
+from lib.denoisers import restore
+from lib.errors import InputError
+from lib.restoration import restore_all, summary
+from lib.statistics import wilson
+
+N, SIZE = 12, 16
+
+
+class Lift(nn.Module):
+    """Adds a constant to every value."""
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        self.share = levels / 255
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images + self.share
+
+
+class Median(nn.Module):
+    """Median of 3 x 3 pixels, border repeated."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        padded = nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")
+        return padded.unfold(2, 3, 1).unfold(3, 3, 1).flatten(4).median(dim=-1).values
+
+
+def toy_class(images: np.ndarray) -> np.ndarray:
+    """Toy class: 1 if any pixel is brighter than 200, 2 if the image is bright overall."""
+    bright = images.max(axis=(1, 2, 3)) > 200
+    return np.where(images.mean(axis=(1, 2, 3)) > 150, 2, bright.astype(int))
+
+
+def labels(images: np.ndarray) -> list[str]:
+    """The same as a multi-label string."""
+    return [("00", "01", "10")[each] for each in toy_class(images)]
+
+
+def case(channels: int = 3, pixels: int = 1, multi_label: bool = False):
+    """Gray-ish clean images of class 0; even ones have a bright pixel put in and become class 1."""
+    random = np.random.default_rng(channels + pixels)
+    clean = np.full((N, SIZE, SIZE, channels), 100, np.uint8)
+    clean += (np.arange(SIZE) * 2).astype(np.uint8)[None, :, None, None]  # smooth
+    rows = [random.choice(np.arange(2, SIZE - 2), pixels, replace=False) for _ in range(N)]
+    won = np.arange(N) % 2 == 0
+    kind = labels if multi_label else toy_class
+    records = pd.DataFrame(
+        {
+            "dataset": "toy",
+            "split": "test",
+            "index": np.arange(N) + 40,
+            "label": 0,
+            "predicted": list(kind(clean)),
+            "adversarial": [
+                ("00", "01")[each] if multi_label else each for each in won.astype(int)
+            ],
+            "success": won,
+            "rows": rows,
+            "cols": [np.arange(pixels) * 5 + 3 for _ in range(N)],
+            "values": [[[250 if each else 90] * channels] * pixels for each in won],
+        }
+    )
+    return clean, rebuild(clean, records), records, kind
+
+
+DEFENCES = {"identity": nn.Identity(), "median": Median(), "lift": Lift(30), "glare": Lift(120)}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("pixels", [1, 2])
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_columns_and_classes(channels, pixels, multi_label):
+    clean, adversarial, records, predict = case(channels, pixels, multi_label)
+    assert list(predict(adversarial)) == records["adversarial"].tolist()
+    frame = restore_all(clean, adversarial, records, DEFENCES, predict, "cpu")
+    assert set(frame.columns) == {
+        "dataset", "split", "index", "label", "success", "defence", *metrics.COLUMNS, "exact",
+        "restored_class", "recovered", "clean_class", "kept", "error_attacked", "error_elsewhere",
+    }  # fmt: skip
+    assert frame["defence"].tolist() == [name for name in DEFENCES for _ in range(N)]
+    for name in DEFENCES:
+        part = frame[frame["defence"] == name]
+        for key in ("dataset", "split", "index", "label", "success"):
+            assert part[key].tolist() == records[key].tolist()
+    by = dict(list(frame.groupby("defence")))
+    won = records["success"].to_numpy()
+    # Doing nothing: the attack stays, clean images keep their class.
+    assert by["identity"]["recovered"].tolist() == (~won).tolist()
+    assert by["identity"]["restored_class"].tolist() == records["adversarial"].tolist()
+    assert by["identity"]["kept"].all()
+    # The median removes the pixel; glare turns everything into class 2.
+    assert by["median"]["recovered"].all() and by["median"]["kept"].all()
+    assert not by["glare"]["recovered"].any() and not by["glare"]["kept"].any()
+    assert set(by["glare"]["clean_class"]) == {"10" if multi_label else 2}
+    for column in ("success", "exact", "recovered", "kept"):
+        assert frame[column].dtype == bool
+
+
+def test_metrics_compare_restored_with_clean_images():
+    clean, adversarial, records, predict = case()
+    frame = restore_all(clean, adversarial, records, DEFENCES, predict, "cpu")
+    none = frame[frame["defence"] == "identity"].reset_index(drop=True)
+    expected = metrics.measure(clean, adversarial)
+    pd.testing.assert_frame_equal(none[list(metrics.COLUMNS)], expected)
+    lift = frame[frame["defence"] == "lift"]
+    lifted = metrics.measure(clean, adversarial.astype(int).__add__(30).clip(0, 255).astype("u1"))
+    np.testing.assert_allclose(lift[list(metrics.COLUMNS)], lifted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pixels", [1, 2])
+def test_errors_at_the_attacked_pixels_and_elsewhere(pixels):
+    clean, adversarial, records, predict = case(3, pixels)
+    frame = restore_all(clean, adversarial, records, DEFENCES, predict, "cpu")
+    by = {name: part.reset_index(drop=True) for name, part in frame.groupby("defence")}
+    size = []
+    for i, record in enumerate(records.itertuples()):
+        at = [(r, c) for r, c in zip(record.rows, record.cols, strict=True)]
+        size.append(np.mean([abs(int(clean[i, r, c, 0]) - record.values[0][0]) for r, c in at]))
+    np.testing.assert_allclose(by["identity"]["error_attacked"], size)
+    assert (by["identity"]["error_elsewhere"] == 0).all()
+    np.testing.assert_allclose(by["lift"]["error_elsewhere"], 30)
+    # All errors together give the mean over the image.
+    share = pixels / SIZE**2
+    for name, defence in (("identity", nn.Identity()), ("median", Median())):
+        restored = restore(defence, adversarial, "cpu").astype(int)
+        both = by[name]["error_attacked"] * share + by[name]["error_elsewhere"] * (1 - share)
+        np.testing.assert_allclose(both, np.abs(restored - clean).mean(axis=(1, 2, 3)))
+
+
+def test_one_pixel_hit_twice_counts_once():
+    clean, _, records, predict = case(1, 2)
+    records["rows"] = [[4, 4]] * N
+    records["cols"] = [[7, 7]] * N
+    records["values"] = [[[0], [220]]] * N
+    adversarial = rebuild(clean, records)
+    frame = restore_all(clean, adversarial, records, {"none": nn.Identity()}, predict, "cpu")
+    np.testing.assert_allclose(frame["error_attacked"], 220 - clean[:, 4, 7, 0].astype(int))
+
+
+def test_the_table_does_not_depend_on_the_chunk(monkeypatch):
+    arguments = (*case()[:3], DEFENCES, toy_class, "cpu")
+    whole = restore_all(*arguments)
+    monkeypatch.setattr(restoration, "CHUNK", 5)
+    pd.testing.assert_frame_equal(restore_all(*arguments), whole)
+
+
+def test_records_keep_their_images_whatever_their_row_labels():
+    clean, adversarial, records, predict = case()
+    odd = records.set_axis(np.arange(N)[::-1] * 3)
+    pd.testing.assert_frame_equal(
+        restore_all(clean, adversarial, odd, DEFENCES, predict, "cpu"),
+        restore_all(clean, adversarial, records, DEFENCES, predict, "cpu"),
+    )
+
+
+def test_table_survives_parquet(tmp_path):
+    for multi_label in (False, True):
+        clean, adversarial, records, predict = case(1, 1, multi_label)
+        frame = restore_all(clean, adversarial, records, DEFENCES, predict, "cpu")
+        frame.to_parquet(tmp_path / "r.parquet", index=False)
+        back = pd.read_parquet(tmp_path / "r.parquet")
+        pd.testing.assert_frame_equal(back, frame, check_dtype=False)
+        pd.testing.assert_frame_equal(summary(back, 50, 0), summary(frame, 50, 0))
+
+
+def test_bad_input_is_named():
+    clean, adversarial, records, predict = case()
+    with pytest.raises(InputError, match=r"clean images \(11\) and adversarial images \(12\)"):
+        restore_all(clean[1:], adversarial, records, DEFENCES, predict, "cpu")
+    with pytest.raises(InputError, match="at least one attacked image and one defence"):
+        restore_all(clean[:0], adversarial[:0], records[:0], DEFENCES, predict, "cpu")
+    with pytest.raises(InputError, match="at least one attacked image and one defence"):
+        restore_all(clean, adversarial, records, {}, predict, "cpu")
+    with pytest.raises(InputError, match="'01', the attack records hold 0"):
+        restore_all(clean, adversarial, records, DEFENCES, labels, "cpu")
+    with pytest.raises(InputError, match="gave 3 classes for 12 images"):
+        restore_all(clean, adversarial, records, DEFENCES, lambda images: [0, 0, 0], "cpu")
+    outside = records.assign(rows=[[SIZE]] * N, cols=[[0]] * N)
+    with pytest.raises(InputError, match=r"pixel \(16, 0\), outside its image of 16 x 16"):
+        restore_all(clean, adversarial, outside, DEFENCES, predict, "cpu")
+
+
+def table(**changes) -> pd.DataFrame:
+    """A hand-made restoration table of one defence."""
+    frame = pd.DataFrame(
+        {
+            "success": [True, True, True, True, False, False],
+            "defence": "toy",
+            "psnr": [30.0, 40.0, np.inf, 35.0, 99.0, 99.0],
+            "mse": [0.4, 0.2, 0.0, 0.2, 9.0, 9.0],
+            "ssim": [0.9, 0.8, 1.0, 0.9, 0.0, 0.0],
+            "gmsd": [0.1, 0.3, 0.0, 0.2, 9.0, 9.0],
+            "fsim": [0.9, 0.7, 1.0, 0.8, 0.0, 0.0],
+            "exact": [False, False, True, False, True, False],
+            "recovered": [True, False, True, True, True, True],
+            "kept": [True, True, True, False, False, False],
+            "error_attacked": [4.0, 8.0, 0.0, 4.0, 99.0, 99.0],
+            "error_elsewhere": [1.0, 2.0, 0.0, 1.0, 99.0, 99.0],
+        }
+    )
+    return frame.assign(**changes)
+
+
+def test_summary_by_hand():
+    row = summary(table(), 200, 0).iloc[0]
+    assert row[["images", "n", "exact"]].tolist() == [6, 4, 1]
+    assert row["psnr"] == pytest.approx(35) and row["psnr_median"] == 35  # without the exact one
+    assert row["psnr_deviation"] == pytest.approx(5)
+    assert row["mse"] == pytest.approx(0.2) and row["mse_median"] == pytest.approx(0.2)
+    assert row["ssim"] == pytest.approx(0.9) and row["fsim"] == pytest.approx(0.85)
+    assert row["gmsd"] == pytest.approx(0.15) and row["gmsd_median"] == pytest.approx(0.15)
+    for name in metrics.COLUMNS:
+        assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+        assert row[f"{name}_low"] < row[f"{name}_high"]
+    assert row[["recovered", "recovered_low", "recovered_high"]].tolist() == pytest.approx(
+        [0.75, *wilson(3, 4)]
+    )
+    # Clean images count whether or not the attack on them succeeded.
+    assert row[["kept", "kept_low", "kept_high"]].tolist() == pytest.approx([0.5, *wilson(3, 6)])
+    assert row[["error_attacked", "error_elsewhere"]].tolist() == [4.0, 1.0]
+
+
+def test_summary_keeps_the_order_of_defences_and_the_seed():
+    frame = pd.concat([table(defence=name) for name in ("zeta", "alpha", "mid")])
+    result = summary(frame, 100, 1)
+    assert result["defence"].tolist() == ["zeta", "alpha", "mid"]
+    pd.testing.assert_frame_equal(result, summary(frame, 100, 1))
+    assert not result.equals(summary(frame, 100, 2))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"success": False}, {"exact": True, "psnr": np.inf}], ids=["no success", "exact"]
+)
+def test_summary_without_values_has_nan_and_no_warning(changes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        row = summary(table(**changes), 50, 0).iloc[0]
+    assert row[["psnr", "psnr_low", "psnr_high", "psnr_median"]].isna().all()
+    if changes.get("success") is False:
+        assert row["n"] == 0 and row["images"] == 6
+        assert row[["mse", "recovered", "recovered_low", "error_attacked"]].isna().all()
+        assert row["kept"] == 0.5
+    else:
+        assert row["exact"] == 4 and row["mse"] == pytest.approx(0.2)
