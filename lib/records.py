@@ -112,6 +112,12 @@ def fingerprint(content: Any) -> str:
     ]
 
 
+def code(*paths: str) -> str:
+    """Hash over files or folders of lib, so that results of changed code are not taken over."""
+    files = [f for path in paths for f in ([ROOT / path, *sorted((ROOT / path).rglob("*.py"))])]
+    return fingerprint([md5(file) for file in files if file.is_file()])
+
+
 def commit() -> str:
     """Git commit of the project, ``+`` appended when files are changed; '' outside a checkout."""
     try:

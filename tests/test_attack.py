@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import params
+from lib import params, streams
 from lib.attack import (
     AnyLabelChange,
     ClassChange,
@@ -19,7 +19,6 @@ from lib.attack import (
     rebuild,
     records,
     select,
-    streams,
 )
 from lib.attack.search import Evaluator, checkpoint_folder
 from lib.classifiers import as_text, decide, logits

@@ -87,3 +87,14 @@ def test_run_json_holds_the_contract_and_all_steps(tmp_path):
         assert entry["data"] == data and entry["wall_seconds"] >= 0
         assert entry["versions"]["torch"] and entry["hardware"]["cores"]
         assert "commit" in entry and "finished" in entry
+
+
+def test_code_hash_follows_the_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "ROOT", tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.py").write_text("1")
+    (tmp_path / "b.py").write_text("2")
+    before = records.code("a", "b.py")
+    assert records.code("a", "b.py") == before != records.code("a")
+    (tmp_path / "a" / "x.py").write_text("3")
+    assert records.code("a", "b.py") != before

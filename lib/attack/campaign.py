@@ -14,7 +14,7 @@ from lib.data import Images
 from lib.errors import InputError
 from lib.evaluation import right
 from lib.params import ATTACKS, Parameters
-from lib.records import fingerprint, md5, write_table
+from lib.records import code, fingerprint, md5, write_table
 from lib.training import pick_device
 
 
@@ -71,7 +71,8 @@ def attack_run(
         )
     name = ATTACKS[pixels]
     weights = md5(folder / "classifier.safetensors")
-    key = fingerprint([p.of_step("pixel_attack"), pixels, data.provenance.md5, weights])
+    settings = [p.of_step("pixel_attack"), pixels, data.provenance.md5, weights]
+    key = fingerprint([code("lib/attack", "lib/streams.py"), *settings])
     checkpoint = checkpoint_folder(folder, name, key)
     found = attack(model, data, positions, criterion, pixels, p, device, checkpoint)
     write_table(folder / f"{name}.parquet", found)

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from lib.attack import streams
+from lib import streams
 
 INITIAL_SD = 127.0  # of "normal" starts, around mid-gray, as in Su et al. (ATK13)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib.attack import streams
+from lib import streams
 from lib.data import Images
 from lib.errors import InputError
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from lib.attack import evolution, streams
+from lib import streams
+from lib.attack import evolution
 from lib.attack.criteria import Criterion
 from lib.attack.records import COLUMNS, pixels_of
 from lib.classifiers import as_text, decide

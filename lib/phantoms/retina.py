@@ -33,7 +33,8 @@ def scene(rng: np.random.Generator, labels: tuple[int, ...], edge: int) -> np.nd
     dip = rng.uniform(0.06, 0.10) * np.exp(-(((right - fovea) / rng.uniform(0.07, 0.11)) ** 2))
     rim = rng.uniform(0.0, 0.03) * np.exp(-((np.abs(right - fovea) - 0.20) ** 2) / 0.01)
     if kind == DME:
-        dip = dip * rng.uniform(-0.9, 0.5)
+        dip = dip * rng.uniform(-1.1, 0.0)
+        thickness *= rng.uniform(1.1, 1.5)
     roof = floor - thickness - rim + dip + 0.003 * curve(rng, edge, 10)
     lift, mass = _lift(rng, kind, edge, fovea)
     if kind == CNV:
@@ -56,7 +57,7 @@ def scene(rng: np.random.Generator, labels: tuple[int, ...], edge: int) -> np.nd
     shadow = 1 - 0.25 * soft(curve(rng, edge, 18) - 1.2, 0.6)
     image = np.where(depth > 0, image * shadow, image)
     image = 0.05 + image * rng.uniform(0.70, 1.0)
-    if rng.random() < 0.3:  # straightened scans have white corners, beyond the noise
+    if rng.random() < 0.15:  # straightened scans have white corners, beyond the noise
         line = rng.uniform(0.0, 0.10) + rng.normal(0, 0.08) * (right - 0.5)
         paint(image, soft(line - (down if rng.random() < 0.5 else 1 - down), 0.01), 2.0)
     return image
@@ -70,13 +71,13 @@ def _lift(
     lift = np.zeros((1, edge), np.float32)
     if kind == DRUSEN:
         for _ in range(rng.integers(3, 9)):
-            place, width = rng.uniform(0.1, 0.9), rng.uniform(0.015, 0.04)
-            height = rng.uniform(0.02, 0.055)
+            place, width = rng.uniform(0.1, 0.9), rng.uniform(0.02, 0.05)
+            height = rng.uniform(0.035, 0.08)
             lift = np.maximum(lift, height * np.exp(-(((right - place) / width) ** 2)))
     if kind == CNV:
         for _ in range(rng.integers(1, 3)):
             place, width = fovea + rng.normal(0, 0.13), rng.uniform(0.07, 0.18)
-            height = rng.uniform(0.04, 0.13)
+            height = rng.uniform(0.09, 0.20)
             lift = np.maximum(lift, height * np.exp(-(((right - place) / width) ** 2)))
         lift = lift * np.clip(1 + 0.25 * curve(rng, edge, 16), 0.3, None)
     return lift, rng.uniform(0.35, 0.65) * (1 + 0.20 * noise(rng, edge, 14, 2))
@@ -87,12 +88,12 @@ def _cysts(
 ) -> None:
     """Dark holes in the inner layers, most of them near the fovea."""
     edge = len(image)
-    for _ in range(rng.integers(2, 8)):
+    for _ in range(rng.integers(4, 10)):
         place = np.clip(fovea + rng.normal(0, 0.10), 0.05, 0.95)
         column = int(place * edge)
         room = (floor - roof)[0, column]
         row = roof[0, column] + rng.uniform(0.30, 0.65) * room
-        radii = (room * rng.uniform(0.10, 0.26), rng.uniform(0.015, 0.045))
+        radii = (room * rng.uniform(0.16, 0.30), rng.uniform(0.025, 0.06))
         far = ellipse(edge, (row, place), radii)
         paint(image, rng.uniform(0.75, 1.0) * soft(1 - far, 0.3), 0.06)
 

@@ -1,0 +1,70 @@
+# Everything a user does. `make help` lists it; values are set as in `make run DATASET=derma seed=1`.
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+	command -v $(name) >/dev/null 2>&1 && \
+	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+JOBS ?= all
+SOURCE ?= ../shared/data
+SIZE ?= 64
+BIN := .venv/bin
+# What the user set on the command line, less what make itself uses, goes to the parameters.
+SETTINGS := $(filter-out PYTHON=% JOBS=% SOURCE=% SIZE=%,$(MAKEOVERRIDES))
+export T0 := $(shell date +%s)
+export PYTHONUNBUFFERED = 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Each step says its own line; what Snakemake itself has to say goes to a log.
+SNAKELOG := build/logs/snakemake.log
+SNAKEMAKE = mkdir -p $(dir $(SNAKELOG)) && $(BIN)/snakemake --cores $(JOBS) --nolock \
+	--rerun-incomplete --quiet all 2> $(SNAKELOG)
+FAILED = { grep -E "Error|Exception" $(SNAKELOG) | head -n 5; \
+	echo "error: not everything ran, log $(SNAKELOG); what has finished is kept."; exit 1; }
+
+.PHONY: help book run data lab notebooks test lint clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+book: $(BIN)/.ready ## phantoms, all notebooks of the protocol demo, the site
+	@$(BIN)/python -m lib.params $(SETTINGS) > /dev/null
+	@$(SNAKEMAKE) $(if $(SETTINGS),--config $(SETTINGS)) || $(FAILED)
+	@$(BIN)/python book/build.py
+
+run: $(BIN)/.ready ## one run and its pages: DATASET=derma CLASSIFIER=resnet50 PROTOCOL=compact NAME=VALUE
+	@$(BIN)/python -m lib.params $(SETTINGS) > /dev/null
+	@$(SNAKEMAKE) $(if $(SETTINGS),--config $(SETTINGS)) || $(FAILED)
+	@$(BIN)/python book/build.py
+
+data: $(BIN)/.ready ## npz files of real images out of SOURCE=folder for SIZE=pixels, put under data/
+	@$(BIN)/python -m lib.rebuild --source $(SOURCE) --root data --size $(SIZE)
+
+lab: $(BIN)/.ready notebooks ## JupyterLab on the notebooks
+	@$(BIN)/jupyter lab --notebook-dir . notebooks/explore.ipynb
+
+notebooks: $(BIN)/.ready ## .ipynb files of the text notebooks, for papermill by hand
+	@$(SNAKEMAKE) notebooks || $(FAILED)
+
+test: $(BIN)/.ready ## the whole test suite
+	@$(BIN)/python -m pytest -n 2
+
+lint: $(BIN)/.ready ## style and common errors
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+clean: ## removes what was made, but neither data/ nor runs/ of other protocols nor .venv
+	rm -rf build runs/demo data/phantoms .snakemake notebooks/*.ipynb
+
+$(BIN)/.ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed and none was found: \
+	install one, or name it with PYTHON=/path/to/python3."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: %s is Python %d.%d, \
+	3.11 or newer is needed: name another with PYTHON=/path/to/python3." % (sys.executable, \
+	*sys.version_info[:2]))'
+	@free=$$(df -Pk . | awk 'NR==2 {print int($$4 / 1048576)}'); test $$free -ge 8 || { \
+	echo "error: $$free GB of disk are free here, the environment needs 8: make room."; exit 1; }
+	@sh book/say.sh "environment: installing $$(grep -c == requirements.lock) packages into .venv"
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	--no-build-isolation -e .
+	@touch $@
+	@sh book/say.sh "environment: ready"

@@ -1,0 +1,312 @@
+# What depends on what. Each step is one notebook that papermill executes in a process of its own;
+# a step runs again when its notebook, its parameters, its data or the part of lib it imports
+# changes. Long work inside a step has checkpoints of its own (lib/training.py, lib/attack).
+#
+#   snakemake --cores 2                                              the demo runs
+#   snakemake --cores 2 --config protocol=compact dataset=derma classifier=resnet50
+#
+# The site is built from whatever has run, by book/build.py.
+
+import ast
+import json
+import re
+import shlex
+from pathlib import Path
+
+from lib import params
+
+ATTACKED = ["derma", "pathology", "oct", "chest"]
+CLASSIFIERS = params.names("classifiers")
+GIVEN = {name.lower(): value for name, value in config.items()}
+CHOSEN = {name: GIVEN.pop(name) for name in ("protocol", "dataset", "classifier") if name in GIVEN}
+PROTOCOL = CHOSEN.get("protocol", "demo")
+BASE = params.load(PROTOCOL, CHOSEN.get("dataset", "derma"), **GIVEN)
+RUNS = BASE.runs
+DATASETS = [CHOSEN["dataset"]] if "dataset" in CHOSEN else ATTACKED
+NETWORKS = [CHOSEN["classifier"]] if "classifier" in CHOSEN else CLASSIFIERS
+STEPS = list(params.STEPS)
+
+
+def of(wildcards, step):
+    """Parameters of a job."""
+    dataset = wildcards.get("dataset", "abdomen_ct" if step == "ablation" else "derma")
+    if step == "ablation":
+        return params.load(PROTOCOL, dataset, **(GIVEN | {"data_size": BASE.ablation_size}))
+    return params.load(PROTOCOL, dataset, wildcards.get("classifier", "resnet50"), **GIVEN)
+
+
+def imports(code):
+    """Files of lib that a piece of Python imports directly."""
+    names = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    for name in names:
+        if name.split(".")[0] == "lib":
+            path = Path(*name.split("."))
+            yield from (file for file in (path / "__init__.py", path.with_suffix(".py"))
+                        if file.exists())
+
+
+def lib_files(step):
+    """Files of lib that a notebook imports, directly or through others."""
+    text = Path(f"notebooks/{step}.md").read_text()
+    cells = re.findall(r"^```\{code-cell\}[^\n]*\n(.*?)^```", text, re.M | re.S)
+    code = "\n".join(re.sub(r"^:.*$", "", cell, flags=re.M) for cell in cells)
+    found, todo = set(), list(imports(code))
+    while todo:
+        file = todo.pop()
+        if file not in found:
+            found.add(file)
+            todo += imports(file.read_text())
+    return sorted(map(str, found))
+
+
+NEEDS = {step: lib_files(step) for step in STEPS}
+PRINTED = sorted(map(str, Path("book/paper").glob("*")))
+
+
+def inputs(step):
+    """Input function of a step: notebook, lib, facts, printed tables, phantoms."""
+
+    def files(wildcards):
+        p = of(wildcards, step)
+        found = [f"notebooks/{step}.ipynb", *NEEDS[step]]
+        if "lib/paper.py" in NEEDS[step]:
+            found += PRINTED
+        if step != "comparison":
+            found.append(f"params/datasets/{p.dataset}.yaml")
+            if p.data_phantom_images:
+                found.append(f"{p.data_root}/{params.facts(p.dataset).filename(p.data_size)}")
+        return found
+
+    return files
+
+
+def settings(step):
+    """Params function: the values that the step depends on; a change runs it again."""
+
+    def values(wildcards):
+        p = of(wildcards, step)
+        found = p.of_step(step)
+        file = Path(p.data_root) / params.facts(p.dataset).filename(p.data_size)
+        if not p.data_phantom_images and file.exists():
+            found["file"] = [file.stat().st_size, int(file.stat().st_mtime)]
+        return json.dumps(found, sort_keys=True)
+
+    return values
+
+
+def arguments(step):
+    """What papermill is given: names, and the values that the user overrode."""
+
+    def text(wildcards):
+        p = of(wildcards, step)
+        given = {"protocol": p.protocol, "runs": p.runs}
+        given |= {name: getattr(p, name) for name in ("dataset", "classifier")}
+        given |= {name: value for name, value in GIVEN.items()}
+        fields = params.step_fields(step)
+        return shlex.quote(json.dumps({k: v for k, v in given.items() if k in fields}))
+
+    return text
+
+
+def cores(wildcards):
+    """Demo steps are many and small, the others few and long."""
+    return 1 if PROTOCOL == "demo" else workflow.cores
+
+
+# Executes one notebook beside its place and moves it there when it has succeeded.
+PAPERMILL = """
+mkdir -p build/logs "$(dirname {output[0]})"
+log=build/logs/$(echo {output[0]} | tr / -).log
+partial={output[0]}.partial.ipynb
+began=$(date +%s)
+if OMP_NUM_THREADS={threads} papermill notebooks/{params.step}.ipynb "$partial" \
+    --no-progress-bar --cwd . -y {params.given} > "$log" 2>&1
+then
+    mv "$partial" {output[0]}
+    sh book/say.sh "{output[0]} ($(($(date +%s) - began)) s)"
+else
+    rm -f "$partial"
+    sh book/say.sh "{output[0]} failed: $(grep -E '^[A-Za-z_.]*(Error|Exception|Interrupt)' "$log" \
+        | tail -n 1), log $log"
+    exit 1
+fi
+"""
+RUN = f"{RUNS}/{PROTOCOL}"
+SET = f"{RUN}/{{dataset}}"
+NET = f"{SET}/{{classifier}}"
+
+
+wildcard_constraints:
+    dataset="[a-z_]+",
+    classifier="[a-z0-9]+",
+
+
+def targets():
+    """Notebooks of the runs asked for."""
+    found = []
+    for dataset in DATASETS:
+        if dataset == "abdomen_ct":
+            continue
+        found += [f"{RUN}/{dataset}/{step}.ipynb" for step in ("datasets", "denoisers")]
+        for network in NETWORKS:
+            found += [
+                f"{RUN}/{dataset}/{network}/{step}.ipynb"
+                for step in ("classifier", "pixel_attack", "restoration")
+            ]
+    if "dataset" not in CHOSEN or CHOSEN["dataset"] == "abdomen_ct":
+        found.append(f"{RUN}/abdomen_ct/ablation.ipynb")
+    if not {"dataset", "classifier"} & CHOSEN.keys():
+        found.append(f"{RUN}/comparison.ipynb")
+    return found
+
+
+rule runs:
+    default_target: True
+    input:
+        targets(),
+
+
+rule notebooks:
+    input:
+        expand("notebooks/{step}.ipynb", step=STEPS),
+
+
+rule notebook:
+    input:
+        "notebooks/{step}.md",
+    output:
+        "notebooks/{step}.ipynb",
+    shell:
+        "jupytext --quiet --to ipynb --output {output} {input}"
+
+
+rule phantoms:
+    output:
+        "{root}/{flag}.npz",
+    input:
+        [*map(str, Path("lib/phantoms").glob("*.py")), "lib/params.py"],
+    params:
+        dataset=lambda w: next(
+            name for name in params.names("datasets")
+            if w.flag.split("_")[0] == params.facts(name).flag
+        ),
+        size=lambda w: int(w.flag.split("_")[1]) if "_" in w.flag else 28,
+        images=BASE.data_phantom_images,
+        seed=BASE.seed,
+    wildcard_constraints:
+        root=re.escape(BASE.data_root),
+    shell:
+        """
+        OMP_NUM_THREADS=1 python -m lib.phantoms --root {wildcards.root} --size {params.size} \
+            --images {params.images} --seed {params.seed} {params.dataset} > /dev/null
+        sh book/say.sh {output}
+        """
+
+
+rule datasets:
+    input:
+        inputs("datasets"),
+    output:
+        f"{SET}/datasets.ipynb",
+    params:
+        step="datasets",
+        given=arguments("datasets"),
+        values=settings("datasets"),
+    threads: cores
+    shell:
+        PAPERMILL
+
+
+rule classifier:
+    input:
+        inputs("classifier"),
+    output:
+        f"{NET}/classifier.ipynb",
+        f"{NET}/classifier.safetensors",
+        f"{NET}/classifier.json",
+    params:
+        step="classifier",
+        given=arguments("classifier"),
+        values=settings("classifier"),
+    threads: cores
+    shell:
+        PAPERMILL
+
+
+rule pixel_attack:
+    input:
+        inputs("pixel_attack"),
+        f"{NET}/classifier.safetensors",
+    output:
+        f"{NET}/pixel_attack.ipynb",
+    params:
+        step="pixel_attack",
+        given=arguments("pixel_attack"),
+        values=settings("pixel_attack"),
+    threads: cores
+    shell:
+        PAPERMILL
+
+
+rule denoisers:
+    input:
+        inputs("denoisers"),
+    output:
+        f"{SET}/denoisers.ipynb",
+    params:
+        step="denoisers",
+        given=arguments("denoisers"),
+        values=settings("denoisers"),
+    threads: cores
+    shell:
+        PAPERMILL
+
+
+rule restoration:
+    input:
+        inputs("restoration"),
+        f"{NET}/pixel_attack.ipynb",
+        f"{SET}/denoisers.ipynb",
+    output:
+        f"{NET}/restoration.ipynb",
+    params:
+        step="restoration",
+        given=arguments("restoration"),
+        values=settings("restoration"),
+    threads: cores
+    shell:
+        PAPERMILL
+
+
+rule ablation:
+    input:
+        inputs("ablation"),
+    output:
+        f"{RUN}/abdomen_ct/ablation.ipynb",
+    params:
+        step="ablation",
+        given=arguments("ablation"),
+        values=settings("ablation"),
+    threads: cores
+    shell:
+        PAPERMILL
+
+
+rule comparison:
+    input:
+        inputs("comparison"),
+        expand(f"{NET}/restoration.ipynb", dataset=ATTACKED, classifier=CLASSIFIERS),
+    output:
+        f"{RUN}/comparison.ipynb",
+    params:
+        step="comparison",
+        given=arguments("comparison"),
+        values=settings("comparison"),
+    threads: cores
+    shell:
+        PAPERMILL

@@ -1,0 +1,138 @@
+"""All runs of one protocol side by side, read from their run folders (paper, 4.2.6 to 4.4)."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib import paper, params, restoration
+from lib.errors import InputError
+from lib.params import ATTACKS, DENOISERS, Parameters
+from lib.records import read_json, read_table
+from lib.statistics import wilson
+
+
+@dataclass
+class Collection:
+    """What the finished runs of a protocol hold."""
+
+    records: pd.DataFrame  # attack records of all runs, with classifier and pixels
+    restored: pd.DataFrame  # restoration rows of all runs, with classifier and pixels
+    data: dict[str, dict[str, str]]  # provenance by data set
+    classifiers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    denoisers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Data sets with a run, in the paper's order."""
+        return [name for name in paper.DATASETS if name in self.data]
+
+    def training_minutes(self, classifier: str) -> dict[str, float]:
+        """Minutes of training by data set title."""
+        return {
+            params.facts(dataset).title: _minutes(about)
+            for (dataset, name), about in self.classifiers.items()
+            if name == classifier
+        }
+
+    def denoiser_minutes(self, dataset: str) -> dict[str, float]:
+        """Minutes of training by denoiser."""
+        return {
+            name: _minutes(about) for (of, name), about in self.denoisers.items() if of == dataset
+        }
+
+
+def _minutes(about: dict[str, Any]) -> float:
+    return sum(epoch["seconds"] for epoch in about["history"]) / 60
+
+
+def collect(folder: Path) -> Collection:
+    """Read every finished run below ``runs/<protocol>``.
+
+    Raises:
+        InputError: no run has attack records yet.
+    """
+    records, restored, data, nets, denoisers = [], [], {}, {}, {}
+    for dataset in paper.DATASETS:
+        for classifier in params.names("classifiers"):
+            run = folder / dataset / classifier
+            for pixels, name in ATTACKS.items():
+                if not (run / f"restoration_{name}.parquet").exists():
+                    continue
+                at = {"classifier": classifier, "pixels": pixels}
+                records.append(read_table(run / f"{name}.parquet").assign(**at))
+                restored.append(read_table(run / f"restoration_{name}.parquet").assign(**at))
+                data[dataset] = read_json(run / "run.json")["data"]
+                nets[dataset, classifier] = read_json(run / "classifier.json")
+        for name in DENOISERS:
+            file = folder / dataset / "denoisers" / f"{name}.json"
+            if file.exists():
+                denoisers[dataset, name] = read_json(file)
+    if not records:
+        raise InputError(f"{folder} has no finished run with attacks: run one first.")
+    return Collection(
+        pd.concat(records, ignore_index=True),
+        pd.concat(restored, ignore_index=True),
+        data,
+        nets,
+        denoisers,
+    )
+
+
+def banner(p: Parameters, found: Collection) -> str:
+    """First lines of the page: protocol, and the data source of each data set."""
+    sources = " · ".join(
+        f"{params.facts(n).title} `{found.data[n]['source']}`" for n in found.datasets
+    )
+    mixed = len({found.data[name]["source"] for name in found.datasets}) > 1
+    warning = "\n\n> Data sources are mixed: compare rows of one source only." if mixed else ""
+    return f"**protocol** `{p.protocol}` · **data sources** {sources}{warning}"
+
+
+def rates(found: Collection, pixels: int) -> pd.DataFrame:
+    """Success rate of each run beside the paper's.
+
+    Returns:
+        dataset and classifier (titles), n, successes, rate, low, high, printed (NaN where the
+        paper has none).
+    """
+    printed = paper.totals(1).set_index("dataset")["rate"] if pixels == 1 else None
+    both = paper.rates().set_index("dataset")
+    rows = []
+    chosen = found.records[found.records["pixels"] == pixels]
+    for (dataset, classifier), group in chosen.groupby(["dataset", "classifier"], sort=False):
+        title = params.facts(dataset).title
+        count = int(group["success"].sum())
+        low, high = wilson(count, len(group))
+        if pixels == 2:
+            beside = both.loc[title, classifier]
+        else:
+            beside = printed[title] if classifier == "resnet50" else float("nan")
+        rows.append(
+            {
+                "dataset": title,
+                "classifier": classifier,
+                "n": len(group),
+                "successes": count,
+                "rate": count / len(group),
+                "low": low,
+                "high": high,
+                "printed": beside,
+            }
+        )
+    columns = ["dataset", "classifier", "n", "successes", "rate", "low", "high", "printed"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def recovery(found: Collection) -> pd.DataFrame:
+    """Recovered and kept shares of each run and defence, both numbers of pixels together."""
+    tables = []
+    for (dataset, classifier), group in found.restored.groupby(
+        ["dataset", "classifier"], sort=False
+    ):
+        shares = restoration.shares(group)
+        shares.insert(0, "dataset", params.facts(dataset).title)
+        shares.insert(1, "classifier", classifier)
+        tables.append(shares)
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,95 @@
+"""What notebooks show besides figures: the banner of a run and tables with intervals."""
+
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from lib import params
+from lib.data import Provenance
+from lib.params import Parameters
+
+WARNINGS = {
+    "phantom": "Phantoms are drawn by this project. They show that the pipeline works; "
+    "nothing here says anything about medical images.",
+    "rebuilt": "Real images in a file that is not MedMNIST's official one: sizes, splits or "
+    "selection differ from the paper's, so values are not expected to be equal.",
+    "official": "MedMNIST's official file.",
+}
+
+
+def banner(p: Parameters, data: Provenance, classifier: bool = False) -> str:
+    """First lines of a page as Markdown: run, data source and how far it is from the paper's.
+
+    Args:
+        p: parameters of the run.
+        data: where its images are from.
+        classifier: whether the page is about one classifier.
+    """
+    names = [f"**data set** {params.facts(p.dataset).title}"]
+    if classifier:
+        names.append(f"**classifier** {params.read('classifiers', p.classifier)['title']}")
+    note = f" {data.note}" if data.note else ""
+    return (
+        f"**protocol** `{p.protocol}` · {' · '.join(names)} · **seed** {p.seed} · "
+        f"**data source** `{data.source}` (`{data.npz}`, MD5 `{data.md5}`)\n\n"
+        f"> {WARNINGS[data.source]}{note}"
+    )
+
+
+def interval(value: float, low: float, high: float, percent: bool = False) -> str:
+    """A value with its 95 % interval, ``12.3 [8.1, 17.9]``; a dash where there is none."""
+    if math.isnan(value):
+        return "–"
+    digits, scale = (1, 100) if percent else (_digits(value), 1)
+    text = f"{value * scale:.{digits}f}"
+    if math.isnan(low) or math.isnan(high):
+        return text
+    return f"{text} [{low * scale:.{digits}f}, {high * scale:.{digits}f}]"
+
+
+def _digits(value: float) -> int:
+    """Decimals that keep three figures of a value."""
+    if not math.isfinite(value) or value == 0:
+        return 2
+    return max(0, min(6, 2 - math.floor(math.log10(abs(value)))))
+
+
+def intervals(frame: pd.DataFrame, column: str, percent: bool = False) -> pd.Series:
+    """Column, ``<column>_low`` and ``<column>_high`` (or ``low`` and ``high``) as text."""
+    low = f"{column}_low" if f"{column}_low" in frame else "low"
+    high = low.replace("low", "high")
+    return frame.apply(
+        lambda row: interval(row[column], row[low], row[high], percent),
+        axis=1,
+        result_type="reduce",
+    )
+
+
+def table(
+    frame: pd.DataFrame, caption: str = "", percent: Iterable[str] = (), digits: int = 3
+) -> Styler:
+    """A table for a page: no index, shares as %, missing values as a dash.
+
+    Args:
+        frame: what to show.
+        caption: above the table.
+        percent: columns with shares 0..1 to show in per cent.
+        digits: figures of other numbers with decimals.
+    """
+
+    def number(value: object) -> str:
+        if isinstance(value, float):
+            if value.is_integer() and abs(value) < 1e15:
+                return f"{value:,.0f}"
+            return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
+    formats = {column: "{:.1%}" for column in percent}
+    plain = {column: number for column in frame.columns if column not in formats}
+    style = frame.style.hide(axis="index").format(plain | formats, na_rep="–", escape="html")
+    if caption:
+        style = style.set_caption(caption)
+    names = {column: str(column).replace("_", " ") for column in frame.columns}
+    return style.format_index(lambda name: names.get(name, name), axis="columns")

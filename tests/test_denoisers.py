@@ -1,0 +1,412 @@
+"""lib.denoisers: the networks, the median layer, the noise, and restoring stored images."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from safetensors.torch import save_file
+from scipy import ndimage, stats
+from torch import nn
+
+from lib import denoisers
+from lib.denoisers import median_cnn
+from lib.denoisers.autoencoder import Autoencoder
+from lib.denoisers.base import parameter_counts
+from lib.denoisers.dae import DAE, ablation_variants, depth_variants
+from lib.denoisers.median_cnn import MedianCNN, MedianLayer
+from lib.denoisers.noise import corrupt, impulse_noise
+from lib.errors import InputError
+from lib.records import write_json
+from lib.streams import image_keys
+
+PAPER = Path(__file__).parents[1] / "book" / "paper"
+NAMES = (*denoisers.TRAINED, *denoisers.REFERENCES)
+KERAS = {
+    nn.Conv2d: "Convolution 2-D",
+    nn.MaxPool2d: "MaxPooling 2-D",
+    nn.Upsample: "UpSampling 2-D",
+}
+
+
+def photographs(count: int, size: int, channels: int, seed: int = 0) -> np.ndarray:
+    """Smooth uint8 images (N, size, size, C)."""
+    random = np.random.default_rng(seed)
+    coarse = random.uniform(0, 255, (count, 6, 6, channels))
+    return ndimage.zoom(coarse, (1, size / 6, size / 6, 1), order=1).round().astype(np.uint8)
+
+
+def keys(count: int, seed: int = 0) -> torch.Tensor:
+    return image_keys(seed, "test", "toy", ["train"] * count, list(range(count)))
+
+
+# ---- networks
+
+
+@pytest.mark.parametrize(
+    ("table", "channels", "total"),
+    [("01_autoencoder_gray", 1, 7009), ("02_autoencoder_rgb", 3, 8163)],
+)
+def test_autoencoder_is_that_of_the_tables_layer_by_layer(table, channels, total):
+    model, found = Autoencoder(channels), []
+    for layer in model.layers:
+        if type(layer) in KERAS:
+            layer.register_forward_hook(
+                lambda layer, _, output: found.append(
+                    [
+                        KERAS[type(layer)],
+                        *output.shape[2:],
+                        output.shape[1],
+                        parameter_counts(layer)["trainable"],
+                    ]
+                )
+            )
+    model(torch.zeros(1, channels, 224, 224))
+    printed = pd.read_csv(PAPER / f"table_{table}_layers.csv")
+    layers = printed[(printed["row_kind"] == "layer") & (printed["layer_type"] != "Input")]
+    columns = ["layer_type", "output_height", "output_width", "output_channels", "parameters"]
+    assert found == layers[columns].values.tolist()
+    assert parameter_counts(model) == {"trainable": total, "non_trainable": 0}
+
+
+@pytest.mark.parametrize(("channels", "trainable"), [(1, 3_024_545), (3, 3_025_699)])
+def test_size_of_the_proposed_dae(channels, trainable):
+    expected = {"trainable": trainable, "non_trainable": 3_840}
+    assert parameter_counts(DAE(channels)) == expected
+    assert parameter_counts(denoisers.build("dae", channels)) == expected
+
+
+def test_each_ablation_variant_adds_its_module_to_the_last():
+    sizes = {name: parameter_counts(build()) for name, build in ablation_variants(1).items()}
+    trainable = {name: size["trainable"] for name, size in sizes.items()}
+    assert list(sizes) == [
+        "original", "depth_kernels", "bn_leakyrelu", "attention", "residual", "proposed",
+    ]  # fmt: skip
+    assert trainable["original"] == 7_009
+    assert trainable["bn_leakyrelu"] - trainable["depth_kernels"] == 2 * 2 * 480  # scale and shift
+    gates = sum(width * (width + 1) for width in (32, 64, 128, 256))
+    assert trainable["attention"] - trainable["bn_leakyrelu"] == gates
+    blocks = sum(2 * width * (9 * width + 1 + 2) for width in (32, 64, 128, 256))
+    assert trainable["residual"] - trainable["attention"] == blocks
+    assert trainable["proposed"] == trainable["residual"] == 3_024_545  # skips have no weights
+    assert sizes["depth_kernels"]["non_trainable"] == 0
+
+
+def test_skips_change_the_output_and_nothing_else():
+    torch.manual_seed(0)
+    with_skips, without = DAE(1).eval(), DAE(1, skips=False).eval()
+    without.load_state_dict(with_skips.state_dict())
+    x = torch.rand(1, 1, 32, 32)
+    assert (with_skips(x) - without(x)).abs().max() > 1e-3
+
+
+def test_depth_variants():
+    widths = {
+        depth: [level[0].out_channels for level in build().encoder]
+        for depth, build in depth_variants(1).items()
+    }
+    assert widths == {3: [32, 64, 128], 4: [32, 64, 128, 256], 5: [32, 64, 128, 256, 256]}
+    with pytest.raises(InputError, match="1 to 5 levels"):
+        DAE(1, depth=6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_size_and_only_the_right_channels(name, channels):
+    model = denoisers.build(name, channels).eval()
+    with torch.inference_mode():
+        for height, width in ((28, 28), (29, 31), (30, 33), (32, 28)):
+            given = torch.rand(1, channels, height, width)
+            output = model(given)
+            assert output.shape == given.shape
+            assert output.isfinite().all()
+    with pytest.raises(InputError, match=f"takes images .N, {channels}, H, W."):
+        model(torch.rand(1, 4 - channels, 28, 28))
+    with pytest.raises(InputError, match="1 .gray. or 3 .RGB."):
+        denoisers.build(name, 2)
+
+
+def test_padding_repeats_the_border_and_is_cut_off():
+    torch.manual_seed(0)
+    model = DAE(1).eval()
+    x = torch.rand(1, 1, 30, 32)
+    taller = torch.cat([x, x[:, :, -1:], x[:, :, -1:]], dim=2)
+    assert torch.equal(model(x), model(taller)[:, :, :30])
+
+
+@pytest.mark.parametrize("name", denoisers.TRAINED)
+def test_gradients_reach_every_weight(name):
+    torch.manual_seed(0)
+    model = denoisers.build(name, 1)
+    model(torch.rand(2, 1, 32, 32)).square().mean().backward()
+    dead = [key for key, value in model.named_parameters() if not value.grad.abs().sum() > 0]
+    # A bias in front of batch normalization cancels out, up to rounding.
+    assert [key for key in dead if not key.endswith("bias")] == []
+
+
+def test_unknown_name():
+    with pytest.raises(InputError, match="did you mean 'autoencoder'"):
+        denoisers.build("autoencode", 1)
+
+
+# ---- median
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    images=arrays(
+        np.float32,
+        st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(5, 11), st.integers(5, 11)),
+        elements=st.integers(0, 6).map(float),
+    ),
+    kernel=st.sampled_from([1, 3, 5]),
+    last=st.booleans(),
+)
+def test_median_layer_equals_scipy_channel_by_channel(images, kernel, last):
+    layout = torch.channels_last if last else torch.contiguous_format
+    output = MedianLayer(kernel)(torch.from_numpy(images).contiguous(memory_format=layout))
+    expected = [
+        [ndimage.median_filter(channel, kernel, mode="mirror") for channel in image]
+        for image in images
+    ]
+    np.testing.assert_array_equal(output.numpy(), expected)
+
+
+def test_median_layer_of_64_channels_in_parts(monkeypatch):
+    x = torch.randn(4, 64, 12, 12, generator=torch.manual_seed(0), requires_grad=True)
+    weights = torch.randn(4, 64, 12, 12)
+    found = []
+    for limit in (1, 2**30):  # an image at a time, all at once
+        monkeypatch.setattr(median_cnn, "CHUNK_VALUES", limit)
+        output = MedianLayer(5)(x)
+        found.append((output, *torch.autograd.grad((output * weights).sum(), x)))
+    expected = ndimage.median_filter(x.detach().numpy(), (1, 1, 5, 5), mode="mirror")
+    np.testing.assert_array_equal(found[0][0].detach().numpy(), expected)
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_gradient_of_the_median(kernel):
+    # All values differ by more than gradcheck's step, so that no rank changes within it.
+    values = torch.randperm(2 * 2 * 6 * 7, generator=torch.manual_seed(0)).double()
+    x = values.view(2, 2, 6, 7).requires_grad_()
+    assert torch.autograd.gradcheck(MedianLayer(kernel), x, eps=1e-3)
+
+
+def test_equal_values_share_the_gradient():
+    x = torch.zeros(1, 1, 7, 7, requires_grad=True)
+    MedianLayer(3)(x).sum().backward()
+    assert x.grad[0, 0, 3, 3].item() == pytest.approx(1)
+    assert x.grad.sum().item() == pytest.approx(49)
+
+
+def test_even_window():
+    with pytest.raises(InputError, match="odd edge"):
+        MedianLayer(4)
+
+
+def test_switched_off_medians_let_a_wrong_pixel_through():
+    torch.manual_seed(0)
+    active, inactive = MedianCNN(1, blocks=2).eval(), MedianCNN(1, blocks=2, active=False).eval()
+    inactive.load_state_dict(active.state_dict())
+    clean = torch.full((1, 1, 28, 28), 0.5)
+    attacked = clean.clone()
+    attacked[0, 0, 14, 14] = 1
+    assert torch.equal(active(attacked), active(clean))
+    assert not torch.equal(inactive(attacked), inactive(clean))
+
+
+def test_places_of_the_medians():
+    layers = [type(layer).__name__ for layer in MedianCNN(3).layers]
+    assert layers == (
+        ["MedianLayer", "MedianLayer", "Conv2d", "ReLU"]
+        + ["ResidualBlock", "MedianLayer"] * 8
+        + ["ResidualBlock"] * 8
+        + ["Conv2d"]
+    )
+
+
+# ---- noise
+
+
+def test_share_of_replaced_pixels_and_their_colors():
+    gray = 0.5001  # no stored value, so that every replaced value shows
+    level, count, size = 0.1, 16, 64
+    noisy = impulse_noise(torch.full((count, 3, size, size), gray), level, keys(count), 0)
+    hit = noisy != gray
+    assert (hit.all(1) == hit.any(1)).all()  # whole pixels
+    replaced = hit[:, 0].sum((1, 2)).numpy()
+    low, high = stats.binom.interval(1 - 1e-6, size * size, level)
+    assert ((replaced >= low) & (replaced <= high)).all()
+    low, high = stats.binom.interval(1 - 1e-4, count * size * size, level)
+    assert low <= replaced.sum() <= high
+    for channel in noisy.transpose(0, 1):
+        values = channel[channel != gray].mul(255).round().long()
+        counts = torch.bincount(values, minlength=256).numpy()
+        assert len(counts) == 256
+        assert stats.chisquare(counts).pvalue > 1e-4
+    colors = noisy.permute(0, 2, 3, 1)[hit[:, 0]].numpy()
+    assert np.abs(np.corrcoef(colors.T) - np.eye(3)).max() < 0.06  # channels are independent
+    places = hit[:, 0].flatten(1).float().numpy()
+    assert np.abs(np.corrcoef(places) - np.eye(count)).max() < 0.08  # and so are images
+
+
+def test_noise_of_an_image_does_not_depend_on_the_batch():
+    images = torch.rand(6, 1, 20, 24, generator=torch.manual_seed(0))
+    together = impulse_noise(images, 0.3, keys(6), 7)
+    for i in (0, 3, 5):
+        alone = impulse_noise(images[i : i + 1], 0.3, keys(6)[i : i + 1], 7)
+        assert torch.equal(alone[0], together[i])
+    turned = impulse_noise(images.flip(0), 0.3, keys(6).flip(0), 7)
+    assert torch.equal(turned.flip(0), together)
+    assert torch.equal(impulse_noise(images, 0.3, keys(6), 7), together)
+    for other in (
+        impulse_noise(images, 0.3, keys(6), 8),
+        impulse_noise(images, 0.3, keys(6, 1), 7),
+    ):
+        # Where the first noise hit, a fresh one hits in 3 of 10 pixels only.
+        assert 0.2 < (other != images)[together != images].float().mean() < 0.4
+
+
+def test_a_level_for_each_image():
+    images = torch.full((3, 1, 64, 64), 0.5001)
+    noisy = impulse_noise(images, torch.tensor([0.0, 0.5, 1.0]), keys(3), 0)
+    shares = (noisy != images).float().mean((1, 2, 3))
+    assert shares[0] == 0
+    assert shares[1].item() == pytest.approx(0.5, abs=0.05)
+    assert shares[2] == 1
+
+
+def test_unfit_noise():
+    images = torch.zeros(2, 1, 8, 8)
+    for level in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="share of pixels"):
+            impulse_noise(images, level, keys(2), 0)
+    with pytest.raises(InputError, match="as many keys"):
+        impulse_noise(images, 0.1, keys(3), 0)
+    with pytest.raises(InputError, match="65,536"):
+        impulse_noise(torch.zeros(1, 1, 300, 300), 0.1, keys(1), 0)
+
+
+def test_noisy_copy_of_stored_images():
+    images = photographs(70, 28, 3)
+    noisy = corrupt(images, 0.1, 0, "val")
+    assert noisy.dtype == np.uint8
+    share = (noisy != images).any(3).mean()
+    assert 0.095 < share < 0.105
+    np.testing.assert_array_equal(noisy, corrupt(images, 0.1, 0, "val"))
+    np.testing.assert_array_equal(noisy[:5], corrupt(images[:5], 0.1, 0, "val"))
+    assert (corrupt(images, 0.1, 0, "test") != noisy).any()
+    assert (corrupt(images, 0.1, 1, "val") != noisy).any()
+
+
+# ---- restoring
+
+
+class Shift(nn.Module):
+    """Adds gray levels."""
+
+    def __init__(self, levels: float) -> None:
+        super().__init__()
+        self.levels = levels
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images + self.levels / 255
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    arrays(
+        np.uint8,
+        st.tuples(
+            st.integers(0, 5), st.integers(28, 40), st.integers(28, 40), st.sampled_from([1, 3])
+        ),
+    )
+)
+def test_identity_gives_the_image_back(images):
+    model = denoisers.build("identity", images.shape[3])
+    restored = denoisers.restore(model, images, "cpu", batch=2)
+    assert restored.dtype == np.uint8
+    np.testing.assert_array_equal(restored, images)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_median3_equals_scipy_on_stored_images(channels):
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 30, channels), np.uint8)
+    restored = denoisers.restore(denoisers.build("median3", channels), images, "cpu", batch=2)
+    expected = ndimage.median_filter(images, (1, 3, 3, 1), mode="mirror")
+    np.testing.assert_array_equal(restored, expected)
+
+
+def test_restored_values_are_clipped_and_rounded_to_the_nearest():
+    images = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    for levels, expected in ((0.49, 0), (0.51, 1), (-0.49, 0), (-0.51, -1), (300.0, 300)):
+        restored = denoisers.restore(Shift(levels), images, "cpu").astype(int)
+        np.testing.assert_array_equal(restored, np.clip(images.astype(int) + expected, 0, 255))
+
+
+@pytest.mark.parametrize("name", denoisers.TRAINED)
+def test_result_does_not_depend_on_the_batch(name):
+    torch.manual_seed(0)
+    model = denoisers.build(name, 3)  # in training mode, where batches would matter
+    images = photographs(3, 30, 3)
+    together = denoisers.restore(model, images, "cpu")
+    alone = denoisers.restore(model, images, "cpu", batch=1)
+    assert np.abs(together.astype(int) - alone).max() <= 1
+    assert (together == alone).mean() > 0.999
+
+
+def test_restoring_unfit_images():
+    identity = denoisers.build("identity", 1)
+    with pytest.raises(InputError, match="must be uint8 of shape"):
+        denoisers.restore(identity, np.zeros((1, 28, 28, 1), np.float32), "cpu")
+    with pytest.raises(InputError, match="must be uint8 of shape"):
+        denoisers.restore(identity, np.zeros((28, 28, 1), np.uint8), "cpu")
+    with pytest.raises(InputError, match="Identity takes images .N, 1, H, W."):
+        denoisers.restore(identity, np.zeros((1, 28, 28, 3), np.uint8), "cpu")
+    with pytest.raises(InputError, match="diverged"):
+        denoisers.restore(Shift(float("nan")), np.zeros((1, 28, 28, 1), np.uint8), "cpu")
+
+
+# ---- loading
+
+
+def stored(folder: Path, name: str, channels: int, network: str) -> None:
+    state = denoisers.build(network, channels).state_dict()
+    save_file(state, folder / f"{name}.safetensors")
+    write_json(folder / f"{name}.json", {"name": name, "channels": channels})
+
+
+def test_load(tmp_path):
+    stored(tmp_path, "autoencoder", 1, "autoencoder")
+    model = denoisers.load("autoencoder", tmp_path, 1)
+    assert isinstance(model, Autoencoder)
+    assert not model.training
+
+
+def test_what_cannot_be_loaded(tmp_path):
+    with pytest.raises(InputError, match="dae.json is missing"):
+        denoisers.load("dae", tmp_path, 1)
+    with pytest.raises(InputError, match="Unknown trained denoiser 'identity'"):
+        denoisers.load("identity", tmp_path, 1)
+    stored(tmp_path, "autoencoder", 1, "autoencoder")
+    with pytest.raises(InputError, match="trained on images with 1 channel.s., not 3"):
+        denoisers.load("autoencoder", tmp_path, 3)
+    (tmp_path / "autoencoder.json").rename(tmp_path / "dae.json")
+    with pytest.raises(InputError, match="is of 'autoencoder', not 'dae'"):
+        denoisers.load("dae", tmp_path, 1)
+    stored(tmp_path, "dae", 1, "autoencoder")
+    with pytest.raises(InputError, match="does not hold the weights of dae"):
+        denoisers.load("dae", tmp_path, 1)
+    weights = tmp_path / "dae.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(InputError, match="cut short or damaged"):
+        denoisers.load("dae", tmp_path, 1)
+    weights.unlink()
+    with pytest.raises(InputError, match="dae.safetensors is missing"):
+        denoisers.load("dae", tmp_path, 1)

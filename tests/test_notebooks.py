@@ -1,0 +1,173 @@
+"""Notebooks: text only, parameters that hold together, and a whole run through papermill."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pandas as pd
+import pytest
+
+from lib import params, phantoms
+from lib.records import read_json
+
+FOLDER = params.ROOT / "notebooks"
+STEPS = list(params.STEPS)
+# Every step as small as it can be; what it shows is another test's matter.
+TINY = {
+    "data_phantom_images": 150, "classifier_epochs": 1, "classifier_batch": 32,
+    "classifier_paper_epochs": 1, "attack_population": 4, "attack_generations": 1,
+    "attack_one_pixel_images": 1, "attack_two_pixel_images": 1, "denoiser_epochs": 1,
+    "denoiser_train_limit": 16, "denoiser_large_limit": 4, "ablation_train": 8,
+    "ablation_test": 4, "ablation_epochs": 1, "bootstrap_samples": 20,
+}  # fmt: skip
+
+
+def cells(step):
+    return jupytext.read(FOLDER / f"{step}.md").cells
+
+
+def code(step):
+    return [cell for cell in cells(step) if cell.cell_type == "code"]
+
+
+def test_there_is_one_text_notebook_for_each_step():
+    assert sorted(path.stem for path in FOLDER.glob("*.md")) == sorted(STEPS)
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.ipynb"], cwd=params.ROOT, capture_output=True, text=True
+    )
+    assert tracked.stdout == ""
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_notebook_is_short_and_has_a_kernel(step):
+    notebook = jupytext.read(FOLDER / f"{step}.md")
+    assert notebook.metadata["kernelspec"]["name"] == "python3"
+    assert len(code(step)) <= 12
+    assert cells(step)[0].source.startswith("# ")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_parameters_cell_lists_what_the_step_depends_on(step):
+    first = code(step)[0]
+    assert first.metadata["tags"] == ["parameters"]
+    namespace = {}
+    exec(first.source, namespace)
+    names = [name for name in namespace if not name.startswith("_")]
+    assert names == params.step_fields(step)
+    assert all(
+        namespace[n] is None for n in names if n not in ("protocol", "dataset", "classifier")
+    )
+    assert params.from_notebook(namespace) == params.load()
+
+
+def papermill(source, target, given):
+    command = [sys.executable, "-m", "papermill", str(source), str(target), "--no-progress-bar"]
+    return subprocess.run(
+        [*command, "-y", json.dumps(given)], cwd=params.ROOT, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """Every notebook of a tiny Chest run, executed in the order of its needs."""
+    folder = tmp_path_factory.mktemp("run")
+    for name in ("chest", "abdomen_ct"):
+        phantoms.write(name, 28, TINY["data_phantom_images"], 0, folder / "data")
+    results = {}
+    for step in ("datasets", "denoisers", "classifier", "pixel_attack", "restoration",
+                 "comparison", "ablation", "explore"):  # fmt: skip
+        source = folder / f"{step}.ipynb"
+        jupytext.write(jupytext.read(FOLDER / f"{step}.md"), source)
+        given = TINY | {
+            "dataset": "chest", "classifier": "densenet121", "data_root": str(folder / "data"),
+            "runs": str(folder / "runs"),
+        }  # fmt: skip
+        given = {name: value for name, value in given.items() if name in params.step_fields(step)}
+        results[step] = papermill(source, folder / f"{step}.out.ipynb", given)
+        assert results[step].returncode == 0, results[step].stderr[-3000:]
+    return folder
+
+
+def outputs(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        yield from cell.get("outputs", [])
+
+
+def test_a_run_leaves_what_the_contract_names(executed):
+    base = executed / "runs" / "demo" / "chest"
+    run = base / "densenet121"
+    names = {"classifier.safetensors", "classifier.json", "one_pixel.parquet", "two_pixel.parquet",
+             "restoration_one_pixel.parquet", "restoration_two_pixel.parquet", "run.json"}  # fmt: skip
+    assert {path.name for path in run.iterdir()} == names
+    denoisers = {f"{name}.{kind}" for name in params.DENOISERS for kind in ("safetensors", "json")}
+    assert {path.name for path in (base / "denoisers").iterdir()} == denoisers | {"run.json"}
+    record = read_json(run / "run.json")
+    assert list(record["steps"]) == ["classifier", "pixel_attack", "restoration"]
+    assert record["data"]["source"] == "phantom" and record["seed"] == 0
+    assert record["parameters"]["attack_population"] == 4
+
+
+def test_every_page_names_protocol_and_source_first(executed):
+    for step in STEPS:
+        texts = [
+            output["data"].get("text/markdown", "")
+            for output in outputs(executed / f"{step}.out.ipynb")
+            if "data" in output
+        ]
+        first = next(text for text in texts if text)
+        assert "**protocol** `demo`" in first and "phantom" in first, step
+
+
+def test_pages_show_printed_values_and_figures(executed):
+    for step, printed in (("classifier", "Table 34"), ("pixel_attack", "Table 41"),
+                          ("restoration", "Table 42"), ("datasets", "Table 10")):  # fmt: skip
+        found = list(outputs(executed / f"{step}.out.ipynb"))
+        text = "".join(str(output.get("data", {}).get("text/html", "")) for output in found)
+        text += "".join(str(output.get("data", {}).get("text/markdown", "")) for output in found)
+        assert printed in text, step
+        assert any("image/png" in output.get("data", {}) for output in found), step
+
+
+def test_restoration_has_a_row_for_each_attacked_image_and_defence(executed):
+    run = executed / "runs" / "demo" / "chest" / "densenet121"
+    for name in params.ATTACKS.values():
+        attacked = pd.read_parquet(run / f"{name}.parquet")
+        rows = pd.read_parquet(run / f"restoration_{name}.parquet")
+        assert len(rows) == 6 * len(attacked)
+        assert set(rows["defence"]) == {*params.DENOISERS, *params.REFERENCES}
+        nothing = rows[rows["defence"] == "identity"]
+        assert not (nothing["recovered"] & nothing["success"]).any() and nothing["kept"].all()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"atack_population": 5}, "InputError: Unknown parameter 'atack_population': did you mean "
+                                  "'attack_population'?"),
+        ({"dataset": "dermma"}, "InputError: Unknown data set 'dermma': did you mean 'derma'?"),
+        ({"classifier": "densenet121", "runs": "nowhere"}, "is missing: run the step"),
+    ],
+)  # fmt: skip
+def test_papermill_with_bad_input_ends_with_one_sentence(executed, tmp_path, given, message):
+    given = {"dataset": "chest", "data_root": str(executed / "data")} | given
+    result = papermill(executed / "pixel_attack.ipynb", tmp_path / "out.ipynb", given)
+    assert result.returncode != 0
+    last = [line for line in result.stderr.splitlines() if line.strip()][-1]
+    assert message in last
+
+
+def test_markdown_code_and_prose_have_no_typed_results():
+    """Numbers of ours come from results; prose may cite tables, sections, figures and settings."""
+    for step in STEPS:
+        for cell in cells(step):
+            if cell.cell_type == "markdown":
+                assert not re.search(r"\d+\.\d+ ?%", cell.source), step
+
+
+def test_paths_of_notebooks_are_relative():
+    for path in FOLDER.glob("*.md"):
+        assert not re.search(r"[\"'](/[a-z]+){2}", Path(path).read_text()), path

@@ -1,0 +1,40 @@
+"""Tables and banners of the pages."""
+
+import pandas as pd
+
+from lib import params, report
+from lib.data import Provenance
+
+NAN = float("nan")
+
+
+def test_intervals_say_what_is_known():
+    assert report.interval(0.1234, 0.05, 0.25, percent=True) == "12.3 [5.0, 25.0]"
+    assert report.interval(37.456, 36.0, 38.123) == "37.5 [36.0, 38.1]"
+    assert report.interval(0.000123, 0.0001, 0.0002) == "0.000123 [0.000100, 0.000200]"
+    assert report.interval(NAN, NAN, NAN) == "–"
+    assert report.interval(5.0, NAN, NAN) == "5.00"
+
+
+def test_intervals_of_a_table():
+    frame = pd.DataFrame({"rate": [0.5, NAN], "low": [0.25, NAN], "high": [0.75, NAN]})
+    assert report.intervals(frame, "rate", percent=True).tolist() == ["50.0 [25.0, 75.0]", "–"]
+    frame = pd.DataFrame({"psnr": [30.0], "psnr_low": [29.0], "psnr_high": [31.0]})
+    assert report.intervals(frame, "psnr").tolist() == ["30.0 [29.0, 31.0]"]
+    assert report.intervals(frame.iloc[:0], "psnr").tolist() == []
+
+
+def test_the_banner_names_run_source_and_what_it_allows():
+    data = Provenance("dermamnist.npz", "phantom", "f" * 32, "Drawn.")
+    text = report.banner(params.load(seed=7), data, classifier=True)
+    for part in ("`demo`", "Derma", "ResNet50", "**seed** 7", "`phantom`", "f" * 32, "Drawn."):
+        assert part in text
+    assert "nothing here says anything about medical images" in text
+    assert "ResNet50" not in report.banner(params.load(), data)
+
+
+def test_tables_escape_and_mark_missing_values():
+    frame = pd.DataFrame({"class": ["<b>x</b>", "y"], "n": [1200, 3], "share": [0.5, NAN]})
+    html = report.table(frame, "A caption.", percent=["share"]).to_html()
+    assert "&lt;b&gt;" in html and "<b>x" not in html
+    assert "1,200" in html and "50.0%" in html and "–" in html and "A caption." in html
