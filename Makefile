@@ -63,8 +63,8 @@ $(BIN)/.ready: requirements.lock pyproject.toml
 	echo "error: $$free GB of disk are free here, the environment needs 8: make room."; exit 1; }
 	@sh book/say.sh "environment: installing $$(grep -c == requirements.lock) packages into .venv"
 	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps \
 	--no-build-isolation -e .
 	@touch $@
 	@sh book/say.sh "environment: ready"

@@ -29,9 +29,9 @@ class Collection:
         return [name for name in paper.DATASETS if name in self.data]
 
     def training_minutes(self, classifier: str) -> dict[str, float]:
-        """Minutes of training by data set title."""
+        """Minutes of training by data set."""
         return {
-            params.facts(dataset).title: _minutes(about)
+            dataset: _minutes(about)
             for (dataset, name), about in self.classifiers.items()
             if name == classifier
         }
@@ -94,7 +94,7 @@ def rates(found: Collection, pixels: int) -> pd.DataFrame:
     """Success rate of each run beside the paper's.
 
     Returns:
-        dataset and classifier (titles), n, successes, rate, low, high, printed (NaN where the
+        dataset, classifier, n, successes, rate, low, high, printed (NaN where the
         paper has none).
     """
     printed = paper.totals(1).set_index("dataset")["rate"] if pixels == 1 else None
@@ -102,16 +102,15 @@ def rates(found: Collection, pixels: int) -> pd.DataFrame:
     rows = []
     chosen = found.records[found.records["pixels"] == pixels]
     for (dataset, classifier), group in chosen.groupby(["dataset", "classifier"], sort=False):
-        title = params.facts(dataset).title
         count = int(group["success"].sum())
         low, high = wilson(count, len(group))
         if pixels == 2:
-            beside = both.loc[title, classifier]
+            beside = both.loc[dataset, classifier]
         else:
-            beside = printed[title] if classifier == "resnet50" else float("nan")
+            beside = printed[dataset] if classifier == "resnet50" else float("nan")
         rows.append(
             {
-                "dataset": title,
+                "dataset": dataset,
                 "classifier": classifier,
                 "n": len(group),
                 "successes": count,
@@ -132,7 +131,7 @@ def recovery(found: Collection) -> pd.DataFrame:
         ["dataset", "classifier"], sort=False
     ):
         shares = restoration.shares(group)
-        shares.insert(0, "dataset", params.facts(dataset).title)
+        shares.insert(0, "dataset", dataset)
         shares.insert(1, "classifier", classifier)
         tables.append(shares)
     return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,26 @@
+"""Every figure of the pages, in one hand.
+
+Each function takes plain data and returns a new `matplotlib.figure.Figure`. Nothing goes through
+pyplot, so no figure is left open, none is shown twice, and the reader's own matplotlib settings
+stay as they are. ``figure.get_label()`` is a sentence that says what the picture shows, for readers
+who cannot see it. Where there is nothing to draw, the figure says so in words.
+"""
+
+from lib.figures.attack import (
+    attacks,
+    convergence,
+    evaluations,
+    pixel_map,
+    success_by_class,
+)
+from lib.figures.comparison import minutes, rates, variants
+from lib.figures.data import class_counts, confusion, history, label_auc, samples
+from lib.figures.denoising import denoised_examples, denoiser_history, noise_examples
+from lib.figures.restoration import quality, recovery, restorations
+
+__all__ = [
+    "attacks", "class_counts", "confusion", "convergence", "denoised_examples",
+    "denoiser_history", "evaluations", "history", "label_auc", "minutes", "noise_examples",
+    "pixel_map", "quality", "rates", "recovery", "restorations", "samples", "success_by_class",
+    "variants",
+]  # fmt: skip

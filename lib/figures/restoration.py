@@ -1,0 +1,181 @@
+"""What the defences give back of attacked images: the pictures, their class, their quality."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lib.figures import gallery
+from lib.figures.style import (
+    BAD,
+    GOOD,
+    below,
+    color,
+    diamonds,
+    key,
+    many,
+    message,
+    panels,
+    percent,
+    points,
+    printed_key,
+    rows_of,
+    shown,
+    styled,
+    wrap,
+)
+from lib.params import Facts
+
+
+@styled
+def restorations(
+    clean: np.ndarray,
+    adversarial: np.ndarray,
+    restored: dict[str, np.ndarray],
+    records: pd.DataFrame,
+    classes: dict[str, list],
+    facts: Facts,
+    limit: int = 4,
+) -> Figure:
+    """Attacked images before and after each defence, with the decision under each.
+
+    The identity gives the attacked image itself and gets no column.
+
+    Args:
+        clean: uint8 (N, H, W, C).
+        adversarial: the same images after the attack.
+        restored: the attacked images after each defence, by name.
+        records: N attack records, in the same order.
+        classes: N decisions on the images of ``restored``, by the same names; int, or 0/1 strings.
+        facts: of the data set.
+        limit: images shown, the first ones.
+
+    Raises:
+        InputError: no stored images, or shapes that differ.
+    """
+    restored = {name: images for name, images in restored.items() if name != "identity"}
+    gallery.same_images(clean=clean, adversarial=adversarial, **restored)
+    chosen = list(records.head(limit).itertuples())
+    if not chosen:
+        return message("No attack succeeded: there is nothing to restore.")
+    back = {
+        name: sum(classes[name][place] == record.predicted for place, record in enumerate(chosen))
+        for name in restored
+    }
+    said = ", ".join(f"{shown(name)} {count}" for name, count in back.items())
+    figure, axes = gallery.grid(
+        len(chosen), 2 + len(restored), head=0.45, foot=0.62, largest=1.3,
+        alt=f"{many(len(chosen), 'attacked image')} of {facts.title} before and after each "
+        f"defence; class recovered: {said}.",
+    )  # fmt: skip
+    for tile, name in zip(axes[0], ("clean", "attacked", *map(shown, restored)), strict=True):
+        gallery.heading(tile, wrap(name, 12))
+    for place, (row, record) in enumerate(zip(axes, chosen, strict=True)):
+        gallery.show(row[0], clean[place])
+        gallery.caption(row[0], wrap(gallery.decision(record.predicted, facts), 15), size=8)
+        gallery.show(row[1], adversarial[place])
+        gallery.circle(row[1], record.rows, record.cols, clean.shape[1])
+        after = gallery.change(record.predicted, record.adversarial, facts)
+        gallery.caption(row[1], wrap(after, 15), size=8)
+        for tile, name in zip(row[2:], restored, strict=True):
+            gallery.show(tile, restored[name][place])
+            now = classes[name][place]
+            if now == record.predicted:
+                gallery.caption(tile, "recovered", size=8, color=GOOD, weight="bold")
+            else:
+                gallery.caption(tile, "not", size=8, color=BAD, weight="bold")
+                text = wrap(gallery.change(record.predicted, now, facts), 15)
+                gallery.caption(tile, text, line=1, size=8)
+    return figure
+
+
+@styled
+def recovery(summary: pd.DataFrame) -> Figure:
+    """Classes recovered on attacked images and kept on clean ones, by defence.
+
+    Args:
+        summary: ``defence, images, n`` and ``recovered, kept`` with ``_low`` and ``_high`` of
+            `lib.restoration.summary` or `shares`, shares 0..1; NaN where there is no image.
+    """
+    if not len(summary) or not summary["images"].sum():
+        return message("No image was attacked: there is nothing to recover or to keep.")
+    fooled, images = int(summary["n"].max()), int(summary["images"].max())
+    said = [
+        f"{shown(row['defence'])} {percent(row['recovered'])} and {percent(row['kept'])}"
+        for row in summary.to_dict("records")
+    ]
+    figure, axes = panels(
+        1.2 + 0.48 * len(summary),
+        alt=f"Class recovered on {many(fooled, 'fooled image')} and kept on "
+        f"{many(images, 'clean image')}: {', '.join(said)}.",
+    )
+    paints = [color(name) for name in summary["defence"]]
+    places = np.arange(len(summary))
+    for share, shift, marker, hollow in (
+        ("recovered", -0.14, "o", False),
+        ("kept", 0.14, "s", True),
+    ):
+        numbers = 100 * summary[[share, f"{share}_low", f"{share}_high"]].to_numpy(float)
+        points(axes, numbers[:, 0], places + shift, *numbers[:, 1:].T, paints, marker, hollow)
+    rows_of(axes, [shown(name) for name in summary["defence"]])
+    axes.set_xlim(-2, 102)
+    axes.set_xlabel("images, %, with 95 % interval")
+    axes.set_title(
+        f"{many(fooled, 'image')} fooled of n = {images:,}"
+        + ("" if fooled else ": nothing to recover")
+    )
+    below(
+        figure,
+        [
+            key("recovered, attacked images", "o", "0.45"),
+            key("kept, the same images clean", "s", "0.45", hollow=True),
+        ],
+    )
+    return figure
+
+
+@styled
+def quality(summary: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
+    """PSNR and SSIM of restored images by defence, beside the printed ones.
+
+    Args:
+        summary: ``defence, n, exact, psnr, ssim`` with ``_low`` and ``_high`` of
+            `lib.restoration.summary`; PSNR in dB, NaN where all images are restored exactly.
+        printed: ``defence, psnr, ssim`` of `lib.paper.denoise_table`; ``None`` if there is none.
+    """
+    if not len(summary) or not summary["n"].sum():
+        return message("No attack succeeded: there is no restored image to measure.")
+    names = summary["defence"].tolist()
+    count = int(summary["n"].max())
+    said = [
+        f"{shown(row['defence'])} "
+        + ("all exact" if np.isnan(row["psnr"]) else f"{row['psnr']:.1f} dB")
+        + f" and {row['ssim']:.3f}"
+        for row in summary.to_dict("records")
+    ]
+    figure, panel = panels(
+        1.2 + 0.42 * len(names), 2, sharey=True,
+        alt=f"PSNR and SSIM of {many(count, 'restored image')}: {', '.join(said)}.",
+    )  # fmt: skip
+    places = range(len(names))
+    handles = [key("this run, 95 % interval", "o", "0.45")]
+    for axes, metric, label in zip(panel, ("psnr", "ssim"), ("PSNR, dB", "SSIM"), strict=True):
+        numbers = summary[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(float)
+        points(axes, numbers[:, 0], places, *numbers[:, 1:].T, [color(name) for name in names])
+        if printed is not None:
+            known = dict(zip(printed["defence"], printed[metric], strict=True))
+            diamonds(axes, [known.get(name, np.nan) for name in names], places)
+        axes.set_xlabel(label)
+        axes.margins(x=0.08)
+    for place in np.flatnonzero(summary["psnr"].isna()):
+        panel[0].annotate(
+            "all exact", (0.5, place), xycoords=("axes fraction", "data"), ha="center",
+            va="center", fontsize=9,
+        )  # fmt: skip
+    rows_of(panel[0], [shown(name) for name in names])
+    panel[1].grid(False, axis="y")
+    panel[1].tick_params(axis="y", length=0)
+    panel[0].set_title(f"n = {many(count, 'fooled image')}")
+    if printed is not None:
+        handles.append(printed_key(printed))
+    below(figure, handles)
+    return figure

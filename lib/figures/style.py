@@ -1,0 +1,226 @@
+"""Colors, names, sizes and the few marks that all figures share."""
+
+import io
+import textwrap
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib
+import numpy as np
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from lib import params
+
+WIDTH = 7.0  # inches; 770 pixels, on a page of 700
+DPI = 110
+LARGEST = 150_000  # bytes of a picture in a page
+
+_PALETTE = seaborn.color_palette("colorblind").as_hex()
+OURS = _PALETTE[0]
+PRINTED = _PALETTE[7]  # gray: what the paper prints, in every figure
+INK, FAINT = "#333333", "#cccccc"
+GOOD, BAD = _PALETTE[2], _PALETTE[3]
+# DAE, the paper's own proposal, shares its color with figures that have one series only.
+COLORS = {
+    "dae": OURS,
+    "autoencoder": _PALETTE[1],
+    "noise2noise": _PALETTE[2],
+    "median_cnn": _PALETTE[4],
+    "median3": _PALETTE[6],
+    "identity": _PALETTE[5],
+    "resnet50": _PALETTE[3],
+    "densenet121": _PALETTE[9],
+}
+_NAMES = {
+    "identity": "Nothing (identity)",
+    "median3": "Median 3x3",
+    "autoencoder": "Autoencoder",
+    "dae": "DAE (proposed)",
+    "noise2noise": "Noise2Noise",
+    "median_cnn": "Median CNN",
+    "resnet50": "ResNet50",
+    "densenet121": "DenseNet121",
+    # of the ablations
+    "original": "baseline (Autoencoder)",
+    "depth_kernels": "depth and kernels",
+    "bn_leakyrelu": "+ batch norm, LeakyReLU",
+    "attention": "+ attention",
+    "residual": "+ residual blocks",
+    "proposed": "+ skips: DAE (proposed), 4 levels",
+    "levels_3": "3 levels",
+    "levels_5": "5 levels",
+}
+_STYLE = seaborn.axes_style("whitegrid") | {
+    "figure.dpi": DPI,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same letters everywhere
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "axes.edgecolor": "0.6",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "0.9",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+class Picture(Figure):
+    """A figure that notebooks show as a PNG of its own resolution, its label as ``alt``.
+
+    A plain `Figure` is shown as text unless some pyplot figure was made before. Plots, and
+    pictures above `LARGEST`, are stored with 256 colors, a third of the size.
+    """
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        buffer = io.BytesIO()
+        with matplotlib.rc_context(_STYLE):
+            self.savefig(buffer, format="png", dpi=self.dpi)
+        picture = Image.open(buffer).convert("RGB")
+        png = _png(picture)
+        if len(png) > LARGEST or not any(axes.images for axes in self.axes):
+            png = _png(picture.quantize(256, kmeans=1, dither=Image.Dither.NONE))
+        return png, {"alt": self.get_label()}
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True, dpi=(DPI, DPI))
+    return buffer.getvalue()
+
+
+P = ParamSpec("P")
+
+
+def styled(function: Callable[P, Picture]) -> Callable[P, Picture]:
+    """Draw in the common style and leave the global one alone."""
+
+    @wraps(function)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Picture:
+        with matplotlib.rc_context(_STYLE):
+            figure = function(*args, **kwargs)
+            # Ticks take their style when they are made, which is when they are first drawn.
+            figure.draw_without_rendering()
+        return figure
+
+    return drawn
+
+
+def panels(height: float, columns: int = 1, alt: str = "", **options: Any) -> tuple[Picture, Any]:
+    """A figure of full width with one or more axes side by side; height in inches."""
+    figure = Picture(figsize=(WIDTH, height), layout="constrained", label=alt)
+    return figure, figure.subplots(1, columns, **options)
+
+
+def message(text: str) -> Picture:
+    """A figure that says why there is nothing to see."""
+    figure = Picture(figsize=(WIDTH, 0.9), label=text)
+    figure.text(0.5, 0.5, wrap(text, 80), ha="center", va="center", color="0.4")
+    return figure
+
+
+def shown(name: str) -> str:
+    """Name of a defence, classifier, data set or variant as readers see it."""
+    if name in params.names("datasets"):
+        return params.facts(name).title
+    return _NAMES.get(name, str(name).replace("_", " "))
+
+
+def color(name: str) -> str:
+    """Fixed color of a defence or classifier; that of our values for anything else."""
+    return COLORS.get(name, OURS)
+
+
+def wrap(text: str, width: int) -> str:
+    """Text on several lines; a longer word is hyphenated."""
+    words = []
+    for word in text.split(" "):
+        while len(word) > width:
+            words.append(word[: width - 1] + "-")
+            word = word[width - 1 :]
+        words.append(word)
+    return textwrap.fill(" ".join(words), width, break_on_hyphens=False)
+
+
+def many(count: int, noun: str) -> str:
+    """``1 image``, ``1,234 images``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def percent(share: float) -> str:
+    """A share 0..1 as text; a dash where it is NaN."""
+    return "–" if np.isnan(share) else f"{share:.1%}".replace("%", " %")
+
+
+def points(
+    axes: Axes,
+    values: Iterable[float],
+    places: Iterable[float],
+    lows: Iterable[float],
+    highs: Iterable[float],
+    colors: Iterable[str],
+    marker: str = "o",
+    hollow: bool = False,
+) -> None:
+    """Values along x with their intervals; what is NaN is left out."""
+    for value, place, low, high, paint in zip(values, places, lows, highs, colors, strict=True):
+        if np.isnan(value):
+            continue
+        if not (np.isnan(low) or np.isnan(high)):
+            axes.plot([low, high], [place, place], color=paint, lw=2, solid_capstyle="butt")
+        face = "white" if hollow else paint
+        edge = paint if hollow else INK
+        axes.plot(
+            value, place, marker, ms=7.5, mfc=face, mec=edge, mew=1.8 if hollow else 0.6, zorder=3
+        )
+
+
+def diamonds(axes: Axes, values: Iterable[float], places: Iterable[float]) -> None:
+    """Printed values; NaN is left out."""
+    axes.plot(list(values), list(places), "D", ms=6.5, mfc=PRINTED, mec=INK, mew=0.6, zorder=2.5)
+
+
+def key(
+    label: str, marker: str = "o", paint: str = INK, hollow: bool = False, line: str = "-"
+) -> Line2D:
+    """An entry of a legend for `points`; see `printed_key` for `diamonds`."""
+    return Line2D(
+        [], [], marker=marker, ls=line, lw=1.2 if line == "--" else 2, color=paint,
+        ms=6.5 if marker == "D" else 7.5, mfc="white" if hollow else paint,
+        mec=paint if hollow else INK, mew=1.8 if hollow else 0.6, label=label,
+    )  # fmt: skip
+
+
+def printed_key(frame: Any = None) -> Line2D:
+    """Legend entry of printed values, with the number of their table if the frame knows it."""
+    table = getattr(frame, "attrs", {}).get("table")
+    where = f" (Table {table})" if table else ""
+    return key(f"printed in the paper{where}", "D", PRINTED, line="none")
+
+
+def below(figure: Picture, handles: list, columns: int = 3) -> None:
+    """Legend under the axes."""
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def rows_of(axes: Axes, labels: list[str]) -> None:
+    """Label the places 0, 1, ... of the y axis from the top down."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", length=0)

@@ -1,0 +1,387 @@
+"""Figures: every one is drawn, says what it shows, and copes with nothing to show."""
+
+import io
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from PIL import Image
+
+from lib import figures, paper, params, statistics
+from lib.attack import rebuild
+from lib.errors import InputError
+from lib.figures import gallery, style
+
+NAN = float("nan")
+DERMA, CHEST = params.facts("derma"), params.facts("chest")
+LABELS = {"history": "this run", "second": "another"}
+DEFENCES = (*params.REFERENCES, *params.DENOISERS)
+
+
+def pictures(count: int, size: int = 28, channels: int = 3) -> np.ndarray:
+    shape = (count, size, size, channels)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def attack_records(success: list[bool], pixels: int = 1, chest: bool = False) -> pd.DataFrame:
+    rows = []
+    for place, fooled in enumerate(success):
+        generations = place + 1 if fooled else 9
+        rows.append(
+            {
+                "predicted": "10000000000000" if chest else 5,
+                "adversarial": ("10010000000000" if chest else 4) if fooled else None,
+                "success": fooled,
+                "p_before": 0.93,
+                "p_after": -0.02 if chest else 0.41,
+                "rows": [3 + place, 20][:pixels],
+                "cols": [7, 0][:pixels],
+                "values": [[255, 0, 9][: 1 if chest else 3]] * pixels,
+                "evaluations": 10 * (generations + 1),
+                "best": list(np.linspace(2, -0.1 if fooled else 1, generations + 1)),
+            }
+        )
+        if not fooled:
+            rows[-1]["adversarial"] = rows[-1]["predicted"]
+    names = ["predicted", "adversarial", "success", "p_before", "p_after", "rows", "cols"]
+    columns = [*names, "values", "evaluations", "best"]
+    return pd.DataFrame(rows, columns=columns).astype({"success": bool})
+
+
+def epochs(count: int) -> list[dict]:
+    return [
+        {"epoch": n + 1, "loss": 1 / (n + 1), "train_accuracy": 0.5, "validation_accuracy": 0.4}
+        for n in range(count)
+    ]
+
+
+def psnr_epochs(count: int) -> list[dict]:
+    return [
+        {"epoch": n + 1, "loss": 0.1, "validation_psnr": 20.0 + n, "identity_psnr": 18.5}
+        for n in range(count)
+    ]
+
+
+def class_table(success: dict[str, list[bool]]) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        [(name, value) for name, found in success.items() for value in found],
+        columns=["class", "success"],
+    ).astype({"success": bool})
+    return statistics.rate_table(frame, "class", "success", success)
+
+
+def restored_summary(n: int, images: int = 20) -> pd.DataFrame:
+    rows = []
+    for name in DEFENCES:
+        value = NAN if not n or name == "median3" else 31.25
+        low, high = statistics.wilson(n // 2, n)
+        kept = statistics.wilson(images, images)
+        rows.append(
+            {
+                "defence": name, "images": images, "n": n, "exact": n * (name == "median3"),
+                "recovered": n // 2 / n if n else NAN, "recovered_low": low,
+                "recovered_high": high, "kept": 1.0 if images else NAN, "kept_low": kept[0],
+                "kept_high": kept[1], "psnr": value, "psnr_low": value - 1, "psnr_high": value + 1,
+                "ssim": 0.9, "ssim_low": 0.8, "ssim_high": 0.95,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def rate_rows(n: int) -> pd.DataFrame:
+    rate, low, high = (0.25, 0.1, 0.5) if n else (NAN, NAN, NAN)
+    row = {"dataset": "Derma", "n": n, "rate": rate, "low": low, "high": high}
+    pairs = (("resnet50", 0.2614), ("densenet121", NAN))
+    return pd.DataFrame([row | {"classifier": name, "printed": value} for name, value in pairs])
+
+
+def restorations(count: int) -> Figure:
+    clean, records = pictures(count), attack_records([True] * count)
+    attacked = rebuild(clean, records)
+    restored = {"identity": attacked, "median3": clean, "dae": attacked}
+    classes = {"identity": [4] * count, "median3": np.full(count, 5), "dae": [4] * count}
+    return figures.restorations(clean, attacked, restored, records, classes, DERMA)
+
+
+def attacks(success: list[bool], pixels: int = 1) -> Figure:
+    clean, records = pictures(len(success)), attack_records(success, pixels)
+    return figures.attacks(clean, rebuild(clean, records), records, DERMA)
+
+
+NOISY = {"10%": pictures(2)[::-1], "50%": pictures(2)}
+COUNTS = pd.DataFrame({"class": ["melanoma", "x"], "train": [7, 0], "val": [1, 0], "test": [2, 0]})
+SUCCESS = {"melanoma": [True, False, False, False], "vascular lesions": []}
+POINTS = pd.DataFrame(
+    {"variant": ["identity", "proposed"], "n": 9, "mean": [18.0, 30.5], "low": [17.0, 30.0],
+     "high": [19.0, 31.0], "printed": [NAN, 40.42]}
+)  # fmt: skip
+
+# A figure, and numbers or names that its label must hold.
+DRAWN = {
+    "samples": (lambda: figures.samples(pictures(9), np.arange(9) % 4 - 1, DERMA), "keratoses (2)"),
+    "class_counts": (
+        lambda: figures.class_counts(COUNTS, paper.class_counts("derma")), "melanoma 100.0 %"
+    ),
+    "class_counts, unprinted": (lambda: figures.class_counts(COUNTS, None), "10 images"),
+    "history": (lambda: figures.history(epochs(3), 0.3, epochs(2), LABELS), "gives 30.0 %"),
+    "history, one epoch": (lambda: figures.history(epochs(1), None, None, LABELS), "40.0 %"),
+    "confusion": (lambda: figures.confusion([[3, 1], [0, 0]], ["a", "b"]), "4 test images, 3"),
+    "label_auc": (lambda: figures.label_auc({"mass": 0.75, "hernia": None}), "mass 0.75"),
+    "attacks": (lambda: attacks([True] * 7), "6 attacked images"),
+    "attacks, one": (lambda: attacks([False], 2), "unchanged confidence 0.93 → 0.41"),
+    "convergence": (lambda: figures.convergence(attack_records([True, False])), "1 of 2 images"),
+    "pixel_map": (lambda: figures.pixel_map(attack_records([True, False], 2), 28), "2-pixel"),
+    "success_by_class": (
+        lambda: figures.success_by_class(
+            class_table(SUCCESS), paper.attack_table("derma", "resnet50", 1)
+        ),
+        "melanoma 25.0 % of 4",
+    ),
+    "success_by_class, unprinted": (
+        lambda: figures.success_by_class(class_table(SUCCESS), None), "vascular lesions – of 0"
+    ),
+    "evaluations": (lambda: figures.evaluations(attack_records([True, False]), 100), "1 of 2"),
+    "rates": (lambda: figures.rates(rate_rows(8)), "Derma ResNet50 25.0 % of 8 (printed 26.1 %)"),
+    "noise_examples": (lambda: figures.noise_examples(pictures(2), NOISY), "10%, 50%"),
+    "denoised_examples": (
+        lambda: figures.denoised_examples(pictures(2), NOISY["10%"], {"dae": pictures(2)}),
+        "DAE (proposed) identical",
+    ),
+    "denoiser_history": (
+        lambda: figures.denoiser_history({"dae": psnr_epochs(3), "median_cnn": psnr_epochs(1)}),
+        "DAE (proposed) 22.0, Median CNN 20.0; doing nothing 18.5",
+    ),
+    "restorations": (lambda: restorations(5), "Median 3x3 4, DAE (proposed) 0"),
+    "recovery": (lambda: figures.recovery(restored_summary(8)), "Median CNN 50.0 % and 100.0 %"),
+    "recovery, none fooled": (lambda: figures.recovery(restored_summary(0)), "– and 100.0 %"),
+    "quality": (
+        lambda: figures.quality(restored_summary(8), paper.denoise_table("derma", "resnet50", 1)),
+        "Median 3x3 all exact",
+    ),
+    "quality, unprinted": (lambda: figures.quality(restored_summary(8), None), "31.2 dB"),
+    "minutes": (
+        lambda: figures.minutes({"dae": 0.5, "autoencoder": 0.0}, {"dae": 64.0667}, "Training"),
+        "DAE (proposed) 0.5 (this run), DAE (proposed) 64.1 (printed)",
+    ),
+    "variants": (lambda: figures.variants(POINTS, "PSNR, dB"), "4 levels 30.5 (printed 40.42)"),
+}  # fmt: skip
+
+# Nothing to show: the words that stand in the figure.
+EMPTY = {
+    "samples": (lambda: figures.samples(pictures(0), np.arange(0), DERMA), "No image"),
+    "class_counts": (lambda: figures.class_counts(COUNTS.iloc[1:], None), "No image"),
+    "history": (lambda: figures.history([], 0.5, None, LABELS), "No epoch"),
+    "confusion": (lambda: figures.confusion(np.zeros((2, 2), int), ["a", "b"]), "No test image"),
+    "label_auc": (lambda: figures.label_auc({}), "No label"),
+    "attacks": (lambda: attacks([]), "No image was attacked"),
+    "convergence": (lambda: figures.convergence(attack_records([])), "No image was attacked"),
+    "pixel_map": (lambda: figures.pixel_map(attack_records([]), 28), "No image was attacked"),
+    "success_by_class": (
+        lambda: figures.success_by_class(class_table({"melanoma": []}), None), "No image"
+    ),
+    "evaluations": (lambda: figures.evaluations(attack_records([]), 10), "No image was attacked"),
+    "evaluations, none fooled": (
+        lambda: figures.evaluations(attack_records([False] * 3), 100), "none of 3 images"
+    ),
+    "rates": (lambda: figures.rates(rate_rows(0)), "No image was attacked"),
+    "noise_examples": (lambda: figures.noise_examples(pictures(0), {"10%": pictures(0)}), "No im"),
+    "denoised_examples": (
+        lambda: figures.denoised_examples(pictures(0), pictures(0), {"dae": pictures(0)}), "No im"
+    ),
+    "denoiser_history": (lambda: figures.denoiser_history({}), "No denoiser"),
+    "restorations": (lambda: restorations(0), "No attack succeeded"),
+    "recovery": (lambda: figures.recovery(restored_summary(0, 0)), "No image was attacked"),
+    "quality": (lambda: figures.quality(restored_summary(0), None), "No attack succeeded"),
+    "minutes": (lambda: figures.minutes({}, {"dae": 3.0}, "Training"), "no time"),
+    "variants": (lambda: figures.variants(POINTS.iloc[:0], "PSNR, dB"), "No variant"),
+}  # fmt: skip
+
+
+def words(figure: Figure) -> str:
+    """All text of a figure, line breaks as spaces."""
+    found = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+    return " ".join(found).replace("\n", " ")
+
+
+def rendered(figure: Figure) -> tuple[bytes, dict[str, str]]:
+    return figure._repr_png_()
+
+
+def test_every_figure_is_tried_here():
+    for cases in (DRAWN, EMPTY):
+        assert {name.partition(",")[0] for name in cases} == set(figures.__all__)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_each_is_drawn_labelled_legible_small_and_whole(name):
+    make, said = DRAWN[name]
+    before = dict(matplotlib.rcParams)
+    figure = make()
+    assert isinstance(figure, Figure)
+    assert said in figure.get_label()
+    png, metadata = rendered(figure)
+    assert dict(matplotlib.rcParams) == before
+    assert metadata == {"alt": figure.get_label()}
+    assert len(png) < 200_000
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    assert picture.width <= 770
+    assert picture.getpixel((0, 0)) == (255, 255, 255)
+    assert np.asarray(picture).std() > 1  # something is drawn
+    for text in figure.findobj(matplotlib.text.Text):
+        assert text.get_fontsize() >= 8
+        # Ticks outside the limits are kept by matplotlib and not drawn.
+        if text.get_text() and not _beyond_the_axis(figure, text):
+            box, page = text.get_window_extent(), figure.bbox
+            inside = box.x0 > -1 and box.y0 > -1 and box.x1 < page.x1 + 1 and box.y1 < page.y1 + 1
+            assert inside, (text.get_text(), box, page)
+
+
+def _beyond_the_axis(figure: Figure, text: matplotlib.text.Text) -> bool:
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+                if text in (tick.label1, tick.label2):
+                    return not low <= tick.get_loc() <= high
+    return False
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_nothing_to_show_is_said_in_words(name):
+    make, said = EMPTY[name]
+    figure = make()
+    assert said in words(figure)
+    assert said in figure.get_label()
+    rendered(figure)
+
+
+def test_nothing_goes_through_pyplot():
+    import matplotlib.pyplot as plt
+
+    before = plt.get_fignums()
+    DRAWN["confusion"][0](), DRAWN["recovery"][0](), DRAWN["attacks"][0]()
+    assert plt.get_fignums() == before
+
+
+def test_the_reader_s_own_style_changes_nothing():
+    plain, _ = rendered(DRAWN["rates"][0]())
+    with matplotlib.rc_context(
+        {"font.size": 30, "xtick.labelsize": 30, "figure.facecolor": "black", "savefig.dpi": 50}
+    ):
+        assert rendered(DRAWN["rates"][0]())[0] == plain
+
+
+def test_defences_and_classifiers_have_colors_and_names_of_their_own():
+    names = [*DEFENCES, *params.names("classifiers")]
+    assert len({style.COLORS[name] for name in names}) == len(names)
+    assert style.PRINTED not in style.COLORS.values()
+    assert style.shown("dae") == "DAE (proposed)" and style.shown("median3") == "Median 3x3"
+    assert style.shown("oct") == "OCT"
+    lines = DRAWN["denoiser_history"][0]().axes[0].get_lines()
+    assert [to_hex(line.get_color()) for line in lines] == [
+        style.COLORS[name].lower() for name in ("dae", "median_cnn", "identity")
+    ]
+
+
+def test_rates_are_drawn_in_per_cent_with_printed_diamonds():
+    axes = figures.rates(rate_rows(8)).axes[0]
+    marks = {
+        line.get_marker(): line.get_xdata()
+        for line in axes.get_lines()
+        if line.get_marker() in ("o", "D")
+    }
+    assert list(marks["o"]) == [25]
+    assert np.allclose(marks["D"], [26.14, NAN], equal_nan=True)
+    spans = [list(line.get_xdata()) for line in axes.get_lines() if len(line.get_xdata()) == 2]
+    assert [10, 50] in spans
+
+
+def test_the_changed_pixels_are_circled_where_they_are():
+    figure = attacks([True], 2)
+    centers = [
+        tuple(patch.center)
+        for axes in figure.axes
+        for patch in axes.patches
+        if isinstance(patch, Circle)
+    ]
+    assert centers == [(7, 3), (0, 20)]  # column, row
+    clean, attacked, _ = (axes.images[0].get_array() for axes in figure.axes)
+    changed = (clean != attacked).any(axis=2)
+    assert set(zip(*np.nonzero(changed), strict=True)) == {(3, 7), (20, 0)}
+
+
+def test_the_magnified_part_stays_inside_and_holds_the_pixel():
+    for row, col in ((0, 0), (27, 27), (0, 27), (14, 3)):
+        records = attack_records([True])
+        records.at[0, "rows"], records.at[0, "cols"] = [row], [col]
+        axes = figures.attacks(pictures(1), pictures(1), records, DERMA).axes[2]
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        assert -0.5 <= left < col < right <= 27.5 and right - left == 9
+        assert -0.5 <= top < row < bottom <= 27.5 and bottom - top == 9
+
+
+def test_a_multi_label_attack_is_told_by_the_labels_that_change():
+    records = attack_records([True], chest=True)
+    clean = pictures(1, channels=1)
+    figure = figures.attacks(clean, rebuild(clean, records), records, CHEST)
+    assert "atelectasis: gained infiltration margin 0.93 → −0.02" in words(figure)
+    assert gallery.decision("0" * 14, CHEST) == "no finding"
+    assert gallery.change("10" + "0" * 12, "0" * 14, CHEST) == "lost atelectasis"
+
+
+def test_recovered_is_said_and_colored():
+    figure = restorations(1)
+    texts = {text.get_text(): text for text in figure.findobj(matplotlib.text.Text)}
+    assert texts["recovered"].get_color() == style.GOOD
+    assert texts["not"].get_color() == style.BAD
+    assert "melanoma" in texts and "DAE\n(proposed)" in texts
+    assert "Nothing (identity)" not in words(figure)
+
+
+def test_evaluations_count_all_attacked_images():
+    axes = figures.evaluations(attack_records([True, False, True, False]), 100).axes[0]
+    x, y = axes.get_lines()[0].get_data()
+    assert list(x) == [20, 20, 40, 100] and list(y) == [0, 25, 50, 50]
+
+
+def test_noise_is_shown_as_it_is():
+    clean = pictures(1, size=64)
+    figure = figures.noise_examples(clean, {"10%": clean[:, ::-1]})
+    shown = figure.axes[0].images[0].get_array()
+    assert (shown == clean[0, 8:56, 8:56]).all()
+    assert "48 of 64 px" in words(figure)
+
+
+def test_small_images_keep_every_pixel_and_large_ones_their_mean():
+    small, large = pictures(1, size=28), np.full((1, 224, 224, 3), 77, np.uint8)
+    for images, edge in ((small, 28), (large, 48)):
+        shown = figures.samples(images, np.array([0]), DERMA).axes[0].images[0].get_array()
+        assert shown.shape == (edge, edge, 3)
+    assert (shown == 77).all()
+
+
+@given(
+    st.lists(st.text("abcdefghij", min_size=1, max_size=30), min_size=1, max_size=6),
+    st.integers(4, 30),
+)
+def test_wrapped_text_fits_and_loses_no_letter(parts, width):
+    text = style.wrap(" ".join(parts), width)
+    assert max(map(len, text.split("\n"))) <= width
+    assert "".join(text.replace("-", "").split()) == "".join(parts)
+
+
+def test_input_that_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="9 images need one category each"):
+        figures.samples(pictures(9), np.arange(8), DERMA)
+    with pytest.raises(InputError, match="2 classes need a square matrix"):
+        figures.confusion(np.zeros((3, 3)), ["a", "b"])
+    with pytest.raises(InputError, match="DAE .* has"):
+        figures.denoised_examples(pictures(2), pictures(2), {"dae": pictures(2, size=14)})
+    with pytest.raises(InputError, match="uint8"):
+        figures.noise_examples(pictures(2) / 255, {})
