@@ -1,6 +1,9 @@
 # What depends on what. Each step is one notebook that papermill executes in a process of its own;
 # a step runs again when its notebook, its parameters, its data or the part of lib it imports
-# changes. Long work inside a step has checkpoints of its own (lib/training.py, lib/attack).
+# changes. The executed notebook stands for its step: weights and records are not outputs, because
+# Snakemake deletes outputs before it runs a step again. They carry a key to the settings and the
+# code that made them, so that a new page about the same results costs no new training, and a
+# killed step goes on where it was.
 #
 #   snakemake --cores 2                                              the demo runs
 #   snakemake --cores 2 --config protocol=compact dataset=derma classifier=resnet50
@@ -227,8 +230,6 @@ rule classifier:
         inputs("classifier"),
     output:
         f"{NET}/classifier.ipynb",
-        f"{NET}/classifier.safetensors",
-        f"{NET}/classifier.json",
     params:
         step="classifier",
         given=arguments("classifier"),
@@ -241,7 +242,7 @@ rule classifier:
 rule pixel_attack:
     input:
         inputs("pixel_attack"),
-        f"{NET}/classifier.safetensors",
+        f"{NET}/classifier.ipynb",
     output:
         f"{NET}/pixel_attack.ipynb",
     params:

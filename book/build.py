@@ -104,6 +104,14 @@ def write_page(page: Page) -> None:
     first.source = re.sub(
         r"^# (.*)$", lambda m: f"# {m[1]}: {title}", first.source, count=1, flags=re.M
     )
+    for cell in notebook.cells:
+        alts = [
+            output.metadata["image/png"]["alt"]
+            for output in cell.get("outputs", [])
+            if "alt" in output.get("metadata", {}).get("image/png", {})
+        ]
+        if alts:  # one text a cell is all that myst-nb takes
+            cell.metadata["mystnb"] = {"image": {"alt": " ".join(alts)}}
     target = SOURCE / f"{page.name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, target)

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib import evaluation
-from lib.classifiers import Classifier, decide, logits
+from lib.classifiers import Classifier, decide, load, logits, save
 from lib.data import Images, to_tensor
 from lib.errors import InputError
 from lib.params import Parameters
-from lib.records import fingerprint
+from lib.records import code, fingerprint, read_json
 from lib.training import fit, pick_device
 
+CODE = code("lib/classifiers.py", "lib/classifier_training.py", "lib/training.py")
 DOWNLOAD_SECONDS = 20.0  # without a network the start falls back within this time, said aloud
 
 
@@ -121,6 +122,49 @@ def _optimizer(model: nn.Module, p: Parameters, steps: int) -> tuple[Any, Any]:
     return optimizer, schedule
 
 
+def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[str, Any]]:
+    """The classifier of a run folder: trained, or read back if it was trained with these settings.
+
+    Writes ``classifier.safetensors`` and ``classifier.json`` with ``start``, ``history``,
+    ``paper_optimizer_history`` (the same start under the paper's optimiser, for
+    ``classifier_paper_epochs`` epochs; ``null`` if none) and ``training_images``. A killed run
+    goes on after its last epoch.
+
+    Args:
+        data: all images.
+        p: classifier_*, seed and device are used.
+        folder: ``runs/<protocol>/<dataset>/<classifier>``.
+
+    Returns:
+        The model on the CPU, in evaluation mode, and the content of ``classifier.json``.
+    """
+    key = fingerprint([CODE, p.of_step("classifier"), data.provenance.md5])
+    about = folder / "classifier.json"
+    if about.exists() and read_json(about).get("key") == key:
+        return load(folder, p.classifier), read_json(about)
+    checkpoints = [folder / ".classifier.safetensors", folder / ".paper_optimizer.safetensors"]
+    model, history, start = fit_classifier(data, p, checkpoints[0])
+    paper_history = None
+    if p.classifier_paper_epochs:
+        _, paper_history, _ = fit_classifier(data, paper_optimizer(p), checkpoints[1])
+    about.unlink(missing_ok=True)  # it is written last and vouches for the weights beside it
+    facts = data.facts
+    save(
+        model.cpu(),
+        folder,
+        key=key,
+        task=facts.task,
+        class_names=[item.name for item in facts.classes],
+        start=start,
+        training_images=len(training_images(data, p)),
+        history=history,
+        paper_optimizer_history=paper_history,
+    )
+    for checkpoint in checkpoints:
+        checkpoint.unlink(missing_ok=True)
+    return model, read_json(about)
+
+
 def fit_classifier(
     data: Images, p: Parameters, checkpoint: Path
 ) -> tuple[Classifier, list[dict], str]:
@@ -174,7 +218,7 @@ def fit_classifier(
     history = fit(
         model, loss, batches, evaluate, optimizer=optimizer, schedule=schedule,
         epochs=p.classifier_epochs, steps_per_epoch=steps, checkpoint=checkpoint,
-        key=fingerprint([p.of_step("classifier"), data.provenance.md5]), stop=stop,
+        key=fingerprint([CODE, p.of_step("classifier"), data.provenance.md5]), stop=stop,
         precision=p.classifier_precision, device=device, label=p.classifier,
     )  # fmt: skip
     return model, history, start

@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from lib.errors import InputError
-from lib.params import ROOT, Parameters
+from lib.params import ROOT, Parameters, step_fields
 
 PACKAGES = ("torch", "torchvision", "medmnist", "numpy", "scikit-image", "piq", "papermill")
 
@@ -170,7 +170,11 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
 
     def finish(self, **extra: Any) -> dict[str, Any]:
-        """Write ``run.json``: this step at the top level, and one entry for each step so far."""
+        """Write ``run.json``: one entry for each step so far, and the last one at the top level.
+
+        The top level's parameters are those of the whole folder: each value as it was in the step
+        that depends on it, for an override may have been given to that step alone.
+        """
         record = {
             "step": self.step,
             "parameters": self.parameters.model_dump(),
@@ -185,6 +189,10 @@ class Run:
             **extra,
         }
         path = self.folder / "run.json"
-        earlier = read_json(path).get("steps", {}) if path.exists() else {}
-        write_json(path, {**record, "steps": {**earlier, self.step: record}})
+        steps = read_json(path).get("steps", {}) if path.exists() else {}
+        steps = {name: steps[name] for name in steps if name != self.step} | {self.step: record}
+        merged = dict(record["parameters"])
+        for name, of in steps.items():
+            merged |= {field: of["parameters"][field] for field in step_fields(name)}
+        write_json(path, {**record, "parameters": merged, "steps": steps})
         return record

@@ -125,6 +125,26 @@ def test_training_learns_and_resumes(images, tmp_path, name):
         assert torch.equal(a, b)
 
 
+def test_a_finished_classifier_is_read_back_and_other_settings_train_anew(images, tmp_path):
+    data = colored(images)
+    p = params.load("demo", "derma", "densenet121", classifier_epochs=1, classifier_paper_epochs=1)
+    model, about = classifier_training.train(data, p, tmp_path)
+    assert len(about["history"]) == len(about["paper_optimizer_history"]) == 1
+    assert about["start"] == "random" and about["training_images"] == 72
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {"classifier.safetensors", "classifier.json"}
+    written = (tmp_path / "classifier.safetensors").stat().st_mtime_ns
+    again, same = classifier_training.train(data, p, tmp_path)
+    assert same == about and (tmp_path / "classifier.safetensors").stat().st_mtime_ns == written
+    with torch.no_grad():
+        x = torch.rand(2, 3, 28, 28)
+        assert torch.allclose(model.eval()(x), again(x), atol=1e-5)
+    other = p.model_copy(update={"seed": 1, "classifier_paper_epochs": 0})
+    _, different = classifier_training.train(data, other, tmp_path)
+    assert different["history"] != about["history"]
+    assert different["paper_optimizer_history"] is None
+
+
 def test_papers_stop_rule_looks_at_the_validation_part(images, tmp_path):
     data = colored(images)
     p = params.load(

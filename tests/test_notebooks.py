@@ -103,8 +103,9 @@ def outputs(path):
 def test_a_run_leaves_what_the_contract_names(executed):
     base = executed / "runs" / "demo" / "chest"
     run = base / "densenet121"
-    names = {"classifier.safetensors", "classifier.json", "one_pixel.parquet", "two_pixel.parquet",
-             "restoration_one_pixel.parquet", "restoration_two_pixel.parquet", "run.json"}  # fmt: skip
+    names = {"classifier.safetensors", "classifier.json", "run.json"}
+    for name in params.ATTACKS.values():
+        names |= {f"{name}.parquet", f"restoration_{name}.parquet"}
     assert {path.name for path in run.iterdir()} == names
     denoisers = {f"{name}.{kind}" for name in params.DENOISERS for kind in ("safetensors", "json")}
     assert {path.name for path in (base / "denoisers").iterdir()} == denoisers | {"run.json"}

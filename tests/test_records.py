@@ -78,12 +78,18 @@ def test_run_json_holds_the_contract_and_all_steps(tmp_path):
     p = params.load(seed=4)
     records.Run(tmp_path, "classifier", p, data).finish()
     time.sleep(0.01)
-    records.Run(tmp_path, "pixel_attack", p, data).finish(attacks=3)
+    more = params.load(seed=4, attack_population=9)
+    records.Run(tmp_path, "pixel_attack", more, data).finish(attacks=3)
+    records.Run(tmp_path, "restoration", p, data).finish()
     record = records.read_json(tmp_path / "run.json")
-    assert record["step"] == "pixel_attack" and record["attacks"] == 3
-    assert set(record["steps"]) == {"classifier", "pixel_attack"}
+    assert record["step"] == "restoration"
+    assert list(record["steps"]) == ["classifier", "pixel_attack", "restoration"]
+    assert record["steps"]["pixel_attack"]["attacks"] == 3
+    assert record["steps"]["pixel_attack"]["parameters"] == more.model_dump()
+    assert record["steps"]["restoration"]["parameters"] == p.model_dump()
+    assert record["parameters"] == more.model_dump()  # the override of one step is the folder's
     for entry in (record, *record["steps"].values()):
-        assert entry["parameters"] == p.model_dump() and entry["seed"] == 4
+        assert entry["seed"] == 4
         assert entry["data"] == data and entry["wall_seconds"] >= 0
         assert entry["versions"]["torch"] and entry["hardware"]["cores"]
         assert "commit" in entry and "finished" in entry

@@ -14,7 +14,7 @@ from lib.data import Images
 from lib.errors import InputError
 from lib.evaluation import right
 from lib.params import ATTACKS, Parameters
-from lib.records import code, fingerprint, md5, write_table
+from lib.records import code, fingerprint, md5, read_table, write_table
 from lib.training import pick_device
 
 
@@ -25,7 +25,8 @@ def attack_run(
 
     One pixel: correct test images (ATK01). Two pixels: a number of correct images of each class,
     test images first, filled up from validation and training images, each marked (ATK16).
-    Finished images are checkpointed; a killed run goes on with the next ones.
+    Finished images are checkpointed; a killed run goes on with the next ones, and a finished
+    attack with the same settings, weights and code is read back.
 
     Args:
         model: the trained classifier of the run folder.
@@ -73,8 +74,11 @@ def attack_run(
     weights = md5(folder / "classifier.safetensors")
     settings = [p.of_step("pixel_attack"), pixels, data.provenance.md5, weights]
     key = fingerprint([code("lib/attack", "lib/streams.py"), *settings])
-    checkpoint = checkpoint_folder(folder, name, key)
-    found = attack(model, data, positions, criterion, pixels, p, device, checkpoint)
-    write_table(folder / f"{name}.parquet", found)
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    return found, table
+    path = folder / f"{name}.parquet"
+    if not path.exists() or read_table(path).attrs.get("key") != key:
+        checkpoint = checkpoint_folder(folder, name, key)
+        found = attack(model, data, positions, criterion, pixels, p, device, checkpoint)
+        found.attrs["key"] = key
+        write_table(path, found)
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    return read_table(path), table

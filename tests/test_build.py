@@ -1,0 +1,91 @@
+"""The book: pages of finished runs, their place, the generated pages."""
+
+import importlib.util
+import json
+
+import nbformat
+import pytest
+import yaml
+
+from lib import params
+
+SPEC = importlib.util.spec_from_file_location("build", params.ROOT / "book" / "build.py")
+build = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(build)
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """Runs with three finished pages and one under way; the book is built elsewhere."""
+    monkeypatch.setattr(build, "SOURCE", tmp_path / "book")
+    for place in ("demo/oct/datasets", "demo/oct/resnet50/classifier", "demo/comparison",
+                  "compact/derma/resnet50/classifier"):  # fmt: skip
+        path = tmp_path / "runs" / f"{place}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cells = [nbformat.v4.new_markdown_cell(f"# {path.stem.title()}\n\nText.")]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    (tmp_path / "runs/demo/oct/resnet50/x.ipynb.partial.ipynb").write_text("{")
+    machine = {"processor": "P", "cores": 2, "memory_gib": 24, "gpu": None}
+    entry = {"data": {"source": "phantom"}, "wall_seconds": 3.2, "finished": "2026-01-01T00:00:00",
+             "commit": "abc", "versions": {"torch": "2"}, "hardware": machine}  # fmt: skip
+    (tmp_path / "runs/demo/oct/run.json").write_text(json.dumps({"steps": {"datasets": entry}}))
+    return tmp_path
+
+
+def test_pages_are_the_finished_notebooks_in_order(book):
+    pages = build.find_pages(book / "runs")
+    assert [page.name for page in pages] == [
+        "runs/compact/derma/resnet50/classifier", "runs/demo/oct/resnet50/classifier",
+        "runs/demo/comparison", "runs/demo/oct/datasets",
+    ]  # fmt: skip
+
+
+def test_a_page_is_named_after_its_run(book):
+    page = build.find_pages(book / "runs")[-1]
+    build.write_page(page)
+    written = nbformat.read(book / "book/runs/demo/oct/datasets.ipynb", as_version=4)
+    assert written.cells[0].source.splitlines()[0] == "# Datasets: OCT (demo, phantom)"
+
+
+def test_every_run_page_has_a_place_in_the_contents(book):
+    pages = build.find_pages(book / "runs")
+    toc = build.contents(pages)
+    listed = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
+    assert {page.name for page in pages} <= listed
+    markers = yaml.safe_load((params.ROOT / "_toc.yml").read_text())
+    steps = {c["runs"] for part in markers["parts"] for c in part["chapters"] if "runs" in c}
+    assert steps == set(params.STEPS) - {"explore"}
+
+
+def test_narrative_pages_are_there_and_listed():
+    toc = yaml.safe_load((params.ROOT / "_toc.yml").read_text())
+    files = {c["file"] for part in toc["parts"] for c in part["chapters"] if "file" in c}
+    there = {path.stem for path in (params.ROOT / "book").glob("*.md")}
+    assert files | {toc["root"]} == there | {"status", "parameters"}
+
+
+def test_parameters_page_holds_every_parameter_and_protocol():
+    text = build.parameters_page()
+    for name in params.Parameters.model_fields:
+        assert name in ("protocol", "dataset", "classifier") or f"| `{name}` |" in text
+    assert "| parameter | meaning | paper | compact | demo |" in text
+
+
+def test_status_page_names_time_machine_and_source(book):
+    text = build.status_page(build.find_pages(book / "runs"))
+    for part in (
+        "datasets: OCT",
+        "phantom",
+        "3.2",
+        "P, 2 cores, 24 GiB, GPU: none",
+        "| torch | 2 |",
+    ):
+        assert part in text
+    assert "No run has finished yet." in build.status_page([])
+
+
+def test_fingerprint_follows_pages(book):
+    before = build.fingerprint(book / "runs")
+    assert build.fingerprint(book / "runs") == before
+    (book / "runs/demo/comparison.ipynb").write_text("{}")
+    assert build.fingerprint(book / "runs") != before

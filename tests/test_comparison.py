@@ -1,0 +1,121 @@
+"""Counts, comparison across runs, and the ablation's summary."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import ablation, comparison, counts, params
+from lib.errors import InputError
+from lib.records import write_json, write_table
+
+
+def test_counts_by_class_and_part(images):
+    data = images("oct", 40)
+    table = counts.by_class(data).set_index("class")
+    assert list(table.index) == [item.name for item in params.facts("oct").classes]
+    assert (
+        table["images"].sum() == 40
+        and (table[["train", "val", "test"]].sum(1) == table["images"]).all()
+    )
+    for place, name in enumerate(table.index):
+        assert table.loc[name, "test"] == ((data.labels == place) & (data.part == "test")).sum()
+
+
+def test_counts_of_chest_are_of_categories_and_of_labels(images):
+    data = images("chest", 200)
+    categories = counts.by_class(data).set_index("class")
+    assert categories.loc["normal", "images"] == (data.labels.sum(1) == 0).sum()
+    labels = counts.by_label(data).set_index("label")
+    assert labels["images"].tolist() == data.labels.sum(0).tolist()
+
+
+def test_overlap_finds_patients_and_pixels(images):
+    data = images("oct", 8)
+    data.part[:] = ["train"] * 4 + ["val", "test", "test", "test"]
+    data.images[5] = data.images[0]
+    assert counts.overlap(data).set_index("part")["same_patient"].isna().all()
+    data.group[:] = [1, 2, 3, -1, 9, 1, -1, 4]
+    found = counts.overlap(data).set_index("part")
+    assert found.loc["test", ["images", "same_patient", "same_pixels"]].tolist() == [3, 1, 1]
+    assert found.loc["val", ["images", "same_patient", "same_pixels"]].tolist() == [1, 0, 0]
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Run folders of two data sets with known outcomes."""
+    for dataset, source in (("derma", "phantom"), ("oct", "rebuilt")):
+        for classifier, fooled in (("resnet50", 3), ("densenet121", 1)):
+            folder = tmp_path / dataset / classifier
+            for name in params.ATTACKS.values():
+                success = np.arange(10) < fooled
+                at = {"dataset": dataset, "split": "test", "index": range(10), "label": 0}
+                write_table(folder / f"{name}.parquet", pd.DataFrame(at | {"success": success}))
+                rows = [
+                    pd.DataFrame(
+                        at
+                        | {"success": success, "defence": defence, "recovered": back, "kept": True}
+                    )  # fmt: skip
+                    for defence, back in (("identity", False), ("dae", True))
+                ]
+                write_table(folder / f"restoration_{name}.parquet", pd.concat(rows))
+            write_json(folder / "run.json", {"data": {"source": source}})
+            epochs = [{"seconds": 30.0}, {"seconds": 60.0}]
+            write_json(folder / "classifier.json", {"history": epochs})
+        write_json(tmp_path / dataset / "denoisers" / "dae.json", {"history": epochs})
+    return tmp_path
+
+
+def test_comparison_puts_runs_beside_the_paper(runs):
+    found = comparison.collect(runs)
+    assert found.datasets == ["derma", "oct"]
+    two = comparison.rates(found, 2).set_index(["dataset", "classifier"])
+    assert two.loc[("derma", "resnet50"), ["n", "successes", "rate", "printed"]].tolist() == [
+        10,
+        3,
+        0.3,
+        0.2614,
+    ]
+    assert two.loc[("oct", "densenet121"), "printed"] == 0.32
+    one = comparison.rates(found, 1).set_index(["dataset", "classifier"])
+    assert one.loc[("oct", "resnet50"), "printed"] == 0.2955
+    assert np.isnan(one.loc[("oct", "densenet121"), "printed"])
+    recovery = comparison.recovery(found).set_index(["dataset", "classifier", "defence"])
+    assert recovery.loc[("derma", "resnet50", "dae"), ["n", "recovered", "kept"]].tolist() == [
+        6,
+        1,
+        1,
+    ]
+    assert recovery.loc[("derma", "resnet50", "identity"), "recovered"] == 0
+    assert found.training_minutes("resnet50") == {"derma": 1.5, "oct": 1.5}
+    assert found.denoiser_minutes("oct") == {"dae": 1.5}
+
+
+def test_comparison_warns_of_mixed_sources(runs):
+    text = comparison.banner(params.load(), comparison.collect(runs))
+    assert "Derma `phantom`" in text and "OCT `rebuilt`" in text and "mixed" in text
+
+
+def test_comparison_without_runs_says_what_to_do(tmp_path):
+    with pytest.raises(InputError, match="has no finished run with attacks: run one first"):
+        comparison.collect(tmp_path)
+
+
+def test_ablation_runs_every_variant_and_keeps_finished_ones(images, tmp_path, monkeypatch):
+    data = images("abdomen_ct", 12)
+    data.part[:] = ["train"] * 8 + ["test"] * 4
+    p = params.load(ablation_train=4, ablation_test=2, ablation_epochs=1, ablation_seeds=2)
+    found, models = ablation.run(data, p, tmp_path)
+    names = ["original", "depth_kernels", "bn_leakyrelu", "attention", "residual", "proposed",
+             "levels_3", "levels_5"]  # fmt: skip
+    assert found["variant"].unique().tolist() == ["identity", *names]
+    assert (
+        len(models) == 16
+        and models.set_index("variant").loc["proposed", "trainable"].eq(3024545).all()
+    )
+    summary = ablation.summary(found, p).set_index("variant")
+    assert (summary["n"] == 2).all() and summary.loc["proposed", "seeds"] == 2
+    mean = found[found["variant"] == "proposed"]["psnr"].mean()
+    assert summary.loc["proposed", "psnr"] == pytest.approx(mean)
+    monkeypatch.setattr(ablation, "train_module", lambda *a, **k: pytest.fail("trained again"))
+    again, _ = ablation.run(data, p, tmp_path)
+    pd.testing.assert_frame_equal(again, found)
