@@ -93,3 +93,27 @@ def table(
         style = style.set_caption(caption)
     names = {column: str(column).replace("_", " ") for column in frame.columns}
     return style.format_index(lambda name: names.get(name, name), axis="columns")
+
+
+def ours_and_printed(
+    ours: pd.DataFrame, printed: pd.DataFrame | None, key: str, columns: Iterable[str]
+) -> pd.DataFrame:
+    """Two rows for each name, ours and the paper's, so that values stand below one another.
+
+    Args:
+        ours: ``key``, optionally ``n`` and ``exact``, and means with ``_low`` and ``_high``.
+        printed: ``key`` and the same columns; ``None`` where the paper has no table.
+        key: column of the names.
+        columns: the means to show.
+    """
+    columns = list(columns)
+    shown = ours[[key, *[name for name in ("n", "seeds", "exact") if name in ours]]].copy()
+    shown.insert(1, "values", "ours")
+    for name in columns:
+        shown[name] = intervals(ours, name)
+    if printed is None:
+        return shown
+    theirs = printed[[key, *columns]].assign(values="printed").astype({c: object for c in columns})
+    order = {name: place for place, name in enumerate(ours[key])}
+    both = pd.concat([shown.astype(object), theirs[theirs[key].isin(order)]], ignore_index=True)
+    return both.sort_values(key, key=lambda names: names.map(order), kind="stable")

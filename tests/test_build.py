@@ -68,7 +68,7 @@ def test_parameters_page_holds_every_parameter_and_protocol():
     text = build.parameters_page()
     for name in params.Parameters.model_fields:
         assert name in ("protocol", "dataset", "classifier") or f"| `{name}` |" in text
-    assert "| parameter | meaning | paper | compact | demo |" in text
+    assert "| parameter | meaning | demo | compact | paper |" in text
 
 
 def test_status_page_names_time_machine_and_source(book):

@@ -38,3 +38,20 @@ def test_tables_escape_and_mark_missing_values():
     html = report.table(frame, "A caption.", percent=["share"]).to_html()
     assert "&lt;b&gt;" in html and "<b>x" not in html
     assert "1,200" in html and "50.0%" in html and "–" in html and "A caption." in html
+
+
+def test_printed_values_stand_below_ours():
+    ours = pd.DataFrame(
+        {"defence": ["identity", "dae"], "n": [4, 4], "psnr": [40.0, 30.0],
+         "psnr_low": [39.0, 29.0], "psnr_high": [41.0, 31.0]}
+    )  # fmt: skip
+    printed = pd.DataFrame({"defence": ["dae", "other"], "psnr": [37.6, 1.0]})
+    shown = report.ours_and_printed(ours, printed, "defence", ["psnr"])
+    assert shown[["defence", "values", "psnr"]].values.tolist() == [
+        ["identity", "ours", "40.0 [39.0, 41.0]"],
+        ["dae", "ours", "30.0 [29.0, 31.0]"],
+        ["dae", "printed", 37.6],
+    ]
+    alone = report.ours_and_printed(ours, None, "defence", ["psnr"])
+    assert alone["values"].tolist() == ["ours", "ours"]
+    assert "37.6" in report.table(shown).to_html()
