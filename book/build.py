@@ -204,7 +204,7 @@ def assemble(runs: Path) -> list[Page]:
     """Write ``build/book``."""
     pages = find_pages(runs)
     shutil.rmtree(SOURCE, ignore_errors=True)
-    shutil.copytree(ROOT / "book", SOURCE, ignore=shutil.ignore_patterns("*.py", "*.sh", "__*"))
+    shutil.copytree(ROOT / "book", SOURCE, ignore=shutil.ignore_patterns("build.py", "*.sh", "__*"))
     shutil.copy(ROOT / "_config.yml", SOURCE)
     for page in pages:
         write_page(page)
@@ -240,7 +240,8 @@ def main() -> None:
     say(f"site: building {len(pages)} pages of runs")
     log = ROOT / "build/logs/site.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = ["jupyter-book", "build", str(SOURCE), "--path-output", str(BUILT)]
+    book = Path(sys.executable).with_name("jupyter-book")
+    command = [str(book), "build", str(SOURCE), "--path-output", str(BUILT)]
     with log.open("w") as file:
         result = subprocess.run(
             [*command, "-n", "-W", "--keep-going", "-q"], stdout=file, stderr=subprocess.STDOUT

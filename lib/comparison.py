@@ -10,6 +10,7 @@ from lib import paper, params, restoration
 from lib.errors import InputError
 from lib.params import ATTACKS, DENOISERS, Parameters
 from lib.records import read_json, read_table
+from lib.report import WARNINGS
 from lib.statistics import wilson
 
 
@@ -55,7 +56,7 @@ def collect(folder: Path) -> Collection:
     """
     records, restored, data, nets, denoisers = [], [], {}, {}, {}
     for dataset in paper.DATASETS:
-        for classifier in params.names("classifiers"):
+        for classifier in sorted(params.names("classifiers"), reverse=True):  # ResNet50 first
             run = folder / dataset / classifier
             for pixels, name in ATTACKS.items():
                 if not (run / f"restoration_{name}.parquet").exists():
@@ -87,7 +88,9 @@ def banner(p: Parameters, found: Collection) -> str:
     )
     mixed = len({found.data[name]["source"] for name in found.datasets}) > 1
     warning = "\n\n> Data sources are mixed: compare rows of one source only." if mixed else ""
-    return f"**protocol** `{p.protocol}` · **data sources** {sources}{warning}"
+    notes = {found.data[name]["source"] for name in found.datasets}
+    said = "".join(f"\n\n> {WARNINGS[source]}" for source in sorted(notes))
+    return f"**protocol** `{p.protocol}` · **data sources** {sources}{said}{warning}"
 
 
 def rates(found: Collection, pixels: int) -> pd.DataFrame:

@@ -15,7 +15,7 @@ def test_counts_by_class_and_part(images):
     assert list(table.index) == [item.name for item in params.facts("oct").classes]
     assert (
         table["images"].sum() == 40
-        and (table[["train", "val", "test"]].sum(1) == table["images"]).all()
+        and (table[["train", "val", "test"]].sum(axis=1) == table["images"]).all()
     )
     for place, name in enumerate(table.index):
         assert table.loc[name, "test"] == ((data.labels == place) & (data.part == "test")).sum()
