@@ -4,6 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lib.attack import records
@@ -36,7 +37,8 @@ def attack_run(
         folder: ``runs/<protocol>/<dataset>/<classifier>``; holds the classifier's weights.
 
     Returns:
-        The records, and for each class the images, the correct ones and the attacked ones.
+        The records, and for each class the images, the correct ones (in the parts that images
+        were taken from) and the attacked ones.
 
     Raises:
         InputError: the data set has one class only, or no image is classified right.
@@ -47,11 +49,12 @@ def attack_run(
     device = pick_device(p.device)
     model = model.to(device)
     criterion = criterion_for(p.attack_criterion, facts.multi_label, p.classifier_threshold)
+    parts = ("test",) if pixels == 1 else records.PARTS
+    data = data.take(np.isin(data.part, parts))
     decisions = decide(
         logits(model, data.images, device), facts.multi_label, p.classifier_threshold
     )
     correct = right(data.labels, decisions)
-    parts = ("test",) if pixels == 1 else records.PARTS
     limit = p.attack_one_pixel_images if pixels == 1 else p.attack_two_pixel_images
     positions = records.select(data, correct, parts, limit, p.seed)
     if not len(positions):
