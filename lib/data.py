@@ -21,7 +21,7 @@ from medmnist.info import INFO
 
 from lib.download import fetch
 from lib.errors import InputError, unknown
-from lib.params import Facts, facts
+from lib.params import ROOT, Facts, facts
 from lib.records import md5
 from lib.splits import paper_parts
 
@@ -153,7 +153,8 @@ def load(
 
     Args:
         dataset: name, a file in ``params/datasets``.
-        root: folder of the npz files.
+        root: folder of the npz files; a relative one is taken from the project's folder, so that
+            a notebook finds it wherever it is started.
         size: edge of the images in pixels: 28, 64, 128 or 224.
         scheme: ``official`` uses the splits of the file; ``paper`` joins them and draws
             70/10/20 anew, see `paper_parts`.
@@ -169,7 +170,7 @@ def load(
         raise InputError(f"Image size {size!r} is not one of {', '.join(map(str, SIZES))} pixels.")
     if scheme not in ("official", "paper"):
         raise unknown("split scheme", scheme, ("official", "paper"))
-    path = Path(root) / known.filename(size)
+    path = ROOT / root / known.filename(size)
     if not path.exists():
         if not download or "url" not in INFO[known.flag]:
             raise InputError(_missing(path, dataset, size))

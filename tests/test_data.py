@@ -18,6 +18,7 @@ from medmnist.info import INFO
 
 from lib import data, download, splits
 from lib.errors import InputError
+from lib.params import ROOT
 from lib.records import md5
 
 Arrays = dict[str, np.ndarray]
@@ -384,3 +385,10 @@ def test_rounding() -> None:
     assert result.flatten().tolist() == [0, 0, 0, 1, 254, 255, 255, 255]
     with pytest.raises(ValueError, match="NaN"):
         data.to_uint8(torch.full((1, 1, 1, 1), float("nan")))
+
+
+def test_a_relative_root_is_taken_from_the_projects_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="octmnist.npz is missing") as error:
+        data.load("oct", "nowhere", 28)
+    assert str(ROOT / "nowhere" / "octmnist.npz") in str(error.value)
