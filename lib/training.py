@@ -131,7 +131,8 @@ def fit(
         ``evaluate`` returned.
 
     Raises:
-        InputError: the loss is not finite, or the checkpoint is damaged.
+        InputError: the loss is not finite, the GPU's memory does not hold a batch, or the
+            checkpoint is damaged.
     """
     history = _resume(checkpoint, key, model, optimizer, schedule)
     autocast = precision == "bfloat16"
@@ -145,9 +146,16 @@ def fit(
         )  # fmt: skip
         for batch in bar:
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                value = loss(model, batch)
-            value.backward()
+            try:
+                with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+                    value = loss(model, batch)
+                value.backward()
+            except torch.OutOfMemoryError:
+                # A smaller batch would be another training, so it is the user's to choose.
+                raise InputError(
+                    f"The GPU's memory does not hold a batch of {len(batch[0])} for "
+                    f"{label or 'the model'}: halve its batch size and run again."
+                ) from None
             optimizer.step()
             if schedule:
                 schedule.step()

@@ -100,6 +100,14 @@ def test_a_loss_that_is_not_finite_stops_with_a_sentence(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+def test_too_little_memory_names_the_batch_to_halve(tmp_path):
+    def greedy(model, batch):
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(InputError, match="does not hold a batch of 8 for net: halve its batch"):
+        run(tmp_path / "c", loss=greedy, label="net")
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "c").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match="Checkpoint .*c is damaged: delete it"):
