@@ -65,6 +65,10 @@ class Classifier(nn.Module):
         """Images (N, 1 or 3, H, W) in 0..1 as the network's input (N, 3, S, S)."""
         if images.shape[-1] != self.input_size:
             images = F.interpolate(images, size=self.input_size, mode="nearest")
+        return self.normalise(images)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images (N, 1 or 3, H, W) in 0..1 in three channels, ImageNet's mean and deviation."""
         return (images.expand(-1, 3, -1, -1) - self.mean) / self.std
 
     def forward(self, images: Tensor) -> Tensor:

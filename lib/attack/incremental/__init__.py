@@ -1,0 +1,6 @@
+"""Exact incremental evaluation of candidates that differ from a clean image in a few pixels."""
+
+from lib.attack.incremental.network import Incremental
+from lib.attack.incremental.plan import Plan
+
+__all__ = ["Incremental", "Plan"]

@@ -1,0 +1,119 @@
+"""DenseNet121's layers, on whole maps and on windows.
+
+Batch norm and ReLU come before the convolutions here: the second norm of a dense layer folds into
+the convolution before it, the first stays as a scale and a shift.
+"""
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lib.attack.incremental.layers import Layer, MaxPool, Stem, affine, conv, fold, placed
+from lib.attack.incremental.windows import Level, Reach, Windows
+
+
+class DenseLayer(Layer):
+    """One layer of a dense block (Huang et al. 2017): adds channels to those that it reads.
+
+    All layers of a block work in maps with room for the channels of the whole block, so that
+    nothing is concatenated.
+    """
+
+    reach = Reach(3, 1, 1)
+    in_place = True
+
+    def __init__(self, layer: nn.Module, block_channels: int, dtype: torch.dtype) -> None:
+        self.scale, self.shift = (value.to(dtype) for value in affine(layer.norm1))
+        self.first = placed(fold(layer.conv1, layer.norm2), dtype)
+        self.second = placed(fold(layer.conv2), dtype)
+        self.narrow, self.used = self.first[0].shape[:2]
+        self.end = self.used + self.second[0].shape[0]
+        self.channels_in = self.channels_out = block_channels
+
+    def allocate(self, slots: int, size: int, rows: int) -> None:
+        self.inner = Level(slots, size, self.narrow, rows, self.shift.dtype, self.shift.device)
+
+    def _first(self, x: Tensor) -> Tensor:
+        x = torch.addcmul(self.shift, x[..., : self.used], self.scale).relu_()
+        return conv(x, *self.first).relu_()
+
+    def clean(self, x: Tensor, slots: Tensor | None) -> Tensor:
+        if x.shape[-1] < self.channels_in:  # the first layer makes room for the block
+            x = F.pad(x, (0, self.channels_in - x.shape[-1]))
+        inner = self._first(x)
+        if slots is not None:
+            self.inner.keep(slots, inner)
+        x[..., self.used : self.end] = conv(inner, *self.second, padding=1)
+        return x
+
+    def whole(self, x: Tensor) -> Tensor:
+        return self.clean(x, None)
+
+    def windows(self, level: Level, slot: Tensor, held: Windows, out: Windows) -> Tensor:
+        self.inner.write(self._first(level.windows(held)))
+        found = level.lookup(slot, held, out.before(self.reach))
+        new = conv(self.inner.read(found), *self.second)
+        maps = level.read(found[:, :, 1:-1, 1:-1])
+        maps[..., self.used : self.end] = new
+        return maps
+
+    def work(self, places_in: int, places_out: int) -> int:
+        return places_in * self.first[0].numel() + places_out * self.second[0].numel()
+
+    def moved(self, places_in: int, places_out: int) -> int:
+        return places_in * self.narrow + 2 * places_out * self.channels_in
+
+
+class Transition(Layer):
+    """Norm, ReLU, 1x1 convolution and 2x2 mean.
+
+    The mean is taken before the convolution: both are linear, and a quarter of the work is left.
+    """
+
+    reach = Reach(2, 2, 0)
+
+    def __init__(self, transition: nn.Module, dtype: torch.dtype) -> None:
+        self.scale, self.shift = (value.to(dtype) for value in affine(transition.norm))
+        self.kernel = placed(fold(transition.conv), dtype)
+        self.channels_out, self.channels_in = self.kernel[0].shape[:2]
+
+    def whole(self, x: Tensor) -> Tensor:
+        x = torch.addcmul(self.shift, x, self.scale).relu_().permute(0, 3, 1, 2)
+        return conv(F.avg_pool2d(x, 2).permute(0, 2, 3, 1), *self.kernel)
+
+    valid = whole
+
+    def work(self, places_in: int, places_out: int) -> int:
+        return places_in * self.channels_in + places_out * self.kernel[0].numel()
+
+
+class LastNorm(Layer):
+    """Norm and ReLU behind the last dense block."""
+
+    reach = Reach()
+
+    def __init__(self, norm: nn.BatchNorm2d, dtype: torch.dtype) -> None:
+        self.scale, self.shift = (value.to(dtype) for value in affine(norm))
+        self.channels_in = self.channels_out = len(self.scale)
+
+    def whole(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.shift, x, self.scale).relu_()
+
+    valid = whole
+
+    def work(self, places_in: int, places_out: int) -> int:
+        return places_in * self.channels_in
+
+
+def layers(network: torchvision.models.DenseNet, dtype: torch.dtype) -> list[Layer]:
+    """torchvision's DenseNet121 up to its last map."""
+    parts = network.features
+    found: list[Layer] = [Stem(parts.conv0, parts.norm0, dtype), MaxPool()]
+    for number in range(1, 5):
+        block = list(getattr(parts, f"denseblock{number}").values())
+        channels = block[-1].norm1.num_features + block[-1].conv2.out_channels
+        found += [DenseLayer(layer, channels, dtype) for layer in block]
+        if number < 4:
+            found.append(Transition(getattr(parts, f"transition{number}"), dtype))
+    return found + [LastNorm(parts.norm5, dtype)]
