@@ -77,7 +77,16 @@ class Parameters(BaseModel):
     attack_pixels: list[Literal[1, 2]] = Field(min_length=1, description="attacks to run")
     attack_population: Annotated[int, Field(ge=4)] = Field(description="ATK05")
     attack_generations: Count = Field(description="after the initial one (ATK08)")
-    attack_mutation_factor: Annotated[float, Field(gt=0, le=2)] = Field(description="F (ATK06)")
+    attack_strategy: Literal["rand1", "best1bin"] = Field(
+        description="rand1 (ATK04, ATK07), or the peers' best1bin with dither and crossover"
+    )
+    attack_mutation_factor: Annotated[float, Field(gt=0, le=2)] = Field(
+        description="F of rand1 (ATK06)"
+    )
+    attack_dither: list[Annotated[float, Field(ge=0, le=2)]] = Field(
+        min_length=2, max_length=2, description="bounds of F of best1bin, drawn each generation"
+    )
+    attack_crossover: Share = Field(description="of best1bin")
     attack_initial: Literal["uniform", "normal"] = Field(
         description="values of the first population (ATK13)"
     )
@@ -90,7 +99,9 @@ class Parameters(BaseModel):
     attack_two_pixel_images: Count = Field(
         description="correct images of each class, test first, with two pixels; 0: all (ATK16)"
     )
-    attack_batch: Positive = Field(description="candidates in one forward pass")
+    attack_batch: Count = Field(
+        description="candidates evaluated at once; 0: what the device holds well"
+    )
     attack_precision: Literal["float32", "bfloat16"] = Field(
         description="of the search; acceptance is always float32"
     )

@@ -20,7 +20,7 @@ from lib.attack import (
     records,
     select,
 )
-from lib.attack.search import Evaluator, checkpoint_folder
+from lib.attack.search import checkpoint_folder
 from lib.classifiers import as_text, decide, logits
 from lib.data import to_tensor
 from lib.errors import InputError
@@ -323,13 +323,16 @@ def test_a_success_of_the_search_alone_does_not_count(tiny, images):
     data, model, criterion = problem(tiny, images)
 
     class Wrong(torch.nn.Module):
-        """Says in batches that every candidate is fooled, and the truth to one image alone."""
+        """Says in batches of candidates that each is fooled, and the truth to one image alone."""
+
+        checked = False
 
         def forward(self, batch):
-            out = model(batch)
-            return out if len(batch) == 1 else -out
+            lie = self.checked and len(batch) > 1
+            self.checked = True
+            return -model(batch) if lie else model(batch)
 
-    found = attack(Wrong(), data, np.arange(4), criterion, 1, SETTINGS, CPU)
+    found = attack(Wrong().eval(), data, np.arange(4), criterion, 1, SETTINGS, CPU)
     truth = rebuild(locate(data, found).images, found)
     decided = decide(logits(model, truth, CPU), False)
     assert (found["success"] == (decided != found["label"])).all()
@@ -366,21 +369,27 @@ def test_checkpoints_are_written_and_other_settings_removed(tiny, images, tmp_pa
     assert not (tmp_path / ".one_pixel-old").exists()
 
 
-def test_out_of_memory_halves_the_batch_once_and_says_so(capsys):
-    sizes = []
+def test_out_of_memory_halves_the_batch_once_and_says_so(tiny, images, capsys):
+    data, model, criterion = problem(tiny, images)
 
-    def model(batch):
-        sizes.append(len(batch))
-        if len(batch) > 4:
-            raise torch.OutOfMemoryError
-        return batch.flatten(1)[:, :2]
+    class Small(torch.nn.Module):
+        """A model on a device that holds ``room`` images."""
 
-    images_ = torch.zeros(10, 1, 4, 4, dtype=torch.uint8)
-    evaluate = Evaluator(model, 8, "float32", CPU)
-    assert evaluate(images_).shape == (10, 2)
-    assert sizes == [8, 4, 4, 2] and "batches of 4" in capsys.readouterr().err
-    with pytest.raises(InputError, match="lower attack_batch"):
-        Evaluator(model, 32, "float32", CPU)(torch.zeros(40, 1, 4, 4, dtype=torch.uint8))
+        def __init__(self, room):
+            super().__init__()
+            self.room = room
+
+        def forward(self, batch):
+            if len(batch) > self.room:
+                raise torch.OutOfMemoryError
+            return model(batch)
+
+    expected = attack(model, data, np.arange(8), criterion, 1, SETTINGS, CPU)
+    found = attack(Small(15).eval(), data, np.arange(8), criterion, 1, SETTINGS, CPU)
+    assert "batches of 15" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(found.drop(columns="seconds"), expected.drop(columns="seconds"))
+    with pytest.raises(InputError, match="does not hold 15 candidates: lower attack_batch"):
+        attack(Small(8).eval(), data, np.arange(8), criterion, 1, SETTINGS, CPU)
 
 
 # ---------------------------------------------------------------- selection and records

@@ -80,6 +80,45 @@ def children(
     return mutant.clamp(min=0).minimum(limits - 1)
 
 
+def children_of_best(
+    members: Tensor,
+    scores: Tensor,
+    keys: Tensor,
+    generation: Tensor,
+    limits: Tensor,
+    dither: list[float],
+    crossover: float,
+) -> Tensor:
+    """DE/best/1 with dither and binomial crossover, the peers' way: best + F (b - c).
+
+    As scipy's default ``best1bin``: F is drawn once for each image and generation, each gene is
+    taken from the mutant with the probability ``crossover``, one of them always. Genes are
+    clipped as in `children`, where scipy draws those outside anew.
+
+    Args:
+        members: population, int64 (N, population, genes).
+        scores: of the members (N, population), lower is better.
+        keys: (N,).
+        generation: of the children, int64 (N,), from 1.
+        limits: of `bounds`.
+        dither: lower and upper bound of F.
+        crossover: probability, 0..1.
+    """  # fmt: skip
+    count, population, genes = members.shape
+    rows = torch.arange(count, device=members.device)
+    best = members[rows, scores.argmin(1)].unsqueeze(1).double()
+    index = partners(keys, generation, population)[..., :2].unsqueeze(3).expand(-1, -1, -1, genes)
+    b, c = members.unsqueeze(2).expand(-1, -1, 2, -1).gather(1, index).double().unbind(2)
+    # The first three draws of a member choose its partners.
+    draws = streams.bits(keys, generation, population, 5 + genes)[..., 3:]
+    uniform = draws.double() / 2**31
+    low, high = dither
+    factor = (low + (high - low) * uniform[:, :1, :1]).expand(-1, population, 1)
+    mutant = (best + factor * (b - c)).round().long().clamp(min=0).minimum(limits - 1)
+    always = streams.below(draws[..., 1:2], genes) == torch.arange(genes, device=keys.device)
+    return mutant.where((uniform[..., 2:] < crossover) | always, members)
+
+
 def paint(images: Tensor, candidates: Tensor) -> Tensor:
     """Write candidates into copies of their images.
 

@@ -11,7 +11,7 @@ from lib.errors import InputError
 COLUMNS = (
     "dataset", "split", "index", "label", "predicted", "adversarial", "success", "p_before",
     "p_after", "rows", "cols", "values", "evaluations", "generations", "seconds", "seed",
-    "part", "category", "true_label_changed", "disagreements", "best",
+    "part", "category", "true_label_changed", "disagreements", "best", "computed",
 )  # fmt: skip
 PARTS = ("test", "val", "train")
 

@@ -1,10 +1,8 @@
 """The search over many images at once: a pool that finished images leave and new ones enter."""
 
 import shutil
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,83 +13,18 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from lib import streams
-from lib.attack import evolution
+from lib.attack import checks, evolution
 from lib.attack.criteria import Criterion
+from lib.attack.evaluators import make_evaluator, out_of_memory
+from lib.attack.memory import Memory
+from lib.attack.pool import Pool
 from lib.attack.records import COLUMNS, pixels_of
 from lib.classifiers import as_text, decide
 from lib.data import Images
-from lib.errors import InputError
 from lib.params import Parameters
 from lib.records import read_table, write_table
 
 CHECKPOINT_SECONDS = 20.0
-
-
-@dataclass
-class Evaluator:
-    """Logits of candidates, at most ``batch`` at a time, in the search's precision.
-
-    On a GPU without enough memory the batch is halved once, said aloud; results do not change.
-    """
-
-    model: nn.Module
-    batch: int
-    precision: str
-    device: torch.device
-    halved: bool = field(default=False, init=False)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Float32 logits (N, K) of uint8 images (N, C, H, W) on the device."""
-        bf16 = self.precision == "bfloat16"
-        try:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-                parts = [
-                    self.model((part.float() / 255).contiguous(memory_format=torch.channels_last))
-                    for part in images.split(self.batch)
-                ]
-            return torch.cat(parts).float()
-        except torch.OutOfMemoryError:
-            if self.halved or self.batch < 2:
-                raise InputError(
-                    f"The GPU's memory does not hold {self.batch} candidates: lower attack_batch."
-                ) from None
-            self.batch, self.halved = self.batch // 2, True
-            print(f"GPU out of memory: going on with batches of {self.batch}.", file=sys.stderr)
-            torch.cuda.empty_cache()
-            return self(images)
-
-
-@dataclass
-class Pool:
-    """State of the images under attack; every field has one row an image."""
-
-    position: Tensor  # in the list of images
-    keys: Tensor
-    images: Tensor  # uint8 (N, C, H, W)
-    labels: Tensor
-    generation: Tensor  # of the next candidates; 0 is the initial population
-    members: Tensor  # int64 (N, population, genes)
-    scores: Tensor  # objective of each member, float32 (N, population)
-    seconds: Tensor
-    disagreements: Tensor
-    best: list[list[float]]
-
-    def keep(self, rows: Tensor) -> "Pool":
-        """Only these rows, given as bool (N,)."""
-        values = {
-            name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
-        best = [history for history, keep in zip(self.best, rows.tolist(), strict=True) if keep]
-        return Pool(**values, best=best)
-
-    def join(self, other: "Pool") -> "Pool":
-        """Both pools' rows."""
-        values = {
-            name: torch.cat([value, getattr(other, name)])
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor)
-        }
-        return Pool(**values, best=self.best + other.best)
 
 
 class Search:
@@ -99,14 +32,24 @@ class Search:
 
     def __init__(
         self, model: nn.Module, criterion: Criterion, pixels: int, p: Parameters,
-        device: torch.device,
+        device: torch.device, shape: tuple[int, int, int], most: int,
     ) -> None:  # fmt: skip
         self.model, self.criterion, self.pixels, self.p = model, criterion, pixels, p
-        self.device = device
-        self.evaluate = Evaluator(model, p.attack_batch, p.attack_precision, device)
+        self.device, self.channels, self.most = device, shape[2], most
+        self.limits = evolution.bounds(pixels, *shape, device)
+        self.halved = False
+        self._prepare(p.attack_batch)
 
-    def enter(self, data: Images, positions: list[int], limits: Tensor) -> Pool:
-        """New images with their initial population, not yet evaluated."""
+    def _prepare(self, batch: int) -> None:
+        """An evaluator for so many candidates at once, and an empty pool."""
+        self.evaluator = make_evaluator(
+            self.model, self.channels, self.pixels, self.p, batch, self.most
+        )
+        capacity = self.p.attack_population * (self.p.attack_generations + 1)
+        self.memory = Memory(self.evaluator.slots, capacity, self.pixels, self.device)
+
+    def enter(self, data: Images, positions: list[int], taken: Tensor) -> Pool:
+        """New images with their initial population, not yet evaluated, in slots not ``taken``."""
         chosen = data.take(np.array(positions, dtype=np.int64))
         keys = streams.image_keys(
             self.p.seed,
@@ -117,10 +60,17 @@ class Search:
         ).to(self.device)
         images = torch.from_numpy(chosen.images).permute(0, 3, 1, 2).to(self.device)
         members = evolution.initial(
-            keys, self.p.attack_population, limits, images.shape[1], self.p.attack_initial
+            keys, self.p.attack_population, self.limits, self.channels, self.p.attack_initial
         )
+        free = torch.ones(self.evaluator.slots, dtype=torch.bool, device=self.device)
+        free[taken] = False
+        slot = free.nonzero().flatten()[: len(positions)]
+        if positions:
+            self.memory.forget(slot)
+            self.evaluator.enter(slot, images)
         return Pool(
-            position=torch.tensor(positions, device=self.device),
+            position=torch.tensor(positions, device=self.device, dtype=torch.long),
+            slot=slot,
             keys=keys,
             images=images,
             labels=torch.from_numpy(chosen.labels).long().to(self.device),
@@ -128,11 +78,53 @@ class Search:
             members=members,
             scores=torch.full(members.shape[:2], torch.inf, device=self.device),
             seconds=torch.zeros(len(keys), dtype=torch.float64, device=self.device),
+            computed=torch.zeros_like(keys),
             disagreements=torch.zeros_like(keys),
             best=[[] for _ in positions],
         )
 
-    def step(self, pool: Pool, limits: Tensor) -> tuple[Pool, Tensor, Tensor]:
+    def propose(self, pool: Pool) -> Tensor:
+        """Candidates of the next generation, int64 (N, population, genes)."""
+        p, limits = self.p, self.limits
+        if p.attack_strategy == "best1bin":
+            made = evolution.children_of_best(
+                pool.members, pool.scores, pool.keys, pool.generation, limits, p.attack_dither,
+                p.attack_crossover,
+            )  # fmt: skip
+        else:
+            made = evolution.children(
+                pool.members, pool.keys, pool.generation, limits, p.attack_mutation_factor
+            )
+        return pool.members.where(pool.generation.view(-1, 1, 1) == 0, made)
+
+    def evaluate(self, pool: Pool, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, successes in the search's precision and number evaluated; see `Memory`."""
+
+        def values(rows: Tensor, genes: Tensor) -> tuple[Tensor, Tensor]:
+            if not len(rows):
+                return pool.scores.new_zeros(0), pool.labels.new_zeros(0, dtype=torch.bool)
+            logits = self._logits(pool, rows, genes)
+            checks.finite(logits)
+            labels = pool.labels[rows]
+            return (
+                self.criterion.objective(logits, labels).float(),
+                self.criterion.success(logits, labels),
+            )
+
+        return self.memory.scored(pool.slot, candidates, values)
+
+    def _logits(self, pool: Pool, rows: Tensor, genes: Tensor) -> Tensor:
+        try:
+            return self.evaluator.logits(pool.slot[rows], genes)
+        except torch.OutOfMemoryError:
+            batch = out_of_memory(self.evaluator.batch, self.halved)
+        # The slots stay: only the room for candidates shrinks.
+        self.halved = True
+        self.evaluator.resize(batch)
+        self.evaluator.enter(pool.slot, pool.images)
+        return self._logits(pool, rows, genes)
+
+    def step(self, pool: Pool) -> tuple[Pool, Tensor, Tensor]:
         """One generation of every image.
 
         Returns:
@@ -140,21 +132,15 @@ class Search:
             an image is not fooled, its best member so far.
         """
         started = time.monotonic()
-        count, population, genes = pool.members.shape
-        proposed = evolution.children(
-            pool.members, pool.keys, pool.generation, limits, self.p.attack_mutation_factor
-        )
-        proposed = pool.members.where(pool.generation.view(-1, 1, 1) == 0, proposed)
-        logits = self.evaluate(evolution.paint(pool.images, proposed))
-        labels = pool.labels.repeat_interleave(population, 0)
-        score = self.criterion.objective(logits, labels).view(count, population)
-        hit = self.criterion.success(logits, labels).view(count, population)
+        proposed = self.propose(pool)
+        score, hit, computed = self.evaluate(pool, proposed)
 
         # Ties go to the child, so that a population drifts across a plateau instead of freezing.
         better = score <= pool.scores
         pool.members = proposed.where(better.unsqueeze(2), pool.members)
         pool.scores = score.where(better, pool.scores)
         found, place = pool.scores.min(1)
+        count = len(found)
         winner = pool.members[torch.arange(count, device=self.device), place]
 
         fooled = torch.zeros(count, dtype=torch.bool, device=self.device)
@@ -171,7 +157,9 @@ class Search:
         for history, value in zip(pool.best, found.tolist(), strict=True):
             history.append(value)
         pool.generation = pool.generation + 1
-        pool.seconds += (time.monotonic() - started) / count
+        pool.computed = pool.computed + computed
+        share = (computed + 1) / (computed + 1).sum()  # repeats cost next to nothing
+        pool.seconds += (time.monotonic() - started) * share
         return pool, fooled, winner
 
     def alone(self, image: Tensor, genes: Tensor) -> Tensor:
@@ -212,6 +200,7 @@ class Search:
             "p_after": self.criterion.confidence(after, label).item(),
             **pixels_of(genes.cpu(), pool.images.shape[1]),
             "evaluations": int(pool.generation[row]) * self.p.attack_population,
+            "computed": int(pool.computed[row]),
             "generations": int(pool.generation[row]) - 1,
             "seconds": round(float(pool.seconds[row]), 4),
             "seed": self.p.seed,
@@ -234,27 +223,38 @@ def attack(
     device: torch.device,
     checkpoint: Path | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
+    shard: tuple[int, int] = (0, 1),
 ) -> pd.DataFrame:
     """Attack images with one or two pixels.
 
-    DE/rand/1 without crossover (ATK04-08); an image is done in the first generation in which a
-    candidate fools the classifier (ATK09) and is then replaced by the next one.
+    DE/rand/1 without crossover (ATK04-08), or ``best1bin`` for comparison with the peers. An
+    image is done in the first generation in which a candidate fools the classifier (ATK09) and
+    is then replaced by the next one.
 
     Args:
         model: classifier in evaluation mode on ``device``: (N, C, H, W) in 0..1 to logits.
         data: all images.
         positions: which of them, in this order; all must be classified right.
         criterion: objective and success.
-        pixels: changed pixels, 1 or 2.
+        pixels: changed pixels, 1 or more.
         p: attack_* and seed are used.
         device: of the model.
         checkpoint: folder for finished records; a run that finds records there leaves these
             images out. The caller keys it to the settings and removes it.
         progress: called with each finished record.
+        shard: (i, n): only every n-th image from the i-th on (0-based). Several processes with
+            the same ``checkpoint`` share the work; a call without shard then merges it.
 
     Returns:
         Records in the order of ``positions``, columns `lib.attack.records.COLUMNS`.
+
+    Raises:
+        InputError: images, labels, pixels or population are not as they must be, the model is
+            in training mode, gets an image wrong or gives logits that are not finite.
     """
+    first, shards = shard
+    positions = np.asarray(positions, dtype=np.int64)[first::shards]
+    checks.task(model, data, positions, criterion, pixels, p, device)
     done: dict[tuple[str, int], dict] = {}
     if checkpoint and checkpoint.exists():
         for path in sorted(checkpoint.glob("*.parquet")):
@@ -262,18 +262,32 @@ def attack(
                 done[record["split"], record["index"]] = record
     names = [(str(data.split[i]), int(data.index[i])) for i in positions]
     waiting = [int(i) for i, name in zip(positions, names, strict=True) if name not in done]
-    _, height, width, channels = data.images.shape
-    limits = evolution.bounds(pixels, height, width, channels, device)
-    search = Search(model, criterion, pixels, p, device)
-    room = max(1, p.attack_batch // p.attack_population)
-    bar = tqdm(total=len(names), initial=len(done), desc=f"{pixels}-pixel attack", mininterval=2)
-    pool, unsaved, saved_at = search.enter(data, [], limits), [], time.monotonic()
-    while waiting or len(pool.best):
-        free = room - len(pool.best)
+    bar = tqdm(
+        total=len(names), initial=len(names) - len(waiting), desc=f"{pixels}-pixel attack",
+        mininterval=2,
+    )  # fmt: skip
+    unsaved: list[dict] = []
+    saved_at = time.monotonic()
+
+    def save() -> None:
+        if checkpoint and unsaved:
+            name = f"{first:03d}-{shards:03d}-{len(done):08d}.parquet"
+            write_table(checkpoint / name, pd.DataFrame(unsaved))
+            unsaved.clear()
+
+    search = pool = None
+    while waiting or pool:
+        if search is None:
+            search = Search(
+                model, criterion, pixels, p, device, data.images.shape[1:], len(waiting)
+            )
+        free = search.evaluator.slots - (len(pool.best) if pool else 0)
         if free and waiting:
-            pool = pool.join(search.enter(data, waiting[:free], limits))
+            taken = pool.slot if pool else torch.zeros(0, dtype=torch.long, device=device)
+            entering = search.enter(data, waiting[:free], taken)
+            pool = pool.join(entering) if pool else entering
             waiting = waiting[free:]
-        pool, fooled, winner = search.step(pool, limits)
+        pool, fooled, winner = search.step(pool)
         finished = fooled | (pool.generation > p.attack_generations)
         for row in finished.nonzero().flatten().tolist():
             record = search.record(data, pool, row, bool(fooled[row]), winner[row])
@@ -282,10 +296,11 @@ def attack(
             bar.update()
             if progress:
                 progress(record)
-        pool = pool.keep(~finished)
-        if checkpoint and unsaved and time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-            write_table(checkpoint / f"{len(done):08d}.parquet", pd.DataFrame(unsaved))
-            unsaved, saved_at = [], time.monotonic()
+        pool = pool.keep(~finished) if not finished.all() else None
+        if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+            save()
+            saved_at = time.monotonic()
+    save()
     bar.close()
     return pd.DataFrame([done[name] for name in names], columns=list(COLUMNS))
 

@@ -1,0 +1,110 @@
+"""Logits of candidates: by the whole network, or by what the changed pixels change."""
+
+import sys
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lib.attack import evolution
+from lib.attack.incremental import Incremental
+from lib.classifiers import Classifier
+from lib.errors import InputError
+from lib.params import Parameters
+
+GPU_BATCH = 1024  # candidates at once where the user sets none; halved if memory lacks
+IMAGES = 8  # in work at least, so that a batch fills up although candidates repeat
+
+
+class Evaluator(Protocol):
+    """Logits of candidates of the images that were put into slots."""
+
+    slots: int
+    batch: int
+
+    def enter(self, slots: Tensor, images: Tensor) -> None:
+        """Put images, uint8 (n, C, H, W), into slots, int64 (n,)."""
+
+    def logits(self, slots: Tensor, candidates: Tensor) -> Tensor:
+        """Logits (N, K) of candidates (N, genes) of the images in slots (N,)."""
+
+    def resize(self, batch: int) -> None:
+        """Another number of candidates at once; images must enter again."""
+
+
+class Plain:
+    """The whole network on painted images, for any model.
+
+    Args:
+        model: (N, C, H, W) in 0..1 to logits.
+        slots: images in work at the same time.
+        batch: candidates evaluated at once.
+        dtype: float32 or bfloat16 (autocast).
+    """
+
+    def __init__(self, model: nn.Module, slots: int, batch: int, dtype: torch.dtype) -> None:
+        self.model, self.slots, self.batch, self.dtype = model, slots, batch, dtype
+        self.images: Tensor | None = None
+
+    def enter(self, slots: Tensor, images: Tensor) -> None:
+        if self.images is None:
+            self.images = images.new_zeros(self.slots, *images.shape[1:])
+        self.images[slots] = images
+
+    def resize(self, batch: int) -> None:
+        self.batch = batch
+
+    def logits(self, slots: Tensor, candidates: Tensor) -> Tensor:
+        low = self.dtype == torch.bfloat16
+        parts = []
+        with torch.autocast(slots.device.type, torch.bfloat16, enabled=low):
+            for some, genes in zip(
+                slots.split(self.batch), candidates.split(self.batch), strict=True
+            ):
+                painted = evolution.paint(self.images[some], genes.unsqueeze(1)).float() / 255
+                parts.append(self.model(painted.contiguous(memory_format=torch.channels_last)))
+        return torch.cat(parts).float()
+
+
+def images_in_work(batch: int, population: int) -> int:
+    """Images that keep batches full although many candidates repeat."""
+    return max(IMAGES, -(-8 * batch // population))
+
+
+def make_evaluator(
+    model: nn.Module, channels: int, pixels: int, p: Parameters, batch: int, most: int
+) -> Evaluator:
+    """The fastest evaluator for a model.
+
+    Args:
+        model: incremental evaluation for a `Classifier`, the whole network for others.
+        channels: of the stored images.
+        pixels: of a candidate.
+        p: attack_population and attack_precision are used.
+        batch: candidates at once; 0: what the device holds well.
+        most: images to attack; no more slots are made.
+    """
+    dtype = getattr(torch, p.attack_precision)
+    if isinstance(model, Classifier):
+        if not batch and model.mean.is_cuda:
+            batch = GPU_BATCH
+        evaluator = Incremental(model, channels, pixels, batch, dtype)
+        evaluator.resize(slots=min(most, images_in_work(evaluator.batch, p.attack_population)))
+        return evaluator
+    batch = batch or 256
+    return Plain(model, min(most, images_in_work(batch, p.attack_population)), batch, dtype)
+
+
+def out_of_memory(batch: int, halved: bool) -> int:
+    """Half the batch, said aloud; once.
+
+    Raises:
+        InputError: it was halved before, or one candidate is too much.
+    """
+    if halved or batch < 2:
+        raise InputError(
+            f"The GPU's memory does not hold {batch} candidates: lower attack_batch."
+        ) from None
+    print(f"GPU out of memory: going on with batches of {batch // 2}.", file=sys.stderr)
+    torch.cuda.empty_cache()
+    return batch // 2
