@@ -133,6 +133,7 @@ def test_steadfast_network_takes_the_whole_budget(peer, case):
 def test_plateau_neither_stops_nor_breaks_a_peer(peer, case):
     model, clean, _ = case
     torch.nn.init.zeros_(model.linear.weight)
+    torch.nn.init.constant_(model.linear.bias[:1], 1000)  # a probability of exactly 1
     labels = np.zeros(len(clean), dtype=np.int64)
     result = peer.attack(model, clean, labels, 1, POPULATION, GENERATIONS, seed=0)
     plan = peer.plan(1, 3, POPULATION, GENERATIONS)
