@@ -7,6 +7,7 @@ JOBS ?= all
 SOURCE ?= ../shared/data
 SIZE ?= 64
 BIN := .venv/bin
+BENCH := .venv-bench/bin
 # What the user set on the command line, less what make itself uses, goes to the parameters.
 SETTINGS := $(filter-out PYTHON=% JOBS=% SOURCE=% SIZE=%,$(MAKEOVERRIDES))
 export T0 := $(shell date +%s)
@@ -19,7 +20,7 @@ SNAKEMAKE = mkdir -p $(dir $(SNAKELOG)) && $(BIN)/snakemake --cores $(JOBS) --no
 FAILED = { grep -E "Error|Exception" $(SNAKELOG) | head -n 5; \
 	echo "error: not everything ran, log $(SNAKELOG); what has finished is kept."; exit 1; }
 
-.PHONY: help book run data lab notebooks test lint clean
+.PHONY: help book run data lab notebooks test lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -50,6 +51,9 @@ test: $(BIN)/.ready ## the whole test suite
 lint: $(BIN)/.ready ## style and common errors
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
+bench: $(BENCH)/.ready ## our attack beside the peers', installed in an environment of their own
+	@$(BENCH)/python -m pytest tests/test_benchmarks.py
+
 clean: ## removes what was made, but neither data/ nor runs/ of other protocols nor .venv
 	rm -rf build runs/demo data/phantoms .snakemake notebooks/*.ipynb
 
@@ -68,3 +72,16 @@ $(BIN)/.ready: requirements.lock pyproject.toml
 	--no-build-isolation -e .
 	@touch $@
 	@sh book/say.sh "environment: ready"
+
+# The peers alone are installed here; all else is the project's own environment, reached by a path
+# file. Without dependencies, as torchattacks asks for a requests of 2021, which JupyterLab cannot
+# take, and imports it nowhere; what else the two need is in requirements.lock.
+$(BENCH)/.ready: $(BIN)/.ready benchmarks/requirements.lock
+	@sh book/say.sh "peers: installing $$(grep -c == benchmarks/requirements.lock) packages into .venv-bench"
+	@rm -rf .venv-bench && $(BIN)/python -m venv --without-pip .venv-bench
+	@$(BIN)/python -m pip --python $(BENCH)/python install --quiet --quiet \
+	--disable-pip-version-check --no-deps -r benchmarks/requirements.lock
+	@site='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	$(BIN)/python -c "$$site" > "$$($(BENCH)/python -c "$$site")/project.pth"
+	@touch $@
+	@sh book/say.sh "peers: ready"

@@ -1,0 +1,1 @@
+"""What the project's attack is compared with; `make bench` installs the peers beside it."""
