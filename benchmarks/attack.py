@@ -1,0 +1,264 @@
+"""Candidates a second: our attack, its parts and its peers, on the same model, images and budget.
+
+`make bench` runs this. It writes ``benchmarks/attack.csv`` (one row a method),
+``benchmarks/scaling.csv`` (time and memory against the number of images) and
+``benchmarks/attack.json`` (hardware, versions, settings). Weights are random and images are
+phantoms: a forward pass takes as long with any weights. No candidate ever succeeds, so that every
+method spends the same budget.
+
+Methods:
+
+- ``plain dense``: torchvision's network on whole images, float32, the best of several batches.
+  Its rate is the 1 of ``ratio_to_plain_dense`` for the same model and size, in all precisions.
+- ``ours, whole maps``: our folded network on whole images.
+- ``ours, windows``: incremental evaluation, every candidate computed.
+- ``ours, search``: the attack as users run it, population 100 and 100 generations; candidates
+  that were evaluated before are remembered.
+- ``scipy``, ``torchattacks``, ``ART``: see `benchmarks.peers`. Fewer generations, since their
+  rate does not change with them.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from benchmarks.harness import throughput
+from benchmarks.peers import PEERS
+from lib import params, phantoms
+from lib.attack import ClassChange, attack, evolution
+from lib.attack.incremental import Incremental
+from lib.classifiers import Classifier, logits
+from lib.data import Images, Provenance
+from lib.errors import InputError
+from lib.records import atomic, hardware, write_json
+from lib.training import pick_device
+
+FOLDER = Path(__file__).parent
+CLASSES = 7
+BATCHES = (4, 8, 16, 32, 64)  # of the plain network; the best one counts
+COUNTS = (100, 1000, 10_000)  # images of the scaling run
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured in one go."""
+
+    model: str
+    size: int
+    precision: str
+    pixels: int
+    search: bool = True  # the whole attack too
+    peers: bool = False
+
+
+CASES = (
+    Case("resnet50", 224, "float32", 1, peers=True),
+    Case("resnet50", 224, "float32", 2, search=False),
+    Case("resnet50", 224, "bfloat16", 1),
+    Case("densenet121", 224, "float32", 1, peers=True),
+    Case("densenet121", 224, "float32", 2, search=False),
+    Case("densenet121", 224, "bfloat16", 1, search=False),
+    Case("resnet50", 64, "float32", 1),
+    Case("densenet121", 64, "float32", 1),
+    Case("resnet50", 28, "float32", 1),
+)
+
+
+class NoSuccess(ClassChange):
+    """The objective of a class change, and no candidate that ever succeeds."""
+
+    def success(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """False for all."""
+        return torch.zeros_like(labels, dtype=torch.bool)
+
+
+def some_images(model: Classifier, count: int, seed: int = 0) -> Images:
+    """Phantoms of Derma, repeated as needed, with the model's own decisions as labels."""
+    drawn = phantoms.generate("derma", model.image_size, 70, seed)["test_images"]
+    images = drawn[np.arange(count) % len(drawn)]
+    decided = logits(model, images[: len(drawn)], model.mean.device).argmax(1)
+    names = np.full(count, "test", dtype="<U5")
+    return Images(
+        "derma", images, decided[np.arange(count) % len(drawn)], names, np.arange(count), names,
+        np.full(count, -1), Provenance("none", "phantom", "0" * 32),
+    )  # fmt: skip
+
+
+def rate(call: Callable[[], None], count: int, seconds: float) -> float:
+    """Calls of ``count`` candidates a second, after one call to warm up."""
+
+    def wait() -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    call()
+    wait()
+    started, calls = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        call()
+        wait()
+        calls += 1
+    return count * calls / (time.perf_counter() - started)
+
+
+@torch.inference_mode()
+def plain_dense(model: Classifier, seconds: float) -> float:
+    """Best rate of torchvision's network in float32."""
+    device, size = model.mean.device, model.input_size
+    batches = [torch.rand(batch, 3, size, size, device=device) for batch in BATCHES]
+    return max(rate(lambda x=x: model.network(x), len(x), seconds) for x in batches)
+
+
+@torch.inference_mode()
+def engine(model: Classifier, case: Case, switch: int | None, seconds: float) -> float:
+    """Rate of our evaluator on random candidates, all of them computed."""
+    data = some_images(model, 2)
+    device = model.mean.device
+    images = torch.from_numpy(data.images).permute(0, 3, 1, 2).to(device)
+    dtype = getattr(torch, case.precision)
+    batch = 1024 if device.type == "cuda" else 0
+    evaluator = Incremental(model, 3, case.pixels, batch, dtype, slots=2, switch=switch)
+    evaluator.enter(torch.arange(2, device=device), images)
+    limits = evolution.bounds(case.pixels, case.size, case.size, 3, device)
+    count = evaluator.batch
+    keys = torch.arange(1, device=device)
+    candidates = evolution.initial(keys, count, limits, 3, "uniform")[0]
+    slots = torch.arange(count, device=device) % 2
+    return rate(lambda: evaluator.logits(slots, candidates), count, seconds)
+
+
+def search(model: Classifier, case: Case, images: int, generations: int) -> float:
+    """Candidates of differential evolution a second in our attack."""
+    p = params.load(
+        "paper", "derma", case.model, attack_population=100, attack_generations=generations,
+        attack_precision=case.precision,
+    )  # fmt: skip
+    data, device = some_images(model, images), model.mean.device
+    started = time.perf_counter()
+    found = attack(model, data, np.arange(images), NoSuccess(), case.pixels, p, device)
+    share = found["computed"].sum() / found["evaluations"].sum()
+    print(f"  of {found['evaluations'].sum():,} candidates {share:.0%} were computed", flush=True)
+    return found["evaluations"].sum() / (time.perf_counter() - started)
+
+
+def measure(case: Case, given: argparse.Namespace, plain: dict) -> list[dict]:
+    """Rows of one case; ``plain`` keeps the plain rates of models and sizes."""
+    device = pick_device("auto")
+    torch.manual_seed(0)
+    model = Classifier(case.model, CLASSES, case.size).eval().to(device)
+    found: dict[str, float] = {}
+    if (case.model, case.size) not in plain:
+        found["plain dense"] = plain[case.model, case.size] = plain_dense(model, given.seconds)
+    model = model.to(memory_format=torch.channels_last)
+    found["ours, whole maps"] = engine(model, case, 0, given.seconds)
+    found["ours, windows"] = engine(model, case, None, given.seconds)
+    if case.search:
+        found["ours, search"] = search(model, case, given.images, given.generations)
+    if case.peers and given.peers:
+        contiguous = model.to(memory_format=torch.contiguous_format)
+        images = some_images(model, 1).images
+        for name, peer in PEERS.items():
+            # ART starts with 400 candidates, so the budget is four populations for all.
+            found[peer.name if name == "art" else name] = throughput(
+                peer, contiguous, images, case.pixels, 100, 3, 0, case.precision
+            )
+    rows = []
+    for method, value in found.items():
+        ratio = value / plain[case.model, case.size]
+        print(f"  {method}: {value:.1f} candidates/s, {ratio:.2f} times plain", flush=True)
+        # The plain network is measured in float32 on images, whatever the case.
+        dtype = "float32" if method == "plain dense" else case.precision
+        rows.append(
+            {
+                "model": case.model, "size": case.size, "dtype": dtype, "device": device.type,
+                "method": method, "pixels": case.pixels,
+                "candidates_per_second": round(value, 2), "ratio_to_plain_dense": round(ratio, 3),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def scaling(count: int) -> None:
+    """Attack so many images at 28 pixels and print seconds and peak memory in MB."""
+    device = pick_device("auto")
+    torch.manual_seed(0)
+    model = Classifier("resnet50", CLASSES, 28).eval().to(device, memory_format=torch.channels_last)
+    p = params.load("paper", "derma", "resnet50", attack_population=4, attack_generations=1)
+    data = some_images(model, count)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    attack(model, data, np.arange(count), NoSuccess(), 1, p, device)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{seconds:.2f} {before / 1024:.0f} {peak / 1024:.0f}")
+
+
+def scaling_table(counts: tuple[int, ...]) -> pd.DataFrame:
+    """Seconds and memory for numbers of images, each in a process of its own."""
+    rows = []
+    for count in counts:
+        command = [sys.executable, "-m", "benchmarks.attack", "--scaling", str(count)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        seconds, before, peak = map(float, done.stdout.split())
+        rows.append(
+            {
+                "images": count, "seconds": seconds, "seconds_per_1000": seconds / count * 1000,
+                "memory_before_mb": before, "memory_peak_mb": peak,
+            }
+        )  # fmt: skip
+        print(f"  {count:,} images: {seconds:.1f} s, {peak:.0f} MB at most", flush=True)
+    return pd.DataFrame(rows)
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table atomically."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def main(words: list[str]) -> str | None:
+    """Run the benchmark; returns an error message, or None."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.attack")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the tables")
+    parser.add_argument("--only", default="", help="cases whose text holds this, as 'resnet50 64'")
+    parser.add_argument("--seconds", type=float, default=8, help="for each rate")
+    parser.add_argument("--images", type=int, default=2, help="of the search")
+    parser.add_argument("--generations", type=int, default=100, help="of the search")
+    parser.add_argument("--no-peers", dest="peers", action="store_false")
+    parser.add_argument("--scaling", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args(words)
+    if given.scaling:
+        scaling(given.scaling)
+        return None
+    started, plain, rows = time.perf_counter(), {}, []
+    try:
+        for case in CASES:
+            text = f"{case.model} {case.size} {case.precision} {case.pixels}"
+            if given.only in text:
+                print(f"{text} pixel(s)", flush=True)
+                rows += measure(case, given, plain)
+    except InputError as error:
+        return f"error: {error}"
+    if not rows:
+        return f"error: no case holds {given.only!r}: leave out --only for all of them."
+    write_csv(given.out / "attack.csv", pd.DataFrame(rows))
+    if not given.only:
+        write_csv(given.out / "scaling.csv", scaling_table(COUNTS))
+    about = {"hardware": hardware(), "threads": torch.get_num_threads()}
+    about |= {"population": 100, "generations": given.generations, "images": given.images}
+    write_json(given.out / "attack.json", about | {"seconds": time.perf_counter() - started})
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
