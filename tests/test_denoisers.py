@@ -212,7 +212,7 @@ def test_even_window():
 
 def test_switched_off_medians_let_a_wrong_pixel_through():
     torch.manual_seed(0)
-    active, inactive = MedianCNN(1, blocks=2).eval(), MedianCNN(1, blocks=2, active=False).eval()
+    active, inactive = MedianCNN(1, blocks=2).eval(), MedianCNN(1, blocks=2, median=False).eval()
     inactive.load_state_dict(active.state_dict())
     clean = torch.full((1, 1, 28, 28), 0.5)
     attacked = clean.clone()

@@ -158,25 +158,25 @@ class MedianCNN(Denoiser):
         channels: 1 (gray) or 3 (RGB).
         blocks: residual blocks.
         features: of each convolution but the last.
-        active: ``False`` makes every median the identity, as in the public code (audit F3); the
-            weights of both forms are interchangeable.
+        median: ``False`` makes every median layer the identity, as the public code does in effect
+            (audit F3); the weights of both forms are interchangeable.
     """
 
     def __init__(
-        self, channels: int, blocks: int = 16, features: int = 64, active: bool = True
+        self, channels: int, blocks: int = 16, features: int = 64, median: bool = True
     ) -> None:
         super().__init__(channels)
 
-        def median(kernel: int) -> nn.Module:
-            return MedianLayer(kernel) if active else nn.Identity()
+        def filtering(kernel: int) -> nn.Module:
+            return MedianLayer(kernel) if median else nn.Identity()
 
         layers: list[nn.Module] = [
-            median(5), median(5), nn.Conv2d(channels, features, 3, padding=1), nn.ReLU(),
+            filtering(5), filtering(5), nn.Conv2d(channels, features, 3, padding=1), nn.ReLU(),
         ]  # fmt: skip
         for block in range(blocks):
             layers.append(ResidualBlock(features))
             if block < blocks // 2:
-                layers.append(median(3))
+                layers.append(filtering(3))
         layers.append(nn.Conv2d(features, channels, 3, padding=1))
         self.layers = nn.Sequential(*layers)
 
