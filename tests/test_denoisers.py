@@ -1,5 +1,7 @@
 """lib.denoisers: the networks, the median layer, the noise, and restoring stored images."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -180,14 +182,34 @@ def test_median_layer_of_64_channels_in_parts(monkeypatch):
     x = torch.randn(4, 64, 12, 12, generator=torch.manual_seed(0), requires_grad=True)
     weights = torch.randn(4, 64, 12, 12)
     found = []
-    for limit in (1, 2**30):  # an image at a time, all at once
+    for limit in (1, 3000, 2**30):  # a row at a time, some rows of an image, all at once
         monkeypatch.setattr(median_cnn, "CHUNK_VALUES", limit)
         output = MedianLayer(5)(x)
         found.append((output, *torch.autograd.grad((output * weights).sum(), x)))
     expected = ndimage.median_filter(x.detach().numpy(), (1, 1, 5, 5), mode="mirror")
     np.testing.assert_array_equal(found[0][0].detach().numpy(), expected)
-    assert torch.equal(found[0][0], found[1][0])
-    assert torch.equal(found[0][1], found[1][1])
+    for output, gradient in found[:2]:
+        assert torch.equal(output, found[2][0])
+        torch.testing.assert_close(gradient, found[2][1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
+def test_memory_of_a_median_of_64_channels_at_224_pixels_is_bounded():
+    """Windows laid out beside each other would take 25 times the layer's input."""
+    code = """
+import resource, torch
+from lib.denoisers.median_cnn import MedianLayer
+x = torch.rand(2, 64, 224, 224).contiguous(memory_format=torch.channels_last).requires_grad_()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+MedianLayer(5)(x).sum().backward()
+kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(kilobytes * 1024 / (4 * x.numel()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PAPER.parents[1], capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert float(done.stdout) < 8
 
 
 @pytest.mark.parametrize("kernel", [3, 5])

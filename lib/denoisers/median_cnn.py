@@ -54,7 +54,9 @@ class _MedianFilter(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, kernel: int) -> Tensor:
         output = torch.empty_like(x)
         for part, result in zip(_chunks(x), _chunks(output), strict=True):
-            result.copy_(_median(_pad(part, kernel), kernel))
+            padded = _pad(part, kernel)
+            for rows in _strips(part):
+                result[:, :, rows] = _median(padded[:, :, _reach(rows, kernel)], kernel)
         ctx.save_for_backward(x, output)
         ctx.kernel = kernel
         return output
@@ -70,34 +72,50 @@ class _MedianFilter(torch.autograd.Function):
             with torch.enable_grad():
                 source = part.detach().requires_grad_()
                 padded = _pad(source, ctx.kernel)
-            back.copy_(
-                torch.autograd.grad(
-                    padded, source, _spread(padded.detach(), middle, given, ctx.kernel)
-                )[0]
-            )
+            total = torch.zeros_like(padded)
+            for rows in _strips(part):
+                reach = _reach(rows, ctx.kernel)
+                _spread(
+                    padded.detach()[:, :, reach], middle[:, :, rows], given[:, :, rows],
+                    total[:, :, reach], ctx.kernel,
+                )  # fmt: skip
+            back.copy_(torch.autograd.grad(padded, source, total)[0])
         return result, None
 
 
-def _spread(padded: Tensor, middle: Tensor, given: Tensor, kernel: int) -> Tensor:
-    """Gradient at the padded input: each window's goes to its median, split among equal values."""
+def _spread(padded: Tensor, middle: Tensor, given: Tensor, total: Tensor, kernel: int) -> None:
+    """Add to ``total``, the gradient at the padded input: each window's gradient goes to its
+    median, split among equal values."""
     windows = [w for row in _shifts(padded, kernel, -2) for w in _shifts(row, kernel, -1)]
-    equal = [(window == middle).to(given.dtype) for window in windows]
-    share = given / sum(equal)
-    total = torch.zeros_like(padded)
+    equal = [window == middle for window in windows]
+    share = given / sum(mask.to(given.dtype) for mask in equal)
     places = [w for row in _shifts(total, kernel, -2) for w in _shifts(row, kernel, -1)]
     for place, mask in zip(places, equal, strict=True):
-        place.addcmul_(mask, share)
-    return total
+        place.addcmul_(mask.to(given.dtype), share)
 
 
 def _pad(x: Tensor, kernel: int) -> Tensor:
     return F.pad(x, (kernel // 2,) * 4, mode="reflect")
 
 
+def _limit(x: Tensor) -> int:
+    return CHUNK_VALUES_GPU if x.is_cuda else CHUNK_VALUES
+
+
 def _chunks(x: Tensor) -> tuple[Tensor, ...]:
     """The tensor (N, C, H, W) in parts of some images each, one at least."""
-    limit = CHUNK_VALUES_GPU if x.is_cuda else CHUNK_VALUES
-    return x.split(max(1, limit // x[0].numel()))
+    return x.split(max(1, _limit(x) // x[0].numel()))
+
+
+def _strips(x: Tensor) -> list[slice]:
+    """Rows of a part, in strips where even one image is above the limit."""
+    step = max(1, _limit(x) // x[:, :, 0].numel())
+    return [slice(top, min(top + step, x.shape[2])) for top in range(0, x.shape[2], step)]
+
+
+def _reach(rows: slice, kernel: int) -> slice:
+    """Rows of the padded part that the windows of ``rows`` cover."""
+    return slice(rows.start, rows.stop + kernel - 1)
 
 
 class MedianLayer(nn.Module):
