@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "params"
 DENOISERS = ("autoencoder", "dae", "noise2noise", "median_cnn")
 REFERENCES = ("identity", "median3")
+PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
 ATTACKS = {1: "one_pixel", 2: "two_pixel"}
 
 Positive = Annotated[int, Field(gt=0)]
@@ -125,6 +126,16 @@ class Parameters(BaseModel):
     )
     denoiser_precision: Literal["float32", "bfloat16"]
 
+    restoration_patch_denoisers: list[
+        Literal["autoencoder", "dae", "noise2noise", "median_cnn"]
+    ] = Field(description="those of denoiser_names that are used with patch selection too (EVA14)")
+    restoration_patch_size: Annotated[int, Field(gt=0)] = Field(
+        description="edge in pixels of the patch around a strongly changed pixel, odd (EVA14)"
+    )
+    restoration_patch_threshold: Share = Field(
+        description="a pixel is strongly changed above this share of the range (EVA14)"
+    )
+
     ablation_size: Literal[28, 64, 128, 224] = Field(description="edge of AbdomenCT images")
     ablation_train: Count = Field(description="training images; 0: all (DAT10)")
     ablation_test: Count = Field(description="test images; 0: all (DAT10)")
@@ -140,6 +151,11 @@ class Parameters(BaseModel):
                 raise unknown(kind, value, names(f"{kind}s"))
         if self.dataset not in names("datasets"):
             raise unknown("data set", self.dataset, names("datasets"))
+        if self.restoration_patch_size % 2 == 0:
+            raise InputError(
+                "restoration_patch_size must be odd, so that a patch has a middle, not "
+                f"{self.restoration_patch_size}."
+            )
         if self.data_phantom_images and self.data_download:
             raise InputError(
                 "data_download and data_phantom_images exclude each other: set one of them to 0."
@@ -171,7 +187,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "denoisers": ("dataset", "data_", "denoiser_"),
     "restoration": (
         "dataset", "classifier", "data_", "classifier_threshold", "attack_pixels",
-        "denoiser_names", "bootstrap_samples",
+        "denoiser_names", "restoration_", "bootstrap_samples",
     ),
     "ablation": (
         "data_root", "data_download", "data_phantom_images", "denoiser_batch",

@@ -2,22 +2,64 @@
 
 The paper averages five image metrics over successfully attacked images (section 4.1.2) and never
 asks the classifier again (its section 6). We add that, the defences that do nothing or next to it,
-the cost on clean images, and the error at the attacked pixel (EVA09 to EVA11, audit U1 and U2).
+the cost on clean images, the error at the attacked pixel, and patch selection (EVA09 to EVA11,
+EVA14, audit U1 and U2).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-from lib import metrics, statistics
+from lib import detection, metrics, statistics
 from lib.denoisers import restore
 from lib.errors import InputError
+from lib.params import PATCHES, Parameters
+from lib.patches import select_patches
 
 KEYS = ["dataset", "split", "index", "label", "success"]  # copied from the attack records
+MEASURES = (*metrics.COLUMNS, "error_attacked", "error_elsewhere")
 CHUNK = 256  # images restored at a time, which bounds the memory
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Which defences are used with patch selection too, and how; see `select_patches`."""
+
+    names: tuple[str, ...] = ()
+    size: int = 1
+    threshold: float = 0.0
+
+    @classmethod
+    def of(cls, p: Parameters) -> "Patches":
+        """As the parameters have it."""
+        names = [name for name in p.restoration_patch_denoisers if name in p.denoiser_names]
+        return cls(tuple(names), p.restoration_patch_size, p.restoration_patch_threshold)
+
+
+def defend(
+    defences: dict[str, nn.Module],
+    images: np.ndarray,
+    device: str | torch.device,
+    patches: Patches = Patches(),
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and restored images of each defence, uint8 (N, H, W, C).
+
+    A denoiser named by ``patches`` comes twice, the second time as ``<name>+patches``, out of the
+    same forward pass.
+
+    Raises:
+        InputError: as `lib.denoisers.restore` and `select_patches`.
+    """
+    for name, model in defences.items():
+        restored = restore(model, images, device)
+        yield name, restored
+        if name in patches.names:
+            chosen = select_patches(images, restored, patches.size, patches.threshold)
+            yield name + PATCHES, chosen
 
 
 def restore_all(
@@ -27,6 +69,7 @@ def restore_all(
     defences: dict[str, nn.Module],
     predict: Callable[[np.ndarray], Sequence[int] | Sequence[str] | np.ndarray],
     device: str | torch.device,
+    patches: Patches = Patches(),
 ) -> pd.DataFrame:
     """Run every defence on attacked and on clean images.
 
@@ -38,6 +81,7 @@ def restore_all(
         predict: classes of uint8 images (n, H, W, C), in the form of the records' ``predicted``:
             int, or for multi-label sets the 0/1 string of all labels.
         device: where networks and metrics run.
+        patches: denoisers that are used with patch selection too.
 
     Returns:
         One row per defence and attacked image, successful or not: ``dataset, split, index, label,
@@ -47,7 +91,8 @@ def restore_all(
         (EVA11); ``restored_class``, the class after the defence, and ``recovered``, whether it is
         the one before the attack (tells something only where ``success``); ``clean_class``, the
         class of the clean image after the defence, and ``kept``, whether it is still the same
-        (EVA10).
+        (EVA10); ``attacked_residual_...`` and ``clean_residual_...``, how much the defence changes
+        the image it is given, attacked and clean, by each of `lib.detection.SCORES`.
 
     Raises:
         InputError: nothing to restore, lengths or shapes do not fit, an attacked pixel lies
@@ -62,11 +107,12 @@ def restore_all(
         raise InputError("Restoration needs at least one attacked image and one defence.")
     attacked = _attacked(clean.shape, records)
     before = records["predicted"].to_numpy()
-    tables = []
-    for name, model in defences.items():
-        for start in range(0, len(clean), CHUNK):
-            part = slice(start, start + CHUNK)
-            restored = restore(model, adversarial[part], device)
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for start in range(0, len(clean), CHUNK):
+        part = slice(start, start + CHUNK)
+        cleaned = defend(defences, clean[part], device, patches)
+        given = defend(defences, adversarial[part], device, patches)
+        for (name, restored), (_, after_clean) in zip(given, cleaned, strict=True):
             frame = metrics.measure(clean[part], restored, device)
             frame = pd.concat([records[KEYS].iloc[part].reset_index(drop=True), frame], axis=1)
             frame.insert(len(KEYS), "defence", name)
@@ -77,11 +123,16 @@ def restore_all(
             frame["error_elsewhere"] = _masked_mean(error, ~attacked[part])
             frame["restored_class"] = _classes(predict, restored, before)
             frame["recovered"] = frame["restored_class"].to_numpy() == before[part]
-            cleaned = restore(model, clean[part], device)
-            frame["clean_class"] = _classes(predict, cleaned, before)
+            frame["clean_class"] = _classes(predict, after_clean, before)
             frame["kept"] = frame["clean_class"].to_numpy() == before[part]
-            tables.append(frame)
-    return pd.concat(tables, ignore_index=True)
+            for state, images, after in (
+                ("attacked", adversarial[part], restored),
+                ("clean", clean[part], after_clean),
+            ):
+                for score, values in detection.scores(images, after).items():
+                    frame[detection.column(state, score)] = values
+            tables.setdefault(name, []).append(frame)
+    return pd.concat([frame for name in tables for frame in tables[name]], ignore_index=True)
 
 
 def shares(frame: pd.DataFrame) -> pd.DataFrame:
@@ -120,20 +171,18 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
         The columns of `shares`, and over the successful attacks (EVA02): ``exact``, how many were
         restored exactly; mean of each metric ``m``, its 95 % bootstrap interval ``m_low, m_high``,
         ``m_median`` and ``m_deviation`` over images (EVA03), PSNR without exact matches (EVA04);
-        means of ``error_attacked`` and ``error_elsewhere``. NaN where there is no image.
+        the same of ``error_attacked`` and ``error_elsewhere``. NaN where there is no image.
     """
     rows = []
     for name, every in frame.groupby("defence", sort=False):
         won = every[every["success"]]
         row = {"defence": name, "exact": won["exact"].sum()}
-        for metric in metrics.COLUMNS:
+        for metric in MEASURES:
             values = won.loc[~won["exact"], metric] if metric == "psnr" else won[metric]
             row[metric], row[f"{metric}_low"], row[f"{metric}_high"] = statistics.bootstrap_mean(
                 values, samples, seed
             )
             row[f"{metric}_median"], row[f"{metric}_deviation"] = values.median(), values.std()
-        for error in ("error_attacked", "error_elsewhere"):
-            row[error] = won[error].mean()
         rows.append(row)
     return shares(frame).merge(pd.DataFrame(rows), on="defence")
 

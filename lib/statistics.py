@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
 
 from lib.errors import InputError
 
@@ -79,6 +80,63 @@ def bootstrap_mean(
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(values.mean()), float(low), float(high)
+
+
+def bootstrap_auc(
+    positive: Sequence[float] | np.ndarray,
+    negative: Sequence[float] | np.ndarray,
+    samples: int,
+    seed: int,
+    level: float = 0.95,
+) -> tuple[float, float, float]:
+    """Area under the ROC curve of a score and its bootstrap interval over pairs of images.
+
+    The area is the share of all (positive, negative) pairs of scores in the right order, ties
+    counting half: 0.5 is chance. A resample draws images with both of their scores, because a
+    positive and a negative of one image are not independent.
+
+    Args:
+        positive: one finite score per image in the state to be found, such as attacked.
+        negative: the score of the same images in the other state, in the same order.
+        samples: number of resamples.
+        seed: fixes the resamples.
+        level: coverage wanted, between 0 and 1.
+
+    Returns:
+        Area, lower and upper bound. All NaN without images; with one image only the bounds are
+        NaN. Where all scores are in order, the bounds are 1 however few the images.
+
+    Raises:
+        InputError: lengths differ, a score is not finite, or no samples.
+    """
+    positive, negative = (np.asarray(each, dtype=np.float64) for each in (positive, negative))
+    n = len(positive)
+    if n != len(negative):
+        raise InputError(f"Scores come in pairs: got {n} positive and {len(negative)} negative.")
+    if samples < 1:
+        raise InputError(f"A bootstrap needs at least one sample, not {samples}.")
+    if not (np.isfinite(positive).all() and np.isfinite(negative).all()):
+        raise InputError("A score is not finite: leave its image out first.")
+    nan = float("nan")
+    if n == 0:
+        return nan, nan, nan
+    area = float(roc_auc_score(np.repeat([1, 0], n), np.concatenate([positive, negative])))
+    if n == 1:
+        return area, nan, nan
+    order = np.argsort(negative)
+    below = np.searchsorted(negative[order], positive, "left")
+    upto = np.searchsorted(negative[order], positive, "right")
+    random = np.random.default_rng(seed)
+    step = max(1, CHUNK_VALUES // n)
+    areas = []
+    for done in range(0, samples, step):
+        drawn = random.multinomial(n, np.full(n, 1 / n), size=min(step, samples - done))
+        # Negatives drawn among the lowest 0, 1, ... n, so that each pair is counted at once.
+        lowest = np.pad(drawn[:, order].cumsum(axis=1), ((0, 0), (1, 0)))
+        areas.append((drawn * (lowest[:, below] + lowest[:, upto])).sum(axis=1) / (2 * n * n))
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.concatenate(areas), [tail, 1 - tail])
+    return area, float(low), float(high)
 
 
 def rate_table(

@@ -94,6 +94,14 @@ def restored_summary(n: int, images: int = 20) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def roc(finds: dict[str, bool]) -> tuple[dict, pd.DataFrame]:
+    """Curves and areas of defences that find every attacked image, or do nothing."""
+    corner, chance = (np.array([0, 0, 1]), np.array([0, 1, 1])), (np.array([0, 1]),) * 2
+    curves = {name: corner if found else chance for name, found in finds.items()}
+    areas = [1.0 if found else 0.5 for found in finds.values()]
+    return curves, pd.DataFrame({"defence": list(finds), "n": 7, "auc": areas})
+
+
 def rate_rows(n: int) -> pd.DataFrame:
     rate, low, high = (0.25, 0.1, 0.5) if n else (NAN, NAN, NAN)
     row = {"dataset": "Derma", "n": n, "rate": rate, "low": low, "high": high}
@@ -164,6 +172,10 @@ DRAWN = {
         lambda: figures.quality(restored_summary(8), paper.denoise_table("derma", "resnet50", 1)),
         "Median 3x3 all exact",
     ),
+    "detection": (
+        lambda: figures.detection(*roc({"identity": False, "dae": True, "dae+patches": True})),
+        "DAE (proposed) 1.00, DAE (proposed) + patches 1.00",
+    ),
     "quality, unprinted": (lambda: figures.quality(restored_summary(8), None), "31.2 dB"),
     "minutes": (
         lambda: figures.minutes({"dae": 0.5, "autoencoder": 0.0}, {"dae": 64.0667}, "Training"),
@@ -197,6 +209,7 @@ EMPTY = {
     "denoiser_history": (lambda: figures.denoiser_history({}), "No denoiser"),
     "restorations": (lambda: restorations(0), "No attack succeeded"),
     "recovery": (lambda: figures.recovery(restored_summary(0, 0)), "No image was attacked"),
+    "detection": (lambda: figures.detection({}, pd.DataFrame()), "No attack succeeded"),
     "quality": (lambda: figures.quality(restored_summary(0), None), "No attack succeeded"),
     "minutes": (lambda: figures.minutes({}, {"dae": 3.0}, "Training"), "no time"),
     "variants": (lambda: figures.variants(POINTS.iloc[:0], "PSNR, dB"), "No variant"),
@@ -287,6 +300,15 @@ def test_defences_and_classifiers_have_colors_and_names_of_their_own():
     assert [to_hex(line.get_color()) for line in lines] == [
         style.COLORS[name].lower() for name in ("dae", "median_cnn", "identity")
     ]
+
+
+def test_patch_selection_is_told_from_its_denoiser_by_the_line():
+    axes = DRAWN["detection"][0]().axes[0]
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    plain, patched = (lines[f"DAE (proposed){more}, 1.00"] for more in ("", " + patches"))
+    assert to_hex(plain.get_color()) == to_hex(patched.get_color())
+    assert (plain.get_linestyle(), patched.get_linestyle()) == ("-", "--")
+    assert list(plain.get_xdata()) == [0, 0, 100] and list(plain.get_ydata()) == [0, 100, 100]
 
 
 def test_rates_are_drawn_in_per_cent_with_printed_diamonds():

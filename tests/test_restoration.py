@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from lib import metrics, restoration
+from lib import metrics, params, restoration
 from lib.attack.records import rebuild
 from lib.denoisers import restore
 from lib.errors import InputError
-from lib.restoration import restore_all, summary
+from lib.restoration import Patches, restore_all, summary
 from lib.statistics import wilson
 
 N, SIZE = 12, 16
@@ -88,6 +88,8 @@ def test_columns_and_classes(channels, pixels, multi_label):
     assert set(frame.columns) == {
         "dataset", "split", "index", "label", "success", "defence", *metrics.COLUMNS, "exact",
         "restored_class", "recovered", "clean_class", "kept", "error_attacked", "error_elsewhere",
+        "attacked_residual_largest", "attacked_residual_mean", "clean_residual_largest",
+        "clean_residual_mean",
     }  # fmt: skip
     assert frame["defence"].tolist() == [name for name in DEFENCES for _ in range(N)]
     for name in DEFENCES:
@@ -117,6 +119,60 @@ def test_metrics_compare_restored_with_clean_images():
     lift = frame[frame["defence"] == "lift"]
     lifted = metrics.measure(clean, adversarial.astype(int).__add__(30).clip(0, 255).astype("u1"))
     np.testing.assert_allclose(lift[list(metrics.COLUMNS)], lifted, rtol=1e-6)
+
+
+def test_residuals_are_those_of_the_image_given():
+    clean, adversarial, records, predict = case()
+    frame = restore_all(clean, adversarial, records, DEFENCES, predict, "cpu")
+    by = {name: part.reset_index(drop=True) for name, part in frame.groupby("defence")}
+    for state, images in (("attacked", adversarial), ("clean", clean)):
+        assert (by["identity"][f"{state}_residual_largest"] == 0).all()
+        residual = np.abs(restore(Median(), images, "cpu").astype(int) - images)
+        found = by["median"][[f"{state}_residual_largest", f"{state}_residual_mean"]]
+        np.testing.assert_allclose(found.iloc[:, 0], residual.max(axis=(1, 2, 3)))
+        np.testing.assert_allclose(found.iloc[:, 1], residual.mean(axis=(1, 2, 3)))
+
+
+class Counting(nn.Module):
+    """Counts its forward passes and brightens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.images += len(images)
+        return Median()(images) + 8 / 255
+
+
+def test_patch_selection_takes_the_pixel_and_leaves_the_rest(monkeypatch):
+    monkeypatch.setattr(restoration, "CHUNK", 5)  # rows of a defence stay together all the same
+    clean, adversarial, records, predict = case()
+    model, patches = Counting(), Patches(("bright",), 1, 0.3)
+    defences = {"bright": model, "identity": nn.Identity()}
+    frame = restore_all(clean, adversarial, records, defences, predict, "cpu", patches)
+    assert frame["defence"].tolist() == [
+        name for name in ("bright", "bright+patches", "identity") for _ in range(N)
+    ]
+    assert model.images == 2 * N  # attacked and clean once each, none for the patches
+    by = {name: part.reset_index(drop=True) for name, part in frame.groupby("defence")}
+    won = records["success"].to_numpy()
+    assert (by["bright"]["error_elsewhere"] > 7).all()
+    assert (by["bright+patches"]["error_elsewhere"] == 0).all()
+    assert by["bright+patches"]["recovered"].all() and by["bright+patches"]["kept"].all()
+    assert (by["bright+patches"]["error_attacked"][won] < 16).all()
+    assert by["bright+patches"].loc[won, "attacked_residual_largest"].gt(76).all()
+    assert (by["bright+patches"]["clean_residual_largest"] == 0).all()
+
+
+def test_patches_of_parameters_are_those_of_trained_denoisers():
+    p = params.load(
+        denoiser_names=["dae", "autoencoder"], restoration_patch_denoisers=["noise2noise", "dae"],
+        restoration_patch_size=5, restoration_patch_threshold=0.25,
+    )  # fmt: skip
+    assert Patches.of(p) == Patches(("dae",), 5, 0.25)
+    with pytest.raises(InputError, match="restoration_patch_size must be odd"):
+        params.load(restoration_patch_size=4)
 
 
 @pytest.mark.parametrize("pixels", [1, 2])
@@ -221,7 +277,8 @@ def test_summary_by_hand():
     assert row["mse"] == pytest.approx(0.2) and row["mse_median"] == pytest.approx(0.2)
     assert row["ssim"] == pytest.approx(0.9) and row["fsim"] == pytest.approx(0.85)
     assert row["gmsd"] == pytest.approx(0.15) and row["gmsd_median"] == pytest.approx(0.15)
-    for name in metrics.COLUMNS:
+    assert row["error_attacked_median"] == 4 and row["error_elsewhere_median"] == 1
+    for name in (*metrics.COLUMNS, "error_attacked", "error_elsewhere"):
         assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
         assert row[f"{name}_low"] < row[f"{name}_high"]
     assert row[["recovered", "recovered_low", "recovered_high"]].tolist() == pytest.approx(

@@ -23,7 +23,7 @@ from lib.figures.style import (
     styled,
     wrap,
 )
-from lib.params import Facts
+from lib.params import PATCHES, Facts
 
 
 @styled
@@ -178,4 +178,38 @@ def quality(summary: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
     if printed is not None:
         handles.append(printed_key(printed))
     below(figure, handles)
+    return figure
+
+
+@styled
+def detection(curves: dict[str, tuple[np.ndarray, np.ndarray]], summary: pd.DataFrame) -> Figure:
+    """ROC curves: attacked images told from clean ones by what each defence changes.
+
+    Doing nothing changes nothing and is the diagonal, chance.
+
+    Args:
+        curves: by defence, as of `lib.detection.curves`.
+        summary: ``defence, n, auc, auc_low, auc_high`` of the same images and score, of
+            `lib.detection.summary`.
+    """
+    if not curves:
+        return message("No attack succeeded: there is no attacked image to detect.")
+    areas = summary.set_index("defence")
+    count = int(summary["n"].max())
+    said = ", ".join(f"{shown(name)} {areas.loc[name, 'auc']:.2f}" for name in curves)
+    figure, axes = panels(
+        4.4, alt=f"ROC curves of {many(count, 'attacked image')} and the same clean; area: {said}."
+    )
+    for name, (false, true) in curves.items():
+        axes.plot(
+            100 * false, 100 * true, color=color(name), lw=1.8,
+            ls="--" if name.endswith(PATCHES) else "-",
+            label=f"{shown(name)}, {areas.loc[name, 'auc']:.2f}",
+        )  # fmt: skip
+    axes.set_aspect("equal")
+    axes.set(
+        xlim=(-2, 102), ylim=(-2, 102), xlabel="clean images called attacked, %",
+        ylabel="attacked images found, %", title=f"n = {many(count, 'fooled image')}, and clean",
+    )  # fmt: skip
+    figure.legend(loc="outside right upper", title="area under the curve")
     return figure

@@ -138,12 +138,17 @@ def shown(name: str) -> str:
     """Name of a defence, classifier, data set or variant as readers see it."""
     if name in params.names("datasets"):
         return params.facts(name).title
+    if str(name).endswith(params.PATCHES):
+        return f"{shown(name.removesuffix(params.PATCHES))} + patches"
     return _NAMES.get(name, str(name).replace("_", " "))
 
 
 def color(name: str) -> str:
-    """Fixed color of a defence or classifier; that of our values for anything else."""
-    return COLORS.get(name, OURS)
+    """Fixed color of a defence or classifier; that of our values for anything else.
+
+    A denoiser keeps its color with patch selection: the mark or the line tells them apart.
+    """
+    return COLORS.get(str(name).removesuffix(params.PATCHES), OURS)
 
 
 def wrap(text: str, width: int) -> str:

@@ -1,0 +1,160 @@
+"""lib.detection and lib.patches: what a defence's residual says, on images made by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from lib import detection
+from lib.errors import InputError
+from lib.patches import select_patches
+from lib.statistics import bootstrap_auc
+
+
+def frame(attacked: list[float], clean: list[float], success: list[bool]) -> pd.DataFrame:
+    """A restoration table of one defence with the same values for both scores."""
+    columns = {"defence": "dae", "success": success}
+    for score in detection.SCORES:
+        columns[detection.column("attacked", score)] = np.asarray(attacked, float)
+        columns[detection.column("clean", score)] = np.asarray(clean, float)
+    return pd.DataFrame(columns).astype({"success": bool})
+
+
+def of(table: pd.DataFrame, images: str, score: str = "largest") -> pd.Series:
+    return table[(table["images"] == images) & (table["score"] == score)].iloc[0]
+
+
+def test_scores_by_hand():
+    images = np.full((2, 4, 4, 3), 100, np.uint8)
+    restored = images.copy()
+    restored[1, 2, 3] = (101, 60, 255)
+    found = detection.scores(images, restored)
+    assert found["largest"].tolist() == [0, 155]
+    assert found["mean"].tolist() == [0, pytest.approx((1 + 40 + 155) / 48)]
+    with pytest.raises(InputError, match="two uint8 arrays of one shape"):
+        detection.scores(images, restored[:1])
+    with pytest.raises(InputError, match="two uint8 arrays of one shape"):
+        detection.scores(images, restored / 255)
+
+
+def test_finding_the_pixel_exactly_is_one_and_doing_nothing_is_chance():
+    random = np.random.default_rng(0)
+    clean = random.integers(50, 150, (9, 12, 12, 3), np.uint8)
+    attacked = clean.copy()
+    attacked[:, 5, 6] += 90
+    for restored, area, curve in (
+        ((clean, clean), 1, ([0, 0, 1], [0, 1, 1])),
+        ((attacked, clean), 0.5, ([0, 1], [0, 1])),
+    ):
+        found = (detection.scores(a, b) for a, b in zip((attacked, clean), restored, strict=True))
+        of_attacked, of_clean = found
+        table = frame(of_attacked["largest"], of_clean["largest"], [True] * 9)
+        row = of(detection.summary(table, 50, 0), detection.FOOLED)
+        assert (row["n"], row["auc"], row["auc_low"], row["auc_high"]) == (9, area, area, area)
+        false, true = detection.curves(table)["dae"]
+        assert (false.tolist(), true.tolist()) == curve
+
+
+def test_ties_count_half():
+    table = frame([3, 3, 5], [3, 1, 3], [True] * 3)
+    # Pairs: 3 above 3 (tie), 1, 3 (tie), twice; 5 above all three.
+    assert of(detection.summary(table, 20, 0), detection.ALL)["auc"] == pytest.approx(7 / 9)
+
+
+def test_fooled_images_are_told_from_all():
+    table = frame([9, 0, 9], [1, 1, 1], [True, False, True])
+    found = detection.summary(table, 50, 0)
+    assert of(found, detection.FOOLED)[["n", "auc"]].tolist() == [2, 1]
+    assert of(found, detection.ALL)[["n", "auc"]].tolist() == [3, pytest.approx(2 / 3)]
+    assert set(found["score"]) == set(detection.SCORES)
+    nothing = detection.summary(table.assign(success=False), 50, 0)
+    assert np.isnan(of(nothing, detection.FOOLED)["auc"])
+    assert of(nothing, detection.FOOLED)["n"] == 0
+    assert detection.curves(table.assign(success=False)) == {}
+
+
+scores = arrays(np.float64, 7, elements=st.integers(0, 5).map(float))
+
+
+@settings(max_examples=40, deadline=None)
+@given(scores, scores, st.integers(0, 99))
+def test_auc_and_its_resamples_equal_counted_pairs(positive, negative, seed):
+    def counted(one, other):
+        right = (one[:, None] > other).sum() + 0.5 * (one[:, None] == other).sum()
+        return right / (len(one) * len(other))
+
+    area, low, high = bootstrap_auc(positive, negative, 60, seed)
+    assert area == pytest.approx(counted(positive, negative))
+    weights = np.random.default_rng(seed).multinomial(7, np.full(7, 1 / 7), size=60)
+    resampled = [
+        counted(positive[rows], negative[rows])  # an image is drawn with both of its scores
+        for rows in (np.repeat(np.arange(7), each) for each in weights)
+    ]
+    assert (low, high) == pytest.approx(tuple(np.quantile(resampled, [0.025, 0.975])))
+
+
+def test_interval_of_an_area_covers(monkeypatch):
+    monkeypatch.setattr("lib.statistics.CHUNK_VALUES", 5000)  # in several parts
+    random, hits = np.random.default_rng(1), 0
+    for trial in range(120):
+        image = random.normal(0, 1, 60)  # shared by the two scores of an image
+        positive, negative = (image + shift + random.normal(0, 1, 60) for shift in (1, 0))
+        _, low, high = bootstrap_auc(positive, negative, 300, trial)
+        hits += low <= 0.6915 <= high  # P(N(1, 2) > N(0, 2)), of different images: Phi(1 / 2)
+    assert 0.88 <= hits / 120 <= 0.99
+
+
+def test_areas_of_few_or_unfit_scores():
+    assert np.isnan(bootstrap_auc([], [], 10, 0)).all()
+    area, low, high = bootstrap_auc([2], [1], 10, 0)
+    assert area == 1 and np.isnan(low) and np.isnan(high)
+    with pytest.raises(InputError, match="2 positive and 1 negative"):
+        bootstrap_auc([1, 2], [1], 10, 0)
+    with pytest.raises(InputError, match="not finite"):
+        bootstrap_auc([1, np.nan], [1, 2], 10, 0)
+    with pytest.raises(InputError, match="at least one sample"):
+        bootstrap_auc([1], [1], 0, 0)
+
+
+# ---- patch selection
+
+stored = arrays(np.uint8, (2, 6, 7, 3))
+
+
+@settings(max_examples=60, deadline=None)
+@given(stored, stored, st.sampled_from([1, 3, 5]), st.floats(0, 1))
+def test_patches_equal_a_slow_reference(images, restored, size, threshold):
+    expected, half = images.copy(), size // 2
+    for image, row, col in np.ndindex(2, 6, 7):
+        pair = zip(images[image, row, col], restored[image, row, col], strict=True)
+        if max(abs(int(a) - int(b)) for a, b in pair) > 255 * threshold:
+            rows, cols = (slice(max(0, at - half), at + half + 1) for at in (row, col))
+            patch = (image, rows, cols)
+            expected[patch] = restored[patch]
+    np.testing.assert_array_equal(select_patches(images, restored, size, threshold), expected)
+
+
+def test_only_the_attacked_pixel_is_replaced_and_the_blur_is_not():
+    clean = np.full((1, 12, 12, 1), 120, np.uint8)
+    attacked, restored = clean.copy(), clean + 9  # a denoiser that also brightens everything
+    attacked[0, 4, 5] = 250
+    chosen = select_patches(attacked, restored, 3, 0.3)
+    changed = np.argwhere(chosen[0, ..., 0] != clean[0, ..., 0])
+    assert {tuple(place) for place in changed} == {(r, c) for r in (3, 4, 5) for c in (4, 5, 6)}
+    assert (select_patches(clean, restored, 3, 0.3) == clean).all()
+    assert (select_patches(attacked, restored, 1, 1) == attacked).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "threshold", "message"),
+    [(2, 0.5, "odd edge"), (-1, 0.5, "odd edge"), (3, 1.5, "share of the range"),
+     (3, float("nan"), "share of the range")],
+)  # fmt: skip
+def test_unfit_patches(size, threshold, message):
+    images = np.zeros((1, 4, 4, 1), np.uint8)
+    with pytest.raises(InputError, match=message):
+        select_patches(images, images, size, threshold)
+    with pytest.raises(InputError, match="two uint8 arrays of one shape"):
+        select_patches(images, images / 255, 3, 0.5)
