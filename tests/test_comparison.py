@@ -1,10 +1,10 @@
-"""Counts, comparison across runs, and the ablation's summary."""
+"""Counts, and comparison across runs."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib import ablation, comparison, counts, params
+from lib import comparison, counts, params
 from lib.errors import InputError
 from lib.records import write_json, write_table
 
@@ -98,24 +98,3 @@ def test_comparison_warns_of_mixed_sources(runs):
 def test_comparison_without_runs_says_what_to_do(tmp_path):
     with pytest.raises(InputError, match="has no finished run with attacks: run one first"):
         comparison.collect(tmp_path)
-
-
-def test_ablation_runs_every_variant_and_keeps_finished_ones(images, tmp_path, monkeypatch):
-    data = images("abdomen_ct", 12)
-    data.part[:] = ["train"] * 8 + ["test"] * 4
-    p = params.load(ablation_train=4, ablation_test=2, ablation_epochs=1, ablation_seeds=2)
-    found, models = ablation.run(data, p, tmp_path)
-    names = ["original", "depth_kernels", "bn_leakyrelu", "attention", "residual", "proposed",
-             "levels_3", "levels_5"]  # fmt: skip
-    assert found["variant"].unique().tolist() == ["identity", *names]
-    assert (
-        len(models) == 16
-        and models.set_index("variant").loc["proposed", "trainable"].eq(3024545).all()
-    )
-    summary = ablation.summary(found, p).set_index("variant")
-    assert (summary["n"] == 2).all() and summary.loc["proposed", "seeds"] == 2
-    mean = found[found["variant"] == "proposed"]["psnr"].mean()
-    assert summary.loc["proposed", "psnr"] == pytest.approx(mean)
-    monkeypatch.setattr(ablation, "train_module", lambda *a, **k: pytest.fail("trained again"))
-    again, _ = ablation.run(data, p, tmp_path)
-    pd.testing.assert_frame_equal(again, found)

@@ -132,6 +132,19 @@ def test_any_size_and_only_the_right_channels(name, channels):
         denoisers.build(name, 2)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_values_outside_the_range_are_refused(name):
+    model = denoisers.build(name, 1).eval()
+    stored = torch.full((1, 1, 28, 28), 255.0)
+    with pytest.raises(InputError, match=r"takes values in 0..1, not 255 to 255: divide"):
+        model(stored)
+    for bad in (-0.01, 1.01, float("nan")):
+        image = torch.full((1, 1, 28, 28), 0.5)
+        image[0, 0, 3, 4] = bad
+        with pytest.raises(InputError, match=r"takes values in 0..1"):
+            model(image)
+
+
 def test_padding_repeats_the_border_and_is_cut_off():
     torch.manual_seed(0)
     model = DAE(1).eval()

@@ -30,12 +30,18 @@ class Denoiser(nn.Module):
         """Restored images (N, C, H, W) of images in 0..1; values may lie slightly outside 0..1.
 
         Raises:
-            InputError: another number of channels than the network's.
+            InputError: another number of channels than the network's, or values outside 0..1.
         """
         if images.ndim != 4 or images.shape[1] != self.channels:
             raise InputError(
                 f"{type(self).__name__} takes images (N, {self.channels}, H, W), not "
                 f"{tuple(images.shape)}."
+            )
+        low, high = (bound.item() for bound in images.aminmax()) if images.numel() else (0, 1)
+        if not 0 <= low <= high <= 1:
+            raise InputError(
+                f"{type(self).__name__} takes values in 0..1, not {low:g} to {high:g}: divide "
+                "stored values by 255."
             )
         height, width = images.shape[2:]
         right, bottom = -width % self.multiple, -height % self.multiple

@@ -56,12 +56,22 @@ class ResidualBlock(nn.Module):
 class DAE(Denoiser):
     """The proposed denoising autoencoder: 3,024,545 trainable parameters gray, 3,025,699 RGB.
 
-    The paper (2.1, 2.2): four levels, more kernels than the baseline, batch normalization and
-    LeakyReLU, attention, residual blocks, skip connections, "more than 3 million" parameters
-    (4.4); the layer table is missing (audit N8). We: 32, 64, 128 and 256 kernels of 3 x 3, which
-    with the choices DAE03 to DAE09 come to just over 3 million. A level of the encoder is
-    convolution, attention, residual block, max pooling; one of the decoder is upsampling,
-    convolution, and the encoder's output of the same size added. Sigmoid at the output.
+    The paper (2.1, 2.2) states: four levels, more kernels than the baseline, batch normalization
+    and LeakyReLU in encoder and decoder, attention, residual blocks, skip connections, and "more
+    than 3 million" parameters (4.4); the layer table is missing (audit N8). It leaves open, and we
+    take:
+
+    - the number of kernels of each level: 32, 64, 128, 256 of 3 x 3, which with the rest comes to
+      just over 3 million (DAE02);
+    - the slope of LeakyReLU: 0.1 (DAE03);
+    - the form of the attention, and where it is: `Attention`, in each encoder level (DAE04);
+    - the layout of the residual block, and where it is: `ResidualBlock`, in each encoder level
+      after the attention (DAE05);
+    - how the encoder shrinks and the decoder grows: max pooling after each level, as in the
+      baseline, and nearest neighbor upsampling before each convolution (DAE06, DAE07);
+    - whether skips add or concatenate: the encoder's output before pooling is added to the
+      decoder's of the same size after its convolution; concatenating comes to 3.8 million (DAE08);
+    - the output: a convolution and a sigmoid (DAE09); the loss: mean squared error (DAE10).
 
     The switches make the models of the ablations (DAE11, DAE12).
 

@@ -1,0 +1,166 @@
+"""lib.ablation: every variant trained and kept, what is read back, and what the numbers answer."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import ablation, metrics, params, training
+from lib.records import read_json
+
+NAMES = [*ablation.MODULES, "levels_3", "levels_5"]
+
+
+def settings(**given) -> params.Parameters:
+    usual = {"ablation_train": 4, "ablation_test": 2, "ablation_epochs": 1, "ablation_seeds": 1}
+    return params.load(device="cpu", **usual | given)
+
+
+@pytest.fixture
+def data(images):
+    data = images("abdomen_ct", 12)
+    data.part[:] = ["train"] * 8 + ["test"] * 4
+    return data
+
+
+def counted(monkeypatch) -> list[str]:
+    """Labels of the variants that are trained from now on."""
+    trained, train = [], ablation.train_module
+    monkeypatch.setattr(
+        ablation, "train_module",
+        lambda *given, **named: trained.append(named["label"]) or train(*given, **named),
+    )  # fmt: skip
+    return trained
+
+
+def test_every_variant_is_trained_once_and_read_back(data, tmp_path, monkeypatch):
+    trained, p = counted(monkeypatch), settings()
+    first = ablation.run(data, p, tmp_path)
+    assert trained == [f"{name}, seed 0" for name in NAMES]
+    assert first.found["variant"].unique().tolist() == ["identity", *NAMES]
+    assert (first.found.groupby("variant").size() == 2).all()
+    models = first.models.set_index("variant")
+    assert models.loc["proposed", "trainable"] == 3_024_545
+    assert models.loc["original", "trainable"] == 7_009
+    assert (models[["seconds", "images_per_second"]] > 0).all(axis=None)
+    assert set(first.restored) == set(NAMES)
+    expected = metrics.measure(first.clean, first.restored["proposed"])
+    found = first.found[first.found["variant"] == "proposed"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found[list(metrics.COLUMNS)], expected)
+    noise = first.found[first.found["variant"] == "identity"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        noise[list(metrics.COLUMNS)], metrics.measure(first.clean, first.noisy)
+    )
+
+    trained.clear()
+    # What a page shows, and how many seeds, changes no variant that is there.
+    again = ablation.run(data, settings(bootstrap_samples=7), tmp_path)
+    assert trained == []
+    pd.testing.assert_frame_equal(again.found, first.found)
+    pd.testing.assert_frame_equal(again.models, first.models)
+    np.testing.assert_array_equal(again.restored["original"], first.restored["original"])
+    (tmp_path / "attention-0.json").unlink()
+    ablation.run(data, p, tmp_path)
+    assert trained == ["attention, seed 0"]
+
+
+def test_a_killed_ablation_goes_on_in_the_middle_of_a_variant(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(ablation, "MODULES", ("original", "depth_kernels"))
+    few = {name: ablation.variants(1)[name] for name in ablation.MODULES}
+    monkeypatch.setattr(ablation, "variants", lambda channels: few)
+    p = settings(ablation_epochs=3)
+    whole = ablation.run(data, p, tmp_path / "whole")
+    save, saved = training._save, []
+
+    def killed(*arguments):
+        if len(saved) == 4:  # three epochs of the first variant, one of the second
+            raise KeyboardInterrupt
+        saved.append(1)
+        save(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ablation.run(data, p, tmp_path / "killed")
+    left = {path.name for path in (tmp_path / "killed").iterdir()}
+    assert left == {
+        "original-0.json", "original-0.parquet", "original-0.safetensors",
+        "depth_kernels-0.checkpoint.safetensors",
+    }  # fmt: skip
+    epochs = []
+    monkeypatch.setattr(training, "_save", lambda *given: epochs.append(1) or save(*given))
+    again = ablation.run(data, p, tmp_path / "killed")
+    assert len(epochs) == 2  # those that were missing
+    pd.testing.assert_frame_equal(again.found, whole.found)
+    assert not list((tmp_path / "killed").glob("*.checkpoint*"))
+
+
+def test_other_settings_train_anew_in_the_same_place(data, tmp_path, monkeypatch):
+    few = {"original": ablation.variants(1)["original"]}
+    monkeypatch.setattr(ablation, "variants", lambda channels: few)
+    trained = counted(monkeypatch)
+    ablation.run(data, settings(), tmp_path)
+    for given in ({"denoiser_noise": 0.2}, {"ablation_epochs": 2}, {"ablation_train": 3}):
+        ablation.run(data, settings(**given), tmp_path)
+    assert len(trained) == 4
+    key = read_json(tmp_path / "original-0.json")["key"]
+    ablation.run(data, settings(ablation_seeds=2), tmp_path)
+    assert trained[4:] == ["original, seed 0", "original, seed 1"]
+    assert read_json(tmp_path / "original-0.json")["key"] != key
+
+
+def table(**psnr: list[list[float]]) -> pd.DataFrame:
+    """Metrics of variants from their PSNR by seed and image."""
+    rows = [
+        {"variant": name, "seed": seed, "psnr": value, "mse": 0.1, "ssim": 0.9, "gmsd": 0.1,
+         "fsim": 0.9}
+        for name, seeds in psnr.items()
+        for seed, values in enumerate(seeds)
+        for value in values
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_summary_averages_seeds_before_images_and_leaves_exact_ones_out():
+    found = table(proposed=[[30, 40, np.inf, 20], [32, 38, 50, 22]])
+    row = ablation.summary(found, params.load()).iloc[0]
+    assert row[["n", "seeds", "exact"]].tolist() == [4, 2, 1]
+    assert row["psnr"] == pytest.approx((31 + 39 + 21) / 3)
+    assert 21 <= row["psnr_low"] < row["psnr"] < row["psnr_high"] <= 39
+    assert (row["psnr_worst"], row["psnr_best"]) == (30, 35.5)
+    assert row["ssim"] == pytest.approx(0.9)
+
+
+def test_contrasts_answer_yes_no_not_sure_or_open():
+    base = np.linspace(25, 35, 30)
+
+    def seeds(*shifts):
+        return [list(base + shift) for shift in shifts]
+
+    found = table(
+        original=seeds(0, 0.5), depth_kernels=seeds(2, 3),  # above: yes
+        bn_leakyrelu=seeds(1, 1.5),  # below: no
+        attention=seeds(1.2, 4),  # higher on average, but one seed is within the other's
+        residual=seeds(1.2, 4), proposed=seeds(9, 9.1), levels_3=seeds(5, 5),
+        levels_5=seeds(9.05, 9.2),
+    )  # fmt: skip
+    rows = ablation.contrasts(found, params.load()).set_index(["variant", "reference"])
+    assert rows["better"].to_dict() == {
+        ("depth_kernels", "original"): "yes", ("bn_leakyrelu", "depth_kernels"): "no",
+        ("attention", "bn_leakyrelu"): "not sure", ("residual", "attention"): "not sure",
+        ("proposed", "residual"): "yes", ("proposed", "levels_3"): "yes",
+        ("proposed", "levels_5"): "not sure",
+    }  # fmt: skip
+    one = rows.loc[("depth_kernels", "original")]
+    assert (one["n"], one["seeds"]) == (30, 2)
+    # The images are the same on both sides, so their spread does not widen the interval.
+    assert one[["difference", "difference_low", "difference_high"]].tolist() == pytest.approx(
+        [2.25] * 3
+    )
+    single = ablation.contrasts(found[found["seed"] == 0], params.load())
+    assert set(single["better"]) == {ablation.ONE_SEED}
+
+
+def test_modules_and_depths_are_the_variants():
+    names = list(ablation.variants(1))
+    assert names == NAMES
+    assert {*ablation.DEPTHS} <= set(names)
