@@ -149,8 +149,8 @@ def test_annealed_l0():
     assert best[0.1].item() == pytest.approx(0.2)  # the most frequent value
 
 
-@pytest.mark.parametrize(("noisy_targets", "last"), [(True, 0.125), (False, 1)])
-def test_only_noise2noise_lowers_its_rate(tmp_path, monkeypatch, noisy_targets, last):
+@pytest.mark.parametrize(("halving", "last"), [(True, 0.125), (False, 1)])
+def test_the_rate_is_halved_after_each_quarter(tmp_path, monkeypatch, halving, last):
     rates = []
 
     def spy(network, loss, batches, evaluate, *, optimizer, schedule, epochs, **rest):
@@ -161,10 +161,10 @@ def test_only_noise2noise_lowers_its_rate(tmp_path, monkeypatch, noisy_targets, 
                 schedule.step()
 
     monkeypatch.setattr(subject, "fit", spy)
-    given = {"epochs": 8, "learning_rate": 1.0, "noisy_targets": noisy_targets}
+    given = {"epochs": 8, "learning_rate": 1.0, "halving": halving}
     fed(tmp_path, photographs(4), **given)
     assert (rates[0], rates[1], rates[-1]) == (1, 1, last)
-    assert len(set(rates)) == (4 if noisy_targets else 1)
+    assert len(set(rates)) == (4 if halving else 1)
 
 
 # ---- what they learn
@@ -293,6 +293,7 @@ def test_files_of_a_trained_denoiser(tmp_path, name):
     assert about["settings"]["crop"] == (12 if large else 0)
     assert about["settings"]["limit"] == (4 if large else 0)
     assert len(about["settings"]["noise"]) == (9 if name == "median_cnn" else 1)
+    assert about["settings"]["halving"] == large
     assert about["settings"]["noisy_targets"] == (name == "noise2noise")
     assert len(about["history"]) == 1
     assert about["best"]["epoch"] == 1

@@ -148,7 +148,11 @@ class MedianLayer(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with batch normalization and ReLU, added to the input (Figure 7b)."""
+    """Two convolutions with batch normalization and ReLU, added to the input (Figure 7b).
+
+    The last normalization starts at zero, so that a new block gives its input back, as Goyal et
+    al. (2017), *Accurate, Large Minibatch SGD*, start their residual networks (MED05).
+    """
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -156,6 +160,7 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(features, features, 3, padding=1), nn.BatchNorm2d(features), nn.ReLU(),
             nn.Conv2d(features, features, 3, padding=1), nn.BatchNorm2d(features),
         )  # fmt: skip
+        nn.init.zeros_(self.body[-1].weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.body(x))

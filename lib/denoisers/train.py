@@ -39,7 +39,8 @@ def train(
     The paper (3.1.2, 4.1.2): Adam, 100 epochs, batches of 16; learning rate missing. We: the same
     in the protocol ``paper`` with a rate of 0.001 (GEN02, GEN03), whole images for the
     autoencoders and crops for the two large networks, whose printed times do not fit whole images
-    (GEN04). The weights are those of the last epoch; the best one is named beside (GEN06).
+    (GEN04); the rate of these two falls (N2N03, MED05). The weights are those of the last epoch;
+    the best one is named beside (GEN06).
 
     Training goes on where a killed run was, and a denoiser that was finished with the same
     settings and images is read back instead.
@@ -75,6 +76,7 @@ def train(
         "precision": p.denoiser_precision,
         "limit": (p.denoiser_large_limit if large else 0) or p.denoiser_train_limit,
         "crop": p.denoiser_crop if large else 0,
+        "halving": large,
         "noisy_targets": name == "noise2noise",
     }
     torch.manual_seed(p.seed)
@@ -129,6 +131,7 @@ def train_module(
     label: str,
     limit: int = 0,
     crop: int = 0,
+    halving: bool = False,
     noisy_targets: bool = False,
 ) -> list[dict]:
     """Train any network from noisy to clean images with Adam; a killed run goes on where it was.
@@ -150,11 +153,13 @@ def train_module(
         label: shown in the progress bar.
         limit: images an epoch, drawn anew for each; 0: all.
         crop: edge of random crops; 0, or more than the image has: the whole image.
-        noisy_targets: Noise2Noise: the target is noisy too (NOI06), the loss is annealed L0
-            (N2N02), and the rate is halved after each quarter of the steps, as in the public code
-            (N2N03); at a constant rate the steep loss of the last epochs, where gamma is small,
-            throws away what was learnt. Otherwise the target is clean and the loss the mean
-            squared error (DAE10).
+        halving: the rate is halved after each quarter of the steps, as in the public code of
+            Noise2Noise (N2N03); that of the median network lowers it too (MED05). At a constant
+            rate the steep loss of Noise2Noise's last epochs, where gamma is small, throws away what
+            was learnt; and weights that still move leave batch normalization with running means of
+            weights that are gone.
+        noisy_targets: Noise2Noise: the target is noisy too (NOI06) and the loss is annealed L0
+            (N2N02). Otherwise the target is clean and the loss the mean squared error (DAE10).
 
     Returns:
         One dictionary an epoch: ``epoch``, ``loss`` (of training), ``seconds``,
@@ -169,8 +174,9 @@ def train_module(
     """
     _check(images_train, images_val)
     levels = torch.tensor([noise] if isinstance(noise, int | float) else list(noise))
-    settings = [batch, learning_rate, levels.tolist(), seed, precision, limit, crop, noisy_targets]
-    settings += [epochs] if noisy_targets else []  # gamma and rate depend on it
+    settings = [batch, learning_rate, levels.tolist(), seed, precision, limit, crop]
+    settings += [halving, noisy_targets]
+    settings += [epochs] if halving or noisy_targets else []  # rate and gamma depend on it
     model.to(device, memory_format=torch.channels_last)
     clean = _sample(images_val, seed)
     noisy = corrupt(clean, VALIDATION_NOISE, seed, "val")
@@ -203,7 +209,7 @@ def train_module(
     steps = -(-images // batch)
     optimizer = torch.optim.Adam(model.parameters(), learning_rate)
     schedule = None
-    if noisy_targets:
+    if halving:
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: 0.5 ** (4 * step // (epochs * steps))
         )
