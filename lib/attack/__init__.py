@@ -8,8 +8,9 @@ from lib.attack.campaign import attack_run
 from lib.attack.criteria import AnyLabelChange, ClassChange, TrueLabelChange, criterion_for
 from lib.attack.records import locate, rebuild, select
 from lib.attack.search import attack
+from lib.attack.vulnerability import Vulnerability, vulnerability_map
 
 __all__ = [
-    "AnyLabelChange", "ClassChange", "TrueLabelChange", "attack", "attack_run", "criterion_for",
-    "locate", "rebuild", "select",
+    "AnyLabelChange", "ClassChange", "TrueLabelChange", "Vulnerability", "attack", "attack_run",
+    "criterion_for", "locate", "rebuild", "select", "vulnerability_map",
 ]  # fmt: skip
