@@ -9,6 +9,7 @@ from typing import Any, ParamSpec
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
@@ -118,12 +119,12 @@ class Picture(Figure):
     """
 
     def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
-        buffer = io.BytesIO()
         with matplotlib.rc_context(_STYLE):
-            self.savefig(buffer, format="png", dpi=self.dpi)
-        picture = Image.open(buffer).convert("RGB")
-        png = _png(picture)
-        if len(png) > LARGEST or not any(axes.images for axes in self.axes):
+            canvas = FigureCanvasAgg(self)
+            canvas.draw()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+        png = _png(picture) if any(axes.images for axes in self.axes) else b""
+        if not png or len(png) > LARGEST:
             png = _png(picture.quantize(256, kmeans=1, dither=Image.Dither.NONE))
         return png, {"alt": self.get_label()}
 
