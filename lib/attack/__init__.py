@@ -4,7 +4,7 @@ Source: paper, sections 3.1.1 and 4.1.2, after Su, Vargas and Sakurai, *One Pixe
 Fooling Deep Neural Networks* (2019); decisions ATK01-20.
 """
 
-from lib.attack.campaign import attack_run
+from lib.attack.campaign import attack_run, attack_runs
 from lib.attack.criteria import AnyLabelChange, ClassChange, TrueLabelChange, criterion_for
 from lib.attack.records import locate, rebuild, select
 from lib.attack.search import attack
@@ -12,5 +12,5 @@ from lib.attack.vulnerability import Vulnerability, vulnerability_map
 
 __all__ = [
     "AnyLabelChange", "ClassChange", "TrueLabelChange", "Vulnerability", "attack", "attack_run",
-    "criterion_for", "locate", "rebuild", "select", "vulnerability_map",
+    "attack_runs", "criterion_for", "locate", "rebuild", "select", "vulnerability_map",
 ]  # fmt: skip
