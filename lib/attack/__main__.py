@@ -10,7 +10,7 @@ import sys
 from lib import classifiers, data
 from lib.attack import attack_run
 from lib.errors import InputError
-from lib.params import ATTACKS, from_words
+from lib.params import ATTACKS, from_words, load
 
 
 def main(words: list[str]) -> str | None:
@@ -30,12 +30,13 @@ def main(words: list[str]) -> str | None:
     if not 1 <= number <= shards or int(words[1]) not in ATTACKS:
         return f"error: no shard {words[0]} or no attack with {words[1]} pixels; {usage}"
     try:
-        p = from_words(words[2:])
+        p = load(**from_words(words[2:]))
         images = data.load(
             p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download
         )
         model = classifiers.load(p.run_folder, p.classifier)
-        attack_run(model, images, int(words[1]), p, p.run_folder, (number - 1, shards))
+        shard = (number - 1, shards)
+        attack_run(model, images, int(words[1]), p, p.run_folder, shard=shard)
     except InputError as error:
         return f"error: {error}"
     return None

@@ -49,6 +49,7 @@ def attack_run(
     p: Parameters,
     folder: Path,
     known: Callable[[], np.ndarray] | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Attack the images that the parameters ask for and write ``<one|two>_pixel.parquet``.
 
@@ -65,6 +66,8 @@ def attack_run(
         folder: ``runs/<protocol>/<dataset>/<classifier>``; holds the classifier's weights.
         known: gives `correct` of these images, where several attacks share it; called only if
             there is no finished attack to read back.
+        shard: (i, n) as for `lib.attack.attack`: only these images are attacked, and their
+            records are left as checkpoints for the call without shard that merges them.
 
     Returns:
         The records, and for each class the images, the correct ones (in the parts that images
@@ -103,7 +106,12 @@ def attack_run(
     _say_which_are_few(table, pixels, limit)
     device = pick_device(p.device)
     checkpoint = checkpoint_folder(folder, name, key)
-    found = attack(model.to(device), data, positions, criterion, pixels, p, device, checkpoint)
+    found = attack(
+        model.to(device), data, positions, criterion, pixels, p, device, checkpoint,
+        shard=shard or (0, 1),
+    )  # fmt: skip
+    if shard:
+        return found, table
     found.attrs |= {"key": key, "images": table.to_dict("list")}
     write_table(path, found)
     shutil.rmtree(checkpoint, ignore_errors=True)
