@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from benchmarks.attack import FOLDER, write_csv
 from benchmarks.peers import PEERS
@@ -117,10 +116,10 @@ def main(words: list[str]) -> str | None:
     parser.add_argument("classifier")
     parser.add_argument("--runs", default="runs", help="folder of the runs")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the tables")
-    parser.add_argument("--map-images", type=int, default=1, help="of each class, for the map")
-    parser.add_argument("--peer-images", type=int, default=4, help="of each class, for the peers")
+    parser.add_argument("--map-images", type=int, default=1, help="of each class; 0: no map")
+    parser.add_argument("--peer-images", type=int, default=3, help="of each class; 0: no peers")
     parser.add_argument("--levels", type=int, default=2, help="of each channel in the map")
-    parser.add_argument("--generations", type=int, default=15, help="of the peers' budget")
+    parser.add_argument("--generations", type=int, default=11, help="of the peers' budget")
     given = parser.parse_args(words)
     try:
         p = params.load(
@@ -129,12 +128,13 @@ def main(words: list[str]) -> str | None:
         )  # fmt: skip
         images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, False)
         model = classifiers.load(p.run_folder, p.classifier).to(pick_device(p.device))
-        with torch.inference_mode():
+        if given.map_images:
             positions = chosen(model, images, given.map_images, p)
             write_csv(given.out / "recall.csv", recall(model, images, positions, given.levels, p))
-        positions = chosen(model, images, given.peer_images, p)
-        fewer = p.model_copy(update={"attack_generations": given.generations})
-        write_csv(given.out / "peers.csv", peers(model, images, positions, fewer))
+        if given.peer_images:
+            positions = chosen(model, images, given.peer_images, p)
+            fewer = p.model_copy(update={"attack_generations": given.generations})
+            write_csv(given.out / "peers.csv", peers(model, images, positions, fewer))
     except InputError as error:
         return f"error: {error}"
     return None
