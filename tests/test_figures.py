@@ -1,6 +1,7 @@
 """Figures: every one is drawn, says what it shows, and copes with nothing to show."""
 
 import io
+from collections.abc import Callable
 
 import matplotlib
 import numpy as np
@@ -221,7 +222,10 @@ def test_every_figure_is_tried_here():
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_each_is_drawn_labelled_legible_small_and_whole(name):
-    make, said = DRAWN[name]
+    check_drawn(*DRAWN[name])
+
+
+def check_drawn(make: Callable[[], Figure], said: str) -> None:
     before = dict(matplotlib.rcParams)
     figure = make()
     assert isinstance(figure, Figure)
