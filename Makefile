@@ -52,7 +52,8 @@ lint: $(BIN)/.ready ## style and common errors
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 bench: $(BENCH)/.ready ## our attack beside the peers', installed in an environment of their own
-	@$(BENCH)/python -m pytest tests/test_benchmarks.py
+	@$(BENCH)/python -m pytest --quiet tests/test_benchmarks.py
+	@$(BENCH)/python -m benchmarks.attack
 
 clean: ## removes what was made, but neither data/ nor runs/ of other protocols nor .venv
 	rm -rf build runs/demo data/phantoms .snakemake notebooks/*.ipynb

@@ -28,6 +28,7 @@ RUNS = BASE.runs
 DATASETS = [CHOSEN["dataset"]] if "dataset" in CHOSEN else ATTACKED
 NETWORKS = [CHOSEN["classifier"]] if "classifier" in CHOSEN else CLASSIFIERS
 STEPS = list(params.STEPS)
+OVERALL = ("comparison", "engine")  # steps of no data set
 
 
 def of(wildcards, step):
@@ -69,17 +70,20 @@ def lib_files(step):
 
 NEEDS = {step: lib_files(step) for step in STEPS}
 PRINTED = sorted(map(str, Path("book/paper").glob("*")))
+MEASURED = sorted(map(str, (*Path("benchmarks").glob("*.csv"), *Path("benchmarks").glob("*.json"))))
 
 
 def inputs(step):
-    """Input function of a step: notebook, lib, facts, printed tables, phantoms."""
+    """Input function of a step: notebook, lib, facts, printed and measured tables, phantoms."""
 
     def files(wildcards):
         p = of(wildcards, step)
         found = [f"notebooks/{step}.ipynb", *NEEDS[step]]
         if "lib/paper.py" in NEEDS[step]:
             found += PRINTED
-        if step != "comparison":
+        if step == "engine":
+            found += MEASURED
+        if step not in OVERALL:
             found.append(f"params/datasets/{p.dataset}.yaml")
             if p.data_phantom_images:
                 found.append(f"{p.data_root}/{params.facts(p.dataset).filename(p.data_size)}")
@@ -95,7 +99,7 @@ def settings(step):
         p = of(wildcards, step)
         found = p.of_step(step)
         file = Path(p.data_root) / params.facts(p.dataset).filename(p.data_size)
-        if not p.data_phantom_images and file.exists():
+        if step not in OVERALL and not p.data_phantom_images and file.exists():
             found["file"] = [file.stat().st_size, int(file.stat().st_mtime)]
         return json.dumps(found, sort_keys=True)
 
@@ -164,7 +168,7 @@ def targets():
     if "dataset" not in CHOSEN or CHOSEN["dataset"] == "abdomen_ct":
         found.append(f"{RUN}/abdomen_ct/ablation.ipynb")
     if not {"dataset", "classifier"} & CHOSEN.keys():
-        found.append(f"{RUN}/comparison.ipynb")
+        found += [f"{RUN}/{step}.ipynb" for step in OVERALL]
     return found
 
 
@@ -308,6 +312,20 @@ rule comparison:
         step="comparison",
         given=arguments("comparison"),
         values=settings("comparison"),
+    threads: cores
+    shell:
+        PAPERMILL
+
+
+rule engine:
+    input:
+        inputs("engine"),
+    output:
+        f"{RUN}/engine.ipynb",
+    params:
+        step="engine",
+        given=arguments("engine"),
+        values=settings("engine"),
     threads: cores
     shell:
         PAPERMILL

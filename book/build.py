@@ -24,6 +24,7 @@ ROOT = params.ROOT
 SOURCE, BUILT, SITE = ROOT / "build/book", ROOT / "build/html", ROOT / "build/site"
 PER_DATASET = ("datasets", "denoisers")
 PER_CLASSIFIER = ("classifier", "pixel_attack", "restoration")
+OVERALL = {"comparison": "all data sets", "engine": "both classifiers"}
 ORDER = {name: i for i, name in enumerate(("derma", "pathology", "oct", "chest", "abdomen_ct"))}
 PROTOCOL_ORDER = {name: i for i, name in enumerate(("paper", "compact", "demo"))}
 STAMP = ".fingerprint"
@@ -54,7 +55,7 @@ class Page:
     def run(self) -> dict | None:
         """``run.json`` beside the notebook, the entry of this step."""
         folder = self.path.parent
-        folder = folder / {"denoisers": "denoisers", "comparison": "comparison"}.get(self.step, "")
+        folder = folder / {name: name for name in ("denoisers", *OVERALL)}.get(self.step, "")
         file = folder / "run.json"
         return read_json(file)["steps"].get(self.step) if file.exists() else None
 
@@ -66,7 +67,7 @@ class Page:
             names.append(params.facts(self.dataset).title)
         if self.classifier:
             names.append(params.read("classifiers", self.classifier)["title"])
-        return ", ".join(names) or "all data sets"
+        return ", ".join(names) or OVERALL.get(self.step, self.step)
 
     @property
     def sources(self) -> str:

@@ -8,7 +8,6 @@ reference 8, with an autoencoder; whether the authors mean this is not said (EVA
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_curve
 
 from lib import statistics
 from lib.errors import InputError
@@ -94,6 +93,8 @@ def curves(frame: pd.DataFrame, score: str = "largest") -> dict[str, tuple[np.nd
         By defence the share of clean images called attacked and the share of attacked images
         found, both 0..1 and rising; empty where no attack succeeded.
     """
+    from sklearn.metrics import roc_curve
+
     found = {}
     for name, every in frame[frame["success"]].groupby("defence", sort=False):
         attacked, clean = _pair(every, score)

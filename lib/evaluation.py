@@ -1,11 +1,11 @@
 """Quality of a classifier: per-class measures, confusion matrix, and the multi-label views.
 
-Source: paper, section 4.2.1 and Tables 12-16, 34; decisions CLS09, CLS10.
+Source: paper, section 4.2.1 and Tables 12-16, 34; decisions CLS09, CLS10. scikit-learn is imported
+where it is used: it costs a second or two, and attacks need only `right`.
 """
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
 from lib.params import Facts
 
@@ -31,6 +31,8 @@ def by_class(labels: np.ndarray, decisions: np.ndarray, facts: Facts) -> pd.Data
 
     A class that is never decided has precision 0.
     """
+    from sklearn.metrics import precision_recall_fscore_support
+
     numbers = None if facts.multi_label else range(len(facts.classes))
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, decisions, labels=numbers, zero_division=0
@@ -55,6 +57,8 @@ def by_class(labels: np.ndarray, decisions: np.ndarray, facts: Facts) -> pd.Data
 
 def confusion(labels: np.ndarray, decisions: np.ndarray, facts: Facts) -> np.ndarray:
     """Confusion matrix (classes, classes): row is the true class, column the decision."""
+    from sklearn.metrics import confusion_matrix
+
     return confusion_matrix(labels, decisions, labels=range(len(facts.classes)))
 
 
@@ -81,6 +85,8 @@ def summary(labels: np.ndarray, decisions: np.ndarray, scores: np.ndarray, facts
     if not facts.multi_label:
         found["majority_accuracy"] = float(np.bincount(labels).max() / len(labels))
         return found
+    from sklearn.metrics import roc_auc_score
+
     both = labels.any(0) & ~labels.all(0)
     found["label_accuracy"] = float((labels == decisions).mean())
     found["all_zero_accuracy"] = float((~labels.any(1)).mean())

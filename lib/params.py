@@ -195,6 +195,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         "bootstrap_samples",
     ),
     "comparison": (),
+    "engine": (),
     "explore": ("dataset", "classifier", "data_", "classifier_threshold", "attack_"),
 }  # fmt: skip
 

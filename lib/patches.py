@@ -1,7 +1,6 @@
 """Patch selection: take from the denoised image only what differs strongly from the input."""
 
 import numpy as np
-from scipy.ndimage import maximum_filter
 
 from lib.errors import InputError
 
@@ -29,6 +28,8 @@ def select_patches(
     Raises:
         InputError: arrays of other types or of two shapes, an even size, a threshold outside 0..1.
     """
+    from scipy.ndimage import maximum_filter
+
     if images.dtype != np.uint8 or restored.dtype != np.uint8 or images.shape != restored.shape:
         raise InputError(
             "Patch selection needs two uint8 arrays of one shape, not "

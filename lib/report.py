@@ -38,6 +38,12 @@ def banner(p: Parameters, data: Provenance, classifier: bool = False) -> str:
     )
 
 
+def sources(found: Iterable[str]) -> str:
+    """What the data sources of a table mean; nothing for one that is none of ours."""
+    known = sorted(set(found) & WARNINGS.keys())
+    return " ".join(f"`{source}`: {WARNINGS[source]}" for source in known)
+
+
 def interval(value: float, low: float, high: float, percent: bool = False) -> str:
     """A value with its 95 % interval, ``12.3 [8.1, 17.9]``; a dash where there is none."""
     if math.isnan(value):

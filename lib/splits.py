@@ -1,12 +1,13 @@
-"""Splits: the paper's 70/10/20, and which images must stay together."""
+"""Splits: the paper's 70/10/20, and which images must stay together.
+
+scipy and scikit-learn are imported where they are used: they cost a second or two, and official
+splits need neither.
+"""
 
 import hashlib
 import warnings
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold
 
 from lib.errors import InputError
 
@@ -19,6 +20,9 @@ def linked(*keys: np.ndarray) -> np.ndarray:
     Args:
         keys: int64 (N,) each; -1 shares with nothing.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     rows = np.arange(len(keys[0]))
     first = len(rows)
     ones, others = [], []
@@ -60,6 +64,8 @@ def paper_parts(images: np.ndarray, labels: np.ndarray, group: np.ndarray, seed:
     Raises:
         InputError: too few images or patients to fill the three parts.
     """
+    from sklearn.model_selection import StratifiedGroupKFold
+
     _, strata, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
     strata = strata.reshape(-1)
     if labels.shape[1] > 1:

@@ -1,14 +1,17 @@
 """The peers' adapters: what each may spend, what counts as success, and that a seed repeats it."""
 
+import json
 import re
 import sys
 import tomllib
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from packaging.requirements import Requirement
 
+from benchmarks import attack as driver
 from benchmarks.harness import Counted, Steadfast, throughput
 from benchmarks.peers import PEERS, installed
 from lib.classifiers import logits
@@ -170,3 +173,27 @@ def test_lock_is_the_group_and_nothing_of_the_project():
         (pin,) = lock[item.name].specifier
         assert pin.operator == "==" and item.specifier.contains(pin.version)
     assert not re.search("|".join(lock), (ROOT / "requirements.lock").read_text())
+
+
+def test_the_driver_writes_a_row_for_each_method(tmp_path, capsys):
+    words = ["--only", "resnet50 28", "--seconds", "0.01", "--generations", "1", "--no-peers"]
+    assert driver.main([*words, "--out", str(tmp_path)]) is None
+    table = pd.read_csv(tmp_path / "attack.csv").set_index("method")
+    assert list(table.index) == ["plain dense", "ours, whole maps", "ours, windows", "ours, search"]
+    assert table.columns.tolist() == [
+        "model", "size", "dtype", "device", "pixels", "candidates_per_second",
+        "ratio_to_plain_dense",
+    ]  # fmt: skip
+    plain = table.loc["plain dense", "candidates_per_second"]
+    assert table["ratio_to_plain_dense"].tolist() == pytest.approx(
+        (table["candidates_per_second"] / plain).tolist(), rel=0.02
+    )
+    assert json.loads((tmp_path / "attack.json").read_text())["hardware"]["cores"]
+    assert "of 400 candidates" in capsys.readouterr().out
+    assert "no case holds 'vgg'" in driver.main(["--only", "vgg", "--out", str(tmp_path)])
+
+
+def test_scaling_prints_seconds_and_memory(capsys):
+    assert driver.main(["--scaling", "3"]) is None
+    seconds, before, peak = map(float, capsys.readouterr().out.split())
+    assert seconds > 0 and peak >= before > 0

@@ -1,11 +1,13 @@
 """Figures: every one is drawn, says what it shows, and copes with nothing to show."""
 
 import io
+from collections.abc import Callable
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
@@ -233,7 +235,10 @@ def test_every_figure_is_tried_here():
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_each_is_drawn_labelled_legible_small_and_whole(name):
-    make, said = DRAWN[name]
+    check_drawn(*DRAWN[name])
+
+
+def check_drawn(make: Callable[[], Figure], said: str) -> None:
     before = dict(matplotlib.rcParams)
     figure = make()
     assert isinstance(figure, Figure)
@@ -294,6 +299,10 @@ def test_defences_and_classifiers_have_colors_and_names_of_their_own():
     names = [*DEFENCES, *params.names("classifiers")]
     assert len({style.COLORS[name] for name in names}) == len(names)
     assert style.PRINTED not in style.COLORS.values()
+    assert list(style._PALETTE) == seaborn.color_palette("colorblind").as_hex()
+    theirs = seaborn.axes_style("whitegrid")
+    ours = {name: theirs[name] for name in theirs if not name.startswith(("font.", "image."))}
+    assert ours == style._WHITEGRID
     assert style.shown("dae") == "DAE (proposed)" and style.shown("median3") == "Median 3x3"
     assert style.shown("oct") == "OCT"
     lines = DRAWN["denoiser_history"][0]().axes[0].get_lines()

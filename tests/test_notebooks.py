@@ -82,7 +82,7 @@ def executed(tmp_path_factory):
         phantoms.write(name, 28, TINY["data_phantom_images"], 0, folder / "data")
     results = {}
     for step in ("datasets", "denoisers", "classifier", "pixel_attack", "restoration",
-                 "comparison", "ablation"):  # fmt: skip
+                 "comparison", "ablation", "engine"):  # fmt: skip
         source = folder / f"{step}.ipynb"
         jupytext.write(jupytext.read(FOLDER / f"{step}.md"), source)
         given = TINY | {

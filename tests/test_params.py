@@ -111,9 +111,9 @@ def test_command_line_prints_one_sentence_and_fails():
     assert result.stderr == "error: Unknown parameter 'seeed': did you mean 'seed'?\n"
 
 
-@pytest.mark.parametrize("name", params.names("datasets"))
+@pytest.mark.parametrize("name", [n for n in params.names("datasets") if n != "abdomen_ct"])
 def test_facts_agree_with_medmnist(name):
-    from lib.data import INFO
+    from medmnist.info import INFO
 
     facts = params.facts(name)
     info = INFO[facts.flag]

@@ -241,7 +241,7 @@ def test_bad_input_is_named():
         restore_all(clean, adversarial, records, {}, predict, "cpu")
     with pytest.raises(InputError, match="'01', the attack records hold 0"):
         restore_all(clean, adversarial, records, DEFENCES, labels, "cpu")
-    with pytest.raises(InputError, match="gave 3 classes for 12 images"):
+    with pytest.raises(InputError, match="gave 3 classes for 96 images"):
         restore_all(clean, adversarial, records, DEFENCES, lambda images: [0, 0, 0], "cpu")
     outside = records.assign(rows=[[SIZE]] * N, cols=[[0]] * N)
     with pytest.raises(InputError, match=r"pixel \(16, 0\), outside its image of 16 x 16"):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from lib.errors import InputError
 from lib.statistics import CLASS_MEAN, TOTAL, bootstrap_mean, rate_table, wilson
@@ -32,11 +33,10 @@ def test_wilson_known_values():
 
 
 @given(st.data(), st.integers(1, 2000))
-def test_wilson_equals_the_closed_form(data, n):
-    k, z = data.draw(st.integers(0, n)), 1.959963984540054
-    p, center = k / n, (k + z * z / 2) / (n + z * z)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    assert wilson(k, n) == pytest.approx((center - half, center + half), abs=1e-9)
+def test_wilson_equals_scipy_s(data, n):
+    k, level = data.draw(st.integers(0, n)), data.draw(st.sampled_from([0.5, 0.95, 0.99]))
+    theirs = binomtest(k, n).proportion_ci(level, method="wilson")
+    assert wilson(k, n, level) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
     low, high = wilson(n - k, n)
     assert (1 - high, 1 - low) == pytest.approx(wilson(k, n), abs=1e-9)
 

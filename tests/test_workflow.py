@@ -112,7 +112,7 @@ def test_the_demo_is_all_data_sets_and_both_classifiers(ready):
     for step in ("classifier", "pixel_attack", "restoration"):
         assert jobs[step] == 8
     assert (jobs["datasets"], jobs["denoisers"], jobs["phantoms"]) == (4, 4, 5)
-    assert (jobs["ablation"], jobs["comparison"]) == (1, 1)
+    assert (jobs["ablation"], jobs["comparison"], jobs["engine"]) == (1, 1, 1)
 
 
 @needs_venv
@@ -121,7 +121,7 @@ def test_one_run_needs_its_own_steps_only(ready):
     one = {name: 1 for name in ("classifier", "pixel_attack", "restoration", "datasets",
                                 "denoisers", "phantoms")}  # fmt: skip
     assert {name: jobs[name] for name in one} == one
-    assert "ablation" not in jobs and "comparison" not in jobs
+    assert not {"ablation", "comparison", "engine"} & jobs.keys()
     real = planned(ready, "dataset=oct", "protocol=compact", "classifier=resnet50")
     assert "phantoms" not in real and real["classifier"] == 1
     assert planned(ready, "dataset=abdomen_ct")["ablation"] == 1

@@ -4,12 +4,13 @@ Source: paper, sections 3.1.1 and 4.1.2, after Su, Vargas and Sakurai, *One Pixe
 Fooling Deep Neural Networks* (2019); decisions ATK01-20.
 """
 
-from lib.attack.campaign import attack_run
+from lib.attack.campaign import attack_run, attack_runs
 from lib.attack.criteria import AnyLabelChange, ClassChange, TrueLabelChange, criterion_for
 from lib.attack.records import locate, rebuild, select
 from lib.attack.search import attack
+from lib.attack.vulnerability import Vulnerability, vulnerability_map
 
 __all__ = [
-    "AnyLabelChange", "ClassChange", "TrueLabelChange", "attack", "attack_run", "criterion_for",
-    "locate", "rebuild", "select",
+    "AnyLabelChange", "ClassChange", "TrueLabelChange", "Vulnerability", "attack", "attack_run",
+    "attack_runs", "criterion_for", "locate", "rebuild", "select", "vulnerability_map",
 ]  # fmt: skip

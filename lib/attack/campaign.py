@@ -1,7 +1,9 @@
-"""One attack of a run from start to end: which images, the search, the record on disk."""
+"""The attacks of a run from start to end: which images, the search, the record on disk."""
 
 import shutil
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,35 @@ from lib.records import code, fingerprint, md5, read_table, write_table
 from lib.training import pick_device
 
 
+def attack_runs(
+    model: Classifier, data: Images, p: Parameters, folder: Path
+) -> tuple[dict[int, pd.DataFrame], dict[int, pd.DataFrame]]:
+    """`attack_run` for each number of pixels asked for; images are classified once for all.
+
+    Returns:
+        The records and the counts of images, each by number of pixels.
+    """
+    # One attack alone may need a part of the images only.
+    found = cache(lambda: correct(model, data, p)) if len(p.attack_pixels) > 1 else None
+    runs = {pixels: attack_run(model, data, pixels, p, folder, found) for pixels in p.attack_pixels}
+    return {n: run[0] for n, run in runs.items()}, {n: run[1] for n, run in runs.items()}
+
+
+def correct(model: Classifier, data: Images, p: Parameters) -> np.ndarray:
+    """Whether the classifier is right, bool (N,)."""
+    device = pick_device(p.device)
+    values = logits(model.to(device), data.images, device)
+    return right(data.labels, decide(values, data.facts.multi_label, p.classifier_threshold))
+
+
 def attack_run(
-    model: Classifier, data: Images, pixels: int, p: Parameters, folder: Path
+    model: Classifier,
+    data: Images,
+    pixels: int,
+    p: Parameters,
+    folder: Path,
+    known: Callable[[], np.ndarray] | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Attack the images that the parameters ask for and write ``<one|two>_pixel.parquet``.
 
@@ -35,6 +64,10 @@ def attack_run(
         pixels: 1 or 2.
         p: attack_*, classifier_threshold and seed are used.
         folder: ``runs/<protocol>/<dataset>/<classifier>``; holds the classifier's weights.
+        known: gives `correct` of these images, where several attacks share it; called only if
+            there is no finished attack to read back.
+        shard: (i, n) as for `lib.attack.attack`: only these images are attacked, and their
+            records are left as checkpoints for the call without shard that merges them.
 
     Returns:
         The records, and for each class the images, the correct ones (in the parts that images
@@ -46,25 +79,46 @@ def attack_run(
     facts = data.facts
     if len(facts.classes) < 2:
         raise InputError(f"{data.name} has one class: there is no class to change.")
-    device = pick_device(p.device)
-    model = model.to(device)
     criterion = criterion_for(p.attack_criterion, facts.multi_label, p.classifier_threshold)
-    parts = ("test",) if pixels == 1 else records.PARTS
-    data = data.take(np.isin(data.part, parts))
-    decisions = decide(
-        logits(model, data.images, device), facts.multi_label, p.classifier_threshold
-    )
-    correct = right(data.labels, decisions)
     limit = p.attack_one_pixel_images if pixels == 1 else p.attack_two_pixel_images
-    positions = records.select(data, correct, parts, limit, p.seed)
+    name = ATTACKS[pixels]
+    weights = md5(folder / "classifier.safetensors")
+    settings = [p.of_step("pixel_attack"), pixels, data.provenance.md5, weights]
+    key = fingerprint([code("lib/attack", "lib/streams.py"), *settings])
+    path = folder / f"{name}.parquet"
+    if path.exists() and (done := read_table(path)).attrs.get("key") == key:
+        table = pd.DataFrame(done.attrs["images"])
+        _say_which_are_few(table, pixels, limit)
+        return done, table
+    parts = ("test",) if pixels == 1 else records.PARTS
+    rows = np.isin(data.part, parts)
+    is_right = known()[rows] if known else correct(model, data.take(rows), p)
+    data = data.take(rows)
+    positions = records.select(data, is_right, parts, limit, p.seed)
     if not len(positions):
         raise InputError(
             f"The {model.architecture} classifies no image of {data.name} right that could be "
             "attacked: train it longer (classifier_epochs)."
         )
-    table = records.availability(data, correct)
+    table = records.availability(data, is_right)
     attacked = pd.Series(data.category[positions]).value_counts()
     table["attacked"] = [int(attacked.get(place, 0)) for place in range(len(table))]
+    _say_which_are_few(table, pixels, limit)
+    device = pick_device(p.device)
+    checkpoint = checkpoint_folder(folder, name, key)
+    found = attack(
+        model.to(device), data, positions, criterion, pixels, p, device, checkpoint,
+        shard=shard or (0, 1),
+    )  # fmt: skip
+    if shard:
+        return found, table
+    found.attrs |= {"key": key, "images": table.to_dict("list")}
+    write_table(path, found)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    return read_table(path), table
+
+
+def _say_which_are_few(table: pd.DataFrame, pixels: int, limit: int) -> None:
     few = table[table["attacked"] < (limit or 1)]
     for row in few.itertuples():
         wanted = limit or "all"
@@ -73,15 +127,3 @@ def attack_run(
             "classified right and can be attacked.",
             file=sys.stderr,
         )
-    name = ATTACKS[pixels]
-    weights = md5(folder / "classifier.safetensors")
-    settings = [p.of_step("pixel_attack"), pixels, data.provenance.md5, weights]
-    key = fingerprint([code("lib/attack", "lib/streams.py"), *settings])
-    path = folder / f"{name}.parquet"
-    if not path.exists() or read_table(path).attrs.get("key") != key:
-        checkpoint = checkpoint_folder(folder, name, key)
-        found = attack(model, data, positions, criterion, pixels, p, device, checkpoint)
-        found.attrs["key"] = key
-        write_table(path, found)
-        shutil.rmtree(checkpoint, ignore_errors=True)
-    return read_table(path), table

@@ -23,7 +23,7 @@ def keys_of(candidates: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
         code = (code << 8) + parts[..., channel]
     rest = torch.zeros_like(code[..., 0])
     for pixel in range(1, pixels):
-        rest = streams.mix(rest) + code[..., pixel]
+        rest = streams.mix(rest + pixel) + code[..., pixel]
     return streams.mix(code[..., 0]) + rest, code[..., 0]
 
 

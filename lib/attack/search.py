@@ -257,7 +257,8 @@ def attack(
     checks.task(model, data, positions, criterion, pixels, p, device)
     done: dict[tuple[str, int], dict] = {}
     if checkpoint and checkpoint.exists():
-        for path in sorted(checkpoint.glob("*.parquet")):
+        # Names that begin with a dot are what a killed process was writing.
+        for path in sorted(checkpoint.glob("[0-9]*.parquet")):
             for record in read_table(path).to_dict("records"):
                 done[record["split"], record["index"]] = record
     names = [(str(data.split[i]), int(data.index[i])) for i in positions]

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -182,6 +181,8 @@ def confusion(matrix: np.ndarray, names: list[str]) -> Figure:
     Raises:
         InputError: sizes differ.
     """
+    import seaborn  # here, because no other figure needs it and its scipy.stats
+
     matrix = np.asarray(matrix)
     if matrix.shape != (len(names), len(names)):
         raise InputError(f"{len(names)} classes need a square matrix, not shape {matrix.shape}.")

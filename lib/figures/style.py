@@ -8,8 +8,8 @@ from typing import Any, ParamSpec
 
 import matplotlib
 import numpy as np
-import seaborn
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
@@ -20,7 +20,12 @@ WIDTH = 7.0  # inches; 770 pixels, on a page of 700
 DPI = 110
 LARGEST = 150_000  # bytes of a picture in a page
 
-_PALETTE = seaborn.color_palette("colorblind").as_hex()
+# seaborn's palette "colorblind" and, below, its style "whitegrid". They are written out because
+# seaborn brings scipy.stats, which would take longer to import than a page's figures to draw.
+_PALETTE = (
+    "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc",
+    "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
+)  # fmt: skip
 OURS = _PALETTE[0]
 PRINTED = _PALETTE[7]  # gray: what the paper prints, in every figure
 INK, FAINT = "#333333", "#cccccc"
@@ -55,7 +60,33 @@ _NAMES = {
     "levels_3": "3 levels",
     "levels_5": "5 levels",
 }
-_STYLE = seaborn.axes_style("whitegrid") | {
+_WHITEGRID = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": ".8",
+    "axes.facecolor": "white",
+    "axes.grid": True,
+    "axes.labelcolor": ".15",
+    "axes.spines.bottom": True,
+    "axes.spines.left": True,
+    "axes.spines.right": True,
+    "axes.spines.top": True,
+    "figure.facecolor": "white",
+    "grid.color": ".8",
+    "grid.linestyle": "-",
+    "lines.solid_capstyle": "round",
+    "patch.edgecolor": "w",
+    "patch.force_edgecolor": True,
+    "text.color": ".15",
+    "xtick.bottom": False,
+    "xtick.color": ".15",
+    "xtick.direction": "out",
+    "xtick.top": False,
+    "ytick.color": ".15",
+    "ytick.direction": "out",
+    "ytick.left": False,
+    "ytick.right": False,
+}
+_STYLE = _WHITEGRID | {
     "figure.dpi": DPI,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
@@ -88,12 +119,12 @@ class Picture(Figure):
     """
 
     def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
-        buffer = io.BytesIO()
         with matplotlib.rc_context(_STYLE):
-            self.savefig(buffer, format="png", dpi=self.dpi)
-        picture = Image.open(buffer).convert("RGB")
-        png = _png(picture)
-        if len(png) > LARGEST or not any(axes.images for axes in self.axes):
+            canvas = FigureCanvasAgg(self)
+            canvas.draw()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+        png = _png(picture) if any(axes.images for axes in self.axes) else b""
+        if not png or len(png) > LARGEST:
             png = _png(picture.quantize(256, kmeans=1, dither=Image.Dither.NONE))
         return png, {"alt": self.get_label()}
 

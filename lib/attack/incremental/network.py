@@ -12,6 +12,12 @@ from lib.classifiers import Classifier
 LAYERS = {"resnet50": resnet.layers, "densenet121": densenet.layers}
 
 
+def stored_rows(model: Classifier) -> Tensor:
+    """Stored row behind each row of the network's input, int64 (input size,); columns likewise."""
+    stored = torch.arange(model.image_size, dtype=torch.float32).view(1, 1, -1)
+    return F.interpolate(stored, size=model.input_size, mode="nearest").flatten().long()
+
+
 class Incremental:
     """Logits of candidates, exact up to float rounding.
 
@@ -37,9 +43,7 @@ class Incremental:
         self.chain = LAYERS[model.architecture](model.network, dtype)
         head = model.network.fc if model.architecture == "resnet50" else model.network.classifier
         self.head = head.weight.detach().to(dtype), head.bias.detach().to(dtype)
-        # Where each input row comes from, as torch's nearest neighbour has it.
-        stored = torch.arange(model.image_size, dtype=torch.float32).view(1, 1, -1)
-        source = F.interpolate(stored, size=model.input_size, mode="nearest").flatten().long()
+        source = stored_rows(model)
         self.plan = Plan(self.chain, source, pixels, switch)
         self.source = source.to(device)
         self.starts = [start.to(device) for start in self.plan.starts]

@@ -1,0 +1,144 @@
+"""What differential evolution finds on a trained classifier, beside the truth and beside its peers.
+
+``python -m benchmarks.recall PROTOCOL DATASET CLASSIFIER`` reads the classifier of a finished run
+and writes, beside `benchmarks.attack`'s tables,
+
+- ``recall.csv``: for some correct test images every position with a grid of colours, and whether
+  the search found a success where there is one;
+- ``peers.csv``: successes of ours and of the peers with equal budgets on the same images.
+
+Images are chosen as for the one-pixel attack, the same number of each class.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.attack import FOLDER, write_csv
+from benchmarks.peers import PEERS
+from lib import classifiers, data, params
+from lib.attack import attack, criterion_for, select, vulnerability_map
+from lib.attack.campaign import correct
+from lib.data import Images
+from lib.errors import InputError
+from lib.params import Parameters
+from lib.statistics import wilson
+from lib.training import pick_device
+
+STRATEGIES = {"ours, rand1": "rand1", "ours, best1bin": "best1bin"}
+
+
+def chosen(model: classifiers.Classifier, images: Images, each: int, p: Parameters) -> np.ndarray:
+    """Positions of correct test images, ``each`` of a class."""
+    right = correct(model, images, p)
+    return select(images, right, ("test",), each, p.seed)
+
+
+def recall(
+    model: classifiers.Classifier, images: Images, positions: np.ndarray, levels: int,
+    p: Parameters,
+) -> pd.DataFrame:  # fmt: skip
+    """One row an image: how many positions are vulnerable, and what the search found."""
+    device = pick_device(p.device)
+    criterion = criterion_for("auto", images.facts.multi_label, p.classifier_threshold)
+    found = attack(model, images, positions, criterion, 1, p, device)
+    rows = []
+    for place, index, record in zip(positions, found["index"], found.itertuples(), strict=True):
+        tried = vulnerability_map(
+            model, images.images[place], images.labels[place], criterion, levels, p, device
+        )
+        rows.append(
+            {
+                "dataset": images.name, "split": record.split, "index": index,
+                "label": record.label, "pixels_vulnerable": int(tried.success.sum()),
+                "positions": tried.success.size, "colours": tried.colours,
+                "share_vulnerable": round(float(tried.success.mean()), 5),
+                "map_success": bool(tried.success.any()), "search_success": record.success,
+                "search_row": record.rows[0], "search_col": record.cols[0],
+                "evaluations": record.evaluations, "computed": record.computed,
+                "source": images.provenance.source,
+            }
+        )  # fmt: skip
+        print(
+            f"  {record.split} {index}: {tried.success.sum()} of {tried.success.size} "
+            f"positions, search {'fooled' if record.success else 'failed'}",
+            flush=True,
+        )
+    return pd.DataFrame(rows)
+
+
+def peers(
+    model: classifiers.Classifier, images: Images, positions: np.ndarray, p: Parameters
+) -> pd.DataFrame:
+    """One row a method: successes with equal budgets, judged on the stored image in float32."""
+    device = pick_device(p.device)
+    criterion = criterion_for("auto", images.facts.multi_label, p.classifier_threshold)
+    some = images.take(positions)
+    budget = p.attack_population * (p.attack_generations + 1)
+    rows = []
+
+    def add(method: str, success: np.ndarray, evaluations: np.ndarray, seconds: float) -> None:
+        low, high = wilson(int(success.sum()), len(success))
+        rows.append(
+            {
+                "method": method, "pixels": 1, "images": len(success),
+                "successes": int(success.sum()), "rate": success.mean(), "low": low, "high": high,
+                "evaluations_allowed": budget, "mean_evaluations": evaluations.mean(),
+                "seconds": round(seconds, 1), "dataset": images.name, "size": images.size,
+                "model": model.architecture, "source": images.provenance.source,
+            }
+        )  # fmt: skip
+        print(f"  {method}: {success.sum()} of {len(success)}, {seconds:.0f} s", flush=True)
+
+    for method, strategy in STRATEGIES.items():
+        started = time.perf_counter()
+        own = p.model_copy(update={"attack_strategy": strategy})
+        found = attack(model, images, positions, criterion, 1, own, device)
+        seconds = time.perf_counter() - started
+        add(method, found["success"].to_numpy(), found["evaluations"].to_numpy(), seconds)
+    for peer in PEERS.values():
+        result = peer.attack(
+            model, some.images, some.labels, 1, p.attack_population, p.attack_generations, p.seed
+        )
+        add(peer.name, result.success, result.evaluations, result.seconds)
+    return pd.DataFrame(rows)
+
+
+def main(words: list[str]) -> str | None:
+    """Run both; returns an error message, or None."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recall")
+    parser.add_argument("protocol")
+    parser.add_argument("dataset")
+    parser.add_argument("classifier")
+    parser.add_argument("--runs", default="runs", help="folder of the runs")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the tables")
+    parser.add_argument("--map-images", type=int, default=1, help="of each class; 0: no map")
+    parser.add_argument("--peer-images", type=int, default=3, help="of each class; 0: no peers")
+    parser.add_argument("--levels", type=int, default=2, help="of each channel in the map")
+    parser.add_argument("--generations", type=int, default=11, help="of the peers' budget")
+    given = parser.parse_args(words)
+    try:
+        p = params.load(
+            given.protocol, given.dataset, given.classifier, runs=given.runs,
+            attack_precision="float32",
+        )  # fmt: skip
+        images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, False)
+        model = classifiers.load(p.run_folder, p.classifier).to(pick_device(p.device))
+        if given.map_images:
+            positions = chosen(model, images, given.map_images, p)
+            write_csv(given.out / "recall.csv", recall(model, images, positions, given.levels, p))
+        if given.peer_images:
+            positions = chosen(model, images, given.peer_images, p)
+            fewer = p.model_copy(update={"attack_generations": given.generations})
+            write_csv(given.out / "peers.csv", peers(model, images, positions, fewer))
+    except InputError as error:
+        return f"error: {error}"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
