@@ -47,6 +47,17 @@ def test_a_page_is_named_after_its_run(book):
     assert written.cells[0].source.splitlines()[0] == "# Datasets: OCT (demo, phantom)"
 
 
+def test_a_page_of_no_data_set_is_named_after_what_it_is_about(book):
+    folder = book / "runs/demo"
+    (folder / "engine").mkdir()
+    (folder / "engine.ipynb").write_text((folder / "comparison.ipynb").read_text())
+    step = {"steps": {"engine": {"data": {"source": "phantom"}}}}
+    (folder / "engine/run.json").write_text(json.dumps(step))
+    page = {page.step: page for page in build.find_pages(book / "runs")}
+    assert (page["engine"].label, page["engine"].sources) == ("both classifiers", "phantom")
+    assert page["comparison"].label == "all data sets"
+
+
 def test_every_run_page_has_a_place_in_the_contents(book):
     pages = build.find_pages(book / "runs")
     toc = build.contents(pages)
