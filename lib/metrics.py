@@ -8,6 +8,7 @@ image does not depend on the other images beside it.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from lib.errors import InputError
 
 COLUMNS = ("psnr", "mse", "ssim", "gmsd", "fsim")
 WINDOW = 11  # of SSIM (EVA06)
+UNIFORM = 7  # of the other common SSIM
+GMSD_CONSTANT = 170.0  # on 0..255 (EVA07)
 
 # Pixels handled at a time. FSIM holds some 16 complex maps of each image several times over,
 # about 1 kB a pixel, so this keeps a call under 300 MB at any image size.
@@ -50,7 +53,7 @@ def mse_255(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     Raises:
         InputError: shapes or types do not fit.
     """
-    _check(reference, image)
+    check(reference, image)
     # Squares are summed as int64: 8-bit arithmetic would wrap (audit P2).
     return np.array(
         [
@@ -70,40 +73,51 @@ def ssim(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     Raises:
         InputError: shapes or types do not fit, or an edge is below 11 pixels.
     """
-    from skimage.metrics import structural_similarity
+    return _ssim(
+        reference, image, WINDOW, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
 
-    _check(reference, image)
-    if min(reference.shape[1:3]) < WINDOW:
-        raise InputError(
-            f"SSIM needs images of {WINDOW} x {WINDOW} pixels or more, "
-            f"not {reference.shape[1]} x {reference.shape[2]}."
-        )
-    return np.array(
-        [
-            structural_similarity(
-                a, b, win_size=WINDOW, gaussian_weights=True, sigma=1.5, K1=0.01, K2=0.03,
-                use_sample_covariance=False, data_range=255, channel_axis=-1,
-            )
-            for a, b in zip(reference, image, strict=True)
-        ],
-        dtype=np.float64,
-    )  # fmt: skip
+
+def ssim_uniform(reference: np.ndarray, image: np.ndarray, peak: float = 255) -> np.ndarray:
+    """SSIM with a uniform window of 7 pixels and sample covariances, scikit-image's default.
+
+    Stands beside `ssim` where it matters which of the two a paper may have used (audit F6).
+
+    Args:
+        reference: clean images, uint8 (N, H, W, C).
+        image: restored images of the same shape.
+        peak: largest gray value that the constants are made for; 255 is right for 8 bits.
+
+    Raises:
+        InputError: shapes or types do not fit, or an edge is below 7 pixels.
+    """
+    return _ssim(reference, image, UNIFORM, peak=peak)
 
 
 def gmsd(
-    reference: np.ndarray, image: np.ndarray, device: str | torch.device = "cpu"
+    reference: np.ndarray,
+    image: np.ndarray,
+    device: str | torch.device = "cpu",
+    constant: float = GMSD_CONSTANT,
 ) -> np.ndarray:
     """Gradient magnitude similarity deviation of Xue et al. (2014), 0 for equal images.
 
     As published: luminance on 0..255, halved by 2 x 2 means, Prewitt gradients, constant 170
     (EVA07; the constants are missing in the paper, whose values fit another one, audit F1).
 
+    Args:
+        reference: clean images, uint8 (N, H, W, C).
+        image: restored images of the same shape.
+        device: where it is computed.
+        constant: what keeps the similarity finite, for gradients of images on 0..255.
+
     Raises:
         InputError: shapes or types do not fit.
     """
     import piq
 
-    return _in_chunks(piq.gmsd, reference, image, device)
+    # piq brings images to 0..1 and takes the constant on that scale.
+    return _in_chunks(piq.gmsd, reference, image, device, t=constant / 255**2)
 
 
 def fsim(
@@ -120,6 +134,25 @@ def fsim(
     import piq
 
     return _in_chunks(piq.fsim, reference, image, device, chromatic=False)
+
+
+def fsim_chromatic(
+    reference: np.ndarray, image: np.ndarray, device: str | torch.device = "cpu"
+) -> np.ndarray:
+    """FSIMc of Zhang et al. (2011): `fsim` times the similarity of colour, RGB images only.
+
+    As published: I and Q of YIQ, T3 = T4 = 200, exponent 0.03. Our tables hold `fsim`, which gray
+    and colour sets share; this is the other reading of the paper's "FSIM" for colour.
+
+    Raises:
+        InputError: shapes or types do not fit, or the images are gray.
+    """
+    import piq
+
+    check(reference, image)
+    if reference.shape[3] != 3:
+        raise InputError("FSIMc compares colours: it needs RGB images (N, H, W, 3), not gray ones.")
+    return _in_chunks(piq.fsim, reference, image, device, chromatic=True)
 
 
 def measure(
@@ -146,15 +179,39 @@ def measure(
     )
 
 
+def _ssim(
+    reference: np.ndarray, image: np.ndarray, window: int, peak: float = 255, **options: Any
+) -> np.ndarray:
+    """scikit-image's SSIM of each pair, K1 = 0.01, K2 = 0.03, mean over channels."""
+    from skimage.metrics import structural_similarity
+
+    check(reference, image)
+    if min(reference.shape[1:3]) < window:
+        raise InputError(
+            f"SSIM needs images of {window} x {window} pixels or more, "
+            f"not {reference.shape[1]} x {reference.shape[2]}."
+        )
+    return np.array(
+        [
+            structural_similarity(
+                a, b, win_size=window, K1=0.01, K2=0.03, data_range=peak, channel_axis=-1,
+                **options,
+            )
+            for a, b in zip(reference, image, strict=True)
+        ],
+        dtype=np.float64,
+    )  # fmt: skip
+
+
 def _in_chunks(
     function: Callable[..., torch.Tensor],
     reference: np.ndarray,
     image: np.ndarray,
     device: str | torch.device,
-    **options: bool,
+    **options: float,
 ) -> np.ndarray:
     """One of piq's functions on (N, C, H, W) tensors of values 0..255, some images at a time."""
-    _check(reference, image)
+    check(reference, image)
     count, height, width, _ = reference.shape
     step = max(1, CHUNK_PIXELS // (height * width))
     values = np.empty(count, dtype=np.float64)
@@ -169,7 +226,12 @@ def _in_chunks(
     return values
 
 
-def _check(reference: np.ndarray, image: np.ndarray) -> None:
+def check(reference: np.ndarray, image: np.ndarray) -> None:
+    """Refuse anything but two arrays of stored images of one shape, uint8 (N, H, W, 1 or 3).
+
+    Raises:
+        InputError: shapes or types do not fit.
+    """
     for name, array in (("reference", reference), ("image", image)):
         if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
             kind = getattr(array, "dtype", type(array).__name__)

@@ -189,6 +189,9 @@ STEPS: dict[str, tuple[str, ...]] = {
         "dataset", "classifier", "data_", "classifier_threshold", "attack_pixels",
         "denoiser_names", "restoration_", "bootstrap_samples",
     ),
+    "forensics": (
+        "dataset", "classifier", "data_", "attack_pixels", "denoiser_names", "bootstrap_samples",
+    ),
     "ablation": (
         "data_root", "data_download", "data_phantom_images", "denoiser_batch",
         "denoiser_learning_rate", "denoiser_noise", "denoiser_precision", "ablation_",

@@ -1,4 +1,10 @@
-"""lib.metrics against hand calculation, independent code and known properties."""
+"""lib.metrics against hand calculation, independent code and known properties.
+
+The values of the MATLAB originals of GMSD and FSIM are published for photographs that no package
+of ours contains, so they are not repeated here: piq checks itself against them in its own tests.
+What stands in for them is a value worked out by hand (GMSD) and slow transcriptions of the
+published definitions (both). SSIM has a value of independent code on a picture that we do have.
+"""
 
 import math
 
@@ -139,6 +145,62 @@ def test_ssim_equals_piq_and_the_formula(size, channels):
     assert metrics.ssim(a, b)[0] == pytest.approx(np.mean(values), abs=1e-9)
 
 
+@pytest.fixture(scope="module")
+def cameraman():
+    """The pair of pictures in scikit-image's tests of SSIM, uint8 (1, 512, 512, 1)."""
+    picture = data.camera()
+    noise = np.random.RandomState(5).randn(*picture.shape)  # noqa: NPY002, the original's stream
+    noisy = np.clip(picture + 20.0 * noise, 0, 255).astype(np.uint8)
+    return picture[None, ..., None], noisy[None, ..., None]
+
+
+def test_ssim_equals_the_value_of_imdiff(cameraman):
+    """Of Image Processing On Line (ipol.im/pub/art/2011/g_lmii), C code by other authors; the value
+    is printed in scikit-image's tests. imdiff treats the border otherwise, hence three digits."""
+    assert metrics.ssim(*cameraman)[0] == pytest.approx(0.357959091663361, abs=1e-3)
+
+
+def test_uniform_ssim_equals_the_value_in_its_own_tests(cameraman):
+    """Of scikit-image 0.17: tells whether we call it with its defaults, not whether it is right;
+    for that see the next test."""
+    assert metrics.ssim_uniform(*cameraman)[0] == pytest.approx(0.3674518327910367, abs=1e-9)
+
+
+@pytest.mark.parametrize("peak", [255, 4095])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_uniform_ssim_is_the_formula_on_each_window(channels, peak):
+    a = photograph(16, channels)
+    b = noisy(a, 15)
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    values = []
+    for channel in range(channels):
+        for row in range(16 - 6):
+            for col in range(16 - 6):
+                x, y = (
+                    v[0, row : row + 7, col : col + 7, channel].ravel().astype(float)
+                    for v in (a, b)
+                )
+                (vx, cov), (_, vy) = np.cov(x, y)
+                means = 2 * x.mean() * y.mean() + c1, x.mean() ** 2 + y.mean() ** 2 + c1
+                values.append(means[0] * (2 * cov + c2) / (means[1] * (vx + vy + c2)))
+    assert metrics.ssim_uniform(a, b, peak)[0] == pytest.approx(np.mean(values), abs=1e-9)
+
+
+@pytest.mark.parametrize("level", [40, 255])
+@pytest.mark.parametrize("constant", [170.0, 0.0026])
+def test_gmsd_of_one_bright_block_by_hand(level, constant):
+    """A block of 2 x 2 pixels, one pixel after halving, on black: its eight neighbours have a
+    gradient, v / 3 beside it and sqrt(2) v / 3 at the corners, black has none."""
+    black = np.zeros((1, 28, 28, 1), np.uint8)
+    block = black.copy()
+    block[0, 12:14, 16:18] = level
+    similarity = np.ones(14 * 14)
+    similarity[:4] = constant / (level**2 / 9 + constant)
+    similarity[4:8] = constant / (2 * level**2 / 9 + constant)
+    found = metrics.gmsd(black, block, constant=constant)[0]
+    assert found == pytest.approx(similarity.std(), rel=1e-5)
+
+
 def luminance(image: np.ndarray) -> np.ndarray:
     """Of YIQ, 0..255, as in the code published with GMSD and FSIM."""
     image = image[0].astype(float)
@@ -149,14 +211,14 @@ def gradient(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return np.hypot(correlate(x, kernel, mode="constant"), correlate(x, kernel.T, mode="constant"))
 
 
-def slow_gmsd(a: np.ndarray, b: np.ndarray) -> float:
+def slow_gmsd(a: np.ndarray, b: np.ndarray, constant: float = 170) -> float:
     """Xue et al. (2014), section III and the code published with it."""
     size = len(luminance(a)) // 2
     kernel = np.array([[1, 0, -1]] * 3) / 3
     ga, gb = (
         gradient(luminance(x).reshape(size, 2, size, 2).mean(axis=(1, 3)), kernel) for x in (a, b)
     )
-    return ((2 * ga * gb + 170) / (ga**2 + gb**2 + 170)).std()
+    return ((2 * ga * gb + constant) / (ga**2 + gb**2 + constant)).std()
 
 
 def phase_congruency(image: np.ndarray) -> np.ndarray:
@@ -191,13 +253,17 @@ def phase_congruency(image: np.ndarray) -> np.ndarray:
     return energies / amplitudes
 
 
-def slow_fsim(a: np.ndarray, b: np.ndarray) -> float:
-    """Zhang et al. (2011), equations 3 to 5, luminance only."""
+def slow_fsim(a: np.ndarray, b: np.ndarray, chromatic: bool = False) -> float:
+    """Zhang et al. (2011), equations 3 to 5, and 6 to 8 for colour."""
     kernel = np.array([[3, 0, -3], [10, 0, -10], [3, 0, -3]]) / 16
     pa, pb = (phase_congruency(luminance(x)) for x in (a, b))
     ga, gb = (gradient(luminance(x), kernel) for x in (a, b))
     alike = (2 * pa * pb + 0.85) / (pa**2 + pb**2 + 0.85)
     alike *= (2 * ga * gb + 160) / (ga**2 + gb**2 + 160)
+    if chromatic:
+        for row in ([0.596, -0.274, -0.322], [0.211, -0.523, 0.312]):  # I and Q
+            ca, cb = (x[0].astype(float) @ row for x in (a, b))
+            alike *= np.abs((2 * ca * cb + 200) / (ca**2 + cb**2 + 200)) ** 0.03
     weight = np.maximum(pa, pb)
     return (alike * weight).sum() / weight.sum()
 
@@ -215,6 +281,20 @@ def test_gmsd_and_fsim_equal_slow_transcriptions_of_their_definitions(size, chan
         b[0, size // 2, 3] = 255
     assert metrics.gmsd(a, b)[0] == pytest.approx(slow_gmsd(a, b), abs=2e-4)
     assert metrics.fsim(a, b)[0] == pytest.approx(slow_fsim(a, b), abs=2e-4)
+    for constant in (170 / 255**2, 170 * 255**2):
+        slow = slow_gmsd(a, b, constant)
+        assert metrics.gmsd(a, b, constant=constant)[0] == pytest.approx(slow, abs=2e-4)
+    if channels == 3:
+        assert metrics.fsim_chromatic(a, b)[0] == pytest.approx(slow_fsim(a, b, True), abs=2e-4)
+
+
+def test_chromatic_fsim_sees_colour_and_fsim_does_not():
+    a = photograph(64, 3)
+    gray = np.round(a @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)[..., None].repeat(3, 3)
+    assert metrics.fsim(a, gray)[0] > 0.99
+    assert metrics.fsim_chromatic(a, gray)[0] < metrics.fsim(a, gray)[0] - 0.02
+    with pytest.raises(InputError, match="needs RGB images"):
+        metrics.fsim_chromatic(a[..., :1], a[..., :1])
 
 
 def test_gray_is_the_colour_image_with_equal_channels():
@@ -231,7 +311,11 @@ def test_psnr_and_mse_are_joint_over_channels():
     assert metrics.mse_255(clean, one_channel)[0] == pytest.approx(300)
 
 
-@pytest.mark.parametrize("function", [*FUNCTIONS, metrics.psnr, metrics.mse_255, metrics.measure])
+@pytest.mark.parametrize(
+    "function",
+    [*FUNCTIONS, metrics.psnr, metrics.mse_255, metrics.measure, metrics.ssim_uniform,
+     metrics.fsim_chromatic],
+)  # fmt: skip
 def test_bad_input_is_named(function):
     good = np.zeros((2, 28, 28, 3), np.uint8)
     with pytest.raises(InputError, match="image is float32, not uint8"):
@@ -250,3 +334,6 @@ def test_images_too_small_for_the_window_are_named():
     tiny = np.zeros((1, 10, 28, 1), np.uint8)
     with pytest.raises(InputError, match="11 x 11 pixels or more, not 10 x 28"):
         metrics.ssim(tiny, tiny)
+    assert metrics.ssim_uniform(tiny, tiny)[0] == 1
+    with pytest.raises(InputError, match="7 x 7 pixels or more, not 6 x 28"):
+        metrics.ssim_uniform(tiny[:, :6], tiny[:, :6])

@@ -11,7 +11,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from lib import params, phantoms
+from lib import hypotheses, params, phantoms
 from lib.records import read_json
 
 FOLDER = params.ROOT / "notebooks"
@@ -82,7 +82,7 @@ def executed(tmp_path_factory):
         phantoms.write(name, 28, TINY["data_phantom_images"], 0, folder / "data")
     results = {}
     for step in ("datasets", "denoisers", "classifier", "pixel_attack", "restoration",
-                 "comparison", "ablation", "engine"):  # fmt: skip
+                 "forensics", "comparison", "ablation", "engine"):  # fmt: skip
         source = folder / f"{step}.ipynb"
         jupytext.write(jupytext.read(FOLDER / f"{step}.md"), source)
         given = TINY | {
@@ -106,11 +106,12 @@ def test_a_run_leaves_what_the_contract_names(executed):
     names = {"classifier.safetensors", "classifier.json", "run.json"}
     for name in params.ATTACKS.values():
         names |= {f"{name}.parquet", f"restoration_{name}.parquet"}
+    names.add("forensics_two_pixel.parquet")  # the paper has no one-pixel table for DenseNet121
     assert {path.name for path in run.iterdir()} == names
     denoisers = {f"{name}.{kind}" for name in params.DENOISERS for kind in ("safetensors", "json")}
     assert {path.name for path in (base / "denoisers").iterdir()} == denoisers | {"run.json"}
     record = read_json(run / "run.json")
-    assert list(record["steps"]) == ["classifier", "pixel_attack", "restoration"]
+    assert list(record["steps"]) == ["classifier", "pixel_attack", "restoration", "forensics"]
     assert record["data"]["source"] == "phantom" and record["seed"] == 0
     assert record["parameters"]["attack_population"] == 4
 
@@ -128,7 +129,8 @@ def test_every_page_names_protocol_and_source_first(executed):
 
 def test_pages_show_printed_values_and_figures(executed):
     for step, printed in (("classifier", "Table 34"), ("pixel_attack", "Table 41"),
-                          ("restoration", "Table 42"), ("datasets", "Table 10")):  # fmt: skip
+                          ("restoration", "Table 42"), ("forensics", "Table 42"),
+                          ("datasets", "Table 10")):  # fmt: skip
         found = list(outputs(executed / f"{step}.out.ipynb"))
         text = "".join(str(output.get("data", {}).get("text/html", "")) for output in found)
         text += "".join(str(output.get("data", {}).get("text/markdown", "")) for output in found)
@@ -145,6 +147,23 @@ def test_restoration_has_a_row_for_each_attacked_image_and_defence(executed):
         assert set(rows["defence"]) == {*params.DENOISERS, *params.REFERENCES}
         nothing = rows[rows["defence"] == "identity"]
         assert not (nothing["recovered"] & nothing["success"]).any() and nothing["kept"].all()
+
+
+def test_forensics_judges_every_hypothesis_under_a_rule_told_before(executed):
+    page = nbformat.read(executed / "forensics.out.ipynb", as_version=4)
+    run = read_json(executed / "runs" / "demo" / "chest" / "densenet121" / "run.json")
+    verdicts = run["steps"]["forensics"]["verdicts"]["two_pixel"]
+    assert len(verdicts) == len(hypotheses.HYPOTHESES)
+    said = ["".join(str(o.get("data", {}).get("text/markdown", "")) for o in c.get("outputs", []))
+            for c in page.cells]  # fmt: skip
+    last = max(place for place, text in enumerate(said) if "**U1**" in text)
+    for verdict in verdicts:
+        assert f"the hypothesis that {verdict['hypothesis']} **{verdict['verdict']}**" in said[last]
+    rule = next(i for i, cell in enumerate(page.cells) if "## The rule" in cell.source)
+    drawn = [i for i, cell in enumerate(page.cells)
+             if any("image/png" in o.get("data", {}) for o in cell.get("outputs", []))]  # fmt: skip
+    assert rule < min(drawn) <= last
+    assert "say nothing about the paper's data" in said[last]
 
 
 @pytest.mark.parametrize(

@@ -113,18 +113,21 @@ def test_the_demo_is_all_data_sets_and_both_classifiers(ready):
         assert jobs[step] == 8
     assert (jobs["datasets"], jobs["denoisers"], jobs["phantoms"]) == (4, 4, 5)
     assert (jobs["ablation"], jobs["comparison"], jobs["engine"]) == (1, 1, 1)
+    assert jobs["forensics"] == 1  # of the first run only
 
 
 @needs_venv
 def test_one_run_needs_its_own_steps_only(ready):
     jobs = planned(ready, "dataset=oct", "classifier=resnet50")
-    one = {name: 1 for name in ("classifier", "pixel_attack", "restoration", "datasets",
-                                "denoisers", "phantoms")}  # fmt: skip
+    one = {name: 1 for name in ("classifier", "pixel_attack", "restoration", "forensics",
+                                "datasets", "denoisers", "phantoms")}  # fmt: skip
     assert {name: jobs[name] for name in one} == one
     assert not {"ablation", "comparison", "engine"} & jobs.keys()
     real = planned(ready, "dataset=oct", "protocol=compact", "classifier=resnet50")
     assert "phantoms" not in real and real["classifier"] == 1
     assert planned(ready, "dataset=abdomen_ct")["ablation"] == 1
+    assert "forensics" not in planned(ready, "dataset=abdomen_ct")
+    assert planned(ready, "dataset=oct")["forensics"] == 2
 
 
 @needs_venv
@@ -157,15 +160,18 @@ def test_a_step_follows_its_notebook_its_parameters_and_its_part_of_lib(ready):
         with (ready / name).open("a") as file:
             file.write("\n# changed\n")
 
-    every = {"datasets", "classifier", "denoisers", "pixel_attack", "restoration"}
+    measured = {"restoration", "forensics"}
+    every = {"datasets", "classifier", "denoisers", "pixel_attack"} | measured
     assert executed() == every
     assert executed() == set()
-    assert executed("attack_population=50") == {"pixel_attack", "restoration"}
-    assert executed() == {"pixel_attack", "restoration"}
+    assert executed("attack_population=50") == {"pixel_attack"} | measured
+    assert executed() == {"pixel_attack"} | measured
     append("lib/evaluation.py")
-    assert executed() == {"classifier", "pixel_attack", "restoration"}
+    assert executed() == {"classifier", "pixel_attack"} | measured
     append("notebooks/denoisers.md")
-    assert executed() == {"denoisers", "restoration"}
+    assert executed() == {"denoisers"} | measured
+    append("lib/hypotheses.py")
+    assert executed() == {"forensics"}
     append("lib/comparison.py")
     assert executed() == set()
     append("lib/errors.py")
