@@ -39,10 +39,10 @@ def banner(p: Parameters) -> str:
     return (
         f"**protocol** `{p.protocol}` · **classifiers** both, random weights · **seed** {p.seed} · "
         "**data source** `phantom` (one image, drawn by this page)\n\n"
-        "> Sections 1 to 3 are computed by this page, on an image that says nothing about "
-        "medicine. What was measured is read from `benchmarks/`, with its machine or data named. "
-        "A network takes as long with any weights, so rates are those of random ones; how many "
-        "candidates repeat in a search can depend on them."
+        "> Equality, windows and work are computed by this page, on an image that says nothing "
+        "about medicine. What was measured is read from `benchmarks/`, with its machine or data "
+        "named. A network takes as long with any weights, so rates are those of random ones; how "
+        "many candidates repeat in a search can depend on them."
     )
 
 
