@@ -47,14 +47,15 @@ def table(name: str) -> tuple[pd.DataFrame, str]:
     """
     path = FOLDER / f"{name}.csv"
     if not path.exists():
-        said = f"`benchmarks/{name}.csv` is not here, so this is left out; `make bench` makes it."
+        maker = "python -m benchmarks.recall" if name in ("peers", "recall") else "make bench"
+        said = f"`benchmarks/{name}.csv` is not here, so this is left out; `{maker}` makes it."
         return pd.DataFrame(columns=list(COLUMNS[name])), said
     try:
         found = pd.read_csv(path)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError):
-        raise InputError(f"{path} is no CSV table: delete it and run make bench.") from None
+        raise InputError(f"{path} is no CSV table: delete it and make it again.") from None
     if missing := [column for column in COLUMNS[name] if column not in found]:
-        raise InputError(f"{path} has no column {missing[0]!r}: delete it and run make bench.")
+        raise InputError(f"{path} has no column {missing[0]!r}: delete it and make it again.")
     return found[list(COLUMNS[name])], f"From `benchmarks/{name}.csv`."
 
 
