@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from PIL import Image
 
-from lib import figures, paper, params, statistics
+from lib import figures, forensics, paper, params, statistics
 from lib.attack import rebuild
 from lib.errors import InputError
 from lib.figures import gallery, style
@@ -111,6 +111,14 @@ def rate_rows(n: int) -> pd.DataFrame:
     return pd.DataFrame([row | {"classifier": name, "printed": value} for name, value in pairs])
 
 
+def readings(count: int) -> Figure:
+    clean = pictures(count)
+    restored = {"dae": clean // 2, "median_cnn": clean[:, ::-1].copy()}
+    printed = paper.denoise_table("derma", "resnet50", 1)
+    table = forensics.compare(clean, 255 - clean, restored, clean // 3, printed, 9, 0)
+    return figures.readings(table, 18)
+
+
 def restorations(count: int) -> Figure:
     clean, records = pictures(count), attack_records([True] * count)
     attacked = rebuild(clean, records)
@@ -179,6 +187,7 @@ DRAWN = {
         "DAE (proposed) 1.00, DAE (proposed) + patches 1.00",
     ),
     "quality, unprinted": (lambda: figures.quality(restored_summary(8), None), "31.2 dB"),
+    "readings": (lambda: readings(2), "Table 18 for 2 defences"),
     "minutes": (
         lambda: figures.minutes({"dae": 0.5, "autoencoder": 0.0}, {"dae": 64.0667}, "Training"),
         "DAE (proposed) 0.5 (this run), DAE (proposed) 64.1 (printed)",
@@ -213,6 +222,7 @@ EMPTY = {
     "recovery": (lambda: figures.recovery(restored_summary(0, 0)), "No image was attacked"),
     "detection": (lambda: figures.detection({}, pd.DataFrame()), "No attack succeeded"),
     "quality": (lambda: figures.quality(restored_summary(0), None), "No attack succeeded"),
+    "readings": (lambda: readings(0), "No attack succeeded"),
     "minutes": (lambda: figures.minutes({}, {"dae": 3.0}, "Training"), "no time"),
     "variants": (lambda: figures.variants(POINTS.iloc[:0], "PSNR, dB"), "No variant"),
 }  # fmt: skip

@@ -186,7 +186,7 @@ def test_every_reading_stands_beside_the_printed_value(table):
                 assert row["least"] - 1e-9 <= row["value"] <= row["most"] + 1e-9
             number = printed.set_index("defence").loc[name, metric]
             assert row["printed"] == number and row["distance"] == number - row["value"]
-    matched = of.loc[("psnr", "standard", forensics.MATCHED)]
+    matched = of.sort_index().loc[("psnr", "standard", forensics.MATCHED)]
     np.testing.assert_allclose(matched["value"], matched["printed"], atol=0.3)
     only = table[table["images"].isin([forensics.BRIGHTER_INPUT, forensics.INACTIVE])]
     assert set(only["defence"]) == {"median_cnn"}
@@ -292,7 +292,6 @@ def test_the_figure_has_a_line_for_each_reading_and_marks_what_is_printed(table)
     assert len(figure.axes) == 5 * 4
     labels = [text.get_text() for text in figure.axes[-4].get_yticklabels()]
     assert labels == list(dict.fromkeys(table.loc[table["metric"] == "fsim", "label"]))
-    assert "Table 18" in figure.get_label() and "FSIM" in figure.get_label()
     lines = [line.get_xdata()[0] for line in figure.axes[0].lines]
     first = table.loc[table["metric"] == "psnr", "printed"].iloc[0]
     assert lines[0] == first

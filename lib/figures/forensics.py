@@ -64,7 +64,7 @@ def readings(table: pd.DataFrame, number: int) -> Figure:
                 axes.xaxis.set_major_locator(LogLocator(numticks=4))
             else:
                 axes.locator_params(axis="x", nbins=3)
-            axes.tick_params(labelsize=7.5)
+            axes.tick_params(labelsize=8)
             axes.margins(x=0.06)
         rows_of(row[0], lines[metric])
         row[0].set_ylabel(TITLES[metric], fontweight="bold")
