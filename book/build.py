@@ -22,8 +22,6 @@ from lib.records import read_json
 
 ROOT = params.ROOT
 SOURCE, BUILT, SITE = ROOT / "build/book", ROOT / "build/html", ROOT / "build/site"
-PER_DATASET = ("datasets", "denoisers")
-PER_CLASSIFIER = ("classifier", "pixel_attack", "restoration")
 OVERALL = {"comparison": "all data sets", "engine": "both classifiers"}
 ORDER = {name: i for i, name in enumerate(("derma", "pathology", "oct", "chest", "abdomen_ct"))}
 PROTOCOL_ORDER = {name: i for i, name in enumerate(("paper", "compact", "demo"))}
