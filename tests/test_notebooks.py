@@ -105,7 +105,7 @@ def test_a_run_leaves_what_the_contract_names(executed):
     run = base / "densenet121"
     names = {"classifier.safetensors", "classifier.json", "run.json"}
     for name in params.ATTACKS.values():
-        names |= {f"{name}.parquet", f"restoration_{name}.parquet"}
+        names |= {f"{kind}{name}.parquet" for kind in ("", "restoration_", "detection_")}
     names.add("forensics_two_pixel.parquet")  # the paper has no one-pixel table for DenseNet121
     assert {path.name for path in run.iterdir()} == names
     denoisers = {f"{name}.{kind}" for name in params.DENOISERS for kind in ("safetensors", "json")}
@@ -143,10 +143,14 @@ def test_restoration_has_a_row_for_each_attacked_image_and_defence(executed):
     for name in params.ATTACKS.values():
         attacked = pd.read_parquet(run / f"{name}.parquet")
         rows = pd.read_parquet(run / f"restoration_{name}.parquet")
-        assert len(rows) == 6 * len(attacked)
-        assert set(rows["defence"]) == {*params.DENOISERS, *params.REFERENCES}
+        names = {*params.DENOISERS, *params.REFERENCES, "dae+patches", "noise2noise+patches"}
+        assert set(rows["defence"]) == names and len(rows) == len(names) * len(attacked)
         nothing = rows[rows["defence"] == "identity"]
         assert not (nothing["recovered"] & nothing["success"]).any() and nothing["kept"].all()
+        areas = pd.read_parquet(run / f"detection_{name}.parquet")
+        assert set(areas["defence"]) == names
+        chance = areas[(areas["defence"] == "identity") & (areas["n"] > 0)]["auc"]
+        assert len(chance) and (chance == 0.5).all()
 
 
 def test_forensics_judges_every_hypothesis_under_a_rule_told_before(executed):
