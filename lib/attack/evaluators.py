@@ -89,6 +89,9 @@ def make_evaluator(
         if not batch and model.mean.is_cuda:
             batch = GPU_BATCH
         evaluator = Incremental(model, channels, pixels, batch, dtype)
+        if not batch:
+            # The last batch is filled up: few images and small populations need small ones.
+            evaluator.batch = min(evaluator.batch, p.attack_population)
         evaluator.resize(slots=min(most, images_in_work(evaluator.batch, p.attack_population)))
         return evaluator
     batch = batch or 256
