@@ -13,6 +13,7 @@ from lib.errors import InputError
 from lib.params import Parameters
 
 GPU_BATCH = 1024  # candidates at once where the user sets none; halved if memory lacks
+SMALLEST_BATCH = 64
 IMAGES = 8  # in work at least, so that a batch fills up although candidates repeat
 
 
@@ -90,8 +91,9 @@ def make_evaluator(
             batch = GPU_BATCH
         evaluator = Incremental(model, channels, pixels, batch, dtype)
         if not batch:
-            # The last batch is filled up: few images and small populations need small ones.
-            evaluator.batch = min(evaluator.batch, p.attack_population)
+            # The last batch is filled up, so few images and small populations need small ones;
+            # below that the weights are laid out anew for too few candidates.
+            evaluator.batch = min(evaluator.batch, max(SMALLEST_BATCH, p.attack_population))
         evaluator.resize(slots=min(most, images_in_work(evaluator.batch, p.attack_population)))
         return evaluator
     batch = batch or 256
