@@ -19,7 +19,8 @@ import torch
 
 from lib.download import fetch, is_official, official_md5
 from lib.errors import InputError, unknown
-from lib.params import ROOT, Facts, facts
+from lib.facts import Facts
+from lib.params import ROOT, facts
 from lib.records import md5
 from lib.splits import paper_parts
 

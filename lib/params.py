@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lib.errors import InputError, unknown
+from lib.facts import Facts
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "params"
@@ -307,44 +308,6 @@ def from_words(words: list[str]) -> dict[str, Any]:
             raise InputError(f"{word!r} is no parameter: write NAME=VALUE.")
         given[name.lower()] = yaml.safe_load(value) if value else None
     return given
-
-
-class Class(BaseModel):
-    """One class or label: our name, the name in the paper's tables, images in the source set."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str
-    paper: str | None = None
-    count: Positive
-    label: int | None = None  # of a category: the one label its images have; None: no label
-
-
-class Facts(BaseModel):
-    """What is known of a data set before any file is read; a file in ``params/datasets``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    title: str
-    flag: str
-    modality: str
-    channels: Literal[1, 3]
-    task: Literal["single-label", "multi-label"]
-    classes: list[Class]
-    categories: list[Class] = []
-    images: int | None = None
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether an image can have several labels, or none."""
-        return self.task == "multi-label"
-
-    @property
-    def attack_classes(self) -> list[Class]:
-        """What rates are grouped by: the classes, or the categories of a multi-label set."""
-        return self.categories or self.classes
-
-    def filename(self, size: int) -> str:
-        """MedMNIST's name of the npz file for images of ``size`` pixels."""
-        return f"{self.flag}{'' if size == 28 else f'_{size}'}.npz"
 
 
 @cache

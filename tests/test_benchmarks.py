@@ -189,7 +189,7 @@ def test_the_driver_writes_a_row_for_each_method(tmp_path, capsys):
         (table["candidates_per_second"] / plain).tolist(), rel=0.02
     )
     assert json.loads((tmp_path / "attack.json").read_text())["hardware"]["cores"]
-    assert "of 400 candidates" in capsys.readouterr().out
+    assert "of 200 candidates" in capsys.readouterr().out
     assert "no case holds 'vgg'" in driver.main(["--only", "vgg", "--out", str(tmp_path)])
 
 

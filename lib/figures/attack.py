@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
+from lib.facts import Facts
 from lib.figures import gallery
 from lib.figures.style import (
     INK,
@@ -23,7 +24,6 @@ from lib.figures.style import (
     styled,
     wrap,
 )
-from lib.params import Facts
 from lib.statistics import CLASS_MEAN, TOTAL
 
 CROP = 9  # pixels of the magnified part, the changed one in the middle where the edge allows

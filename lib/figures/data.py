@@ -7,6 +7,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from lib.errors import InputError
+from lib.facts import Facts
 from lib.figures import gallery
 from lib.figures.style import (
     COLORS,
@@ -24,7 +25,6 @@ from lib.figures.style import (
     styled,
     wrap,
 )
-from lib.params import Facts
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lib.facts import Facts
 from lib.figures import gallery
 from lib.figures.style import (
     BAD,
@@ -23,7 +24,7 @@ from lib.figures.style import (
     styled,
     wrap,
 )
-from lib.params import PATCHES, Facts
+from lib.params import PATCHES
 
 
 @styled

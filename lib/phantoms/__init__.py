@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import InputError
-from lib.params import Facts, facts
+from lib.facts import Facts
+from lib.params import facts
 from lib.phantoms import abdomen, chest, retina, skin, tissue
 from lib.records import atomic
 
