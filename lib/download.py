@@ -1,8 +1,4 @@
-"""MedMNIST's official files: their MD5, and their download, all or nothing and never a hang.
-
-medmnist is imported where it is used: it brings scikit-learn, which costs a second or two, and
-phantoms and rebuilt files need neither.
-"""
+"""Download of MedMNIST's official files: all or nothing, and never a hang."""
 
 import os
 import socket
@@ -11,43 +7,27 @@ import threading
 import urllib.request
 from pathlib import Path
 
+from medmnist.dataset import MedMNIST2D
+from medmnist.info import INFO
+
 from lib.errors import InputError
-from lib.params import facts
 
 PROBE_SECONDS = 15  # for the host's first answer, name look-up included
 STALL_SECONDS = 20  # without a byte, then a download is given up; torchvision tries twice
 
 
-def is_official(flag: str) -> bool:
-    """Whether MedMNIST has a data set of this name; it has no AbdomenCT (DAT10)."""
-    from medmnist.info import INFO
-
-    return flag in INFO
-
-
-def official_md5(dataset: str, size: int) -> str | None:
-    """MD5 of MedMNIST's own file; None where there is none."""
-    from medmnist.info import INFO
-
-    return INFO.get(facts(dataset).flag, {}).get("MD5" if size == 28 else f"MD5_{size}")
-
-
-def fetch(flag: str, path: Path, size: int) -> None:
+def fetch(reader: type[MedMNIST2D], path: Path, size: int) -> None:
     """Download the official npz file through the medmnist package, which checks its MD5.
 
     Args:
-        flag: medmnist's name of the data set.
+        reader: medmnist's class of the data set.
         path: where the file goes; it appears there whole or not at all.
         size: edge of the images in pixels.
 
     Raises:
         InputError: no answer in `PROBE_SECONDS`, a stall, a wrong MD5 or a full disk.
     """
-    import medmnist
-
-    info = medmnist.INFO[flag]
-    reader = getattr(medmnist, info["python_class"])
-    url = info["url" if size == 28 else f"url_{size}"]
+    url = INFO[reader.flag]["url" if size == 28 else f"url_{size}"]
     failed = (
         f"{path.name} could not be downloaded from {url} ({{}}): check the network, or put the "
         f"file into {path.parent} by hand, rebuild it or use phantoms."

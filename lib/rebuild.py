@@ -20,8 +20,7 @@ import pandas as pd
 from medmnist.info import INFO
 from PIL import Image
 
-from lib.data import PARTS, READ_ERRORS, SIZES
-from lib.download import official_md5
+from lib.data import PARTS, READ_ERRORS, SIZES, official_md5
 from lib.errors import InputError, unknown
 from lib.params import facts
 from lib.records import atomic, md5
