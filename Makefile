@@ -15,7 +15,9 @@ export PYTHONUNBUFFERED = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Each step says its own line; what Snakemake itself has to say goes to a log.
 SNAKELOG := build/logs/snakemake.log
-SNAKEMAKE = mkdir -p $(dir $(SNAKELOG)) && $(BIN)/snakemake --cores $(JOBS) --nolock \
+# Where processes can be forked safely, notebooks run in forks of one that has imported everything.
+WARM := $(if $(filter Linux,$(shell uname)),$(BIN)/python -m book.forkserver)
+SNAKEMAKE = mkdir -p $(dir $(SNAKELOG)) && $(WARM) $(BIN)/snakemake --cores $(JOBS) --nolock \
 	--rerun-incomplete --quiet all 2> $(SNAKELOG)
 FAILED = { grep -E "Error|Exception" $(SNAKELOG) | head -n 5; \
 	echo "error: not everything ran, log $(SNAKELOG); what has finished is kept."; exit 1; }

@@ -141,7 +141,7 @@ mkdir -p build/logs "$(dirname {output[0]})"
 log=build/logs/$(echo {output[0]} | tr / -).log
 partial={output[0]}.partial.ipynb
 began=$(date +%s)
-if OMP_NUM_THREADS={threads} papermill notebooks/{params.step}.ipynb "$partial" \
+if OMP_NUM_THREADS={threads} ${{PAPERMILL:-papermill}} notebooks/{params.step}.ipynb "$partial" \
     --no-progress-bar --cwd . -y {params.given} > "$log" 2>&1
 then
     mv "$partial" {output[0]}
