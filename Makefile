@@ -22,7 +22,7 @@ SNAKEMAKE = mkdir -p $(dir $(SNAKELOG)) && $(WARM) $(BIN)/snakemake --cores $(JO
 FAILED = { grep -E "Error|Exception" $(SNAKELOG) | head -n 5; \
 	echo "error: not everything ran, log $(SNAKELOG); what has finished is kept."; exit 1; }
 
-.PHONY: help book run data lab notebooks test lint bench clean
+.PHONY: help book run data record verify lab notebooks test lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -40,6 +40,12 @@ run: $(BIN)/.ready ## one run and its pages: DATASET=derma CLASSIFIER=resnet50 P
 
 data: $(BIN)/.ready ## npz files of real images out of SOURCE=folder for SIZE=pixels, put under data/
 	@$(BIN)/python -m lib.rebuild --source $(SOURCE) --root data --size $(SIZE)
+
+record: $(BIN)/.ready ## small results of finished runs of PROTOCOL, kept under results/
+	@$(BIN)/python -m lib.evidence record $(SETTINGS)
+
+verify: $(BIN)/.ready ## all that is kept under results/, and the printed tables, checked
+	@$(BIN)/python -m lib.evidence verify
 
 lab: $(BIN)/.ready notebooks ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir . notebooks/explore.ipynb

@@ -24,7 +24,7 @@ GIVEN = {name.lower(): value for name, value in config.items()}
 CHOSEN = {name: GIVEN.pop(name) for name in ("protocol", "dataset", "classifier") if name in GIVEN}
 PROTOCOL = CHOSEN.get("protocol", "demo")
 BASE = params.load(PROTOCOL, CHOSEN.get("dataset", "derma"), **GIVEN)
-RUNS = BASE.runs
+RUNS, RESULTS = BASE.runs, BASE.results
 DATASETS = [CHOSEN["dataset"]] if "dataset" in CHOSEN else ATTACKED
 NETWORKS = [CHOSEN["classifier"]] if "classifier" in CHOSEN else CLASSIFIERS
 # The forensic page asks how the paper's numbers were computed; it takes as long as a restoration
@@ -38,7 +38,9 @@ EXAMINED = [
     if NAMED or (dataset, network) == ("derma", "resnet50")
 ]
 STEPS = list(params.STEPS)
-OVERALL = ("comparison", "engine")  # steps of no data set
+EVIDENCE = ("findings", "verdicts")  # steps about recorded runs
+OVERALL = ("comparison", "engine", *EVIDENCE)  # steps of no data set
+RECORDED = sorted({path.name for path in Path(RESULTS).glob("*") if any(path.glob("**/run.json"))})
 
 
 def of(wildcards, step):
@@ -46,6 +48,8 @@ def of(wildcards, step):
     dataset = wildcards.get("dataset", "abdomen_ct" if step == "ablation" else "derma")
     if step == "ablation":
         return params.load(PROTOCOL, dataset, **(GIVEN | {"data_size": BASE.ablation_size}))
+    if step in EVIDENCE:  # of a protocol that was recorded, whichever runs now
+        return params.load(wildcards.protocol, runs=RUNS, results=RESULTS)
     return params.load(PROTOCOL, dataset, wildcards.get("classifier", "resnet50"), **GIVEN)
 
 
@@ -121,9 +125,10 @@ def arguments(step):
 
     def text(wildcards):
         p = of(wildcards, step)
-        given = {"protocol": p.protocol, "runs": p.runs}
+        given = {"protocol": p.protocol, "runs": p.runs, "results": p.results}
         given |= {name: getattr(p, name) for name in ("dataset", "classifier")}
-        given |= {name: value for name, value in GIVEN.items()}
+        if step not in EVIDENCE:
+            given |= GIVEN
         fields = params.step_fields(step)
         return shlex.quote(json.dumps({k: v for k, v in given.items() if k in fields}))
 
@@ -161,6 +166,7 @@ NET = f"{SET}/{{classifier}}"
 wildcard_constraints:
     dataset="[a-z_]+",
     classifier="[a-z0-9]+",
+    protocol="[^/]+",
 
 
 def targets():
@@ -179,7 +185,8 @@ def targets():
     if "dataset" not in CHOSEN or CHOSEN["dataset"] == "abdomen_ct":
         found.append(f"{RUN}/abdomen_ct/ablation.ipynb")
     if not NAMED:
-        found += [f"{RUN}/{step}.ipynb" for step in OVERALL]
+        found += [f"{RUN}/{step}.ipynb" for step in ("comparison", "engine")]
+        found += [f"{RUNS}/{protocol}/{step}.ipynb" for protocol in RECORDED for step in EVIDENCE]
     return found
 
 
@@ -353,6 +360,41 @@ rule engine:
         step="engine",
         given=arguments("engine"),
         values=settings("engine"),
+    threads: cores
+    shell:
+        PAPERMILL
+
+
+def recorded(wildcards):
+    """Files of the record of a protocol."""
+    return sorted(map(str, Path(RESULTS, wildcards.protocol).glob("**/*.*")))
+
+
+rule findings:
+    input:
+        inputs("findings"),
+        recorded,
+    output:
+        f"{RUNS}/{{protocol}}/findings.ipynb",
+    params:
+        step="findings",
+        given=arguments("findings"),
+        values=settings("findings"),
+    threads: cores
+    shell:
+        PAPERMILL
+
+
+rule verdicts:
+    input:
+        inputs("verdicts"),
+        recorded,
+    output:
+        f"{RUNS}/{{protocol}}/verdicts.ipynb",
+    params:
+        step="verdicts",
+        given=arguments("verdicts"),
+        values=settings("verdicts"),
     threads: cores
     shell:
         PAPERMILL

@@ -22,7 +22,12 @@ from lib.records import read_json
 
 ROOT = params.ROOT
 SOURCE, BUILT, SITE = ROOT / "build/book", ROOT / "build/html", ROOT / "build/site"
-OVERALL = {"comparison": "all data sets", "engine": "both classifiers"}
+OVERALL = {
+    "comparison": "all data sets",
+    "engine": "both classifiers",
+    "findings": "recorded runs",
+    "verdicts": "recorded runs",
+}
 ORDER = {name: i for i, name in enumerate(("derma", "pathology", "oct", "chest", "abdomen_ct"))}
 PROTOCOL_ORDER = {name: i for i, name in enumerate(("paper", "compact", "demo"))}
 STAMP = ".fingerprint"

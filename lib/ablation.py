@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lib import metrics
+from lib import metrics, paper, report
 from lib.data import Images
 from lib.denoisers import ablation_variants, depth_variants, restore
 from lib.denoisers.base import parameter_counts
@@ -172,6 +172,39 @@ def contrasts(found: pd.DataFrame, p: Parameters) -> pd.DataFrame:
         row |= {"difference": mean, "difference_low": low, "difference_high": high}
         rows.append(row | {"better": better})
     return pd.DataFrame(rows)
+
+
+def printed() -> pd.DataFrame:
+    """Tables 4 and 5 under our names of the variants; Table 5's four levels are the full model."""
+    modules = paper.ablation().assign(variant=MODULES)
+    depths = paper.depth().assign(variant=list(DEPTHS))
+    return pd.concat([modules, depths[depths["variant"] != "proposed"]], ignore_index=True)
+
+
+def answers(compared: pd.DataFrame) -> pd.DataFrame:
+    """The table of `contrasts` for a page, with the paper's difference beside each of ours."""
+    values = printed().set_index("variant")["psnr"]
+    table = compared[["variant", "reference", "n", "seeds"]].copy()
+    table["difference, dB"] = report.intervals(compared, "difference")
+    table["printed difference, dB"] = (
+        values[table["variant"]].to_numpy() - values[table["reference"]].to_numpy()
+    )
+    return table.assign(better=compared["better"].to_numpy())
+
+
+def conclusion(means: pd.DataFrame, compared: pd.DataFrame) -> str:
+    """In words: how many modules helped, and which depth is best, beside the paper's answer."""
+    modules = compared["reference"].isin(MODULES)
+    steps, levels = compared.loc[modules, "better"], compared.loc[~modules, "better"]
+    depths = means[means["variant"].isin(DEPTHS)]
+    best = depths.loc[depths["psnr"].idxmax(), "variant"]
+    return (
+        f"Modules that helped: {(steps == 'yes').sum()} of {len(steps)}; that harmed: "
+        f"{(steps == 'no').sum()}; open: {(~steps.isin(['yes', 'no'])).sum()}. Highest mean: "
+        f"{DEPTHS[best]} levels; four levels are "
+        + ("better than both others" if (levels == "yes").all() else "not shown to be best")
+        + " here. The paper reports that each module helps and that four levels are best."
+    )
 
 
 def _by_image(group: pd.DataFrame) -> pd.DataFrame:

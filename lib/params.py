@@ -43,6 +43,7 @@ class Parameters(BaseModel):
     seed: Count = Field(description="fixes every random choice")
     device: str = Field(description="torch device; 'auto' takes a GPU if there is one")
     runs: str = Field(description="folder that run folders are written under")
+    results: str = Field(description="folder of recorded results")
 
     data_root: str = Field(description="folder of the npz files in MedMNIST's form")
     data_size: Literal[28, 64, 128, 224] = Field(description="edge of an image in pixels (DAT08)")
@@ -200,6 +201,8 @@ STEPS: dict[str, tuple[str, ...]] = {
     ),
     "comparison": (),
     "engine": (),
+    "findings": ("results", "bootstrap_samples"),
+    "verdicts": ("results", "bootstrap_samples"),
     "explore": ("dataset", "classifier", "data_", "classifier_threshold", "attack_"),
 }  # fmt: skip
 

@@ -1,0 +1,38 @@
+"""Command line: ``python -m lib.evidence record|verify|sums [NAME=VALUE ...]``."""
+
+import sys
+
+from lib import params
+from lib.errors import InputError
+from lib.evidence import record, verify
+
+
+def main(words: list[str]) -> None:
+    """Raises `InputError` for an unknown word or a record that cannot be made."""
+    what, *settings = words or [""]
+    p = params.load(**({"protocol": "compact"} | params.from_words(settings)))
+    runs, root, results = (params.ROOT / name for name in (p.runs, p.data_root, p.results))
+    if what == "record":
+        for folder in record.freeze(runs, results, p.protocol):
+            size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+            print(f"{folder.relative_to(params.ROOT)}  {size / 1024:,.0f} kB")
+    elif what == "verify":
+        wrong = list(verify.problems(results))
+        for problem, table in verify.retest(results, runs, root) if not wrong else ():
+            print(f"{table}: {problem or 'rebuilt and tested again'}")
+            wrong += [problem] * (bool(problem) and not problem.startswith("skipped:"))
+        count = len(list(results.glob("**/run.json")))
+        if wrong:
+            raise InputError("\n".join(wrong))
+        print(f"verified: {count} folders of results, {len(verify.row_sums())} printed tables")
+    elif what == "sums":
+        verify.write_sums()
+    else:
+        raise InputError(f"{what!r} is none of record, verify and sums.")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,232 @@
+"""The claims ledger: each claim of the paper, how it is tested, and the verdict.
+
+A function for each entry of ``book/paper/claims.yml`` takes what is recorded and gives a verdict by
+the rules of `lib.evidence.verdicts`.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from lib import ablation, paper
+from lib.evidence.findings import Recorded
+from lib.evidence.verdicts import (
+    IN_PART,
+    NOT_REPLICATED,
+    NOT_TESTABLE,
+    REPLICATED,
+    Verdict,
+    of_pairs,
+)
+from lib.params import Parameters
+from lib.statistics import bootstrap_mean, wilson
+
+KEYS = ["dataset", "classifier", "pixels"]
+SAME_DB = (
+    1.0  # a difference below this is taken as none: less than any two printed denoisers are apart
+)
+OTHERS = ("noise2noise", "median_cnn", "autoencoder")
+Pair = tuple[str, float, float, float]
+
+
+@cache
+def entries() -> list[dict[str, str]]:
+    """Id, claim and place of each claim."""
+    return yaml.safe_load((paper.FOLDER / "claims.yml").read_text())
+
+
+def ledger(found: Recorded, p: Parameters) -> pd.DataFrame:
+    """Every claim with its verdict: ``id, claim, where, verdict, reason``."""
+    rows = []
+    for entry in entries():
+        verdict = TESTS[entry["id"]](found, p)
+        rows.append({**entry, "verdict": verdict.word, "reason": verdict.reason})
+    return pd.DataFrame(rows)
+
+
+def _psnr(found: Recorded, one: str, other: str, p: Parameters) -> Iterator[Pair]:
+    """Difference of PSNR of two defences on the same successfully attacked images, by run."""
+    restored = found.runs.restored
+    for key, group in restored[restored["success"]].groupby(KEYS, sort=False):
+        ours, theirs = (
+            group[group["defence"] == name].set_index(["split", "index"])["psnr"]
+            for name in (one, other)
+        )
+        both = (ours - theirs).replace([np.inf, -np.inf], np.nan).dropna()
+        if len(both) > 1:
+            yield _name(key, other), *bootstrap_mean(both, p.bootstrap_samples, p.seed)
+
+
+def _name(key: tuple, *more: str) -> str:
+    return ", ".join(map(str, (*key, *more)))
+
+
+def _rates(found: Recorded, **fixed: object) -> pd.DataFrame:
+    """Success rate with interval of each run that has the fixed values; indexed by `KEYS`."""
+    rows = {}
+    for key, group in found.runs.records.groupby(KEYS, sort=False):
+        count, n = int(group["success"].sum()), len(group)
+        rows[key] = (count / n, *wilson(count, n))
+    table = pd.DataFrame(rows, index=["rate", "low", "high"]).T
+    table.index = pd.MultiIndex.from_tuples(table.index, names=KEYS)
+    for name, value in fixed.items():
+        table = table[table.index.get_level_values(name) == value]
+    return table
+
+
+def _above(one: pd.Series, other: pd.Series, where: str) -> Pair:
+    """Difference of two independent rates, its interval from Wilson's of each (Newcombe 1998)."""
+    difference = one["rate"] - other["rate"]
+    low = difference - np.hypot(one["rate"] - one["low"], other["high"] - other["rate"])
+    high = difference + np.hypot(one["high"] - one["rate"], other["rate"] - other["low"])
+    return where, difference, low, high
+
+
+def dae_ahead(found: Recorded, p: Parameters) -> Verdict:
+    """PSNR of the DAE above that of each other denoiser, on the same images, in every run."""
+    pairs = (
+        [pair for other in OTHERS for pair in _psnr(found, "dae", other, p)] if found.runs else []
+    )
+    return of_pairs(pairs, "the DAE has the higher PSNR")
+
+
+def dae_ahead_of_nothing(found: Recorded, p: Parameters) -> Verdict:
+    """PSNR of the DAE above that of the attacked image itself."""
+    pairs = _psnr(found, "dae", "identity", p) if found.runs else []
+    return of_pairs(pairs, "the DAE has a higher PSNR than the attacked image left as it is")
+
+
+def _contrasts(found: Recorded, p: Parameters, modules: bool, claim: str) -> Verdict:
+    """Rows of `ablation.contrasts`; an answer that hangs on one seed stays open."""
+    if not found.ablation:
+        return of_pairs([], claim)
+    table = ablation.contrasts(found.ablation[0], p)
+    table = table[table["reference"].isin(ablation.MODULES) == modules]
+    signs = table["better"].map({"yes": 1.0, "no": -1.0}).fillna(0.0)
+    named = zip(table["variant"], signs, strict=True)
+    return of_pairs([(name, sign, sign, sign) for name, sign in named], claim)
+
+
+def modules_help(found: Recorded, p: Parameters) -> Verdict:
+    """Each model of Table 4 better than the one before it, over images and seeds."""
+    return _contrasts(found, p, True, "the module helps")
+
+
+def four_levels_best(found: Recorded, p: Parameters) -> Verdict:
+    """Four levels better than three and than five, over images and seeds."""
+    return _contrasts(found, p, False, "four levels are better")
+
+
+def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
+    """PSNR of the DAE after attacks on either classifier: within `SAME_DB` of each other."""
+    same, apart, total = [], [], 0
+    if found.runs:
+        table = found.runs.restored
+        table = table[table["success"] & (table["defence"] == "dae") & (table["pixels"] == 2)]
+        table = table[np.isfinite(table["psnr"])]
+        for dataset, group in table.groupby("dataset", sort=False):
+            by = {name: part["psnr"] for name, part in group.groupby("classifier")}
+            if len(by) < 2 or min(map(len, by.values())) < 2:
+                continue
+            total += 1
+            (one, a, b), (other, c, d) = (
+                bootstrap_mean(by[name], p.bootstrap_samples, p.seed) for name in sorted(by)
+            )
+            low = one - other - np.hypot(one - a, d - other)
+            high = one - other + np.hypot(b - one, other - c)
+            same += [dataset] * bool(low > -SAME_DB and high < SAME_DB)
+            apart += [dataset] * bool(low > SAME_DB or high < -SAME_DB)
+    if not total:
+        return Verdict(NOT_TESTABLE, "No data set has attacks on both classifiers yet.")
+    reason = (
+        f"The mean PSNR after attacks on the two classifiers is within {SAME_DB:g} dB on "
+        f"{len(same)} of {total} data sets and further apart on {len(apart)}; else it is open."
+    )
+    word = REPLICATED if len(same) == total else IN_PART if same else NOT_REPLICATED
+    return Verdict(NOT_TESTABLE if not same and not apart else word, reason)
+
+
+def order_of_data_sets(found: Recorded, p: Parameters) -> Verdict:
+    """Rates of neighbours in the printed order, ResNet50, by number of pixels."""
+    pairs = []
+    if found.runs:
+        table = _rates(found, classifier="resnet50")
+        order = ("chest", "oct", "derma", "pathology")
+        for pixels in (1, 2):
+            for one, other in zip(order, order[1:], strict=False):
+                keys = [(name, "resnet50", pixels) for name in (one, other)]
+                if all(key in table.index for key in keys):
+                    where = f"{one} over {other}, {pixels}"
+                    pairs.append(_above(table.loc[keys[0]], table.loc[keys[1]], where))
+    return of_pairs(pairs, "the order of neighbours is as printed")
+
+
+def two_above_one(found: Recorded, p: Parameters) -> Verdict:
+    """Rate with two pixels above the rate with one, in every run that has both."""
+    table = _rates(found) if found.runs else pd.DataFrame()
+    pairs = [
+        _above(table.loc[(*key[:2], 2)], table.loc[key], _name(key[:2]))
+        for key in table.index
+        if key[2] == 1 and (*key[:2], 2) in table.index
+    ]
+    return of_pairs(pairs, "two pixels fool more often than one")
+
+
+def densenet_below_on_derma_only(found: Recorded, p: Parameters) -> Verdict:
+    """Two-pixel rates of the two classifiers, in the printed direction on each data set."""
+    pairs = []
+    if found.runs:
+        table = _rates(found, pixels=2)
+        for dataset in paper.DATASETS:
+            keys = [(dataset, name, 2) for name in ("resnet50", "densenet121")]
+            if all(key in table.index for key in keys):
+                one, other = (table.loc[key] for key in keys)
+                ordered = (one, other) if dataset == "derma" else (other, one)
+                pairs.append(_above(*ordered, dataset))
+    return of_pairs(pairs, "the classifiers are in the printed order")
+
+
+def larger_is_easier(found: Recorded, p: Parameters) -> Verdict:
+    """Needs one data set at several sizes, which one protocol does not have."""
+    return Verdict(
+        NOT_TESTABLE, "Runs of one data set at several sizes are needed; none is recorded yet."
+    )
+
+
+def time_a_third_more(found: Recorded, p: Parameters) -> Verdict:
+    """Ratio of training times; other hardware and sizes, so no verdict."""
+    table = found.denoisers
+    names = ("dae", "autoencoder")
+    minutes = {
+        name: table.loc[table["denoiser"] == name, "minutes"].sum() if len(table) else 0
+        for name in names
+    }
+    if not all(minutes.values()):
+        return Verdict(NOT_TESTABLE, "No run of ours has trained both yet.")
+    return Verdict(
+        NOT_TESTABLE,
+        f"Here the ratio is {minutes['dae'] / minutes['autoencoder']:.2f}, with images of another "
+        "size on other hardware; a time says little about a model (audit T4).",
+    )
+
+
+def detection_better(found: Recorded, p: Parameters) -> Verdict:
+    """The paper has no number of detection, and names none that it compares with."""
+    return Verdict(
+        NOT_TESTABLE,
+        "The paper measures no detection; what the residual of a defence detects is on the pages "
+        "of restoration.",
+    )
+
+
+TESTS: dict[str, Callable[[Recorded, Parameters], Verdict]] = {
+    test.__name__: test
+    for test in (
+        dae_ahead, dae_ahead_of_nothing, modules_help, four_levels_best, independent_of_classifier,
+        order_of_data_sets, two_above_one, densenet_below_on_derma_only, larger_is_easier,
+        time_a_third_more, detection_better,
+    )
+}  # fmt: skip

@@ -1,0 +1,131 @@
+"""What the recorded runs of one protocol found, as tables for a page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lib import comparison, paper, params, report, restoration
+from lib.errors import InputError
+from lib.params import DENOISERS, Parameters
+from lib.records import read_json, read_table
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The record of one protocol; a part that was not run is None or empty."""
+
+    folders: pd.DataFrame  # one row a folder: where it came from
+    runs: comparison.Collection | None  # attacks and restorations
+    classifiers: pd.DataFrame  # one row a trained classifier
+    denoisers: pd.DataFrame  # one row a trained denoiser
+    ablation: tuple[pd.DataFrame, pd.DataFrame] | None  # metrics of images, models
+
+    @property
+    def sources(self) -> list[str]:
+        """Data sources in the record."""
+        return sorted(set(self.folders["source"]))
+
+
+def recorded(folder: Path) -> Recorded:
+    """Read ``results/<protocol>``.
+
+    Raises:
+        InputError: nothing is recorded there.
+    """
+    about = {path.parent: read_json(path) for path in sorted(folder.glob("**/run.json"))}
+    if not about:
+        raise InputError(f"{folder} holds no results: run `make record` after a run.")
+    try:
+        runs = comparison.collect(folder)
+    except InputError:
+        runs = None  # classifiers, denoisers or the ablation alone
+    ablation = folder / "abdomen_ct" / "ablation.parquet"
+    models = ablation.with_name("ablation_models.parquet")
+    return Recorded(
+        pd.DataFrame([_folder(path.relative_to(folder), run) for path, run in about.items()]),
+        runs,
+        pd.DataFrame([_classifier(path) for path in about if (path / "classifier.json").exists()]),
+        pd.DataFrame(
+            [
+                _denoiser(path / f"{name}.json")
+                for path in about
+                for name in DENOISERS
+                if (path / f"{name}.json").exists()
+            ]
+        ),
+        (read_table(ablation), read_table(models)) if ablation.exists() else None,
+    )
+
+
+def _folder(path: Path, run: dict) -> dict:
+    steps = run["steps"].values()
+    return {
+        "results": str(path),
+        "source": run["data"]["source"],
+        "file": run["data"]["npz"],
+        "MD5": run["data"]["md5"][:8],
+        "steps": ", ".join(run["steps"]),
+        "minutes": sum(step["wall_seconds"] for step in steps) / 60,
+        "finished": run["finished"][:10],
+        "commit": run["commit"].removesuffix("+"),
+        "machine": f"{run['hardware']['processor']}, {run['hardware']['threads']} thread(s)"
+        + (f", {run['hardware']['gpu']}" if run["hardware"]["gpu"] else ""),
+    }
+
+
+def _classifier(folder: Path) -> dict:
+    about, dataset = read_json(folder / "classifier.json"), folder.parent.name
+    printed = paper.classifier_table(folder.name).set_index("dataset")["test_accuracy"]
+    return {
+        "dataset": dataset,
+        "classifier": folder.name,
+        "start": about["start"],
+        "epochs": len(about["history"]),
+        "training images": about["training_images"],
+        **{name.replace("_", " "): value for name, value in about["test"].items()},
+        "printed accuracy": printed.get(dataset, float("nan")),
+    }
+
+
+def _denoiser(path: Path) -> dict:
+    about = read_json(path)
+    return {
+        "dataset": path.parent.parent.name,
+        "denoiser": path.stem,
+        "parameters": about["parameters"]["trainable"],
+        "epochs": about["settings"]["epochs"],
+        "minutes": about["wall_seconds"] / 60,
+        "PSNR, dB": about["validation_psnr"],
+        "doing nothing, dB": about["identity_psnr"],
+        "gain, dB": about["validation_psnr"] - about["identity_psnr"],
+    }
+
+
+def restored(found: comparison.Collection, p: Parameters) -> pd.DataFrame:
+    """PSNR and SSIM of each run and defence beside the paper's, means over successful attacks."""
+    tables = []
+    keys = ["dataset", "classifier", "pixels"]
+    for (dataset, classifier, pixels), group in found.restored.groupby(keys, sort=False):
+        ours = restoration.summary(group, p.bootstrap_samples, p.seed)
+        table = ours[["defence", "n"]].copy()
+        for column, name in enumerate(keys):
+            table.insert(
+                column, name, {"dataset": dataset, "classifier": classifier}.get(name, pixels)
+            )
+        printed = paper.denoise_table(dataset, classifier, pixels)
+        for metric, title in (("psnr", "PSNR, dB"), ("ssim", "SSIM")):
+            table[title] = report.intervals(ours, metric)
+            beside = {} if printed is None else printed.set_index("defence")[metric]
+            table[f"printed {title}"] = ours["defence"].map(dict(beside)).astype(float)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def banner(protocol: str, found: Recorded) -> str:
+    """First lines of the page."""
+    meaning = report.sources(found.sources)
+    names = params.names("datasets")
+    with_runs = [name for name in names if found.folders["results"].str.startswith(name).any()]
+    titles = ", ".join(params.facts(name).title for name in with_runs)
+    return f"**protocol** `{protocol}` · **recorded runs on** {titles}\n\n> {meaning}"

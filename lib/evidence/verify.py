@@ -1,0 +1,164 @@
+"""Checks everything that the book concludes from: recorded results, and the paper's numbers."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lib import attack, data, paper, params
+from lib.classifiers import load, predictor
+from lib.errors import InputError
+from lib.evidence import schema
+from lib.params import ATTACKS
+from lib.records import read_json, read_table, write_json
+
+REAL = ("official", "rebuilt")
+SUMS = paper.FOLDER / "sums.json"
+RUN_KEYS = ("parameters", "seed", "data", "commit", "versions", "hardware", "steps")
+
+
+def problems(results: Path) -> Iterator[str]:
+    """One sentence for each thing that is wrong in the record and in the paper's tables."""
+    yield from printed_problems()
+    for path in sorted(results.glob("**/run.json")):
+        yield from folder_problems(path.parent)
+    for protocol in sorted(path for path in results.glob("*") if path.is_dir()):
+        for dataset in sorted(path for path in protocol.iterdir() if path.is_dir()):
+            yield from _mixed(dataset)
+
+
+def folder_problems(folder: Path) -> Iterator[str]:
+    """What is wrong in one folder of the record."""
+    try:
+        about = read_json(folder / "run.json")
+    except InputError as error:
+        yield str(error)
+        return
+    missing = [key for key in RUN_KEYS if key not in about]
+    if missing:
+        yield f"{folder / 'run.json'} has no {', '.join(missing)}."
+        return
+    for name, step in about["steps"].items():
+        source = step.get("data", {}).get("source")
+        if source not in REAL:
+            yield (
+                f"{folder / 'run.json'}: the data of step {name} are {source!r}; a record needs "
+                f"real images, {' or '.join(REAL)}."
+            )
+    for path in sorted(folder.glob("*.parquet")):
+        if path.stem not in schema.TABLES:
+            yield f"{path} is no table of the record."
+            continue
+        try:
+            yield from schema.problems(path, read_table(path))
+        except InputError as error:
+            yield str(error)
+    yield from _restored_are_attacked(folder)
+
+
+def _restored_are_attacked(folder: Path) -> Iterator[str]:
+    """Restoration rows must be about the images of the attack beside them."""
+    for name in ATTACKS.values():
+        attacked, restored = folder / f"{name}.parquet", folder / f"restoration_{name}.parquet"
+        if attacked.exists() and restored.exists():
+            key = ["split", "index", "success"]
+            one, other = (
+                set(map(tuple, read_table(path)[key].to_numpy())) for path in (attacked, restored)
+            )
+            if one != other:
+                odd = sorted(one ^ other)[0]
+                yield f"{restored}: image {odd[0]} {odd[1]} is not as in {attacked.name}."
+
+
+def _mixed(folder: Path) -> Iterator[str]:
+    """The steps of a data set must have used the same file, or they cannot stand in one table."""
+    found: dict[tuple[str, str], Path] = {}
+    for path in sorted(folder.glob("**/run.json")):
+        for step in read_json(path).get("steps", {}).values():
+            of = step.get("data", {})
+            found.setdefault((of.get("npz"), of.get("md5")), path)
+    if len(found) > 1:
+        places = " and ".join(f"{path} ({npz} {md5})" for (npz, md5), path in found.items())
+        yield f"{folder} mixes results on different data: {places}."
+
+
+def row_sums() -> dict[str, list[str]]:
+    """A short hash of each line of each of the paper's tables."""
+    return {
+        path.name: [
+            hashlib.sha256(line.encode()).hexdigest()[:12] for line in path.read_text().splitlines()
+        ]
+        for path in sorted(paper.FOLDER.glob("*.csv"))
+    }
+
+
+def printed_problems() -> Iterator[str]:
+    """Tables of the paper whose cells are not those that were read from it."""
+    known, found = read_json(SUMS), row_sums()
+    for name in sorted(known.keys() | found.keys()):
+        if name not in found:
+            yield f"{paper.FOLDER / name} is missing."
+        elif name not in known:
+            yield f"{paper.FOLDER / name} is not among the paper's tables."
+        else:
+            old, new = known[name], found[name]
+            changed = [
+                i for i, pair in enumerate(zip(old, new, strict=False)) if len(set(pair)) > 1
+            ]
+            if changed or len(old) != len(new):
+                row = changed[0] if changed else min(len(old), len(new))
+                yield f"{paper.FOLDER / name}, line {row + 1}: the printed numbers were changed."
+
+
+def retest(results: Path, runs: Path, root: Path) -> Iterator[tuple[str, str]]:
+    """Rebuild the attacked images and ask the classifier again, where data and weights are there.
+
+    Args:
+        results: the record.
+        runs: run folders, for the weights.
+        root: folder of the npz files.
+
+    Yields:
+        ``(problem, what)``: ``what`` was looked at; ``problem`` is empty if all is as recorded, and
+        what is not there is named in it with a leading ``skipped:``.
+    """
+    for path in sorted(results.glob("*/*/*/run.json")):
+        tables = [path.parent / f"{name}.parquet" for name in ATTACKS.values()]
+        about = read_json(path)
+        for table in filter(Path.exists, tables):
+            what = str(table.relative_to(results))
+            weights = runs / path.parent.relative_to(results) / "classifier.safetensors"
+            yield _retested(table, about, weights, root), what
+
+
+def _retested(table: Path, about: dict[str, Any], weights: Path, root: Path) -> str:
+    given = about["parameters"]
+    p = params.load(given["protocol"], given["dataset"], given["classifier"])
+    try:
+        images = data.load(p.dataset, root, given["data_size"])
+    except InputError as error:
+        return f"skipped: {error}"
+    if images.provenance.md5 != about["data"]["md5"]:
+        return f"skipped: {images.provenance.npz} is not the file that was attacked (other MD5)."
+    records = read_table(table)
+    clean = attack.locate(images, records)
+    adversarial = attack.rebuild(clean.images, records)
+    changed = (adversarial != clean.images).any(-1).sum((1, 2))
+    if (changed > len(records["rows"].iloc[0])).any():
+        return f"{table}: a rebuilt image differs at more pixels than were attacked."
+    if not weights.exists():
+        return f"skipped: {weights} is missing, so no class was tested again."
+    p = p.model_copy(update={"classifier_threshold": given["classifier_threshold"]})
+    predict = predictor(load(weights.parent), p, torch.device("cpu"))
+    for column, pixels in (("predicted", clean.images), ("adversarial", adversarial)):
+        for row, (was, now) in enumerate(zip(records[column], predict(pixels), strict=True)):
+            if was != now:
+                return f"{table}, row {row}: {column} was {was}, and is {now} when tested again."
+    return ""
+
+
+def write_sums() -> None:
+    """Take the paper's tables as they are; for whoever has read a cell again in the paper."""
+    write_json(SUMS, row_sums())

@@ -1,0 +1,217 @@
+"""The record: what is frozen, what is refused, and that a changed cell is found."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import classifiers, data, paper, params, restoration
+from lib.attack import attack_run, locate, rebuild
+from lib.classifiers import Classifier, predictor
+from lib.denoisers.reference import Identity, Median3
+from lib.errors import InputError
+from lib.evidence import findings, record, verify
+from lib.records import Run, read_json, read_table, write_json, write_table
+
+P = params.load(
+    "demo", "oct", "resnet50", attack_population=5, attack_generations=2, attack_pixels=[1],
+    attack_one_pixel_images=6, device="cpu", runs="/somewhere/runs",
+)  # fmt: skip
+"""A run of seconds; the images are drawn, and called rebuilt to stand for real ones."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run folder with an attack and its restoration, and the npz file it used."""
+    base = tmp_path_factory.mktemp("evidence")
+    rng = np.random.default_rng(0)
+    model = Classifier("resnet50", 4, 28).eval()
+    predict = predictor(model, P, "cpu")
+    arrays = {}
+    for part, count in (("train", 8), ("val", 4), ("test", 40)):
+        pixels = rng.integers(0, 256, (count, 28, 28), np.uint8)
+        arrays[f"{part}_images"] = pixels
+        arrays[f"{part}_labels"] = np.array(predict(pixels[..., None]), np.uint8)[:, None]
+    (base / "data").mkdir()
+    np.savez(base / "data" / "octmnist.npz", **arrays)
+    images = data.load("oct", base / "data", 28)
+    folder = base / "runs" / "demo" / "oct" / "resnet50"
+    classifiers.save(model, folder, key="none", history=[])
+    records, _ = attack_run(model, images, 1, P, folder)
+    clean = locate(images, records).images
+    table = restoration.restore_all(
+        clean, rebuild(clean, records), records, {"identity": Identity(1), "median3": Median3(1)},
+        predictor(model, P, "cpu"), "cpu",
+    )  # fmt: skip
+    write_table(folder / "restoration_one_pixel.parquet", table)
+    Run(folder, "restoration", P, images.provenance.as_dict()).finish()
+    return base
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "made")
+    return tmp_path / "made"
+
+
+def freeze(base):
+    return record.freeze(base / "runs", base / "results", "demo")
+
+
+def edit(path, change):
+    write_table(path, change(read_table(path)))
+
+
+def put(column, row, value):
+    """A change of one cell."""
+
+    def change(table):
+        values = list(table[column])
+        values[row] = value(values[row]) if callable(value) else value
+        return table.assign(**{column: values})
+
+    return change
+
+
+def test_the_record_holds_tables_and_history_but_no_weights(run):
+    (folder,) = freeze(run)
+    assert folder == run / "results" / "demo" / "oct" / "resnet50"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "classifier.json", "run.json", "one_pixel.parquet", "restoration_one_pixel.parquet"
+    }  # fmt: skip
+    pd.testing.assert_frame_equal(
+        read_table(folder / "one_pixel.parquet"),
+        read_table(run / "runs/demo/oct/resnet50/one_pixel.parquet"),
+    )
+    assert list(verify.problems(run / "results")) == []
+    given = read_json(folder / "run.json")["parameters"]
+    assert not [value for value in given.values() if str(value).startswith("/")]
+    freeze(run)  # again, over the first
+    assert {path.name for path in folder.iterdir()} == names
+
+
+def test_every_class_is_tested_again(run):
+    freeze(run)
+    ((problem, table),) = verify.retest(run / "results", run / "runs", run / "data")
+    assert (problem, table) == ("", "demo/oct/resnet50/one_pixel.parquet")
+    path = run / "results/demo/oct/resnet50/one_pixel.parquet"
+    edit(path, put("adversarial", 1, lambda was: (was + 1) % 4))
+    ((problem, _),) = verify.retest(run / "results", run / "runs", run / "data")
+    assert "row 1: adversarial was" in problem
+    shutil.rmtree(run / "runs")
+    ((problem, _),) = verify.retest(run / "results", run / "runs", run / "data")
+    assert problem.startswith("skipped:") and "classifier.safetensors is missing" in problem
+    with (run / "data" / "octmnist.npz").open("ab") as file:
+        file.write(b" ")
+    ((problem, _),) = verify.retest(run / "results", run / "runs", run / "data")
+    assert problem.startswith("skipped:")
+
+
+TABLE = "one_pixel.parquet"
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "sentence"),
+    [
+        (TABLE, lambda t: t.drop(columns="rows"), "has no column rows"),
+        (TABLE, lambda t: t[:0], "has no rows"),
+        (TABLE, put("evaluations", 2, 0), "row 2: evaluations is .*0"),
+        (TABLE, put("split", 1, "tset"), "row 1: split is 'tset'"),
+        (TABLE, put("p_after", 0, np.inf), "row 0: p_after is .*inf"),
+        (TABLE, put("rows", 3, [1, 2]), r"row 3: \[1, 2\] pixels"),
+        (TABLE, put("values", 0, [[256]]), "outside 0 to 255"),
+        (TABLE, put("success", 0, lambda was: not was), "does not agree"),
+        (TABLE, lambda t: t.assign(index=t["index"][0]), "attacked twice"),
+        ("restoration_one_pixel.parquet", put("fsim", 4, 2.0), "row 4: fsim"),
+        ("restoration_one_pixel.parquet", put("index", 0, 999), "not as in"),
+    ],
+)
+def test_a_wrong_table_is_named_and_nothing_is_recorded(run, file, change, sentence):
+    edit(run / "runs/demo/oct/resnet50" / file, change)
+    with pytest.raises(InputError, match=f"runs/demo/oct/resnet50/.*{sentence}"):
+        freeze(run)
+    assert not list((run / "results").glob("**/*.*"))
+
+
+def test_phantoms_and_unknown_sources_are_refused(run):
+    path = run / "runs/demo/oct/resnet50/run.json"
+    about = read_json(path)
+    about["steps"]["restoration"]["data"]["source"] = "phantom"
+    write_json(path, about)
+    with pytest.raises(InputError, match="'phantom'; a record needs real images"):
+        freeze(run)
+    del about["data"]
+    write_json(path, about)
+    with pytest.raises(InputError, match="has no data"):
+        freeze(run)
+    with pytest.raises(InputError, match="no finished run to record"):
+        record.freeze(run / "runs", run / "results", "paper")
+
+
+def test_results_on_different_data_are_not_mixed(run):
+    (folder,) = freeze(run)
+    other = folder.with_name("densenet121")
+    shutil.copytree(folder, other)
+    about = read_json(other / "run.json")
+    about["steps"]["restoration"]["data"]["md5"] = "0" * 32
+    write_json(other / "run.json", about)
+    (problem,) = verify.problems(run / "results")
+    assert "mixes results on different data" in problem and "0" * 32 in problem
+
+
+def test_a_changed_cell_of_the_paper_is_found(tmp_path, monkeypatch):
+    assert list(verify.printed_problems()) == []
+    assert len(verify.row_sums()) == 52
+    shutil.copytree(paper.FOLDER, tmp_path / "paper")
+    monkeypatch.setattr(paper, "FOLDER", tmp_path / "paper")
+    path = tmp_path / "paper" / "table_33_two_pixel_totals.csv"
+    text = path.read_text()
+    path.write_text(text.replace("387", "468"))
+    (problem,) = verify.printed_problems()
+    assert "table_33_two_pixel_totals.csv, line 5: the printed numbers were changed" in problem
+    path.write_text(text + "more\n")
+    (problem,) = verify.printed_problems()
+    assert f"line {len(text.splitlines()) + 1}" in problem
+    path.unlink()
+    (problem,) = verify.printed_problems()
+    assert problem.endswith("is missing.")
+
+
+def test_findings_are_those_of_the_tables(run):
+    about = {"name": "dae", "parameters": {"trainable": 5}, "settings": {"epochs": 2},
+             "wall_seconds": 90.0, "validation_psnr": 25.0, "identity_psnr": 19.0}  # fmt: skip
+    base = run / "runs/demo/oct"
+    write_json(base / "denoisers" / "dae.json", about)
+    source = {
+        "npz": "octmnist.npz",
+        "source": "rebuilt",
+        "md5": data.md5(run / "data/octmnist.npz"),
+    }
+    Run(base / "denoisers", "denoisers", P, source).finish()
+    model = read_json(base / "resnet50" / "classifier.json")
+    model |= {
+        "start": "random",
+        "training_images": 8,
+        "test": {"images": 40, "correct": 10, "accuracy": 0.25, "majority_accuracy": 0.3},
+    }
+    write_json(base / "resnet50" / "classifier.json", model)
+    freeze(run)
+    found = findings.recorded(run / "results" / "demo")
+    assert list(found.folders["results"]) == ["oct/denoisers", "oct/resnet50"]
+    assert found.sources == ["rebuilt"] and found.ablation is None
+    assert found.denoisers[["dataset", "gain, dB"]].values.tolist() == [["oct", 6.0]]
+    row = found.classifiers.iloc[0]
+    assert (row["accuracy"], row["printed accuracy"]) == (0.25, 0.9617)
+    assert "OCT" in findings.banner("demo", found)
+    shown = findings.restored(found.runs, P)
+    assert list(shown["defence"]) == ["identity", "median3"]
+    printed = paper.denoise_table("oct", "resnet50", 1).set_index("defence")["psnr"]
+    assert shown["printed PSNR, dB"].isna().all()  # the paper has neither of the two
+    table = found.runs.restored.assign(defence="dae")
+    beside = findings.restored(replace(found.runs, restored=table), P)
+    assert beside["printed PSNR, dB"].tolist() == [printed["dae"]]
+    with pytest.raises(InputError, match="holds no results: run `make record`"):
+        findings.recorded(run / "results" / "paper")

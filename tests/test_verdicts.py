@@ -1,0 +1,218 @@
+"""Verdicts: the rule in words, and records made up so that the answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib import ablation, params
+from lib.comparison import Collection
+from lib.evidence import claims, compare, coverage, verdicts
+from lib.evidence.findings import Recorded
+
+P = params.load("compact", bootstrap_samples=200)
+FOLDERS = pd.DataFrame(
+    [
+        {"results": "derma/resnet50", "source": "rebuilt", "steps": "classifier, pixel_attack"},
+        {"results": "oct/resnet50", "source": "rebuilt", "steps": "classifier"},
+        {"results": "abdomen_ct", "source": "rebuilt", "steps": "ablation"},
+    ]
+)
+NOTHING = Recorded(FOLDERS.iloc[:0], None, pd.DataFrame(), pd.DataFrame(), None)
+
+
+def attacked(dataset, classifier, pixels, rate, n=200):
+    """Attack records with a success rate, all in the first class."""
+    return pd.DataFrame(
+        {
+            "dataset": dataset, "classifier": classifier, "pixels": pixels, "split": "test",
+            "index": range(n), "category": 0, "success": np.arange(n) < rate * n,
+        }
+    )  # fmt: skip
+
+
+def defended(records, **psnr):
+    """Restoration rows with a mean PSNR for each defence; images differ by the same in all."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(0, 1, len(records))
+    tables = []
+    for name, mean in psnr.items():
+        spread = images + rng.normal(0, 0.2, len(records))
+        tables.append(
+            records.assign(
+                defence=name,
+                psnr=mean + spread,
+                ssim=0.9,
+                mse=0.001,
+                gmsd=0.1,
+                fsim=0.9,
+                exact=False,
+                error_attacked=1.0,
+                error_elsewhere=1.0,
+                recovered=True,
+                kept=True,
+            )  # fmt: skip
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def record(*runs, ablated=None, **psnr):
+    records = pd.concat([attacked(*run) for run in runs], ignore_index=True)
+    found = Collection(records, defended(records, **psnr), {})
+    return Recorded(FOLDERS, found, pd.DataFrame(), pd.DataFrame(), ablated)
+
+
+LEVELS = {"identity": 40.0, "dae": 35.0, "noise2noise": 30.0, "median_cnn": 31, "autoencoder": 29}
+
+
+# ---------------------------------------------------------------- the rule
+
+
+@pytest.mark.parametrize(
+    ("holds", "word"),
+    [
+        ([True, True], "replicated"), ([True, False], "in part"),
+        ([False, False], "not replicated"), ([], "not testable"),
+    ],
+)  # fmt: skip
+def test_values_follow_the_rule(holds, word):
+    rows = pd.DataFrame({"holds": holds, "source": "official", "protocol": "paper"})
+    assert verdicts.of_values(rows.astype({"holds": bool}), True).word == word
+
+
+def test_values_of_another_size_get_no_verdict_but_are_counted():
+    rows = pd.DataFrame({"holds": [True, False], "source": "rebuilt", "protocol": "compact"})
+    verdict = verdicts.of_values(rows, False)
+    assert verdict.word == "not testable" and "1 of 2 intervals hold" in verdict.reason
+
+
+SIGNS = {"+": (1.0, 0.5, 1.5), "-": (-1.0, -1.5, -0.5), "0": (0.1, -0.5, 0.7)}
+
+
+@given(st.lists(st.sampled_from("+-0"), min_size=1))
+def test_orders_follow_the_rule(signs):
+    verdict = verdicts.of_pairs([("here", *SIGNS[sign]) for sign in signs], "it is so")
+    expected = "in part" if "+" in signs else "not replicated"
+    assert verdict.word == ("replicated" if set(signs) == {"+"} else expected)
+    assert f"in {signs.count('+')} of {len(signs)}" in verdict.reason
+    assert f"holds in {signs.count('-')}, {signs.count('0')} are open" in verdict.reason
+
+
+def test_an_unknown_word_is_refused():
+    with pytest.raises(ValueError, match="'maybe' is none of"):
+        verdicts.Verdict("maybe", "so")
+    assert verdicts.counts(["in part", "in part"])["in part"] == 2
+
+
+# ---------------------------------------------------------------- claims
+
+
+def test_every_claim_has_a_test_and_nothing_recorded_is_not_testable():
+    assert [entry["id"] for entry in claims.entries()] == list(claims.TESTS)
+    ledger = claims.ledger(NOTHING, P)
+    assert (ledger["verdict"] == "not testable").all() and ledger["reason"].str.endswith(".").all()
+
+
+RUN = ("derma", "resnet50", 2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("levels", "ahead", "of_nothing"),
+    [
+        ({}, "replicated", "not replicated"),
+        ({"median_cnn": 38}, "in part", "not replicated"),
+        ({"dae": 28}, "not replicated", "not replicated"),
+        ({"dae": 45}, "replicated", "replicated"),
+    ],
+)
+def test_the_dae_is_compared_on_the_same_images(levels, ahead, of_nothing):
+    found = record(RUN, **(LEVELS | levels))
+    assert claims.dae_ahead(found, P).word == ahead
+    assert claims.dae_ahead_of_nothing(found, P).word == of_nothing
+
+
+def test_the_order_of_data_sets_and_classifiers():
+    right = [("chest", 0.9), ("oct", 0.6), ("derma", 0.3), ("pathology", 0.05)]
+    found = record(*((name, "resnet50", 2, rate) for name, rate in right), **LEVELS)
+    assert claims.order_of_data_sets(found, P).word == "replicated"
+    turned = [("chest", 0.05), ("oct", 0.3), ("derma", 0.6), ("pathology", 0.9)]
+    found = record(*((name, "resnet50", 2, rate) for name, rate in turned), **LEVELS)
+    assert claims.order_of_data_sets(found, P).word == "not replicated"
+    both = [("derma", "resnet50", 2, 0.6), ("derma", "densenet121", 2, 0.3)]
+    assert claims.densenet_below_on_derma_only(record(*both, **LEVELS), P).word == "replicated"
+    more = [*both, ("oct", "resnet50", 2, 0.6), ("oct", "densenet121", 2, 0.3)]
+    assert claims.densenet_below_on_derma_only(record(*more, **LEVELS), P).word == "in part"
+    assert claims.independent_of_classifier(record(*both, **LEVELS), P).word == "replicated"
+
+
+def test_two_pixels_against_one():
+    for rates, word in (((0.2, 0.6), "replicated"), ((0.4, 0.42), "not replicated")):
+        runs = [("oct", "resnet50", 1, rates[0]), ("oct", "resnet50", 2, rates[1])]
+        assert claims.two_above_one(record(*runs, **LEVELS), P).word == word
+
+
+def ablated(**levels):
+    """Metrics of two seeds and twenty images for each variant, at given levels of PSNR."""
+    rng = np.random.default_rng(0)
+    names = [ablation.IDENTITY, *ablation.variants(1)]
+    tables = [
+        pd.DataFrame(
+            {
+                "variant": name, "seed": seed, "psnr": levels.get(name, 20 + place) + image,
+                "mse": 0.01, "ssim": 0.9, "gmsd": 0.1, "fsim": 0.9,
+            }
+        )
+        for seed in (0, 1)
+        for place, name in enumerate(names)
+        for image in [rng.normal(0, 0.01, 20)]
+    ]  # fmt: skip
+    return pd.concat(tables, ignore_index=True), pd.DataFrame()
+
+
+def test_modules_and_depth():
+    found = record(RUN, ablated=ablated(levels_3=20, levels_5=20), **LEVELS)
+    assert claims.modules_help(found, P).word == "replicated"
+    assert claims.four_levels_best(found, P).word == "replicated"
+    found = record(RUN, ablated=ablated(attention=10, levels_3=40, levels_5=40), **LEVELS)
+    assert claims.modules_help(found, P).word == "in part"
+    assert claims.four_levels_best(found, P).word == "not replicated"
+
+
+# ---------------------------------------------------------------- values and coverage
+
+
+def test_printed_numbers_stand_beside_ours():
+    found = record(RUN, ("derma", "densenet121", 2, 0.2), ablated=ablated(), **LEVELS)
+    table = compare.compare(found, P)
+    assert list(table.columns) == list(compare.COLUMNS)
+    assert set(table["table"]) == {1, 2, 3, 4, 5, 19, 20, 33, 35, 36, 43}
+    total = table[(table["table"] == 33)].iloc[0]
+    assert (total["printed"], total["ours"], total["n"]) == (0.2614, 0.5, 200)
+    assert not total["holds"] and total["difference"] == pytest.approx(0.2386)
+    assert (table["low"] <= table["ours"] + 1e-9).all()
+    assert (table["ours"] <= table["high"] + 1e-9).all()
+    sizes = table[table["source"] == "code"]
+    assert sizes["holds"].all() and sizes["printed"].tolist() == [7009, 8163]
+    assert set(table["source"]) == {"code", "rebuilt"}
+
+
+def test_coverage_has_a_row_for_each_table_and_figure():
+    for found in (NOTHING, record(RUN, **LEVELS)):
+        table = coverage.coverage(compare.compare(found, P), found, P)
+        assert len(table) == 78 and table["reason"].str.len().min() > 10
+        tables = table[table["kind"] == "table"]
+        assert tables["number"].tolist() == [*range(1, 52), "A1"]
+        assert table.loc[table["kind"] == "figure", "number"].tolist() == list(range(1, 27))
+        assert set(table["notebook"]) <= {*params.STEPS, "status", "index"}
+        assert (tables.set_index("number")["verdict"].loc[[1, 2]] == "replicated").all()
+    assert (tables.set_index("number")["verdict"].drop([1, 2]) == "not testable").all()
+    assert "of 1 intervals hold" in tables.set_index("number").loc[19, "reason"]
+
+
+def test_values_get_a_verdict_at_the_papers_size_on_official_images():
+    found = record(RUN, **LEVELS)
+    found = Recorded(FOLDERS.assign(source="official"), found.runs, *[pd.DataFrame()] * 2, None)
+    p = params.load("paper", bootstrap_samples=200)
+    table = coverage.coverage(compare.compare(found, p), found, p).set_index("number")
+    assert table.loc[33, "verdict"] == "not replicated"
