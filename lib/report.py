@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
@@ -17,6 +18,10 @@ WARNINGS = {
     "selection differ from the paper's, so values are not expected to be equal.",
     "official": "MedMNIST's official file.",
 }
+
+
+LONG = 40  # characters in a cell that is a text to read
+WRAPPED = {"white-space": "normal", "text-align": "left", "min-width": "14em"}
 
 
 def banner(p: Parameters, data: Provenance, classifier: bool = False) -> str:
@@ -86,6 +91,8 @@ def table(
     """
 
     def number(value: object) -> str:
+        if isinstance(value, bool | np.bool_):
+            return "yes" if value else "no"
         if isinstance(value, float):
             if value.is_integer() and abs(value) < 1e15:
                 return f"{value:,.0f}"
@@ -97,6 +104,8 @@ def table(
     style = frame.style.hide(axis="index").format(plain | formats, na_rep="–", escape="html")
     if caption:
         style = style.set_caption(caption)
+    long = [name for name in frame.columns if frame[name].map(lambda x: len(str(x))).max() > LONG]
+    style = style.set_properties(long, **WRAPPED)
     names = {column: str(column).replace("_", " ") for column in frame.columns}
     return style.format_index(lambda name: names.get(name, name), axis="columns")
 

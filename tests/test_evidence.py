@@ -12,7 +12,7 @@ from lib.attack import attack_run, locate, rebuild
 from lib.classifiers import Classifier, predictor
 from lib.denoisers.reference import Identity, Median3
 from lib.errors import InputError
-from lib.evidence import findings, record, verify
+from lib.evidence import coverage, findings, record, verify
 from lib.records import Run, read_json, read_table, write_json, write_table
 
 P = params.load(
@@ -38,7 +38,10 @@ def finished(tmp_path_factory):
     np.savez(base / "data" / "octmnist.npz", **arrays)
     images = data.load("oct", base / "data", 28)
     folder = base / "runs" / "demo" / "oct" / "resnet50"
-    classifiers.save(model, folder, key="none", history=[])
+    test = {"images": 40, "correct": 10, "accuracy": 0.25, "majority_accuracy": 0.3}
+    classifiers.save(
+        model, folder, key="none", history=[], start="random", training_images=8, test=test
+    )
     records, _ = attack_run(model, images, 1, P, folder)
     clean = locate(images, records).images
     table = restoration.restore_all(
@@ -191,13 +194,6 @@ def test_findings_are_those_of_the_tables(run):
         "md5": data.md5(run / "data/octmnist.npz"),
     }
     Run(base / "denoisers", "denoisers", P, source).finish()
-    model = read_json(base / "resnet50" / "classifier.json")
-    model |= {
-        "start": "random",
-        "training_images": 8,
-        "test": {"images": 40, "correct": 10, "accuracy": 0.25, "majority_accuracy": 0.3},
-    }
-    write_json(base / "resnet50" / "classifier.json", model)
     freeze(run)
     found = findings.recorded(run / "results" / "demo")
     assert list(found.folders["results"]) == ["oct/denoisers", "oct/resnet50"]
@@ -215,3 +211,18 @@ def test_findings_are_those_of_the_tables(run):
     assert beside["printed PSNR, dB"].tolist() == [printed["dae"]]
     with pytest.raises(InputError, match="holds no results: run `make record`"):
         findings.recorded(run / "results" / "paper")
+
+
+def test_coverage_on_disk_must_follow_from_the_record(run):
+    freeze(run)
+    (run / "results" / "demo").rename(run / "results" / "compact")
+    base = run / "results"
+    (problem,) = coverage.problems(base)
+    assert "is missing: run `make record`" in problem
+    path = coverage.write(base)
+    assert list(coverage.problems(base)) == [] and len(pd.read_csv(path)) == 78
+    path.write_text(path.read_text().replace("not testable", "replicated", 1))
+    (problem,) = coverage.problems(base)
+    assert "coverage.csv, line" in problem and "does not follow from the record" in problem
+    with pytest.raises(InputError, match="holds no results"):
+        coverage.current(run / "runs" / "nothing")

@@ -3,12 +3,16 @@
 ``results/coverage.csv`` has one row for each of the 52 tables and 26 figures.
 """
 
+from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
 from lib import paper, params
+from lib.errors import InputError
+from lib.evidence import compare, findings
 from lib.evidence.findings import Recorded
 from lib.evidence.verdicts import NOT_TESTABLE, Verdict, of_values
 from lib.params import Parameters
@@ -117,9 +121,37 @@ def _row(kind, number, shows, ours, notebook, p, sources, verdict) -> dict:
     }  # fmt: skip
 
 
-def write(table: pd.DataFrame, results: Path = params.ROOT / "results") -> Path:
+def current(results: Path) -> pd.DataFrame:
+    """`coverage` of what is recorded now, of the protocol nearest to the paper's.
+
+    Raises:
+        InputError: nothing is recorded.
+    """
+    recorded = {path.parts[len(results.parts)] for path in results.glob("*/**/run.json")}
+    protocol = next((name for name in ("paper", "compact") if name in recorded), None)
+    if protocol is None:
+        raise InputError(f"{results} holds no results: run `make record` after a run.")
+    p = params.load(protocol)
+    found = findings.recorded(results / protocol)
+    return coverage(compare.compare(found, p), found, p)
+
+
+def write(results: Path) -> Path:
     """Write ``coverage.csv`` and return its path."""
     path = results / "coverage.csv"
     with atomic(path) as temporary:
-        table.to_csv(temporary, index=False)
+        current(results).to_csv(temporary, index=False)
     return path
+
+
+def problems(results: Path) -> Iterator[str]:
+    """Rows of ``coverage.csv`` that are not what the record says now."""
+    path = results / "coverage.csv"
+    if not path.exists():
+        yield f"{path} is missing: run `make record`."
+        return
+    told, now = path.read_text().splitlines(), current(results).to_csv(index=False).splitlines()
+    for line, (old, new) in enumerate(zip_longest(told, now), start=1):
+        if old != new:
+            yield f"{path}, line {line}: it does not follow from the record; run `make record`."
+            return
