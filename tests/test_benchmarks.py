@@ -176,7 +176,17 @@ def test_lock_is_the_group_and_nothing_of_the_project():
 
 
 def test_the_driver_writes_a_row_for_each_method(tmp_path, capsys):
-    words = ["--only", "resnet50 28", "--seconds", "0.01", "--generations", "1", "--no-peers"]
+    words = [
+        "--only",
+        "resnet50 28",
+        "--seconds",
+        "0.01",
+        "--generations",
+        "1",
+        "--images",
+        "1",
+        "--no-peers",
+    ]
     assert driver.main([*words, "--out", str(tmp_path)]) is None
     table = pd.read_csv(tmp_path / "attack.csv").set_index("method")
     assert list(table.index) == ["plain dense", "ours, whole maps", "ours, windows", "ours, search"]
