@@ -39,7 +39,7 @@ EXAMINED = [
 ]
 STEPS = list(params.STEPS)
 EVIDENCE = ("findings", "verdicts")  # steps about recorded runs
-OVERALL = ("comparison", "engine", *EVIDENCE)  # steps of no data set
+OVERALL = ("comparison", "engine", "audit", *EVIDENCE)  # steps of no data set
 RECORDED = sorted({path.name for path in Path(RESULTS).glob("*") if any(path.glob("**/run.json"))})
 
 
@@ -185,7 +185,7 @@ def targets():
     if "dataset" not in CHOSEN or CHOSEN["dataset"] == "abdomen_ct":
         found.append(f"{RUN}/abdomen_ct/ablation.ipynb")
     if not NAMED:
-        found += [f"{RUN}/{step}.ipynb" for step in ("comparison", "engine")]
+        found += [f"{RUN}/{step}.ipynb" for step in ("comparison", "engine", "audit")]
         found += [f"{RUNS}/{protocol}/{step}.ipynb" for protocol in RECORDED for step in EVIDENCE]
     return found
 
@@ -360,6 +360,20 @@ rule engine:
         step="engine",
         given=arguments("engine"),
         values=settings("engine"),
+    threads: cores
+    shell:
+        PAPERMILL
+
+
+rule audit:
+    input:
+        inputs("audit"),
+    output:
+        f"{RUN}/audit.ipynb",
+    params:
+        step="audit",
+        given=arguments("audit"),
+        values=settings("audit"),
     threads: cores
     shell:
         PAPERMILL

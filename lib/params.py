@@ -201,6 +201,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     ),
     "comparison": (),
     "engine": (),
+    "audit": (),
     "findings": ("results", "bootstrap_samples"),
     "verdicts": ("results", "bootstrap_samples"),
     "explore": ("dataset", "classifier", "data_", "classifier_threshold", "attack_"),
