@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from lib import params
+from lib import paper, params
 from lib.records import read_json
 
 ROOT = params.ROOT
@@ -168,6 +168,39 @@ def parameters_page() -> str:
     )
 
 
+def finder_page(pages: list[Page]) -> str:
+    """Every table and figure of the paper with the pages that have its counterpart."""
+
+    def links(step: str, dataset: str | None, classifier: str | None) -> str:
+        if step in ("status", "index"):
+            return f"{{doc}}`{step}`"
+        found = [
+            f"{{doc}}`{page.label} ({page.protocol}) </{page.name}>`"
+            for page in pages
+            if page.step == step
+            and dataset in (None, page.dataset)
+            and classifier in (None, page.classifier)
+        ]
+        return ", ".join(found) or f"no run of `{step}` in this copy"
+
+    tables = [
+        [number, paper.caption(number), links(*paper.place(number))] for number in paper.NUMBERS
+    ]
+    figures = [
+        [each["number"], each["shows"],
+         links(each["step"], each.get("dataset"), each.get("classifier"))]
+        for each in paper.figures()
+    ]  # fmt: skip
+    return (
+        "# Find a table or figure\n\nWhat the paper prints, and the pages of this copy that have "
+        "its counterpart, with the printed value beside ours.\n\n## Tables\n\n"
+        + table(["table", "shows", "here"], tables)
+        + "\n\n## Figures\n\n"
+        + table(["figure", "shows", "here"], figures)
+        + "\n"
+    )
+
+
 def status_page(pages: list[Page]) -> str:
     """Versions, hardware, time and data source of each page."""
     rows, versions, machines = [], {}, set()
@@ -215,6 +248,7 @@ def assemble(runs: Path) -> list[Page]:
         write_page(page)
     (SOURCE / "status.md").write_text(status_page(pages))
     (SOURCE / "parameters.md").write_text(parameters_page())
+    (SOURCE / "finder.md").write_text(finder_page(pages))
     (SOURCE / "_toc.yml").write_text(yaml.safe_dump(contents(pages), sort_keys=False))
     return pages
 

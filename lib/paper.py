@@ -44,7 +44,40 @@ DEFENCES = {
 METRICS = {"psnr_db": "psnr", "ssim": "ssim", "mse": "mse", "gmsd": "gmsd", "fsim": "fsim"}
 # The scale (1 or 255) that PSNR and MSE of a row fit, NaN for neither; and whether the split of
 # the run-together cells is sure (audit 4.1).
+NUMBERS = (*range(1, 52), "A1")  # of the tables
 READING = {"derived_consistent_scale": "mse_scale", "reading_certain": "reading_certain"}
+
+
+def place(number: int | str) -> tuple[str, str | None, str | None]:
+    """Where the counterpart of a table is: notebook, data set and classifier, None for all.
+
+    The two tables of hardware and software are on the page "Status".
+    """
+    for (dataset, classifier, _), numbers in TABLES.items():
+        for kind, step in (("attack", "pixel_attack"), ("denoise", "restoration")):
+            if numbers.get(kind) == number:
+                return step, dataset, classifier
+    for first, step, classifier in ((7, "datasets", None), (13, "classifier", "resnet50"),
+                                    (48, "denoisers", None)):  # fmt: skip
+        if number in range(first, first + len(DATASETS)):
+            return step, DATASETS[number - first], classifier
+    return {
+        **dict.fromkeys((1, 2), ("denoisers", None, None)),
+        **dict.fromkeys((3, 4, 5), ("ablation", "abdomen_ct", None)),
+        6: ("datasets", None, None),
+        **dict.fromkeys((11, "A1"), ("status", None, None)),
+        **dict.fromkeys((12, 44), ("classifier", None, "resnet50")),
+        **dict.fromkeys((34, 45), ("classifier", None, "densenet121")),
+        **dict.fromkeys((32, 33, 43), ("comparison", None, None)),
+        **dict.fromkeys((46, 47), ("pixel_attack", None, "resnet50")),
+    }[number]
+
+
+@cache
+def figures() -> list[dict[str, Any]]:
+    """The paper's figures: ``number, shows, kind, step``, and where it has one ``dataset`` and
+    ``classifier``."""
+    return yaml.safe_load((FOLDER / "figures.yml").read_text())
 
 
 @cache

@@ -72,7 +72,7 @@ def test_narrative_pages_are_there_and_listed():
     toc = yaml.safe_load((params.ROOT / "_toc.yml").read_text())
     files = {c["file"] for part in toc["parts"] for c in part["chapters"] if "file" in c}
     there = {path.stem for path in (params.ROOT / "book").glob("*.md")}
-    assert files | {toc["root"]} == there | {"status", "parameters"}
+    assert files | {toc["root"]} == there | {"status", "parameters", "finder"}
 
 
 def test_parameters_page_holds_every_parameter_and_protocol():
@@ -100,3 +100,24 @@ def test_fingerprint_follows_pages(book):
     assert build.fingerprint(book / "runs") == before
     (book / "runs/demo/comparison.ipynb").write_text("{}")
     assert build.fingerprint(book / "runs") != before
+
+
+def test_finder_leads_from_each_table_and_figure_to_a_page(tmp_path):
+    names = ["demo/derma/datasets", "demo/derma/denoisers", "demo/comparison",
+             "demo/abdomen_ct/ablation"]  # fmt: skip
+    steps = ("classifier", "pixel_attack", "restoration")
+    names += [f"demo/derma/{net}/{step}" for net in ("resnet50", "densenet121") for step in steps]
+    for name in names:
+        path = tmp_path / f"{name}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    text = build.finder_page(build.find_pages(tmp_path))
+    tables, figures = text.split("## Figures")
+    rows = {line.split(" | ")[0]: line for line in tables.splitlines() if line.startswith("| ")}
+    assert len(rows) == 52 + 2 and figures.count("\n| ") == 26 + 2
+    assert "</runs/demo/derma/resnet50/pixel_attack>" in rows["| 17"]
+    assert "</runs/demo/derma/densenet121/restoration>" in rows["| 36"]
+    assert "</runs/demo/derma/datasets>" in rows["| 7"] and "`status`" in rows["| A1"]
+    assert "</runs/demo/abdomen_ct/ablation>" in rows["| 5"]
+    assert rows["| 12"].count("{doc}") == 1 and "resnet50" in rows["| 12"]
+    assert "no run of `datasets` in this copy" in rows["| 9"]

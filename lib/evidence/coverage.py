@@ -8,7 +8,6 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from lib import paper, params
 from lib.errors import InputError
@@ -21,8 +20,6 @@ from lib.records import atomic
 COLUMNS = (
     "kind", "number", "shows", "ours", "notebook", "protocol", "source", "verdict", "reason",
 )  # fmt: skip
-TABLES = [*range(1, 52), "A1"]
-FIGURES = 26
 # Tables whose numbers cannot be ours, whatever is run.
 OTHER = {
     **dict.fromkeys((11, "A1"), "It lists the authors' machines and software; ours are on the "
@@ -36,17 +33,6 @@ OTHER = {
                                       "classifiers; without the paper's split they need not "
                                       "agree."),
 }  # fmt: skip
-NOTEBOOKS = {
-    **dict.fromkeys((1, 2, 48, 49, 50, 51), "denoisers"),
-    **dict.fromkeys((3, 4, 5), "ablation"),
-    **dict.fromkeys((6, 7, 8, 9, 10), "datasets"),
-    **dict.fromkeys((11, "A1"), "status"),
-    **dict.fromkeys((12, 13, 14, 15, 16, 34, 44, 45), "classifier"),
-    **dict.fromkeys((46, 47), "pixel_attack"),
-    **dict.fromkeys((32, 33, 43), "comparison"),
-    **{numbers["attack"]: "pixel_attack" for numbers in paper.TABLES.values()},
-    **{n["denoise"]: "restoration" for n in paper.TABLES.values() if "denoise" in n},
-}
 
 
 def coverage(compared: pd.DataFrame, found: Recorded, p: Parameters) -> pd.DataFrame:
@@ -58,14 +44,9 @@ def coverage(compared: pd.DataFrame, found: Recorded, p: Parameters) -> pd.DataF
         p: its parameters; values are comparable with the paper's where the protocol has the
             paper's size and the images are MedMNIST's own.
     """
-    rows = [_table(number, compared, p) for number in TABLES]
-    rows += [_figure(entry, found, p) for entry in figures()]
+    rows = [_table(number, compared, p) for number in paper.NUMBERS]
+    rows += [_figure(entry, found, p) for entry in paper.figures()]
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def figures() -> list[dict]:
-    """What is known of the paper's figures."""
-    return yaml.safe_load((paper.FOLDER / "figures.yml").read_text())
 
 
 def _table(number: int | str, compared: pd.DataFrame, p: Parameters) -> dict:
@@ -78,7 +59,7 @@ def _table(number: int | str, compared: pd.DataFrame, p: Parameters) -> dict:
         verdict = of_values(rows, exact or (p.data_size == 224 and sources == {"official"}))
     count = f"{len(rows)} values with intervals" if len(rows) else ""
     return _row(
-        "table", number, paper.caption(number), count, NOTEBOOKS[number], p, sources, verdict
+        "table", number, paper.caption(number), count, paper.place(number)[0], p, sources, verdict
     )
 
 
