@@ -1,0 +1,87 @@
+/* Tables of run pages: sort by a click or the Enter key on a heading, filter the rows of long ones,
+   download what is shown as CSV. No network, no library; without scripts the tables stay as they are. */
+"use strict";
+
+(() => {
+  const LONG = 12; // rows from which a filter helps
+
+  const text = (cell) => cell.textContent.trim();
+
+  /* "12.3 [8.1, 17.9]", "1,528", "76.2%" and "–" as numbers, NaN where there is none. */
+  const number = (value) => {
+    const found = value.replace(/(\d),(?=\d{3})/g, "$1").match(/^[-+−]?\d*\.?\d+(e[-+]?\d+)?/i);
+    return found ? Number(found[0].replace("−", "-")) : NaN;
+  };
+
+  const order = (rows, column, direction) => {
+    const values = new Map(rows.map((row) => [row, text(row.cells[column])]));
+    const numeric = rows.some((row) => !Number.isNaN(number(values.get(row))));
+    return [...rows].sort((a, b) => {
+      const [one, other] = [values.get(a), values.get(b)];
+      if (!numeric) return direction * one.localeCompare(other);
+      const [x, y] = [number(one), number(other)];
+      if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y); // last
+      return direction * (x - y);
+    });
+  };
+
+  const sortable = (table) => {
+    const body = table.tBodies[0];
+    const headings = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
+    headings.forEach((heading, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "sort";
+      button.append(...heading.childNodes);
+      heading.append(button);
+      button.addEventListener("click", () => {
+        const up = heading.getAttribute("aria-sort") !== "ascending";
+        headings.forEach((other) => other.removeAttribute("aria-sort"));
+        heading.setAttribute("aria-sort", up ? "ascending" : "descending");
+        body.append(...order([...body.rows], column, up ? 1 : -1));
+      });
+    });
+  };
+
+  const csv = (table) => {
+    const quote = (value) => (/[",\n]/.test(value) ? `"${value.replace(/"/g, '""')}"` : value);
+    const rows = [...table.rows].filter((row) => !row.hidden);
+    return rows.map((row) => [...row.cells].map((cell) => quote(text(cell))).join(",")).join("\n");
+  };
+
+  const tools = (table, place) => {
+    const bar = document.createElement("div");
+    bar.className = "table-tools";
+    const rows = [...table.tBodies[0].rows];
+    if (rows.length >= LONG) {
+      const filter = document.createElement("input");
+      filter.type = "search";
+      filter.placeholder = "Filter rows";
+      filter.setAttribute("aria-label", "Filter the rows of the table below");
+      filter.addEventListener("input", () => {
+        const wanted = filter.value.toLowerCase();
+        rows.forEach((row) => { row.hidden = !text(row).toLowerCase().includes(wanted); });
+      });
+      bar.append(filter);
+    }
+    const link = document.createElement("a");
+    const page = location.pathname.split("/").slice(-3).join("-").replace(/\.html$/, "");
+    link.textContent = "CSV";
+    link.href = "#";
+    link.download = `${page}-${place + 1}.csv`;
+    link.setAttribute("aria-label", "Download the table below as CSV");
+    link.addEventListener("click", () => {
+      link.href = `data:text/csv;charset=utf-8,${encodeURIComponent(`${csv(table)}\n`)}`;
+    });
+    bar.append(link);
+    table.before(bar);
+  };
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const found = document.querySelectorAll(".bd-article .cell_output table");
+    [...found].filter((table) => table.tHead && table.tBodies.length).forEach((table, place) => {
+      sortable(table);
+      tools(table, place);
+    });
+  });
+})();
