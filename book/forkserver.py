@@ -178,12 +178,14 @@ def execute(connection: socket.socket) -> None:
 
 def serve(command: list[str]) -> int:
     """Runs the command and answers its calls; returns its exit status."""
+    environment = dict(os.environ)
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads that it starts at import do not fork
     import_everything()
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as door:
         door.bind(path := f"{folder}/papermill")
         door.listen()
         call = shlex.join([sys.executable, "-I", "-S", str(CLIENT), path])
-        process = subprocess.Popen(command, env=os.environ | {"PAPERMILL": call})
+        process = subprocess.Popen(command, env=environment | {"PAPERMILL": call})
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C goes to the command, which ends
         forks: set[int] = set()
         while process.poll() is None:
