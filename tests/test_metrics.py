@@ -1,9 +1,8 @@
 """lib.metrics against hand calculation, independent code and known properties.
 
-The values of the MATLAB originals of GMSD and FSIM are published for photographs that no package
-of ours contains, so they are not repeated here: piq checks itself against them in its own tests.
-What stands in for them is a value worked out by hand (GMSD) and slow transcriptions of the
-published definitions (both). SSIM has a value of independent code on a picture that we do have.
+GMSD and FSIM have values of their authors' own MATLAB code, run with GNU Octave on pictures that
+ship with scikit-image; beside them stand a value worked out by hand (GMSD) and slow transcriptions
+of the published definitions (both). SSIM has a value of independent code on a picture that we have.
 """
 
 import math
@@ -34,6 +33,50 @@ def photograph(size: int, channels: int) -> np.ndarray:
 def noisy(image: np.ndarray, deviation: float, seed: int = 0) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(0, deviation, image.shape)
     return np.clip(np.round(image + noise), 0, 255).astype(np.uint8)
+
+
+def impulses(image: np.ndarray) -> np.ndarray:
+    """Every tenth pixel replaced by a gray value that follows from its place."""
+    changed = image.copy()
+    pixels = changed.reshape(-1, *image.shape[2:])
+    places = np.arange(0, len(pixels), 10)
+    pixels[places] = (places * 37 % 256).astype(np.uint8).reshape(-1, *[1] * (pixels.ndim - 1))
+    return changed
+
+
+def coarse(image: np.ndarray) -> np.ndarray:
+    """Eight gray levels."""
+    return (image // 32 * 32).astype(np.uint8)
+
+
+PICTURES = {
+    "camera": (data.camera, 128, 128, 224), "astronaut": (data.astronaut, 0, 100, 224),
+    "moon": (data.moon, 0, 0, 64), "chelsea": (data.chelsea, 0, 100, 64),
+}  # fmt: skip
+# GMSD.m (Xue et al.), on 0.299 R + 0.587 G + 0.114 B, and FeatureSIM.m, version 1.0 (Zhang et al.).
+ORIGINAL = [
+    ("camera", impulses, 0.18989839, 0.76462138, 0.76462138),
+    ("camera", coarse, 0.14683059, 0.86872386, 0.86872386),
+    ("astronaut", impulses, 0.19064120, 0.73890296, 0.73658941),
+    ("astronaut", coarse, 0.07617353, 0.92259136, 0.91690028),
+    ("moon", impulses, 0.19996153, 0.64683259, 0.64683259),
+    ("moon", coarse, 0.05643526, 0.88427655, 0.88427655),
+    ("chelsea", impulses, 0.12620052, 0.81170686, 0.80621106),
+    ("chelsea", coarse, 0.02653016, 0.92423007, 0.92038915),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "gmsd", "fsim", "chromatic"), ORIGINAL)
+def test_gmsd_and_fsim_have_the_values_of_the_original_code(name, change, gmsd, fsim, chromatic):
+    picture, row, col, size = PICTURES[name]
+    image = picture()[row : row + size, col : col + size]
+    pair = [each.reshape(1, size, size, -1) for each in (image, change(image))]
+    # The original divides by n - 1 places, piq and the definition by n.
+    places = (size // 2) ** 2
+    assert metrics.gmsd(*pair)[0] == pytest.approx(gmsd * math.sqrt(1 - 1 / places), rel=2e-6)
+    assert metrics.fsim(*pair)[0] == pytest.approx(fsim, rel=1e-4)
+    if image.ndim == 3:
+        assert metrics.fsim_chromatic(*pair)[0] == pytest.approx(chromatic, rel=1e-4)
 
 
 def test_one_fully_changed_pixel_of_224_by_hand():
