@@ -39,7 +39,8 @@ EXAMINED = [
 ]
 STEPS = list(params.STEPS)
 EVIDENCE = ("findings", "verdicts")  # steps about recorded runs
-OVERALL = ("comparison", "engine", "audit", *EVIDENCE)  # steps of no data set
+ALONE = ("comparison", "engine", "audit")  # one page for all runs of a protocol
+OVERALL = (*ALONE, *EVIDENCE)  # steps of no data set
 RECORDED = sorted({path.name for path in Path(RESULTS).glob("*") if any(path.glob("**/run.json"))})
 
 
@@ -185,7 +186,7 @@ def targets():
     if "dataset" not in CHOSEN or CHOSEN["dataset"] == "abdomen_ct":
         found.append(f"{RUN}/abdomen_ct/ablation.ipynb")
     if not NAMED:
-        found += [f"{RUN}/{step}.ipynb" for step in ("comparison", "engine", "audit")]
+        found += [f"{RUN}/{step}.ipynb" for step in ALONE]
         found += [f"{RUNS}/{protocol}/{step}.ipynb" for protocol in RECORDED for step in EVIDENCE]
     return found
 

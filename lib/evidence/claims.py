@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from lib import ablation, paper
+from lib import ablation, comparison, paper, params
 from lib.evidence.findings import Recorded
 from lib.evidence.verdicts import (
     IN_PART,
@@ -22,12 +22,10 @@ from lib.evidence.verdicts import (
     of_pairs,
 )
 from lib.params import Parameters
-from lib.statistics import bootstrap_mean, wilson
+from lib.statistics import bootstrap_mean
 
 KEYS = ["dataset", "classifier", "pixels"]
-SAME_DB = (
-    1.0  # a difference below this is taken as none: less than any two printed denoisers are apart
-)
+SAME_DB = 1.0  # a difference of mean PSNR below this is taken as none
 OTHERS = ("noise2noise", "median_cnn", "autoencoder")
 Pair = tuple[str, float, float, float]
 
@@ -64,17 +62,10 @@ def _name(key: tuple, *more: str) -> str:
     return ", ".join(map(str, (*key, *more)))
 
 
-def _rates(found: Recorded, **fixed: object) -> pd.DataFrame:
-    """Success rate with interval of each run that has the fixed values; indexed by `KEYS`."""
-    rows = {}
-    for key, group in found.runs.records.groupby(KEYS, sort=False):
-        count, n = int(group["success"].sum()), len(group)
-        rows[key] = (count / n, *wilson(count, n))
-    table = pd.DataFrame(rows, index=["rate", "low", "high"]).T
-    table.index = pd.MultiIndex.from_tuples(table.index, names=KEYS)
-    for name, value in fixed.items():
-        table = table[table.index.get_level_values(name) == value]
-    return table
+def _rates(found: Recorded) -> pd.DataFrame:
+    """Success rate with interval of each run, indexed by `KEYS`."""
+    tables = [comparison.rates(found.runs, n).assign(pixels=n) for n in params.ATTACKS]
+    return pd.concat(tables).set_index(KEYS)
 
 
 def _above(one: pd.Series, other: pd.Series, where: str) -> Pair:
@@ -153,7 +144,7 @@ def order_of_data_sets(found: Recorded, p: Parameters) -> Verdict:
     """Rates of neighbours in the printed order, ResNet50, by number of pixels."""
     pairs = []
     if found.runs:
-        table = _rates(found, classifier="resnet50")
+        table = _rates(found)
         order = ("chest", "oct", "derma", "pathology")
         for pixels in (1, 2):
             for one, other in zip(order, order[1:], strict=False):
@@ -179,7 +170,7 @@ def densenet_below_on_derma_only(found: Recorded, p: Parameters) -> Verdict:
     """Two-pixel rates of the two classifiers, in the printed direction on each data set."""
     pairs = []
     if found.runs:
-        table = _rates(found, pixels=2)
+        table = _rates(found)
         for dataset in paper.DATASETS:
             keys = [(dataset, name, 2) for name in ("resnet50", "densenet121")]
             if all(key in table.index for key in keys):

@@ -5,17 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import InputError
-from lib.evidence import verify
-from lib.params import ATTACKS
+from lib.evidence import schema, verify
 from lib.records import read_json, read_table, write_json, write_table
 
-# Weights, checkpoints, restored images and executed notebooks stay behind: they are large, or hold
-# pictures of patients.
-TABLES = (
-    "ablation", "ablation_models",
-    *(f"{kind}{name}" for name in ATTACKS.values()
-      for kind in ("", "restoration_", "detection_", "forensics_")),
-)  # fmt: skip
 DENOISERS = "denoisers"
 
 
@@ -58,7 +50,9 @@ def freeze(runs: Path, results: Path, protocol: str) -> list[Path]:
 
 def _kept(folder: Path) -> list[Path]:
     """Files of a run folder that are recorded besides run.json."""
-    found = [folder / f"{name}.parquet" for name in TABLES]
+    # Weights, checkpoints, restored images and executed notebooks stay behind: they are large, or
+    # hold pictures of patients.
+    found = [folder / f"{name}.parquet" for name in schema.TABLES]
     found.append(folder / "classifier.json")
     if folder.name == DENOISERS:
         found += sorted(path for path in folder.glob("*.json") if path.name != "run.json")

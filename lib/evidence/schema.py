@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import metrics, params
+from lib import params
 from lib.attack.records import COLUMNS
 from lib.detection import SCORES, column
 
@@ -46,21 +46,20 @@ _METRICS = {
     "psnr": _between(0), "mse": _between(0), "ssim": _between(-1, 1), "gmsd": _between(0, 1),
     "fsim": _SHARE,
 }  # fmt: skip
-_OTHERS = {name: _finite for name in metrics.COLUMNS if name not in _METRICS}
 _RESIDUALS = {column(state, s): _between(0, 255) for state in ("attacked", "clean") for s in SCORES}
 _ATTACK = dict.fromkeys(COLUMNS, _any) | _KEY | {
     "p_before": _finite, "p_after": _finite, "evaluations": _whole(1), "generations": _whole(0),
     "computed": _whole(0), "seconds": _between(0), "part": _SPLIT, "category": _whole(0),
     "true_label_changed": _flag, "disagreements": _whole(0), "seed": _whole(0),
 }  # fmt: skip
-_RESTORATION = _KEY | _METRICS | _OTHERS | _RESIDUALS | {
+_RESTORATION = _KEY | _METRICS | _RESIDUALS | {
     "defence": _any, "exact": _flag, "error_attacked": _between(0, 255),
     "error_elsewhere": _between(0, 255), "restored_class": _any, "recovered": _flag,
     "clean_class": _any, "kept": _flag,
 }  # fmt: skip
 # A share without images has no value, so its range is left to the tests of what computes it.
 _DETECTION = {"defence": _any, "score": _one_of(*SCORES), "images": _any, "n": _whole(0)}
-_ABLATION = _METRICS | _OTHERS | {"variant": _any, "seed": _whole(0)}
+_ABLATION = _METRICS | {"variant": _any, "seed": _whole(0)}
 _MODELS = {"variant": _any, "seed": _whole(0), "seconds": _between(0), "loss": _between(0)}
 TABLES: dict[str, dict[str, Check]] = {
     "ablation": _ABLATION,
