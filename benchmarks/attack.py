@@ -13,7 +13,7 @@ Methods:
 - ``ours, whole maps``: our folded network on whole images.
 - ``ours, windows``: incremental evaluation, every candidate computed.
 - ``ours, search``: the attack as users run it, population 100, on eight images, so that batches
-  fill up; 30 generations (4 at 224 pixels, where the rate hardly changes with them); candidates
+  fill up; 20 generations (3 at 224 pixels, where the rate hardly changes with them); candidates
   that were evaluated before are remembered.
 - ``scipy``, ``torchattacks``, ``ART``: see `benchmarks.peers`. Fewer generations, since their
   rate does not change with them.
@@ -66,7 +66,7 @@ class Case:
     @property
     def generations(self) -> int:
         """Of the search: few where hardly a candidate repeats and each takes long."""
-        return 4 if self.size == 224 else 30
+        return 3 if self.size == 224 else 20
 
 
 CASES = (
