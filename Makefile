@@ -31,12 +31,12 @@ help: ## this list
 book: $(BIN)/.ready ## phantoms, all notebooks of the protocol demo, the site
 	@$(BIN)/python -m lib.params $(SETTINGS) > /dev/null
 	@$(SNAKEMAKE) $(if $(SETTINGS),--config $(SETTINGS)) || $(FAILED)
-	@$(BIN)/python book/build.py
+	@$(BIN)/python -m book.build
 
 run: $(BIN)/.ready ## one run and its pages: DATASET=derma CLASSIFIER=resnet50 PROTOCOL=compact NAME=VALUE
 	@$(BIN)/python -m lib.params $(SETTINGS) > /dev/null
 	@$(SNAKEMAKE) $(if $(SETTINGS),--config $(SETTINGS)) || $(FAILED)
-	@$(BIN)/python book/build.py
+	@$(BIN)/python -m book.build
 
 data: $(BIN)/.ready ## npz files of real images out of SOURCE=folder for SIZE=pixels, put under data/
 	@$(BIN)/python -m lib.rebuild --source $(SOURCE) --root data --size $(SIZE)
@@ -47,8 +47,10 @@ record: $(BIN)/.ready ## small results of finished runs of PROTOCOL, kept under 
 verify: $(BIN)/.ready ## all that is kept under results/, and the printed tables, checked
 	@$(BIN)/python -m lib.evidence verify
 
-lab: $(BIN)/.ready notebooks ## JupyterLab on the notebooks
-	@$(BIN)/jupyter lab --notebook-dir . notebooks/explore.ipynb
+# .jupyter/ makes a click on a text notebook open it as a notebook.
+lab: $(BIN)/.ready ## JupyterLab on the text notebooks, beginning with notebooks/explore.md
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter:$$JUPYTER_CONFIG_PATH" \
+	$(BIN)/jupyter lab --notebook-dir . notebooks/explore.md
 
 notebooks: $(BIN)/.ready ## .ipynb files of the text notebooks, for papermill by hand
 	@$(SNAKEMAKE) notebooks || $(FAILED)

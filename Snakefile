@@ -27,9 +27,9 @@ BASE = params.load(PROTOCOL, CHOSEN.get("dataset", "derma"), **GIVEN)
 RUNS, RESULTS = BASE.runs, BASE.results
 DATASETS = [CHOSEN["dataset"]] if "dataset" in CHOSEN else ATTACKED
 NETWORKS = [CHOSEN["classifier"]] if "classifier" in CHOSEN else CLASSIFIERS
-# The forensic page asks how the paper's numbers were computed; it takes as long as a restoration
-# and says much the same for each data set. So it is made for the runs that are named, and for the
-# first one where all of them are asked for.
+# The forensic page asks how the paper's numbers were computed, the map of vulnerable positions what
+# the search missed; they take long and say much the same for each data set. So they are made for
+# the runs that are named, and for the first one where all of them are asked for.
 NAMED = {"dataset", "classifier"} & CHOSEN.keys()
 EXAMINED = [
     (dataset, network)
@@ -41,7 +41,11 @@ STEPS = list(params.STEPS)
 EVIDENCE = ("findings", "verdicts")  # steps about recorded runs
 ALONE = ("comparison", "engine", "audit")  # one page for all runs of a protocol
 OVERALL = (*ALONE, *EVIDENCE)  # steps of no data set
-RECORDED = sorted({path.name for path in Path(RESULTS).glob("*") if any(path.glob("**/run.json"))})
+# Variants of a protocol stand on its own pages.
+RECORDED = sorted({
+    params.base(path.name)
+    for path in Path(RESULTS).glob("*") if any(path.glob("**/run.json"))
+})
 
 
 def of(wildcards, step):
@@ -176,13 +180,18 @@ def targets():
     for dataset in DATASETS:
         if dataset == "abdomen_ct":
             continue
-        found += [f"{RUN}/{dataset}/{step}.ipynb" for step in ("datasets", "denoisers")]
+        found.append(f"{RUN}/{dataset}/datasets.ipynb")
+        if BASE.denoiser_names:
+            found.append(f"{RUN}/{dataset}/denoisers.ipynb")
         for network in NETWORKS:
             found += [
                 f"{RUN}/{dataset}/{network}/{step}.ipynb"
                 for step in ("classifier", "pixel_attack", "restoration")
             ]
-    found += [f"{RUN}/{dataset}/{network}/forensics.ipynb" for dataset, network in EXAMINED]
+    for dataset, network in EXAMINED:
+        found.append(f"{RUN}/{dataset}/{network}/vulnerability.ipynb")
+        if BASE.denoiser_names:
+            found.append(f"{RUN}/{dataset}/{network}/forensics.ipynb")
     if "dataset" not in CHOSEN or CHOSEN["dataset"] == "abdomen_ct":
         found.append(f"{RUN}/abdomen_ct/ablation.ipynb")
     if not NAMED:
@@ -277,6 +286,21 @@ rule pixel_attack:
         PAPERMILL
 
 
+rule vulnerability:
+    input:
+        inputs("vulnerability"),
+        f"{NET}/pixel_attack.ipynb",
+    output:
+        f"{NET}/vulnerability.ipynb",
+    params:
+        step="vulnerability",
+        given=arguments("vulnerability"),
+        values=settings("vulnerability"),
+    threads: cores
+    shell:
+        PAPERMILL
+
+
 rule denoisers:
     input:
         inputs("denoisers"),
@@ -291,11 +315,15 @@ rule denoisers:
         PAPERMILL
 
 
+# A protocol without denoisers restores with the reference defences alone.
+DENOISED = [f"{SET}/denoisers.ipynb"] if BASE.denoiser_names else []
+
+
 rule restoration:
     input:
         inputs("restoration"),
         f"{NET}/pixel_attack.ipynb",
-        f"{SET}/denoisers.ipynb",
+        DENOISED,
     output:
         f"{NET}/restoration.ipynb",
     params:
@@ -311,7 +339,7 @@ rule forensics:
     input:
         inputs("forensics"),
         f"{NET}/pixel_attack.ipynb",
-        f"{SET}/denoisers.ipynb",
+        DENOISED,
     output:
         f"{NET}/forensics.ipynb",
     params:
@@ -382,7 +410,8 @@ rule audit:
 
 def recorded(wildcards):
     """Files of the record of a protocol."""
-    return sorted(map(str, Path(RESULTS, wildcards.protocol).glob("**/*.*")))
+    names = (wildcards.protocol, *params.variants(wildcards.protocol))
+    return sorted(str(file) for name in names for file in Path(RESULTS, name).glob("**/*.*"))
 
 
 rule findings:

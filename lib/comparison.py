@@ -21,6 +21,7 @@ class Collection:
     records: pd.DataFrame  # attack records of all runs, with classifier and pixels
     restored: pd.DataFrame  # restoration rows of all runs, with classifier and pixels
     data: dict[str, dict[str, str]]  # provenance by data set
+    sizes: dict[str, int] = field(default_factory=dict)  # edge of the images by data set
     classifiers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     denoisers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
@@ -54,7 +55,7 @@ def collect(folder: Path) -> Collection:
     Raises:
         InputError: no run has attack records yet.
     """
-    records, restored, data, nets, denoisers = [], [], {}, {}, {}
+    records, restored, data, sizes, nets, denoisers = [], [], {}, {}, {}, {}
     for dataset in paper.DATASETS:
         for classifier in sorted(params.names("classifiers"), reverse=True):  # ResNet50 first
             run = folder / dataset / classifier
@@ -64,7 +65,8 @@ def collect(folder: Path) -> Collection:
                 at = {"classifier": classifier, "pixels": pixels}
                 records.append(read_table(run / f"{name}.parquet").assign(**at))
                 restored.append(read_table(run / f"restoration_{name}.parquet").assign(**at))
-                data[dataset] = read_json(run / "run.json")["data"]
+                about = read_json(run / "run.json")
+                data[dataset], sizes[dataset] = about["data"], about["parameters"]["data_size"]
                 nets[dataset, classifier] = read_json(run / "classifier.json")
         for name in DENOISERS:
             file = folder / dataset / "denoisers" / f"{name}.json"
@@ -76,6 +78,7 @@ def collect(folder: Path) -> Collection:
         pd.concat(records, ignore_index=True),
         pd.concat(restored, ignore_index=True),
         data,
+        sizes,
         nets,
         denoisers,
     )

@@ -157,8 +157,9 @@ def load(
         root: folder of the npz files; a relative one is taken from the project's folder, so that
             a notebook finds it wherever it is started.
         size: edge of the images in pixels: 28, 64, 128 or 224.
-        scheme: ``official`` uses the splits of the file; ``paper`` joins them and draws
-            70/10/20 anew, see `paper_parts`.
+        scheme: ``official`` uses the splits of the file; ``paper`` joins those that hold images
+            of the set that the paper splits (`Facts.source_parts`) and draws 70/10/20 anew, see
+            `paper_parts`.
         seed: of the draw.
         download: fetch a missing official file through the medmnist package.
 
@@ -179,10 +180,11 @@ def load(
     extra = _extra(path)
     parts = {part: _read(path, known, part, size) for part in PARTS}
     lengths = [len(parts[part][0]) for part in PARTS]
-    images = np.concatenate([parts[part][0] for part in PARTS])
-    labels = np.concatenate([parts[part][1] for part in PARTS])
-    split = np.repeat(PARTS, lengths)
-    group = _groups(path, extra, lengths)
+    split, group = np.repeat(PARTS, lengths), _groups(path, extra, lengths)
+    index = np.concatenate([np.arange(length) for length in lengths])
+    used = PARTS if scheme == "official" else known.source_parts
+    images, labels = (np.concatenate([parts[part][i] for part in used]) for i in (0, 1))
+    split, group, index = (values[np.isin(split, used)] for values in (split, group, index))
     digest = md5(path)
     if digest == official_md5(dataset, size):
         source = "official"
@@ -193,7 +195,7 @@ def load(
         images=images if images.ndim == 4 else images[..., None],
         labels=labels if known.multi_label else labels[:, 0].astype(np.int64),
         split=split,
-        index=np.concatenate([np.arange(length) for length in lengths]),
+        index=index,
         part=split if scheme == "official" else paper_parts(images, labels, group, seed),
         group=group,
         provenance=Provenance(path.name, source, digest, str(extra.get("note", ""))),

@@ -18,7 +18,10 @@ class Class(BaseModel):
 
 
 class Facts(BaseModel):
-    """What is known of a data set before any file is read; a file in ``params/datasets``."""
+    """What is known of a data set before any file is read; a file in ``params/datasets``.
+
+    ``source_parts`` are the parts of the file whose images are in the set that the paper splits.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     title: str
@@ -29,6 +32,7 @@ class Facts(BaseModel):
     classes: list[Class]
     categories: list[Class] = []
     images: int | None = None
+    source_parts: list[Literal["train", "val", "test"]] = ["train", "val", "test"]
 
     @property
     def multi_label(self) -> bool:

@@ -1,8 +1,9 @@
 """Parameters: YAML in ``params/`` merged in one place and checked.
 
-Precedence, weakest first: the protocol file, the data set's and classifier's own overrides in it,
-then what the caller gives. All values live in one flat model, because papermill can only set flat
-names; the prefix says which step a value belongs to.
+Precedence, weakest first: the protocol file (after the one that it names as its ``base``), the
+data set's and classifier's own overrides in it, then what the caller gives. All values live in one
+flat model, because papermill can only set flat names; the prefix says which step a value belongs
+to.
 
 ``python -m lib.params PROTOCOL=compact DATASET=derma seed=1`` prints the merged values as YAML.
 """
@@ -109,6 +110,11 @@ class Parameters(BaseModel):
         description="of the search; acceptance is always float32"
     )
 
+    vulnerability_images: Positive = Field(description="images with a map of every position")
+    vulnerability_levels: Annotated[int, Field(ge=2, le=6)] = Field(
+        description="values of each channel in the grid of colours; gray: this to the third power"
+    )
+
     denoiser_names: list[Literal["autoencoder", "dae", "noise2noise", "median_cnn"]]
     denoiser_epochs: Positive = Field(description="GEN03")
     denoiser_batch: Positive = Field(description="GEN03")
@@ -186,6 +192,10 @@ STEPS: dict[str, tuple[str, ...]] = {
     "datasets": ("dataset", "data_"),
     "classifier": ("dataset", "classifier", "data_", "classifier_"),
     "pixel_attack": ("dataset", "classifier", "data_", "classifier_threshold", "attack_"),
+    "vulnerability": (
+        "dataset", "classifier", "data_", "classifier_threshold", "attack_criterion",
+        "attack_batch", "attack_precision", "vulnerability_",
+    ),
     "denoisers": ("dataset", "data_", "denoiser_"),
     "restoration": (
         "dataset", "classifier", "data_", "classifier_threshold", "attack_pixels",
@@ -202,9 +212,11 @@ STEPS: dict[str, tuple[str, ...]] = {
     "comparison": (),
     "engine": (),
     "audit": (),
-    "findings": ("results", "bootstrap_samples"),
+    "findings": ("results", "data_root", "bootstrap_samples"),
     "verdicts": ("results", "bootstrap_samples"),
-    "explore": ("dataset", "classifier", "data_", "classifier_threshold", "attack_"),
+    "explore": (
+        "dataset", "classifier", "data_", "classifier_threshold", "attack_", "vulnerability_",
+    ),
 }  # fmt: skip
 
 
@@ -238,6 +250,39 @@ def read(kind: str, name: str) -> dict[str, Any]:
     return yaml.safe_load((FOLDER / kind / f"{name}.yaml").read_text())
 
 
+def base(protocol: str) -> str:
+    """The protocol that a variant changes in a few values; a protocol of its own is its own base.
+
+    Raises:
+        InputError: no such file, or a base that is itself a variant.
+    """
+    named = read("protocols", protocol).get("base", protocol)
+    if named != protocol and "base" in read("protocols", named):
+        raise InputError(
+            f"Protocol {protocol!r} names {named!r} as its base, which is a variant itself: name "
+            "the base of that one."
+        )
+    return named
+
+
+def variants(protocol: str) -> list[str]:
+    """Names of the protocols that have this one as their base, without itself."""
+    return [name for name in names("protocols") if name != protocol == base(name)]
+
+
+def _protocol(name: str, *special: str) -> dict[str, Any]:
+    """Values of a protocol file on top of its base's, and what both have for ``special``."""
+    values: dict[str, Any] = {}
+    for each in dict.fromkeys((base(name), name)):
+        own = dict(read("protocols", each))
+        own.pop("base", None)
+        overrides = own.pop("overrides", {})
+        values |= own
+        for one in special:
+            values |= overrides.get(one, {})
+    return values
+
+
 def load(
     protocol: str = "demo", dataset: str = "derma", classifier: str = "resnet50", **overrides: Any
 ) -> Parameters:
@@ -252,11 +297,8 @@ def load(
     Raises:
         InputError: an unknown name (the nearest valid one is named) or an impossible value.
     """
-    values = dict(read("protocols", protocol))
-    special = values.pop("overrides", {})
     read("datasets", dataset), read("classifiers", classifier)
-    for name in (dataset, classifier):
-        values.update(special.get(name, {}))
+    values = _protocol(protocol, dataset, classifier)
     for name, value in overrides.items():
         if name not in Parameters.model_fields:
             raise unknown("parameter", name, Parameters.model_fields)

@@ -45,6 +45,22 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return low, high
 
 
+def newcombe(one: pd.Series, other: pd.Series) -> tuple[float, float, float]:
+    """Difference of two independent rates with an interval from Wilson's of each (Newcombe 1998).
+
+    Args:
+        one: ``rate, low, high`` as `wilson` gives them, shares 0..1.
+        other: the same of the rate that is taken away.
+
+    Returns:
+        Difference, lower and upper bound, -1..1; NaN where a rate has no trials.
+    """
+    difference = one["rate"] - other["rate"]
+    down = math.hypot(one["rate"] - one["low"], other["high"] - other["rate"])
+    up = math.hypot(one["high"] - one["rate"], other["rate"] - other["low"])
+    return difference, difference - down, difference + up
+
+
 def bootstrap_mean(
     values: Sequence[float] | np.ndarray, samples: int, seed: int, level: float = 0.95
 ) -> tuple[float, float, float]:

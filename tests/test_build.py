@@ -1,23 +1,18 @@
 """The book: pages of finished runs, their place, the generated pages."""
 
-import importlib.util
 import json
 
 import nbformat
 import pytest
 import yaml
 
+from book import build, generated, run_pages
 from lib import params
-
-SPEC = importlib.util.spec_from_file_location("build", params.ROOT / "book" / "build.py")
-build = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(build)
 
 
 @pytest.fixture
-def book(tmp_path, monkeypatch):
+def book(tmp_path):
     """Runs with three finished pages and one under way; the book is built elsewhere."""
-    monkeypatch.setattr(build, "SOURCE", tmp_path / "book")
     for place in ("demo/oct/datasets", "demo/oct/resnet50/classifier", "demo/comparison",
                   "compact/derma/resnet50/classifier"):  # fmt: skip
         path = tmp_path / "runs" / f"{place}.ipynb"
@@ -26,14 +21,17 @@ def book(tmp_path, monkeypatch):
         nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
     (tmp_path / "runs/demo/oct/resnet50/x.ipynb.partial.ipynb").write_text("{")
     machine = {"processor": "P", "cores": 2, "memory_gib": 24, "gpu": None}
-    entry = {"data": {"source": "phantom"}, "wall_seconds": 3.2, "finished": "2026-01-01T00:00:00",
-             "commit": "abc", "versions": {"torch": "2"}, "hardware": machine}  # fmt: skip
+    data = {"source": "phantom", "npz": "octmnist.npz", "md5": "0"}
+    given = params.load("demo", "oct", data_size=64).model_dump()
+    entry = {"data": data, "parameters": given, "wall_seconds": 3.2,
+             "finished": "2026-01-01T00:00:00", "commit": "abc", "versions": {"torch": "2"},
+             "hardware": machine}  # fmt: skip
     (tmp_path / "runs/demo/oct/run.json").write_text(json.dumps({"steps": {"datasets": entry}}))
     return tmp_path
 
 
 def test_pages_are_the_finished_notebooks_in_order(book):
-    pages = build.find_pages(book / "runs")
+    pages = run_pages.find_pages(book / "runs")
     assert [page.name for page in pages] == [
         "runs/compact/derma/resnet50/classifier", "runs/demo/oct/resnet50/classifier",
         "runs/demo/comparison", "runs/demo/oct/datasets",
@@ -41,10 +39,24 @@ def test_pages_are_the_finished_notebooks_in_order(book):
 
 
 def test_a_page_is_named_after_its_run(book):
-    page = build.find_pages(book / "runs")[-1]
-    build.write_page(page)
+    page = run_pages.find_pages(book / "runs")[-1]
+    run_pages.write_page(page, book / "book")
     written = nbformat.read(book / "book/runs/demo/oct/datasets.ipynb", as_version=4)
     assert written.cells[0].source.splitlines()[0] == "# Datasets: OCT (demo, phantom)"
+    assert "{bdg-warning}`phantom images`" in written.cells[0].source
+
+
+def test_a_page_ends_with_how_it_was_made(book):
+    page = run_pages.find_pages(book / "runs")[-1]
+    run_pages.write_page(page, book / "book")
+    written = nbformat.read(book / "book/runs/demo/oct/datasets.ipynb", as_version=4)
+    told = written.cells[-1].source
+    for part in ("`notebooks/datasets.md`", "octmnist.npz", "`abc`", "P, 2 cores, 24 GiB",
+                 "`data_size=64`", "make run PROTOCOL=demo DATASET=oct data_size=64"):  # fmt: skip
+        assert part in told
+    assert "data_split" not in told  # as in the protocol
+    about = json.loads((book / "book/runs/demo/oct/datasets.json").read_text())
+    assert about["steps"]["datasets"]["commit"] == "abc"
 
 
 def test_a_page_of_no_data_set_is_named_after_what_it_is_about(book):
@@ -53,13 +65,13 @@ def test_a_page_of_no_data_set_is_named_after_what_it_is_about(book):
     (folder / "engine.ipynb").write_text((folder / "comparison.ipynb").read_text())
     step = {"steps": {"engine": {"data": {"source": "phantom"}}}}
     (folder / "engine/run.json").write_text(json.dumps(step))
-    page = {page.step: page for page in build.find_pages(book / "runs")}
+    page = {page.step: page for page in run_pages.find_pages(book / "runs")}
     assert (page["engine"].label, page["engine"].sources) == ("both classifiers", "phantom")
     assert page["comparison"].label == "all data sets"
 
 
 def test_every_run_page_has_a_place_in_the_contents(book):
-    pages = build.find_pages(book / "runs")
+    pages = run_pages.find_pages(book / "runs")
     toc = build.contents(pages)
     listed = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
     assert {page.name for page in pages} <= listed
@@ -76,14 +88,14 @@ def test_narrative_pages_are_there_and_listed():
 
 
 def test_parameters_page_holds_every_parameter_and_protocol():
-    text = build.parameters_page()
+    text = generated.parameters_page()
     for name in params.Parameters.model_fields:
         assert name in ("protocol", "dataset", "classifier") or f"| `{name}` |" in text
     assert "| parameter | meaning | demo | compact | paper |" in text
 
 
 def test_status_page_names_time_machine_and_source(book):
-    text = build.status_page(build.find_pages(book / "runs"))
+    text = generated.status_page(run_pages.find_pages(book / "runs"))
     for part in (
         "datasets: OCT",
         "phantom",
@@ -92,7 +104,7 @@ def test_status_page_names_time_machine_and_source(book):
         "| torch | 2 |",
     ):
         assert part in text
-    assert "No run has finished yet." in build.status_page([])
+    assert "No run has finished yet." in generated.status_page([])
 
 
 def test_fingerprint_follows_pages(book):
@@ -111,7 +123,7 @@ def test_finder_leads_from_each_table_and_figure_to_a_page(tmp_path):
         path = tmp_path / f"{name}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
-    text = build.finder_page(build.find_pages(tmp_path))
+    text = generated.finder_page(run_pages.find_pages(tmp_path))
     tables, figures = text.split("## Figures")
     rows = {line.split(" | ")[0]: line for line in tables.splitlines() if line.startswith("| ")}
     assert len(rows) == 52 + 2 and figures.count("\n| ") == 26 + 2

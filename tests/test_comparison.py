@@ -58,7 +58,8 @@ def runs(tmp_path):
                     for defence, back in (("identity", False), ("dae", True))
                 ]
                 write_table(folder / f"restoration_{name}.parquet", pd.concat(rows))
-            write_json(folder / "run.json", {"data": {"source": source}})
+            about = {"data": {"source": source}, "parameters": {"data_size": 64}}
+            write_json(folder / "run.json", about)
             epochs = [{"seconds": 30.0}, {"seconds": 60.0}]
             write_json(folder / "classifier.json", {"history": epochs})
         write_json(tmp_path / dataset / "denoisers" / "dae.json", {"history": epochs})

@@ -350,6 +350,21 @@ def test_paper_split_through_load(tmp_path: Path) -> None:
         assert (moved.images[row, ..., 0] == stored).all()
 
 
+def test_paper_split_leaves_out_images_of_another_collection(tmp_path: Path) -> None:
+    count = 90  # MedMNIST's test images of Pathology are not of the set that the paper splits
+    arrays = contents(
+        "pathology",
+        train_images=np.random.default_rng(0).integers(0, 256, (count, 28, 28, 3), np.uint8),
+        train_labels=np.arange(count)[:, None] % 9,
+    )
+    write(tmp_path, arrays, "pathology")
+    official = data.load("pathology", tmp_path, 28)
+    images = data.load("pathology", tmp_path, 28, scheme="paper")
+    assert set(official.split) == {"train", "val", "test"}
+    assert set(images.split) == {"train", "val"} and set(images.part) == {"train", "val", "test"}
+    assert len(images) == (official.split != "test").sum()
+
+
 def test_paper_split_of_too_few(tmp_path: Path) -> None:
     write(tmp_path, contents("derma"))  # 30 images of 7 classes
     with pytest.raises(InputError, match="30 images cannot be split 70/10/20"):

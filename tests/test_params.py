@@ -39,6 +39,31 @@ def test_a_data_set_may_override_its_protocol_and_the_caller_both():
     assert params.load("demo", data_size=None).data_size == params.load("demo").data_size
 
 
+def test_a_variant_differs_from_its_base_in_its_own_values_alone():
+    for name in params.variants("compact"):
+        given = {key for key in params.read("protocols", name) if key != "base"}
+        assert given, f"{name} changes nothing"
+        for dataset in params.names("datasets"):
+            one = params.load("compact", dataset).model_dump()
+            other = params.load(name, dataset).model_dump()
+            assert {key for key in one if one[key] != other[key]} <= given | {"protocol"}
+    assert params.load("compact-28", "derma").data_size == 28
+    assert params.load("compact-paper-split", "pathology").data_size == 28  # its base's override
+    assert params.base("compact-28") == params.base("compact") == "compact"
+    assert params.variants("demo") == []
+
+
+def test_a_variant_of_a_variant_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(params, "FOLDER", tmp_path)
+    (tmp_path / "protocols").mkdir()
+    for name, text in (("a", "seed: 0"), ("b", "base: a"), ("c", "base: b")):
+        (tmp_path / "protocols" / f"{name}.yaml").write_text(text)
+    params.read.cache_clear()
+    with pytest.raises(InputError, match="'c' names 'b' as its base, which is a variant itself"):
+        params.base("c")
+    params.read.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("given_names", "message"),
     [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from lib.errors import InputError
-from lib.statistics import CLASS_MEAN, TOTAL, bootstrap_mean, rate_table, wilson
+from lib.statistics import CLASS_MEAN, TOTAL, bootstrap_mean, newcombe, rate_table, wilson
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +50,27 @@ def test_wilson_level_and_no_trials():
 def test_wilson_refuses_the_impossible(successes, n):
     with pytest.raises(InputError, match=f"got {successes} of {n}"):
         wilson(successes, n)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ((56, 70), (48, 80), (0.2, 0.0524, 0.3339)),
+        ((9, 10), (3, 10), (0.6, 0.1705, 0.8090)),
+        ((6, 7), (2, 7), (0.5714, 0.0582, 0.8062)),
+        ((5, 56), (0, 29), (0.0893, -0.0381, 0.1926)),
+        ((0, 10), (0, 10), (0.0, -0.2775, 0.2775)),
+    ],
+)
+def test_difference_of_rates_known_values(one, other, expected):
+    # Newcombe (1998), Statistics in Medicine 17, 873, table II, method 10.
+    rows = []
+    for successes, n in (one, other):
+        low, high = wilson(successes, n)
+        rows.append(pd.Series({"rate": successes / n, "low": low, "high": high}))
+    assert newcombe(*rows) == pytest.approx(expected, abs=5e-5)
+    turned = newcombe(*reversed(rows))
+    assert turned == pytest.approx((-expected[0], -expected[2], -expected[1]), abs=5e-5)
 
 
 def test_bootstrap_is_near_the_normal_interval_and_covers():

@@ -1,5 +1,8 @@
 """Verdicts: the rule in words, and records made up so that the answer is known."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,8 +11,9 @@ from hypothesis import strategies as st
 
 from lib import ablation, params
 from lib.comparison import Collection
-from lib.evidence import claims, compare, coverage, verdicts
+from lib.evidence import claims, compare, coverage, front, variants, verdicts
 from lib.evidence.findings import Recorded
+from lib.statistics import wilson
 
 P = params.load("compact", bootstrap_samples=200)
 FOLDERS = pd.DataFrame(
@@ -152,6 +156,44 @@ def test_two_pixels_against_one():
         assert claims.two_above_one(record(*runs, **LEVELS), P).word == word
 
 
+def at_sizes(**rates):
+    """Rates of a protocol and its variants, of 100 images each: name to size and share."""
+    rows = []
+    for name, (size, share) in rates.items():
+        low, high = wilson(100 * share, 100)
+        rows.append(
+            {
+                "protocol": name.replace("_", "-"), "dataset": "oct", "classifier": "resnet50",
+                "pixels": 1, "size": size, "n": 100, "rate": share, "low": low, "high": high,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("rates", "word"),
+    [
+        ({"compact": (64, 0.5), "compact_28": (28, 0.2)}, "replicated"),
+        ({"compact": (64, 0.5), "compact_28": (28, 0.2), "compact_224": (224, 0.4)}, "in part"),
+        ({"compact": (64, 0.2), "compact_28": (28, 0.5)}, "not replicated"),
+        ({"compact": (64, 0.2)}, "not testable"),
+        ({"compact": (64, 0.5), "compact_paper_split": (28, 0.2)}, "not testable"),
+    ],
+)
+def test_sizes_are_compared_with_nothing_else_changed(rates, word):
+    found = replace(record(RUN, **LEVELS), rates=at_sizes(**rates))
+    assert claims.larger_is_easier(found, P).word == word
+
+
+def test_a_variant_stands_beside_its_base():
+    table = at_sizes(compact=(64, 0.5), compact_true_label=(64, 0.3))
+    row = variants.contrasts(table, "compact").iloc[0]
+    assert (row["changed"], row["base_rate"], row["rate"]) == ("attack_criterion", 0.5, 0.3)
+    assert row["difference"] == pytest.approx(-0.2)
+    assert row["difference_low"] < -0.2 < row["difference_high"] < 0
+    assert not len(variants.contrasts(table.iloc[1:], "compact"))  # no base, no row
+
+
 def ablated(**levels):
     """Metrics of two seeds and twenty images for each variant, at given levels of PSNR."""
     rng = np.random.default_rng(0)
@@ -216,3 +258,27 @@ def test_values_get_a_verdict_at_the_papers_size_on_official_images():
     p = params.load("paper", bootstrap_samples=200)
     table = coverage.coverage(compare.compare(found, p), found, p).set_index("number")
     assert table.loc[33, "verdict"] == "not replicated"
+
+
+# ---------------------------------------------------------------- the front page
+
+
+def test_the_front_page_says_what_the_tables_hold():
+    found = record(RUN, ("derma", "resnet50", 1, 0.25), **LEVELS)
+    found.runs.sizes["derma"] = 64
+    found.runs.data["derma"] = {"source": "rebuilt"}
+    told = " ".join(front.sentences(found, P))
+    assert "*rebuilt* images of Derma (64 px), protocol `compact`" in told
+    low, high = wilson(50, 200)
+    assert f"one pixel changed the class of 25.0 [{low:.1%}, {high:.1%}]".replace("%", "") in told
+    assert "two pixels changed the class of 50.0 [" in told and "of 200 images" in told
+    assert "DAE (proposed) **100.0 [" in told and "(n = 150 fooled, 400 attacked)" in told
+    shares = front.recovery(found)
+    assert set(shares["defence"]) == set(LEVELS) and set(shares["dataset"]) == {"derma"}
+    assert front.sentences(NOTHING, P) == [front.NONE] and not len(front.recovery(NOTHING))
+    total = sum(int(n) for n in re.findall(r"\*\*(\d+)\*\*", front.counted(found, P)))
+    assert total == len(claims.TESTS)
+
+
+def test_the_front_page_of_a_copy_without_a_record(tmp_path):
+    assert front.current(tmp_path) is None

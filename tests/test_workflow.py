@@ -119,8 +119,8 @@ def test_the_demo_is_all_data_sets_and_both_classifiers(ready):
 @needs_venv
 def test_one_run_needs_its_own_steps_only(ready):
     jobs = planned(ready, "dataset=oct", "classifier=resnet50")
-    one = {name: 1 for name in ("classifier", "pixel_attack", "restoration", "forensics",
-                                "datasets", "denoisers", "phantoms")}  # fmt: skip
+    one = {name: 1 for name in ("classifier", "pixel_attack", "vulnerability", "restoration",
+                                "forensics", "datasets", "denoisers", "phantoms")}  # fmt: skip
     assert {name: jobs[name] for name in one} == one
     assert not {"ablation", "comparison", "engine"} & jobs.keys()
     real = planned(ready, "dataset=oct", "protocol=compact", "classifier=resnet50")
@@ -128,6 +128,8 @@ def test_one_run_needs_its_own_steps_only(ready):
     assert planned(ready, "dataset=abdomen_ct")["ablation"] == 1
     assert "forensics" not in planned(ready, "dataset=abdomen_ct")
     assert planned(ready, "dataset=oct")["forensics"] == 2
+    small = planned(ready, "dataset=oct", "protocol=compact-28", "classifier=resnet50")
+    assert small["restoration"] == 1 and not {"denoisers", "forensics"} & small.keys()
 
 
 @needs_venv
@@ -161,13 +163,14 @@ def test_a_step_follows_its_notebook_its_parameters_and_its_part_of_lib(ready):
             file.write("\n# changed\n")
 
     measured = {"restoration", "forensics"}
-    every = {"datasets", "classifier", "denoisers", "pixel_attack"} | measured
+    attacked = {"pixel_attack", "vulnerability"} | measured
+    every = {"datasets", "classifier", "denoisers"} | attacked
     assert executed() == every
     assert executed() == set()
-    assert executed("attack_population=50") == {"pixel_attack"} | measured
-    assert executed() == {"pixel_attack"} | measured
+    assert executed("attack_population=50") == attacked
+    assert executed() == attacked
     append("lib/evaluation.py")
-    assert executed() == {"classifier", "pixel_attack"} | measured
+    assert executed() == {"classifier"} | attacked
     append("notebooks/denoisers.md")
     assert executed() == {"denoisers"} | measured
     append("lib/hypotheses.py")

@@ -13,7 +13,7 @@ def main(words: list[str]) -> None:
     p = params.load(**({"protocol": "compact"} | params.from_words(settings)))
     runs, root, results = (params.ROOT / name for name in (p.runs, p.data_root, p.results))
     if what == "record":
-        for folder in record.freeze(runs, results, p.protocol):
+        for folder in record.freeze_all(runs, results, p.protocol):
             size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
             print(f"{folder.relative_to(params.ROOT)}  {size / 1024:,.0f} kB")
         print(coverage.write(results).relative_to(params.ROOT))

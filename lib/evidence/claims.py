@@ -22,7 +22,7 @@ from lib.evidence.verdicts import (
     of_pairs,
 )
 from lib.params import Parameters
-from lib.statistics import bootstrap_mean
+from lib.statistics import bootstrap_mean, newcombe
 
 KEYS = ["dataset", "classifier", "pixels"]
 SAME_DB = 1.0  # a difference of mean PSNR below this is taken as none
@@ -69,11 +69,8 @@ def _rates(found: Recorded) -> pd.DataFrame:
 
 
 def _above(one: pd.Series, other: pd.Series, where: str) -> Pair:
-    """Difference of two independent rates, its interval from Wilson's of each (Newcombe 1998)."""
-    difference = one["rate"] - other["rate"]
-    low = difference - np.hypot(one["rate"] - one["low"], other["high"] - other["rate"])
-    high = difference + np.hypot(one["high"] - one["rate"], other["rate"] - other["low"])
-    return where, difference, low, high
+    """Difference of two independent rates with its interval."""
+    return where, *newcombe(one, other)
 
 
 def dae_ahead(found: Recorded, p: Parameters) -> Verdict:
@@ -181,10 +178,15 @@ def densenet_below_on_derma_only(found: Recorded, p: Parameters) -> Verdict:
 
 
 def larger_is_easier(found: Recorded, p: Parameters) -> Verdict:
-    """Needs one data set at several sizes, which one protocol does not have."""
-    return Verdict(
-        NOT_TESTABLE, "Runs of one data set at several sizes are needed; none is recorded yet."
-    )
+    """Rate at each size above that at the next smaller one: same images, classifier and pixels."""
+    table = found.sizes
+    pairs = []
+    for key, group in table.groupby(KEYS, sort=False) if len(table) else ():
+        by_size = group.sort_values("size").to_dict("records")
+        for small, large in zip(by_size, by_size[1:], strict=False):
+            where = _name(key, f"{large['size']} over {small['size']}")
+            pairs.append(_above(pd.Series(large), pd.Series(small), where))
+    return of_pairs(pairs, "the larger images are attacked more often with success")
 
 
 def time_a_third_more(found: Recorded, p: Parameters) -> Verdict:

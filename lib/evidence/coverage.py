@@ -102,18 +102,23 @@ def _row(kind, number, shows, ours, notebook, p, sources, verdict) -> dict:
     }  # fmt: skip
 
 
+def protocol(results: Path) -> str | None:
+    """The recorded protocol nearest to the paper's; None where nothing is recorded."""
+    there = {path.parts[len(results.parts)] for path in results.glob("*/**/run.json")}
+    return next((name for name in ("paper", "compact") if name in there), None)
+
+
 def current(results: Path) -> pd.DataFrame:
     """`coverage` of what is recorded now, of the protocol nearest to the paper's.
 
     Raises:
         InputError: nothing is recorded.
     """
-    recorded = {path.parts[len(results.parts)] for path in results.glob("*/**/run.json")}
-    protocol = next((name for name in ("paper", "compact") if name in recorded), None)
-    if protocol is None:
+    name = protocol(results)
+    if name is None:
         raise InputError(f"{results} holds no results: run `make record` after a run.")
-    p = params.load(protocol)
-    found = findings.recorded(results / protocol)
+    p = params.load(name)
+    found = findings.recorded(results / name)
     return coverage(compare.compare(found, p), found, p)
 
 

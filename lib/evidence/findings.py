@@ -1,12 +1,16 @@
 """What the recorded runs of one protocol found, as tables for a page."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from lib import comparison, paper, params, report, restoration
+from lib import attack, comparison, data, paper, params, report, restoration
 from lib.errors import InputError
+from lib.evidence import variants
+from lib.facts import Facts
 from lib.params import DENOISERS, Parameters
 from lib.records import read_json, read_table
 
@@ -20,6 +24,13 @@ class Recorded:
     classifiers: pd.DataFrame  # one row a trained classifier
     denoisers: pd.DataFrame  # one row a trained denoiser
     ablation: tuple[pd.DataFrame, pd.DataFrame] | None  # metrics of images, models
+    # Success rates of the protocol and of its variants; see `variants.rates`.
+    rates: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def sizes(self) -> pd.DataFrame:
+        """The rows of ``rates`` that differ in the size of the images alone."""
+        return variants.sizes(self.rates)
 
     @property
     def sources(self) -> list[str]:
@@ -55,7 +66,9 @@ def recorded(folder: Path) -> Recorded:
             ]
         ),
         (read_table(ablation), read_table(models)) if ablation.exists() else None,
-    )
+        variants.rates(folder.parent, folder.name) if folder.name in params.names("protocols")
+        else pd.DataFrame(),
+    )  # fmt: skip
 
 
 def _folder(path: Path, run: dict) -> dict:
@@ -120,6 +133,45 @@ def restored(found: comparison.Collection, p: Parameters) -> pd.DataFrame:
             table[f"printed {title}"] = ours["defence"].map(dict(beside)).astype(float)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+Gallery = tuple[str, tuple[np.ndarray, np.ndarray] | None, pd.DataFrame, Facts]
+SHOWN = 4  # attacked images of a run in a gallery
+
+
+def galleries(found: Recorded, p: Parameters) -> Iterator[Gallery]:
+    """Successfully attacked images of each run, rebuilt from its record and the data set.
+
+    Args:
+        found: the record.
+        p: data_root is used.
+
+    Yields:
+        A title; clean and adversarial images, uint8 (N, H, W, C), or None where the file that was
+        attacked is not at hand, which the title says; their records; facts of the data set.
+    """
+    if not found.runs:
+        return
+    every = found.runs.records[found.runs.records["success"]]
+    for dataset, of_set in every.groupby("dataset", sort=False):
+        known, about = params.facts(dataset), found.runs.data[dataset]
+        try:
+            images = data.load(dataset, p.data_root, found.runs.sizes[dataset])
+            wrong = images.provenance.md5 != about["md5"]
+        except InputError:
+            wrong = True
+        if wrong:
+            title = f"**{known.title}**: `{about['npz']}` (MD5 `{about['md5']}`) is not under "
+            title += f"`{p.data_root}/`, so nothing is rebuilt; the page Data says how to get it."
+            yield title, None, of_set, known
+            continue
+        for (classifier, pixels), records in of_set.groupby(["classifier", "pixels"], sort=False):
+            # Spread over the classes, so that one class does not fill the gallery.
+            few = records.groupby("category").head(1).head(SHOWN)
+            clean = attack.locate(images, few).images
+            name = params.read("classifiers", classifier)["title"]
+            title = f"**{known.title}**, {name}, {params.ATTACKS[pixels].replace('_', '-')} attack"
+            yield title, (clean, attack.rebuild(clean, few)), few, known
 
 
 def banner(protocol: str, found: Recorded) -> str:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from lib import params
 from lib.errors import InputError
 from lib.evidence import schema, verify
 from lib.records import read_json, read_table, write_json, write_table
@@ -29,7 +30,7 @@ def freeze(runs: Path, results: Path, protocol: str) -> list[Path]:
         InputError: no finished run, phantoms, or a table that is not what it must be.
     """
     base = runs / protocol
-    folders = [path.parent for path in sorted(base.glob("**/run.json")) if _kept(path.parent)]
+    folders = _finished(base)
     if not folders:
         raise InputError(f"{base} has no finished run to record: run one first.")
     written = []
@@ -46,6 +47,21 @@ def freeze(runs: Path, results: Path, protocol: str) -> list[Path]:
             shutil.rmtree(fresh, ignore_errors=True)
         written.append(target)
     return written
+
+
+def freeze_all(runs: Path, results: Path, protocol: str) -> list[Path]:
+    """`freeze` of a protocol and of those of its variants that have a finished run.
+
+    Raises:
+        InputError: as `freeze`.
+    """
+    there = [name for name in params.variants(protocol) if any(_finished(runs / name))]
+    return [folder for name in (protocol, *there) for folder in freeze(runs, results, name)]
+
+
+def _finished(base: Path) -> list[Path]:
+    folders = (path.parent for path in sorted(base.glob("**/run.json")))
+    return [folder for folder in folders if _kept(folder)]
 
 
 def _kept(folder: Path) -> list[Path]:

@@ -1,0 +1,166 @@
+"""Pages of finished runs: executed notebooks with a heading, a badge and where they came from."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+
+from lib import params
+from lib.records import read_json
+
+OVERALL = {
+    "comparison": "all data sets",
+    "engine": "both classifiers",
+    "audit": "the paper's own tables",
+    "findings": "recorded runs",
+    "verdicts": "recorded runs",
+}
+ORDER = {name: i for i, name in enumerate(("derma", "pathology", "oct", "chest", "abdomen_ct"))}
+PROTOCOL_ORDER = {name: i for i, name in enumerate(("paper", "compact", "demo"))}
+BADGES = {"phantom": "warning", "rebuilt": "info", "official": "success"}
+
+
+class Page:
+    """An executed notebook: ``<runs>/<protocol>/[<dataset>/[<classifier>/]]<step>.ipynb``."""
+
+    def __init__(self, path: Path, runs: Path) -> None:
+        self.path = path
+        self.parts = path.relative_to(runs).parts
+        self.step = path.stem
+        self.protocol = self.parts[0]
+        self.dataset = self.parts[1] if len(self.parts) > 2 else None
+        self.classifier = self.parts[2] if len(self.parts) > 3 else None
+
+    @property
+    def name(self) -> str:
+        """Document name in the book."""
+        return "/".join(("runs", *self.parts[:-1], self.step))
+
+    @property
+    def folder(self) -> Path:
+        """Where ``run.json`` of this page lies."""
+        own = {name: name for name in ("denoisers", *OVERALL)}
+        return self.path.parent / own.get(self.step, "")
+
+    @property
+    def run(self) -> dict | None:
+        """The entry of this step in ``run.json``."""
+        file = self.folder / "run.json"
+        return read_json(file)["steps"].get(self.step) if file.exists() else None
+
+    @property
+    def changed(self) -> dict:
+        """Parameters of this step that are not as in the protocol's files now."""
+        if self.protocol not in params.names("protocols"):
+            return {}
+        given = (self.run or {}).get("parameters", {})
+        names = {"dataset": self.dataset, "classifier": self.classifier}
+        p = params.load(self.protocol, **{key: name for key, name in names.items() if name})
+        places = {"protocol", "runs", "results", "data_root", "device", *names}
+        return {
+            name: given[name]
+            for name, value in p.of_step(self.step).items()
+            if name not in places and given.get(name, value) != value
+        }
+
+    @property
+    def label(self) -> str:
+        """What tells this page from others of its step."""
+        names = []
+        if self.dataset:
+            names.append(params.facts(self.dataset).title)
+        if self.classifier:
+            names.append(params.read("classifiers", self.classifier)["title"])
+        return ", ".join(names) or OVERALL.get(self.step, self.step)
+
+    @property
+    def sources(self) -> str:
+        """Data source or sources, in words."""
+        data = (self.run or {}).get("data", {})
+        found = {data["source"]} if "source" in data else {d["source"] for d in data.values()}
+        return " and ".join(sorted(found)) or "unknown"
+
+    @property
+    def order(self) -> tuple:
+        """Place among the pages of a step."""
+        return (
+            *protocol_order(self.protocol),
+            ORDER.get(self.dataset, 9),
+            self.classifier != "resnet50",
+        )
+
+
+def protocol_order(name: str) -> tuple:
+    """Protocols from the paper's down to the demo, each before its variants."""
+    base = params.base(name) if name in params.names("protocols") else name
+    return PROTOCOL_ORDER.get(base, 9), base, name != base, name
+
+
+def find_pages(runs: Path) -> list[Page]:
+    """Pages of all finished runs, in the book's order."""
+    found = [
+        Page(path, runs)
+        for path in runs.glob("*/**/*.ipynb")
+        if ".partial." not in path.name and ".ipynb_checkpoints" not in path.parts
+    ]
+    return sorted(found, key=lambda page: (page.step, page.order))
+
+
+def write_page(page: Page, source: Path) -> None:
+    """Copy a notebook into the book below ``source``: heading, badge, and how it was made."""
+    notebook = nbformat.read(page.path, as_version=4)
+    first = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
+    title = f"{page.label} ({page.protocol}, {page.sources})"
+    first.source = re.sub(
+        r"^# (.*)$", lambda m: f"# {m[1]}: {title}\n\n{badges(page)}", first.source, count=1,
+        flags=re.M,
+    )  # fmt: skip
+    for cell in notebook.cells:
+        alts = [
+            output.metadata["image/png"]["alt"]
+            for output in cell.get("outputs", [])
+            if "alt" in output.get("metadata", {}).get("image/png", {})
+        ]
+        if alts:  # one text a cell is all that myst-nb takes
+            cell.metadata["mystnb"] = {"image": {"alt": " ".join(alts)}}
+    target = source / f"{page.name}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if page.run:
+        shutil.copy(page.folder / "run.json", target.with_suffix(".json"))
+        notebook.cells.append(nbformat.v4.new_markdown_cell(made_by(page)))
+    nbformat.write(notebook, target)
+
+
+def badges(page: Page) -> str:
+    """Where the images of a page are from, as marks that are seen at once."""
+    kinds = page.sources.split(" and ")
+    found = [f"{{bdg-{BADGES[kind]}}}`{kind} images`" for kind in kinds if kind in BADGES]
+    return " ".join([*found, f"{{bdg-secondary-line}}`protocol {page.protocol}`"])
+
+
+def made_by(page: Page) -> str:
+    """Section at the end of a page: notebook, parameters, data, commit, machine, and the way."""
+    run = page.run
+    hardware, data = run["hardware"], run.get("data", {})
+    files = [data] if "source" in data else [item for item in data.values() if "npz" in item]
+    words = [f"PROTOCOL={page.protocol}"]
+    words += [f"DATASET={page.dataset}"] if page.dataset else []
+    words += [f"CLASSIFIER={page.classifier}"] if page.classifier else []
+    changed, finished = page.changed, run["finished"].replace("T", " ")[:16]
+    words += [f"{name}={json.dumps(value)}" for name, value in changed.items()]
+    rows = {
+        "notebook": f"`notebooks/{page.step}.md`, executed: {{download}}`{page.step}.ipynb`",
+        "parameters": "; ".join(f"`{name}={json.dumps(v)}`" for name, v in changed.items())
+        or f"those of the protocol `{page.protocol}`, in {{doc}}`/parameters`",
+        "record": f"{{download}}`run.json <{page.step}.json>`, all parameters and versions",
+        "data": ", ".join(f"{f['source']} `{f['npz']}`, MD5 `{f['md5']}`" for f in files) or "none",
+        "commit": f"`{run['commit']}`" if run["commit"] else "none",
+        "machine": f"{hardware['processor']}, {hardware['cores']} cores, "
+        f"{hardware['memory_gib']} GiB, GPU: {hardware['gpu'] or 'none'}",
+        "time": f"{run['wall_seconds']:.1f} s, finished {finished} UTC",
+        "again": f"`make {'run' if page.dataset else 'book'} {' '.join(words)}`",
+    }  # fmt: skip
+    lines = ["## How this page was made", "", "| | |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| {name} | {text} |" for name, text in rows.items())])

@@ -1,0 +1,92 @@
+"""What the front page says of the record: a few sentences, made from the tables."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from lib import params, restoration
+from lib.evidence import claims, coverage, findings, verdicts
+from lib.evidence.findings import Recorded
+from lib.figures.style import shown
+from lib.params import Parameters
+from lib.report import interval
+from lib.statistics import wilson
+
+NONE = "No run on real images is recorded in this copy yet."
+
+
+def recovery(found: Recorded) -> pd.DataFrame:
+    """Recovered and kept shares by data set and defence, over classifiers and numbers of pixels.
+
+    Returns:
+        ``dataset`` and the columns of `restoration.shares`; empty without runs. Denoisers that
+        were used with patch selection are left out.
+    """
+    if not found.runs:
+        return pd.DataFrame()
+    whole = found.runs.restored
+    whole = whole[~whole["defence"].str.endswith(params.PATCHES)]
+    tables = [
+        restoration.shares(group).assign(dataset=dataset)
+        for dataset, group in whole.groupby("dataset", sort=False)
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def sentences(found: Recorded, p: Parameters) -> list[str]:
+    """What was found, on which data, in a few sentences of Markdown."""
+    if not found.runs:
+        return [NONE]
+    names = [f"{shown(name)} ({found.runs.sizes[name]} px)" for name in found.runs.datasets]
+    sources = " and ".join(found.sources)
+    told = [
+        f"On *{sources}* images of {_listed(names)}, protocol `{p.protocol}`: "
+        + _listed([_fooled(found.runs.records, pixels) for pixels in params.ATTACKS])
+        + "."
+    ]
+    shares = restoration.shares(found.runs.restored).set_index("defence")
+    kinds = [name for name in ("dae", "median3", "identity") if name in shares.index]
+    told.append(
+        "The class came back, and clean images kept theirs: "
+        + "; ".join(
+            f"{shown(name)} **{_share(shares.loc[name], 'recovered')}** and "
+            f"{_share(shares.loc[name], 'kept')}"
+            for name in kinds
+        )
+        + f" (n = {int(shares['n'].max()):,} fooled, {int(shares['images'].max()):,} attacked)."
+    )
+    return told
+
+
+def _share(row: pd.Series, name: str) -> str:
+    return interval(row[name], row[f"{name}_low"], row[f"{name}_high"], percent=True) + " %"
+
+
+def _fooled(records: pd.DataFrame, pixels: int) -> str:
+    of = records[records["pixels"] == pixels]
+    count = int(of["success"].sum())
+    if not len(of):
+        return f"{pixels} pixel(s): not attacked"
+    rate = interval(count / len(of), *wilson(count, len(of)), percent=True)
+    word = "one pixel" if pixels == 1 else "two pixels"
+    return f"{word} changed the class of {rate} % of {len(of):,} images"
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def counted(found: Recorded, p: Parameters) -> str:
+    """How many claims got which verdict."""
+    said = verdicts.counts(claims.ledger(found, p)["verdict"])
+    total = sum(said.values())
+    return f"Of {total} claims: " + ", ".join(f"**{n}** {word}" for word, n in said.items()) + "."
+
+
+def current(results: Path) -> tuple[Recorded, Parameters] | None:
+    """The record that the book concludes from; None where there is none."""
+    protocol = coverage.protocol(results)
+    if protocol is None:
+        return None
+    p = params.load(protocol)
+    return findings.recorded(results / protocol), p

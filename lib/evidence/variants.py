@@ -1,0 +1,85 @@
+"""Runs of a protocol's variants: the same but for a few values, recorded beside it."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from lib import comparison, params
+from lib.errors import InputError
+from lib.statistics import newcombe
+
+KEYS = ["dataset", "classifier", "pixels"]
+
+
+def rates(results: Path, protocol: str) -> pd.DataFrame:
+    """Success rates of a protocol and of its variants, as far as they are recorded.
+
+    Returns:
+        ``protocol, dataset, classifier, pixels, size, n, successes, rate, low, high``, the protocol
+        itself first; empty where nothing is recorded.
+    """
+    tables = []
+    for name in (protocol, *params.variants(protocol)):
+        try:
+            found = comparison.collect(results / name)
+        except InputError:
+            continue  # not recorded
+        for pixels in params.ATTACKS:
+            table = comparison.rates(found, pixels).drop(columns="printed")
+            table.insert(0, "protocol", name)
+            table.insert(3, "pixels", pixels)
+            table.insert(4, "size", table["dataset"].map(found.sizes))
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def sizes(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `rates` that differ in nothing but the size of the images."""
+    if not len(table):
+        return table
+    same = [not changes(name) or {*changes(name)} <= _OF_SIZE for name in table["protocol"]]
+    return table[same]
+
+
+# A variant of another size may also attack fewer images or train no denoisers: neither changes the
+# rate that is estimated.
+_OF_SIZE = {
+    "data_size", "classifier_paper_epochs", "attack_one_pixel_images", "attack_two_pixel_images",
+    "denoiser_names",
+}  # fmt: skip
+
+
+def changes(protocol: str) -> dict:
+    """What a variant changes; nothing for a protocol of its own."""
+    named = dict(params.read("protocols", protocol))
+    return named if named.pop("base", None) else {}
+
+
+def contrasts(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """Each row of a variant beside the protocol's own run of the same data set and classifier.
+
+    Returns:
+        ``variant, changed, dataset, classifier, pixels, n, rate, low, high``, ``base_n, base_rate``
+        with their interval, and ``difference, difference_low, difference_high`` (variant less
+        base, Newcombe's interval). Rows without a counterpart are left out.
+    """
+    if not len(table):
+        return table
+    of = table.set_index(KEYS)
+    own = of[of["protocol"] == protocol]
+    rows = []
+    for key, row in of[of["protocol"] != protocol].iterrows():
+        if key not in own.index:
+            continue
+        base = own.loc[key]
+        less = _OF_SIZE - {"data_size"}
+        changed = [name for name in changes(row["protocol"]) if name not in less]
+        difference, low, high = newcombe(row, base)
+        rows.append(
+            dict(zip(KEYS, key, strict=True))
+            | {"variant": row["protocol"], "changed": ", ".join(changed)}
+            | {name: row[name] for name in ("n", "rate", "low", "high")}
+            | {f"base_{name}": base[name] for name in ("n", "rate", "low", "high")}
+            | {"difference": difference, "difference_low": low, "difference_high": high}
+        )
+    return pd.DataFrame(rows)

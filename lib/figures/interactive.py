@@ -1,0 +1,133 @@
+"""What a reader can move without a kernel: HTML for ``book/_static/interactive.js``.
+
+Where the script is missing, as in JupyterLab, the pictures stand side by side.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Iterable
+from html import escape
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from PIL import Image
+
+from lib.errors import InputError
+from lib.facts import Facts
+from lib.figures import gallery
+from lib.figures.style import COLORS, shown
+
+
+def sliders(before: np.ndarray, after: np.ndarray, captions: Iterable[str]) -> HTML:
+    """Pairs of images with a slider that moves the border between them.
+
+    Args:
+        before: uint8 (N, H, W, C).
+        after: the same images after a change.
+        captions: what stands under each pair, also its description.
+
+    Raises:
+        InputError: no stored images, or shapes that differ.
+    """
+    gallery.same_images(before=before, after=after)
+    figures = [
+        f'<figure class="compare"><div class="pair">{_image(one, "before: " + caption)}'
+        f"{_image(other, 'after: ' + caption)}</div><figcaption>{escape(caption)}</figcaption>"
+        "</figure>"
+        for one, other, caption in zip(before, after, captions, strict=True)
+    ]
+    return HTML(f'<div class="compares">{"".join(figures)}</div>')
+
+
+def probe(
+    image: np.ndarray,
+    confidence: np.ndarray,
+    colour: np.ndarray,
+    label: int,
+    facts: Facts,
+    caption: str,
+) -> HTML:
+    """An image to probe: what the worst colour at each pixel does to the true class.
+
+    Args:
+        image: uint8 (H, W, C), square.
+        confidence: of the true class under the worst colour at each pixel, (H, W) in 0..1.
+        colour: that colour, uint8 (H, W, C).
+        label: true class.
+        facts: of the data set; single-label, as a margin has no share to show.
+        caption: what stands under it.
+
+    Raises:
+        InputError: a multi-label set, or an image that is not square.
+    """
+    if facts.multi_label:
+        raise InputError(f"{facts.title} has margins instead of shares: there is no probe of it.")
+    if image.shape[0] != image.shape[1]:
+        raise InputError(f"A probe needs a square image, not {image.shape[0]} x {image.shape[1]}.")
+    content = {
+        "size": image.shape[0],
+        "channels": image.shape[2],
+        "image": _bytes(image),
+        "worst": _bytes((255 * confidence).round().astype(np.uint8)),
+        "colour": _bytes(colour),
+        "unit": "confidence",
+        "truth": facts.classes[label].name,
+    }
+    return HTML(
+        f'<div class="probes"><figure class="probe">{_image(image, caption)}'
+        f"<figcaption>{escape(caption)}</figcaption>{_script(content)}</figure></div>"
+    )
+
+
+def chart(table: pd.DataFrame, group: str, x: str = "printed, %", y: str = "ours, %") -> HTML:
+    """Shares of ours over printed ones with intervals, to point at and to filter.
+
+    Args:
+        table: ``printed, ours, low, high`` (shares 0..1), ``n``, ``label`` and the column
+            ``group``.
+        group: column of data sets or classifiers that the marks are colored and filtered by.
+        x: name of the axis of the printed values.
+        y: name of the axis of ours.
+    """
+    names = list(dict.fromkeys(table[group]))
+    paints = [COLORS[key] for key in ("resnet50", "dae", "noise2noise", "median_cnn")]
+    content = {
+        "points": [
+            {
+                "x": round(100 * row["printed"], 2),
+                **{
+                    to: round(100 * row[of], 1)
+                    for to, of in (("y", "ours"), ("low", "low"), ("high", "high"))
+                },
+                "n": int(row["n"]),
+                "label": str(row["label"]),
+                "group": shown(row[group]),
+            }
+            for row in table.to_dict("records")
+        ],
+        "groups": [
+            {"name": shown(name), "color": paints[place % len(paints)]}
+            for place, name in enumerate(names)
+        ],
+        "x": x,
+        "y": y,
+    }
+    return HTML(f'<div class="chart">{_script(content)}</div>')
+
+
+def _image(image: np.ndarray, alt: str) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image).save(buffer, "PNG")
+    text = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{text}">'
+
+
+def _bytes(values: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype=np.uint8)).decode()
+
+
+def _script(content: dict) -> str:
+    text = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
+    return f'<script type="application/json">{text}</script>'
