@@ -17,15 +17,17 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lib import protocols
 from lib.errors import InputError, unknown
 from lib.facts import Facts
+from lib.protocols import ROOT, base, names, read, variants
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "params"
 DENOISERS = ("autoencoder", "dae", "noise2noise", "median_cnn")
 REFERENCES = ("identity", "median3")
 PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
 ATTACKS = {1: "one_pixel", 2: "two_pixel"}
+
+__all__ = ["ROOT", "base", "names", "read", "variants"]  # of lib.protocols
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -233,56 +235,6 @@ def step_fields(step: str) -> list[str]:
     ]
 
 
-def names(kind: str) -> list[str]:
-    """Names of the files in ``params/<kind>``; kind is protocols, datasets or classifiers."""
-    return sorted(path.stem for path in (FOLDER / kind).glob("*.yaml"))
-
-
-@cache
-def read(kind: str, name: str) -> dict[str, Any]:
-    """One YAML file of ``params/<kind>`` as a dictionary.
-
-    Raises:
-        InputError: no such file; the message names the nearest one.
-    """
-    if name not in names(kind):
-        raise unknown({"datasets": "data set"}.get(kind, kind.rstrip("s")), name, names(kind))
-    return yaml.safe_load((FOLDER / kind / f"{name}.yaml").read_text())
-
-
-def base(protocol: str) -> str:
-    """The protocol that a variant changes in a few values; a protocol of its own is its own base.
-
-    Raises:
-        InputError: no such file, or a base that is itself a variant.
-    """
-    named = read("protocols", protocol).get("base", protocol)
-    if named != protocol and "base" in read("protocols", named):
-        raise InputError(
-            f"Protocol {protocol!r} names {named!r} as its base, which is a variant itself: name "
-            "the base of that one."
-        )
-    return named
-
-
-def variants(protocol: str) -> list[str]:
-    """Names of the protocols that have this one as their base, without itself."""
-    return [name for name in names("protocols") if name != protocol == base(name)]
-
-
-def _protocol(name: str, *special: str) -> dict[str, Any]:
-    """Values of a protocol file on top of its base's, and what both have for ``special``."""
-    values: dict[str, Any] = {}
-    for each in dict.fromkeys((base(name), name)):
-        own = dict(read("protocols", each))
-        own.pop("base", None)
-        overrides = own.pop("overrides", {})
-        values |= own
-        for one in special:
-            values |= overrides.get(one, {})
-    return values
-
-
 def load(
     protocol: str = "demo", dataset: str = "derma", classifier: str = "resnet50", **overrides: Any
 ) -> Parameters:
@@ -298,7 +250,7 @@ def load(
         InputError: an unknown name (the nearest valid one is named) or an impossible value.
     """
     read("datasets", dataset), read("classifiers", classifier)
-    values = _protocol(protocol, dataset, classifier)
+    values = protocols.values(protocol, dataset, classifier)
     for name, value in overrides.items():
         if name not in Parameters.model_fields:
             raise unknown("parameter", name, Parameters.model_fields)

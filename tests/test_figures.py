@@ -193,7 +193,23 @@ DRAWN = {
         "DAE (proposed) 0.5 (this run), DAE (proposed) 64.1 (printed)",
     ),
     "variants": (lambda: figures.variants(POINTS, "PSNR, dB"), "4 levels 30.5 (printed 40.42)"),
+    "recovery_by_dataset": (
+        lambda: figures.recovery_by_dataset(
+            pd.concat([restored_summary(8).assign(dataset=name) for name in ("derma", "oct")])
+        ),
+        "OCT, Median CNN: 50.0 % and 100.0 %",
+    ),
+    "vulnerability": (lambda: vulnerable(3), "3 images of Derma"),
+    "vulnerability, one": (lambda: vulnerable(1), "vulnerable positions: 0.1 %"),
 }  # fmt: skip
+
+
+def vulnerable(count: int) -> Figure:
+    objective = np.random.default_rng(0).normal(1, 1, (count, 28, 28))
+    fooled = np.zeros((count, 28, 28), bool)
+    fooled[:, 3, 4] = True
+    return figures.vulnerability(pictures(count), objective, fooled, [5] * count, DERMA)
+
 
 # Nothing to show: the words that stand in the figure.
 EMPTY = {
@@ -225,6 +241,8 @@ EMPTY = {
     "readings": (lambda: readings(0), "No attack succeeded"),
     "minutes": (lambda: figures.minutes({}, {"dae": 3.0}, "Training"), "no time"),
     "variants": (lambda: figures.variants(POINTS.iloc[:0], "PSNR, dB"), "No variant"),
+    "recovery_by_dataset": (lambda: figures.recovery_by_dataset(pd.DataFrame()), "No run on real"),
+    "vulnerability": (lambda: vulnerable(0), "No image was looked at"),
 }  # fmt: skip
 
 
@@ -255,10 +273,11 @@ def check_drawn(make: Callable[[], Figure], said: str) -> None:
     assert said in figure.get_label()
     png, metadata = rendered(figure)
     assert dict(matplotlib.rcParams) == before
-    assert metadata == {"alt": figure.get_label()}
-    assert len(png) < 200_000
+    assert metadata["alt"] == figure.get_label()
+    assert len(png) < 300_000
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    assert picture.width <= 770
+    shown = [metadata["width"], metadata["height"]]
+    assert shown[0] == 770 and np.allclose(picture.size, 2 * np.array(shown), atol=2)
     assert picture.getpixel((0, 0)) == (255, 255, 255)
     assert np.asarray(picture).std() > 1  # something is drawn
     for text in figure.findobj(matplotlib.text.Text):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib import params
+from lib import params, protocols
 from lib.errors import InputError
 
 ALL = [
@@ -54,7 +54,7 @@ def test_a_variant_differs_from_its_base_in_its_own_values_alone():
 
 
 def test_a_variant_of_a_variant_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(params, "FOLDER", tmp_path)
+    monkeypatch.setattr(protocols, "FOLDER", tmp_path)
     (tmp_path / "protocols").mkdir()
     for name, text in (("a", "seed: 0"), ("b", "base: a"), ("c", "base: b")):
         (tmp_path / "protocols" / f"{name}.yaml").write_text(text)

@@ -68,7 +68,7 @@ class Explorer:
             for name in ("attack", "where is it vulnerable?", "defend", "stop")
         )
         self.stop.disabled = True
-        self.progress = widgets.FloatProgress(0, 0, 1, layout={"width": "320px"})
+        self.progress = widgets.FloatProgress(value=0, min=0, max=1, layout={"width": "320px"})
         self.line, self.restored = widgets.HTML(), widgets.HTML()
         self.thread: threading.Thread | None = None
         self.adversarial: np.ndarray | None = None  # of the last successful search

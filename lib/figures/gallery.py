@@ -44,7 +44,7 @@ def grid(
     gap, apart = 0.07, 0.3
     extra = apart * (-(-columns // block) - 1) if block else 0
     tile = min(largest, (WIDTH - left - extra) / columns - gap)
-    width = left + extra + columns * (tile + gap)
+    width = WIDTH  # also where fewer tiles are there: all figures of a page are equally wide
     height = head + rows * (tile + foot) + 0.05
     figure = Picture(figsize=(width, height), label=alt)
     axes = np.empty((rows, columns), dtype=object)

@@ -16,9 +16,10 @@ from PIL import Image
 
 from lib import params
 
-WIDTH = 7.0  # inches; 770 pixels, on a page of 700
-DPI = 110
-LARGEST = 150_000  # bytes of a picture in a page
+WIDTH = 7.0  # inches
+SHOWN = 110  # pixels of a page for an inch: figures are 770 wide
+DPI = 2 * SHOWN  # stored, so that they are crisp on screens with two dots a pixel
+LARGEST = 250_000  # bytes of a picture in a page
 
 # seaborn's palette "colorblind" and, below, its style "whitegrid". They are written out because
 # seaborn brings scipy.stats, which would take longer to import than a page's figures to draw.
@@ -112,7 +113,7 @@ _STYLE = _WHITEGRID | {
 
 
 class Picture(Figure):
-    """A figure that notebooks show as a PNG of its own resolution, its label as ``alt``.
+    """A figure that notebooks show as a PNG of twice the resolution, its label as ``alt``.
 
     A plain `Figure` is shown as text unless some pyplot figure was made before. Plots, and
     pictures above `LARGEST`, are stored with 256 colors, a third of the size.
@@ -126,7 +127,8 @@ class Picture(Figure):
         png = _png(picture) if any(axes.images for axes in self.axes) else b""
         if not png or len(png) > LARGEST:
             png = _png(picture.quantize(256, kmeans=1, dither=Image.Dither.NONE))
-        return png, {"alt": self.get_label()}
+        width, height = (round(SHOWN * inches) for inches in self.get_size_inches())
+        return png, {"alt": self.get_label(), "width": width, "height": height}
 
 
 def _png(picture: Image.Image) -> bytes:

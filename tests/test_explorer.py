@@ -1,0 +1,154 @@
+"""The explorer, driven without a browser: what it shows is what the library computes."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from lib import classifiers, data, denoisers, params
+from lib.classifiers import Classifier
+from lib.errors import InputError
+from lib.explorer import Explorer, Session, finished_runs, view
+from lib.phantoms import write
+
+
+@pytest.fixture(scope="module", params=["derma", "oct", "chest"])
+def p(request, tmp_path_factory):
+    """A finished run on phantoms: colour, gray and several labels.
+
+    Weights are random, and the labels are what the classifier says, so that it is always right.
+    """
+    base = tmp_path_factory.mktemp("explorer")
+    p = params.load(
+        "demo", request.param, "resnet50", runs=str(base / "runs"), data_root=str(base / "data"),
+        attack_population=6, attack_generations=5, device="cpu", data_phantom_images=150,
+    )  # fmt: skip
+    path = write(p.dataset, 28, 150, 0, base / "data")
+    classes = len(params.facts(p.dataset).classes)
+    torch.manual_seed(0)
+    model = Classifier("resnet50", classes, 28).eval()
+    classifiers.save(model, p.run_folder, key="none", history=[], start="random")
+    images = data.load(p.dataset, p.data_root, 28)
+    said = classifiers.decide(classifiers.logits(model, images.images, "cpu"), classes == 14, 0.5)
+    with np.load(path) as file:
+        arrays = dict(file)
+    for part in ("train", "val", "test"):
+        of_part = np.asarray(said)[images.split == part]
+        arrays[f"{part}_labels"] = of_part.reshape(len(of_part), -1).astype(np.uint8)
+    np.savez(path, **arrays)
+    return p
+
+
+@pytest.fixture
+def explorer(p):
+    return Explorer(p)
+
+
+def shown(explorer):
+    """Confidences in the picture of bars, after the arrows."""
+    return [float(part.split(" %")[0]) for part in explorer.bars.value.split("<b>")[1:]
+            if " %" in part.split("</b>")[0]]  # fmt: skip
+
+
+def test_confidence_follows_the_pixel(explorer):
+    session = explorer.session
+    explorer.row.value, explorer.col.value = 3, 5
+    assert (explorer.canvas.row, explorer.canvas.col) == (3, 5)
+    explorer.color.value, explorer.gray.value = "#ff0080", 200
+    channels = session.images.facts.channels
+    value = [255, 0, 128] if channels == 3 else [200]
+    assert explorer.value == value
+    picture = session.painted(0, 3, 5, value)
+    assert (picture != session.image(0)).any(2).sum() <= 1
+    assert (explorer.picture == picture).all()
+    expected = 100 * session.confidence(picture[None])[0]
+    assert shown(explorer) == pytest.approx(expected, abs=0.06)
+    pixels = np.frombuffer(explorer.canvas.rgb, np.uint8).reshape(28, 28, 3)
+    assert (pixels[3, 5] == (value if channels == 3 else value * 3)).all()
+    explorer.canvas.row = 7  # as the mouse does
+    assert explorer.row.value == 7 and (explorer.picture[3, 5] == session.image(0)[3, 5]).all()
+    explorer.clean.value = True
+    assert (explorer.picture == session.image(0)).all()
+
+
+def test_another_image_forgets_what_was_found(explorer):
+    explorer.adversarial = explorer.session.image(0).copy()
+    explorer.index.value = 1
+    assert explorer.adversarial is None
+    assert (explorer.session.image(1) == explorer.picture).all(2).sum() >= 28 * 28 - 1
+
+
+def test_the_search_tells_each_generation_and_can_be_stopped(explorer):
+    session = explorer.session
+    told = []
+    record = session.search(0, 1, lambda best: told.append(list(best)))
+    assert [len(best) for best in told] == list(range(1, len(told) + 1))
+    assert len(told) <= session.p.attack_generations + 1
+    assert record["predicted"] == record["label"]
+    assert record["best"] == pytest.approx(told[-1], abs=1e-3)
+    assert session.search(0, 2, lambda best: session.stop.set()) is None
+
+
+def test_an_image_that_is_already_wrong_is_refused(p):
+    session = Session(p)
+    session.right = lambda index: False
+    with pytest.raises(InputError, match="already wrong on this image"):
+        session.search(0, 1)
+
+
+def test_the_buttons(explorer):
+    explorer.attack.click()
+    explorer.thread.join(60)
+    assert "evaluations" in explorer.said.value and "<svg" in explorer.line.value
+    if explorer.session.images.name == "derma":  # the others' maps take as long and say the same
+        explorer.map.click()
+        explorer.thread.join(120)
+        assert explorer.found.success.shape == (28, 28)
+        assert "positions fool" in explorer.said.value
+    explorer.defend.click()
+    assert explorer.restored.value.count("<img") == len(explorer.session.defences)
+    assert not explorer.attack.disabled and explorer.stop.disabled
+
+
+def test_stop_ends_a_map(explorer):
+    reached = threading.Event()
+    told = explorer.session.map
+
+    def slow(index, told_share):
+        def watched(share):
+            reached.set()
+            told_share(share)
+            explorer.session.stop.wait(30)
+
+        return told(index, watched)
+
+    explorer.session.map = slow
+    explorer.map.click()
+    assert reached.wait(60) and not explorer.stop.disabled
+    explorer.attack.click()
+    assert "under way" in explorer.said.value
+    explorer.stop.click()
+    explorer.thread.join(60)
+    assert explorer.found is None and "stopped" in explorer.said.value
+
+
+def test_every_trained_denoiser_is_a_defence(p):
+    session = Session(p)
+    assert list(session.defences) == list(params.REFERENCES)
+    restored = session.defended(session.image(0))
+    assert (restored["identity"] == session.image(0)).all()
+    assert isinstance(denoisers.build("median3", 1), type(session.defences["median3"]))
+
+
+def test_runs_are_listed_and_a_missing_one_is_named(p):
+    runs = params.ROOT / p.runs
+    assert finished_runs(runs) == [f"demo/{p.dataset}/resnet50"]
+    with pytest.raises(InputError, match="densenet121 is not finished: run `make run PROTOCOL"):
+        Session(p.model_copy(update={"classifier": "densenet121"}))
+
+
+def test_convergence_is_drawn_between_its_ends():
+    picture = view.convergence([3.0, 1.0, -1.0], 11)
+    assert 'points="0.0,8.0 32.0,60.0 64.0,112.0"' in picture
+    assert view.convergence([0.0], 1).count("0.0,8.0") == 1
