@@ -62,6 +62,8 @@ def assemble(runs: Path, results: Path) -> list[Page]:
         write_page(page, SOURCE)
     index = SOURCE / "index.md"
     index.write_text(generated.front(index.read_text(), results, SOURCE))
+    rerun = SOURCE / "rerun.md"
+    rerun.write_text(rerun.read_text().replace(generated.COSTS, generated.costs(results, pages)))
     (SOURCE / "status.md").write_text(generated.status_page(pages))
     (SOURCE / "parameters.md").write_text(generated.parameters_page())
     (SOURCE / "finder.md").write_text(generated.finder_page(pages))

@@ -5,7 +5,11 @@ from pathlib import Path
 
 from book.run_pages import Page, protocol_order
 from lib import paper, params
+from lib.records import read_json
+from lib.steps import WRITES
 
+GIVEN = ("protocol", "dataset", "classifier")
+COSTS = "<!-- costs -->"  # a place in rerun.md
 FOUND, FIGURE = "<!-- found -->", "<!-- figure -->"  # places in index.md
 
 
@@ -16,16 +20,22 @@ def table(header: list[str], rows: list[list[object]]) -> str:
 
 
 def parameters_page() -> str:
-    """All parameters with their meaning and their value in each protocol."""
+    """Each notebook with its parameters, their type, meaning and value in each protocol."""
     every = sorted(params.names("protocols"), key=protocol_order)
     protocols = [name for name in reversed(every) if params.base(name) == name]
     loaded = {name: params.load(name).model_dump() for name in protocols}
-    rows = []
-    for name, field in params.Parameters.model_fields.items():
-        if name in ("protocol", "dataset", "classifier"):
-            continue
-        values = [f"`{json.dumps(loaded[protocol][name])}`" for protocol in protocols]
-        rows.append([f"`{name}`", field.description or "", *values])
+    schema = params.Parameters.model_json_schema()["properties"]
+    header = ["parameter", "type", "meaning", *protocols]
+    sections = []
+    for step in params.STEPS:
+        rows = [
+            [f"`{name}`", kind(schema[name]), schema[name].get("description", ""),
+             *(_value(name, loaded[protocol]) for protocol in protocols)]
+            for name in params.step_fields(step)
+        ]  # fmt: skip
+        files = [f"`{name}`" for name in (*WRITES[step], "run.json")]
+        written = "Writes nothing." if step == "explore" else f"Writes {', '.join(files)}."
+        sections.append(f"## `{step}`\n\n{written}\n\n{table(header, rows)}")
     variants = [
         [f"`{name}`", f"`{params.base(name)}`", "; ".join(
             f"`{key}={json.dumps(value)}`"
@@ -33,21 +43,70 @@ def parameters_page() -> str:
         )]
         for name in every if params.base(name) != name
     ]  # fmt: skip
-    steps = [
-        [f"`{step}`", ", ".join(f"`{name}`" for name in params.step_fields(step))]
-        for step in params.STEPS
-    ]
     return (
         "# Parameters\n\nEvery value can be given to `make run NAME=VALUE` and to\n"
-        "`papermill -p NAME VALUE`. This page is made from the model that checks them.\n\n"
-        + table(["parameter", "meaning", *protocols], rows)
+        "`papermill -p NAME VALUE`. This page is made from the model that checks them; values of\n"
+        "a protocol are those for Derma and ResNet50.\n\n"
+        + "\n\n".join(sections)
         + "\n\n## Variants of a protocol\n\n"
         "As the protocol that they are based on, but for these values.\n\n"
         + table(["variant", "based on", "values"], variants)
-        + "\n\n## Parameters of each notebook\n\n"
-        + table(["notebook", "parameters"], steps)
         + "\n"
     )
+
+
+def _value(name: str, values: dict) -> str:
+    return "as called" if name in GIVEN else f"`{json.dumps(values[name])}`"
+
+
+def kind(schema: dict) -> str:
+    """A parameter's type in words, with its bounds."""
+    if "enum" in schema:
+        return "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of: {kind(schema['items'])}"
+    words = {
+        "string": "text",
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "yes or no",
+    }
+    bounds = [
+        f"{sign} {schema[key]:g}"
+        for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"))
+        if key in schema
+    ]
+    return " ".join([words.get(schema["type"], schema["type"]), *bounds])
+
+
+def costs(results: Path, pages: list[Page]) -> str:
+    """Minutes of each step by protocol and machine, of recorded runs and of this copy's."""
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    runs = [read_json(path)["steps"].items() for path in results.glob("*/**/run.json")]
+    runs += [[(page.step, page.run)] for page in pages if page.run]
+    for step, run in (item for items in runs for item in items):
+        hardware, protocol = run["hardware"], run["parameters"]["protocol"]
+        if step in params.STEPS and protocol in params.names("protocols"):
+            machine = hardware["gpu"] or f"{hardware['threads']} threads, {hardware['processor']}"
+            of = found.setdefault((protocol, machine), {})
+            of.setdefault(step, []).append(run["wall_seconds"] / 60)
+    columns = sorted(found, key=lambda key: (protocol_order(key[0]), key[1]))
+    rows = [
+        [f"`{step}`", *(_minutes(found[column].get(step)) for column in columns)]
+        for step in params.STEPS if any(step in found[column] for column in columns)
+    ]  # fmt: skip
+    if not rows:
+        return "No run has finished yet."
+    header = ["minutes of", *(f"`{protocol}`, {machine}" for protocol, machine in columns)]
+    return table(header, rows)
+
+
+def _minutes(values: list[float] | None) -> str:
+    if not values:
+        return "–"
+    low, high = min(values), max(values)
+    text = f"{low:.2g}" if f"{low:.2g}" == f"{high:.2g}" else f"{low:.2g} to {high:.2g}"
+    return f"{text} ({len(values)} runs)" if len(values) > 1 else text
 
 
 def finder_page(pages: list[Page]) -> str:
@@ -136,5 +195,5 @@ def front(text: str, results: Path, folder: Path) -> str:
         if len(recovery):
             png, about = figures.recovery_by_dataset(recovery)._repr_png_()
             (folder / "recovery.png").write_bytes(png)
-            figure = f"```{{image}} recovery.png\n:alt: {about['alt']}\n```"
+            figure = f"```{{image}} recovery.png\n:class: figure\n:alt: {about['alt']}\n```"
     return text.replace(FOUND, said).replace(FIGURE, figure)

@@ -19,6 +19,7 @@ OVERALL = {
 }
 ORDER = {name: i for i, name in enumerate(("derma", "pathology", "oct", "chest", "abdomen_ct"))}
 PROTOCOL_ORDER = {name: i for i, name in enumerate(("paper", "compact", "demo"))}
+WIDGET = "application/vnd.jupyter.widget-view+json"
 BADGES = {"phantom": "warning", "rebuilt": "info", "official": "success"}
 
 
@@ -117,7 +118,11 @@ def write_page(page: Page, source: Path) -> None:
         r"^# (.*)$", lambda m: f"# {m[1]}: {title}\n\n{badges(page)}", first.source, count=1,
         flags=re.M,
     )  # fmt: skip
+    # Progress bars live in a kernel only, and would ask another host for their scripts.
+    notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = [each for each in cell.outputs if WIDGET not in each.get("data", {})]
         alts = [
             output.metadata["image/png"]["alt"]
             for output in cell.get("outputs", [])
@@ -137,7 +142,7 @@ def badges(page: Page) -> str:
     """Where the images of a page are from, as marks that are seen at once."""
     kinds = page.sources.split(" and ")
     found = [f"{{bdg-{BADGES[kind]}}}`{kind} images`" for kind in kinds if kind in BADGES]
-    return " ".join([*found, f"{{bdg-secondary-line}}`protocol {page.protocol}`"])
+    return " ".join([*found, f"{{bdg-dark}}`protocol {page.protocol}`"])
 
 
 def made_by(page: Page) -> str:

@@ -21,13 +21,15 @@ from lib import protocols
 from lib.errors import InputError, unknown
 from lib.facts import Facts
 from lib.protocols import ROOT, base, names, read, variants
+from lib.steps import COMMON, STEPS
 
 DENOISERS = ("autoencoder", "dae", "noise2noise", "median_cnn")
 REFERENCES = ("identity", "median3")
 PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
 ATTACKS = {1: "one_pixel", 2: "two_pixel"}
 
-__all__ = ["ROOT", "base", "names", "read", "variants"]  # of lib.protocols
+# of lib.protocols and lib.steps
+__all__ = ["ROOT", "STEPS", "base", "names", "read", "variants"]
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -188,45 +190,11 @@ class Parameters(BaseModel):
         return {name: values[name] for name in step_fields(step)}
 
 
-# What each notebook depends on besides protocol, seed, device and runs: a name that ends in an
-# underscore stands for all fields that begin with it.
-STEPS: dict[str, tuple[str, ...]] = {
-    "datasets": ("dataset", "data_"),
-    "classifier": ("dataset", "classifier", "data_", "classifier_"),
-    "pixel_attack": ("dataset", "classifier", "data_", "classifier_threshold", "attack_"),
-    "vulnerability": (
-        "dataset", "classifier", "data_", "classifier_threshold", "attack_criterion",
-        "attack_batch", "attack_precision", "vulnerability_",
-    ),
-    "denoisers": ("dataset", "data_", "denoiser_"),
-    "restoration": (
-        "dataset", "classifier", "data_", "classifier_threshold", "attack_pixels",
-        "denoiser_names", "restoration_", "bootstrap_samples",
-    ),
-    "forensics": (
-        "dataset", "classifier", "data_", "attack_pixels", "denoiser_names", "bootstrap_samples",
-    ),
-    "ablation": (
-        "data_root", "data_download", "data_phantom_images", "denoiser_batch",
-        "denoiser_learning_rate", "denoiser_noise", "denoiser_precision", "ablation_",
-        "bootstrap_samples",
-    ),
-    "comparison": (),
-    "engine": (),
-    "audit": (),
-    "findings": ("results", "data_root", "bootstrap_samples"),
-    "verdicts": ("results", "bootstrap_samples"),
-    "explore": (
-        "dataset", "classifier", "data_", "classifier_threshold", "attack_", "vulnerability_",
-    ),
-}  # fmt: skip
-
-
 def step_fields(step: str) -> list[str]:
     """Names of the fields of `Parameters` that a step depends on, in their order."""
     if step not in STEPS:
         raise unknown("step", step, STEPS)
-    entries = ("protocol", "seed", "device", "runs", *STEPS[step])
+    entries = (*COMMON, *STEPS[step])
     prefixes = tuple(entry for entry in entries if entry.endswith("_"))
     return [
         name

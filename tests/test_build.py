@@ -1,6 +1,7 @@
 """The book: pages of finished runs, their place, the generated pages."""
 
 import json
+import re
 
 import nbformat
 import pytest
@@ -20,7 +21,7 @@ def book(tmp_path):
         cells = [nbformat.v4.new_markdown_cell(f"# {path.stem.title()}\n\nText.")]
         nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
     (tmp_path / "runs/demo/oct/resnet50/x.ipynb.partial.ipynb").write_text("{")
-    machine = {"processor": "P", "cores": 2, "memory_gib": 24, "gpu": None}
+    machine = {"processor": "P", "cores": 2, "threads": 2, "memory_gib": 24, "gpu": None}
     data = {"source": "phantom", "npz": "octmnist.npz", "md5": "0"}
     given = params.load("demo", "oct", data_size=64).model_dump()
     entry = {"data": data, "parameters": given, "wall_seconds": 3.2,
@@ -90,8 +91,22 @@ def test_narrative_pages_are_there_and_listed():
 def test_parameters_page_holds_every_parameter_and_protocol():
     text = generated.parameters_page()
     for name in params.Parameters.model_fields:
-        assert name in ("protocol", "dataset", "classifier") or f"| `{name}` |" in text
-    assert "| parameter | meaning | demo | compact | paper |" in text
+        assert f"| `{name}` |" in text
+    assert "| parameter | type | meaning | demo | compact | paper |" in text
+    sections = {part.split("`")[0]: part for part in text.split("\n## `")[1:]}
+    for step in params.STEPS:
+        names = re.findall(r"^\| `(\w+)` \|", sections[step].split("## Variants")[0], re.M)
+        assert names == params.step_fields(step)
+    assert "| `attack_population` | whole number ≥ 4 | ATK05 |" in sections["pixel_attack"]
+    assert "<classifier>/<one|two>_pixel.parquet" in sections["pixel_attack"]
+    assert "| `compact-28` | `compact` | `data_size=28`" in text
+
+
+def test_costs_are_those_of_finished_runs(book):
+    pages = run_pages.find_pages(book / "runs")
+    assert "| `datasets` | 0.053 |" in generated.costs(book / "results", pages)
+    assert "`demo`, 2 threads, P" in generated.costs(book / "results", pages)
+    assert generated.costs(book / "results", []) == "No run has finished yet."
 
 
 def test_status_page_names_time_machine_and_source(book):

@@ -46,7 +46,8 @@ def test_a_probe_holds_the_map():
     image = pictures(1)[0]
     confidence = np.linspace(0, 1, 28 * 28).reshape(28, 28)
     colour = pictures(2)[1]
-    html = interactive.probe(image, confidence, colour, 5, DERMA, "A caption").data
+    given = (image[None], confidence[None], colour[None], np.array([5]))
+    html = interactive.probes(*given, DERMA, ["A caption"]).data
     found = content(html)
     assert (found["size"], found["channels"], found["truth"]) == (28, 3, "melanocytic nevi")
     worst = np.frombuffer(base64.b64decode(found["worst"]), np.uint8).reshape(28, 28) / 255
@@ -56,11 +57,11 @@ def test_a_probe_holds_the_map():
 
 
 def test_what_cannot_be_probed_is_refused():
-    image, map_ = pictures(1, 1)[0], np.zeros((28, 28))
+    image, shares, label = pictures(1, 1), np.zeros((1, 28, 28)), np.zeros(1, int)
     with pytest.raises(InputError, match="Chest has margins"):
-        interactive.probe(image, map_, image, 0, CHEST, "")
+        interactive.probes(image, shares, image, label, CHEST, [""])
     with pytest.raises(InputError, match="square image, not 27 x 28"):
-        interactive.probe(image[1:], map_[1:], image[1:], 0, OCT, "")
+        interactive.probes(image[:, 1:], shares[:, 1:], image[:, 1:], label, OCT, [""])
 
 
 def test_a_chart_holds_each_value_in_per_cent():

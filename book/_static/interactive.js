@@ -41,10 +41,11 @@
       "aria-label": `${still.alt} Arrow keys move, Enter sets the pixel.`,
     });
     const overlay = make("input", { type: "checkbox", checked: "" });
-    const label = make("label", {}, overlay, " show where it is vulnerable");
+    const label = make("label", {}, overlay, " orange: where the true class loses most");
     const told = make("output", { "aria-live": "polite" });
     const context = canvas.getContext("2d");
     let [row, col, set] = [size >> 1, size >> 1, null];
+    const [least, most] = [Math.min(...shares), Math.max(...shares)];
 
     const rgb = (values, at) =>
       channels === 3 ? [0, 1, 2].map((c) => values[3 * at + c]) : Array(3).fill(values[at]);
@@ -54,7 +55,7 @@
       for (let at = 0; at < size * size; at += 1) {
         let value = rgb(pixels, at);
         if (overlay.checked) {
-          const harm = 1 - shares[at] / 255; // 1: the true class has nothing left
+          const harm = (most - shares[at]) / (most - least || 1); // 1: the worst pixel of this image
           value = value.map((v, c) => v * (1 - 0.75 * harm) + [213, 94, 0][c] * 0.75 * harm);
         }
         if (set === at) value = rgb(colours, at);

@@ -41,44 +41,50 @@ def sliders(before: np.ndarray, after: np.ndarray, captions: Iterable[str]) -> H
     return HTML(f'<div class="compares">{"".join(figures)}</div>')
 
 
-def probe(
-    image: np.ndarray,
-    confidence: np.ndarray,
-    colour: np.ndarray,
-    label: int,
+def probes(
+    images: np.ndarray,
+    confidences: np.ndarray,
+    colours: np.ndarray,
+    labels: np.ndarray,
     facts: Facts,
-    caption: str,
+    captions: Iterable[str],
 ) -> HTML:
-    """An image to probe: what the worst colour at each pixel does to the true class.
+    """Images to probe: what the worst colour at each pixel does to the true class.
 
     Args:
-        image: uint8 (H, W, C), square.
-        confidence: of the true class under the worst colour at each pixel, (H, W) in 0..1.
-        colour: that colour, uint8 (H, W, C).
-        label: true class.
+        images: uint8 (N, H, W, C), square.
+        confidences: of the true class under the worst colour at each pixel, (N, H, W) in 0..1.
+        colours: that colour, uint8 (N, H, W, C).
+        labels: true classes (N,).
         facts: of the data set; single-label, as a margin has no share to show.
-        caption: what stands under it.
+        captions: what stands under each.
 
     Raises:
-        InputError: a multi-label set, or an image that is not square.
+        InputError: a multi-label set, or images that are not square.
     """
     if facts.multi_label:
         raise InputError(f"{facts.title} has margins instead of shares: there is no probe of it.")
-    if image.shape[0] != image.shape[1]:
-        raise InputError(f"A probe needs a square image, not {image.shape[0]} x {image.shape[1]}.")
-    content = {
-        "size": image.shape[0],
-        "channels": image.shape[2],
-        "image": _bytes(image),
-        "worst": _bytes((255 * confidence).round().astype(np.uint8)),
-        "colour": _bytes(colour),
-        "unit": "confidence",
-        "truth": facts.classes[label].name,
-    }
-    return HTML(
-        f'<div class="probes"><figure class="probe">{_image(image, caption)}'
-        f"<figcaption>{escape(caption)}</figcaption>{_script(content)}</figure></div>"
-    )
+    height, width, channels = images.shape[1:]
+    if height != width:
+        raise InputError(f"A probe needs a square image, not {height} x {width}.")
+    figures = []
+    for image, shares, worst, label, caption in zip(
+        images, confidences, colours, labels, captions, strict=True
+    ):
+        content = {
+            "size": height,
+            "channels": channels,
+            "image": _bytes(image),
+            "worst": _bytes((255 * shares).round().astype(np.uint8)),
+            "colour": _bytes(worst),
+            "unit": "confidence",
+            "truth": facts.classes[label].name,
+        }
+        figures.append(
+            f'<figure class="probe">{_image(image, caption)}'
+            f"<figcaption>{escape(caption)}</figcaption>{_script(content)}</figure>"
+        )
+    return HTML(f'<div class="probes">{"".join(figures)}</div>')
 
 
 def chart(table: pd.DataFrame, group: str, x: str = "printed, %", y: str = "ours, %") -> HTML:

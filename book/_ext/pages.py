@@ -1,0 +1,29 @@
+"""Mends what the theme and its extensions leave on each page, for readers without a network."""
+
+import re
+from typing import Any
+
+# sphinx-thebe names a script on another host, which this book does not use: there is no kernel.
+_THEBE = re.compile(
+    r'<script type="text/x-thebe-config">.*?</script>\s*<script>kernelName.*?</script>', re.S
+)
+# docutils calls the bibliography a list, whose children are then no list items.
+_LIST = '<div role="list" class="citation-list">'
+
+
+def _mend(app: Any, name: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    def of_thebe(script: Any) -> bool:
+        text = f"{getattr(script, 'filename', '')} {script.attributes.get('body')}"
+        return "thebe" in text.lower()
+
+    context["script_files"] = [each for each in context["script_files"] if not of_thebe(each)]
+    context["default_mode"] = "auto"  # the theme complains of an empty one
+    if "body" in context:
+        body = _THEBE.sub("", context["body"])
+        context["body"] = body.replace(_LIST, '<div class="citation-list">')
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Run after the theme and all extensions."""
+    app.connect("html-page-context", _mend, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,60 @@
+"""The notebooks: what each depends on, and what it writes."""
+
+COMMON = ("protocol", "seed", "device", "runs")  # of all of them
+# What each notebook depends on besides protocol, seed, device and runs: a name that ends in an
+# underscore stands for all fields that begin with it.
+STEPS: dict[str, tuple[str, ...]] = {
+    "datasets": ("dataset", "data_"),
+    "classifier": ("dataset", "classifier", "data_", "classifier_"),
+    "pixel_attack": ("dataset", "classifier", "data_", "classifier_threshold", "attack_"),
+    "vulnerability": (
+        "dataset", "classifier", "data_", "classifier_threshold", "attack_criterion",
+        "attack_batch", "attack_precision", "vulnerability_",
+    ),
+    "denoisers": ("dataset", "data_", "denoiser_"),
+    "restoration": (
+        "dataset", "classifier", "data_", "classifier_threshold", "attack_pixels",
+        "denoiser_names", "restoration_", "bootstrap_samples",
+    ),
+    "forensics": (
+        "dataset", "classifier", "data_", "attack_pixels", "denoiser_names", "bootstrap_samples",
+    ),
+    "ablation": (
+        "data_root", "data_download", "data_phantom_images", "denoiser_batch",
+        "denoiser_learning_rate", "denoiser_noise", "denoiser_precision", "ablation_",
+        "bootstrap_samples",
+    ),
+    "comparison": (),
+    "engine": (),
+    "audit": (),
+    "findings": ("results", "data_root", "bootstrap_samples"),
+    "verdicts": ("results", "bootstrap_samples"),
+    "explore": (
+        "dataset", "classifier", "data_", "classifier_threshold", "attack_", "vulnerability_",
+    ),
+}  # fmt: skip
+
+# Files of each notebook below ``runs/<protocol>/``, besides itself executed and ``run.json``; those
+# of one attack are there for each number of pixels that was asked for.
+_SET, _NET = "<dataset>/", "<dataset>/<classifier>/"
+WRITES: dict[str, tuple[str, ...]] = {
+    "datasets": (),
+    "classifier": (f"{_NET}classifier.safetensors", f"{_NET}classifier.json"),
+    "pixel_attack": (f"{_NET}<one|two>_pixel.parquet",),
+    "vulnerability": (),
+    "denoisers": (f"{_SET}denoisers/<name>.safetensors", f"{_SET}denoisers/<name>.json"),
+    "restoration": (
+        f"{_NET}restoration_<one|two>_pixel.parquet", f"{_NET}detection_<one|two>_pixel.parquet",
+    ),
+    "forensics": (f"{_NET}forensics_<one|two>_pixel.parquet",),
+    "ablation": (
+        "abdomen_ct/ablation.parquet", "abdomen_ct/ablation_models.parquet",
+        "abdomen_ct/ablation/<variant>-<seed>.*",
+    ),
+    "comparison": (),
+    "engine": (),
+    "audit": (),
+    "findings": (),
+    "verdicts": (),
+    "explore": (),
+}  # fmt: skip
