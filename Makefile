@@ -22,7 +22,7 @@ SNAKEMAKE = mkdir -p $(dir $(SNAKELOG)) && $(WARM) $(BIN)/snakemake --cores $(JO
 FAILED = { grep -E "Error|Exception" $(SNAKELOG) | head -n 5; \
 	echo "error: not everything ran, log $(SNAKELOG); what has finished is kept."; exit 1; }
 
-.PHONY: help book run data record verify lab notebooks test lint bench clean
+.PHONY: help book run data record verify lab notebooks test check lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -57,6 +57,9 @@ notebooks: $(BIN)/.ready ## .ipynb files of the text notebooks, for papermill by
 
 test: $(BIN)/.ready ## the whole test suite
 	@$(BIN)/python -m pytest -n 2
+
+check: $(BIN)/.ready ## the built site and the explorer in a real browser (needs chromium)
+	@$(BIN)/python -m pytest -n 2 tests/test_site_pages.py tests/test_lab.py
 
 lint: $(BIN)/.ready ## style and common errors
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -14,6 +14,7 @@ import pytest
 
 from lib import hypotheses, params, phantoms
 from lib.records import read_json
+from lib.steps import WRITES
 
 FOLDER = params.ROOT / "notebooks"
 STEPS = list(params.STEPS)
@@ -25,7 +26,7 @@ TINY = {
     "attack_one_pixel_images": 1, "attack_two_pixel_images": 1, "denoiser_epochs": 1,
     "denoiser_train_limit": 16, "denoiser_large_limit": 4, "ablation_train": 8,
     "ablation_test": 4, "ablation_epochs": 1, "bootstrap_samples": 20,
-    "classifier_threshold": 0.9,  # after one epoch nothing passes it, so Normal is right
+    "vulnerability_images": 1, "classifier_threshold": 0.9,  # after one epoch nothing passes it, so Normal is right
 }  # fmt: skip
 
 
@@ -82,8 +83,8 @@ def executed(tmp_path_factory):
     for name in ("chest", "abdomen_ct"):
         phantoms.write(name, 28, TINY["data_phantom_images"], 0, folder / "data")
     results = {}
-    for step in ("datasets", "denoisers", "classifier", "pixel_attack", "restoration", "forensics",
-                 "ablation", "findings", "verdicts", "comparison", "engine", "audit"):  # fmt: skip
+    for step in ("datasets", "denoisers", "classifier", "pixel_attack", "vulnerability",
+                 "restoration", "forensics", "ablation", "findings", "verdicts", "comparison", "engine", "audit"):  # fmt: skip
         if step == "findings":  # a record of phantoms, which `make record` would refuse
             shutil.copytree(folder / "runs", folder / "results")
         source = folder / f"{step}.ipynb"
@@ -114,7 +115,8 @@ def test_a_run_leaves_what_the_contract_names(executed):
     denoisers = {f"{name}.{kind}" for name in params.DENOISERS for kind in ("safetensors", "json")}
     assert {path.name for path in (base / "denoisers").iterdir()} == denoisers | {"run.json"}
     record = read_json(run / "run.json")
-    assert list(record["steps"]) == ["classifier", "pixel_attack", "restoration", "forensics"]
+    steps = ["classifier", "pixel_attack", "vulnerability", "restoration", "forensics"]
+    assert list(record["steps"]) == steps
     assert record["data"]["source"] == "phantom" and record["seed"] == 0
     assert record["parameters"]["attack_population"] == 4
 
@@ -191,12 +193,7 @@ def test_papermill_with_bad_input_ends_with_one_sentence(executed, tmp_path, giv
     assert message in last
 
 
-def test_the_explorer_moves_attacks_and_denoises(executed, monkeypatch):
-    """The functions behind the widgets, called as a hand on them would."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    drawn = []
+def test_the_explorer_opens_on_a_finished_run(executed):
     source = [cell.source for cell in code("explore")]
     namespace = {}
     exec(source[0], namespace)
@@ -207,15 +204,23 @@ def test_the_explorer_moves_attacks_and_denoises(executed, monkeypatch):
     namespace = {name: namespace[name] for name in params.step_fields("explore")}
     for cell in source[1:]:
         exec(cell, namespace)
-    monkeypatch.setattr(namespace["plt"], "show", lambda: drawn.append(1))
-    normal = int((namespace["test"].category == 0).argmax())
-    namespace["show"](normal, 3, 4, "#ff0000")
-    namespace["denoise"](normal)
-    assert len(drawn) == 2
-    found = namespace["attack_image"](normal, 1)
-    assert len(found) == 1 and found["index"].iloc[0] == namespace["test"].index[normal]
-    wrong = int(namespace["test"].labels.any(1).argmax())
-    assert namespace["attack_image"](wrong, 1) is None
+    explorer = namespace["explorer"]
+    assert explorer.run.value == "demo/chest/densenet121"
+    assert {*params.REFERENCES, *params.DENOISERS} == set(explorer.session.defences)
+    assert "confidence, clean" in explorer.bars.value
+
+
+def test_each_notebook_writes_what_the_parameters_page_says(executed):
+    """`WRITES` is what the book tells papermill's users; nothing more and nothing less is left."""
+    base = executed / "runs" / "demo"
+    told = {name for names in WRITES.values() for name in names}
+    patterns = [
+        re.sub(r"<[^>]+>", "[^/]+", name).replace(".", "[.]").replace("*", ".*") for name in told
+    ]
+    left = {str(path.relative_to(base)) for path in base.rglob("*") if path.is_file()}
+    left = {name for name in left if Path(name).name != "run.json"}
+    assert not [name for name in left if not any(re.fullmatch(p, name) for p in patterns)]
+    assert not [p for p in patterns if not any(re.fullmatch(p, name) for name in left)]
 
 
 def test_markdown_code_and_prose_have_no_typed_results():

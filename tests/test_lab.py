@@ -1,0 +1,94 @@
+"""The explorer in a running JupyterLab, as a hand would use it; needs the runs of `make book`."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from lib.params import ROOT
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+RUN = ROOT / "runs/demo/derma/resnet50/classifier.json"
+TOKEN = "of-the-test"
+
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None, reason="no chromium: apt-get install chromium"),
+    pytest.mark.skipif(not RUN.exists(), reason="no finished run: run `make book` first"),
+]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """Address of a JupyterLab that was started as `make lab` starts it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "JUPYTER_CONFIG_PATH": str(ROOT / ".jupyter"), "HOME": str(tmp_path),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+    }  # fmt: skip
+    command = [
+        str(ROOT / ".venv/bin/jupyter"), "lab", "--no-browser", f"--port={port}",
+        f"--IdentityProvider.token={TOKEN}", f"--notebook-dir={ROOT}", "--allow-root",
+    ]  # fmt: skip
+    log = (tmp_path / "lab.log").open("w")
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(120):
+        try:
+            urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=2)
+            break
+        except OSError:
+            assert process.poll() is None, (tmp_path / "lab.log").read_text()[-2000:]
+            time.sleep(0.5)
+    yield address
+    process.terminate()
+    process.wait(30)
+
+
+def test_the_explorer_in_a_browser(lab):
+    before = {path: path.read_bytes() for path in (ROOT / "notebooks").glob("*.md")}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1500, "height": 1400})
+        page.set_default_timeout(60_000)
+        page.goto(f"{lab}/lab/tree/notebooks/explore.md?token={TOKEN}")
+        # A text notebook opens as a notebook, not as text.
+        panel = page.locator(".jp-NotebookPanel")
+        panel.wait_for()
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        canvas = page.locator("canvas[role=img]")
+        canvas.wait_for()
+        bars = page.locator("table", has=page.locator("caption", has_text="confidence"))
+        expect(bars).to_contain_text("(true)")
+
+        # The mouse moves the pixel, and the sliders follow.
+        area = canvas.bounding_box()
+        canvas.click(position={"x": area["width"] * 3.5 / 28, "y": area["height"] * 5.5 / 28})
+        row, column = (page.locator(".widget-slider", has_text=name).locator(".widget-readout")
+                       for name in ("row", "column"))  # fmt: skip
+        expect(row).to_have_text("5")
+        expect(column).to_have_text("3")
+        page.keyboard.press("ArrowDown")
+        expect(row).to_have_text("6")
+
+        # A map can be stopped, an attack says how it ended, defences show their pictures.
+        page.get_by_role("button", name="where is it vulnerable?").click()
+        stop = page.get_by_role("button", name="stop")
+        expect(stop).to_be_enabled()
+        stop.click()
+        expect(page.get_by_text("stopped", exact=True)).to_be_visible()
+        page.get_by_role("button", name="attack", exact=True).click()
+        ended = page.get_by_text("evaluations").or_(page.get_by_text("already wrong"))
+        expect(ended.first).to_be_visible()
+        page.get_by_role("button", name="defend").click()
+        expect(page.get_by_text("DAE (proposed)").first).to_be_visible()
+        browser.close()
+    assert {path: path.read_bytes() for path in before} == before  # nothing was saved by looking

@@ -1,0 +1,86 @@
+"""The commands of the page "Re-running", one after another, in a copy of the project."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from lib import params, phantoms
+from lib.records import read_table
+
+ROOT = params.ROOT
+PAGE = ROOT / "book" / "rerun.md"
+# Small enough for a test; what a command itself says comes after it and wins.
+TINY = {
+    "data_phantom_images": 150, "classifier_epochs": 1, "classifier_batch": 32,
+    "classifier_paper_epochs": 1, "attack_population": 4, "attack_pixels": [1],
+    "attack_one_pixel_images": 1, "device": "cpu",
+}  # fmt: skip
+
+
+def commands():
+    """Each line of each block of shell commands, continued lines joined."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+    lines = re.sub(r"\\\n\s*", "", "".join(blocks)).splitlines()
+    return [line.split("  #")[0].strip() for line in lines if line.strip()]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy with this environment, phantoms of OCT, and a profile for Snakemake."""
+    for name in ("Makefile", "Snakefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("lib", "params", "notebooks", "book", "benchmarks", "results"):
+        ignore = shutil.ignore_patterns("__pycache__", "*.ipynb")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    (tmp_path / "yours").mkdir()
+    (tmp_path / "yours" / "config.yaml").write_text("cores: 1\n")
+    phantoms.write("oct", 28, TINY["data_phantom_images"], 0, tmp_path / "data" / "phantoms")
+    return tmp_path
+
+
+def in_full(line):
+    """The command as the test gives it: with small settings, or as far as its plan."""
+    words = line.split()
+    tiny = [f"{name}={json.dumps(value).replace(' ', '')}" for name, value in TINY.items()]
+    if words[0] == "make" and words[1] != "notebooks":
+        return f"make -n {' '.join(words[1:])}"
+    if words[0] == "snakemake":
+        return f"{line} -n --nolock --quiet all"
+    if words[0] == "papermill":
+        step = re.search(r"notebooks/(\w+)\.ipynb", line)[1]
+        given = {name: value for name, value in TINY.items() if name in params.step_fields(step)}
+        return f"{line} --no-progress-bar -y '{json.dumps(given)}'"
+    if line.startswith("python -m lib.attack"):
+        return f"{line} {' '.join(tiny)}"
+    return line
+
+
+@pytest.mark.skipif(
+    not (ROOT / ".venv/bin/papermill").exists(), reason="the environment .venv is not there"
+)
+def test_every_command_runs(project):
+    environment = os.environ | {
+        "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}", "PYTHONPATH": str(project),
+    }  # fmt: skip
+    done = []
+    for line in commands():
+        result = subprocess.run(
+            ["bash", "-c", in_full(line)], cwd=project, env=environment, capture_output=True,
+            text=True,
+        )  # fmt: skip
+        assert result.returncode == 0, (line, result.stdout[-1500:], result.stderr[-1500:])
+        for word in line.split()[2:] if line.startswith("make run") else ():
+            name, value = word.split("=")
+            assert name.lower() in params.Parameters.model_fields, word
+        done.append(line.split()[0])
+    assert {"make", "papermill", "snakemake", "python", "cp"} <= set(done)
+    run = project / "runs" / "demo" / "oct" / "resnet50"
+    assert (project / "out.ipynb").exists() and (run / "classifier.safetensors").exists()
+    attacked = read_table(run / "one_pixel.parquet")
+    # 50 generations, as the command says; without a success all of them were used.
+    assert len(attacked) and (attacked.loc[~attacked["success"], "generations"] == 50).all()
