@@ -26,7 +26,8 @@ TINY = {
     "attack_one_pixel_images": 1, "attack_two_pixel_images": 1, "denoiser_epochs": 1,
     "denoiser_train_limit": 16, "denoiser_large_limit": 4, "ablation_train": 8,
     "ablation_test": 4, "ablation_epochs": 1, "bootstrap_samples": 20,
-    "vulnerability_images": 1, "classifier_threshold": 0.9,  # after one epoch nothing passes it, so Normal is right
+    "vulnerability_images": 1,
+    "classifier_threshold": 0.9,  # after one epoch nothing passes it, so Normal is right
 }  # fmt: skip
 
 
@@ -84,7 +85,8 @@ def executed(tmp_path_factory):
         phantoms.write(name, 28, TINY["data_phantom_images"], 0, folder / "data")
     results = {}
     for step in ("datasets", "denoisers", "classifier", "pixel_attack", "vulnerability",
-                 "restoration", "forensics", "ablation", "findings", "verdicts", "comparison", "engine", "audit"):  # fmt: skip
+                 "restoration", "forensics", "ablation", "findings", "verdicts", "comparison",
+                 "engine", "audit"):  # fmt: skip
         if step == "findings":  # a record of phantoms, which `make record` would refuse
             shutil.copytree(folder / "runs", folder / "results")
         source = folder / f"{step}.ipynb"
