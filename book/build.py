@@ -44,8 +44,12 @@ def contents(pages: list[Page]) -> dict:
             if "runs" not in chapter:
                 chapters.append(chapter)
                 continue
-            of_step = [page for page in pages if page.step == chapter["runs"]]
-            chapters += [{"file": page.name} for page in of_step]
+            chapters += [
+                {"file": page.name}
+                for page in pages
+                if page.step == chapter["runs"]
+                and chapter.get("dataset", page.dataset) == page.dataset
+            ]
         part["chapters"] = chapters
     toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
     return toc
@@ -61,12 +65,12 @@ def assemble(runs: Path, results: Path) -> list[Page]:
     for page in pages:
         write_page(page, SOURCE)
     index = SOURCE / "index.md"
-    index.write_text(generated.front(index.read_text(), results, SOURCE))
+    index.write_text(generated.front(index.read_text(), results, pages, SOURCE))
     rerun = SOURCE / "rerun.md"
     rerun.write_text(rerun.read_text().replace(generated.COSTS, generated.costs(results, pages)))
     (SOURCE / "status.md").write_text(generated.status_page(pages))
     (SOURCE / "parameters.md").write_text(generated.parameters_page())
-    (SOURCE / "finder.md").write_text(generated.finder_page(pages))
+    (SOURCE / "finder.md").write_text(generated.finder_page(pages, results))
     (SOURCE / "_toc.yml").write_text(yaml.safe_dump(contents(pages), sort_keys=False))
     return pages
 

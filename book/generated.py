@@ -1,5 +1,6 @@
 """Pages of the book that are made from code and records: no number on them is typed."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -109,8 +110,9 @@ def _minutes(values: list[float] | None) -> str:
     return f"{text} ({len(values)} runs)" if len(values) > 1 else text
 
 
-def finder_page(pages: list[Page]) -> str:
-    """Every table and figure of the paper with the pages that have its counterpart."""
+def finder_page(pages: list[Page], results: Path) -> str:
+    """Every table and figure of the paper: verdict, and the pages that have its counterpart."""
+    verdicts, said = _verdicts(results), [page for page in pages if page.step == "verdicts"]
 
     def links(step: str, dataset: str | None, classifier: str | None) -> str:
         if step in ("status", "index"):
@@ -124,22 +126,37 @@ def finder_page(pages: list[Page]) -> str:
         ]
         return ", ".join(found) or f"no run of `{step}` in this copy"
 
+    def verdict(kind: str, number: int | str) -> str:
+        word = verdicts.get((kind, str(number)), "–")
+        return f"{{doc}}`{word} </{said[0].name}>`" if said and word != "–" else word
+
     tables = [
-        [number, paper.caption(number), links(*paper.place(number))] for number in paper.NUMBERS
+        [number, paper.caption(number), verdict("table", number), links(*paper.place(number))]
+        for number in paper.NUMBERS
     ]
     figures = [
-        [each["number"], each["shows"],
+        [each["number"], each["shows"], verdict("figure", each["number"]),
          links(each["step"], each.get("dataset"), each.get("classifier"))]
         for each in paper.figures()
     ]  # fmt: skip
     return (
         "# Find a table or figure\n\nWhat the paper prints, and the pages of this copy that have "
-        "its counterpart, with the printed value beside ours.\n\n## Tables\n\n"
-        + table(["table", "shows", "here"], tables)
+        "its counterpart, with the printed value beside ours. Verdicts are those of the recorded "
+        "runs on real images; the other pages show the runs of this copy.\n\n## Tables\n\n"
+        + table(["table", "shows", "verdict", "here"], tables)
         + "\n\n## Figures\n\n"
-        + table(["figure", "shows", "here"], figures)
+        + table(["figure", "shows", "verdict", "here"], figures)
         + "\n"
     )
+
+
+def _verdicts(results: Path) -> dict[tuple[str, str], str]:
+    """Word by kind and number, of ``coverage.csv``; nothing where it is missing."""
+    path = results / "coverage.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        return {(row["kind"], row["number"]): row["verdict"] for row in csv.DictReader(file)}
 
 
 def status_page(pages: list[Page]) -> str:
@@ -179,7 +196,7 @@ def status_page(pages: list[Page]) -> str:
     )
 
 
-def front(text: str, results: Path, folder: Path) -> str:
+def front(text: str, results: Path, pages: list[Page], folder: Path) -> str:
     """The front page with what was found in its two places; the figure is written to ``folder``.
 
     The libraries for it are imported here, as they cost two seconds and only one page needs them.
@@ -190,7 +207,13 @@ def front(text: str, results: Path, folder: Path) -> str:
     said, figure, current = front.NONE, "", front.current(results)
     if current is not None:
         found, p = current
-        said = "\n\n".join([*front.sentences(found, p), front.counted(found, p)])
+        details = [
+            f"{{doc}}`{page.step.title()} </{page.name}>`"
+            for page in pages
+            if page.step in ("findings", "verdicts") and page.protocol == p.protocol
+        ]
+        counted = " ".join([front.counted(found, p), *details])
+        said = "\n\n".join([*front.sentences(found, p), counted])
         recovery = front.recovery(found)
         if len(recovery):
             png, about = figures.recovery_by_dataset(recovery)._repr_png_()

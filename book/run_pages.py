@@ -150,6 +150,7 @@ def made_by(page: Page) -> str:
     run = page.run
     hardware, data = run["hardware"], run.get("data", {})
     files = [data] if "source" in data else [item for item in data.values() if "npz" in item]
+    told = [f"{file['source']} `{file['npz']}`, MD5 `{file['md5']}`" for file in files]
     words = [f"PROTOCOL={page.protocol}"]
     words += [f"DATASET={page.dataset}"] if page.dataset else []
     words += [f"CLASSIFIER={page.classifier}"] if page.classifier else []
@@ -160,7 +161,7 @@ def made_by(page: Page) -> str:
         "parameters": "; ".join(f"`{name}={json.dumps(v)}`" for name, v in changed.items())
         or f"those of the protocol `{page.protocol}`, in {{doc}}`/parameters`",
         "record": f"{{download}}`run.json <{page.step}.json>`, all parameters and versions",
-        "data": ", ".join(f"{f['source']} `{f['npz']}`, MD5 `{f['md5']}`" for f in files) or "none",
+        "data": "; ".join(dict.fromkeys(told)) or "none",
         "commit": f"`{run['commit']}`" if run["commit"] else "none",
         "machine": f"{hardware['processor']}, {hardware['cores']} cores, "
         f"{hardware['memory_gib']} GiB, GPU: {hardware['gpu'] or 'none'}",

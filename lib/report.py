@@ -106,6 +106,9 @@ def table(
         style = style.set_caption(caption)
     long = [name for name in frame.columns if frame[name].map(lambda x: len(str(x))).max() > LONG]
     style = style.set_properties(long, **WRAPPED)
+    if "verdict" in frame:  # the word gets its color from the book's style sheet
+        named = "verdict " + frame[["verdict"]].astype(str).map(lambda word: word.replace(" ", "-"))
+        style = style.set_td_classes(named)
     names = {column: str(column).replace("_", " ") for column in frame.columns}
     return style.format_index(lambda name: names.get(name, name), axis="columns")
 

@@ -77,8 +77,12 @@ def test_every_run_page_has_a_place_in_the_contents(book):
     listed = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
     assert {page.name for page in pages} <= listed
     markers = yaml.safe_load((params.ROOT / "_toc.yml").read_text())
-    steps = {c["runs"] for part in markers["parts"] for c in part["chapters"] if "runs" in c}
-    assert steps == set(params.STEPS) - {"explore"}
+    entries = [c for part in markers["parts"] for c in part["chapters"] if "runs" in c]
+    assert {entry["runs"] for entry in entries} == set(params.STEPS) - {"explore"}
+    named = {(entry["runs"], entry["dataset"]) for entry in entries if "dataset" in entry}
+    attacked = set(params.names("datasets")) - {"abdomen_ct"}
+    for step in ("pixel_attack", "restoration"):
+        assert {dataset for name, dataset in named if name == step} == attacked
 
 
 def test_narrative_pages_are_there_and_listed():
@@ -138,11 +142,13 @@ def test_finder_leads_from_each_table_and_figure_to_a_page(tmp_path):
         path = tmp_path / f"{name}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
-    text = generated.finder_page(run_pages.find_pages(tmp_path))
+    (tmp_path / "coverage.csv").write_text("kind,number,verdict\ntable,17,in part\n")
+    text = generated.finder_page(run_pages.find_pages(tmp_path), tmp_path)
     tables, figures = text.split("## Figures")
     rows = {line.split(" | ")[0]: line for line in tables.splitlines() if line.startswith("| ")}
     assert len(rows) == 52 + 2 and figures.count("\n| ") == 26 + 2
     assert "</runs/demo/derma/resnet50/pixel_attack>" in rows["| 17"]
+    assert "| in part |" in rows["| 17"] and "| – |" in rows["| 36"]
     assert "</runs/demo/derma/densenet121/restoration>" in rows["| 36"]
     assert "</runs/demo/derma/datasets>" in rows["| 7"] and "`status`" in rows["| A1"]
     assert "</runs/demo/abdomen_ct/ablation>" in rows["| 5"]

@@ -40,6 +40,12 @@ def test_tables_escape_and_mark_missing_values():
     assert "1,200" in html and "50.0%" in html and "–" in html and "A caption." in html
 
 
+def test_a_verdict_has_a_class_for_its_color():
+    frame = pd.DataFrame({"claim": ["a", "b"], "verdict": ["in part", "not testable"]})
+    html = report.table(frame).to_html()
+    assert "verdict in-part" in html and "verdict not-testable" in html
+
+
 def test_printed_values_stand_below_ours():
     ours = pd.DataFrame(
         {"defence": ["identity", "dae"], "n": [4, 4], "psnr": [40.0, 30.0],
