@@ -26,6 +26,8 @@ from lib.figures.style import (
 )
 from lib.params import PATCHES
 
+AMPLIFIED = 4  # how much brighter differences are shown than they are
+
 
 @styled
 def restorations(
@@ -39,7 +41,8 @@ def restorations(
 ) -> Figure:
     """Attacked images before and after each defence, with the decision under each.
 
-    The identity gives the attacked image itself and gets no column.
+    Below each row of images are their differences from the clean one, `AMPLIFIED`. The identity
+    gives the attacked image itself and gets no column.
 
     Args:
         clean: uint8 (N, H, W, C).
@@ -64,13 +67,13 @@ def restorations(
     }
     said = ", ".join(f"{shown(name)} {count}" for name, count in back.items())
     figure, axes = gallery.grid(
-        len(chosen), 2 + len(restored), head=0.45, foot=0.62, largest=1.3,
+        2 * len(chosen), 2 + len(restored), head=0.45, foot=0.62, largest=1.3,
         alt=f"{many(len(chosen), 'attacked image')} of {facts.title} before and after each "
-        f"defence; class recovered: {said}.",
+        f"defence, and the differences from the clean ones; class recovered: {said}.",
     )  # fmt: skip
     for tile, name in zip(axes[0], ("clean", "attacked", *map(shown, restored)), strict=True):
         gallery.heading(tile, wrap(name, 12))
-    for place, (row, record) in enumerate(zip(axes, chosen, strict=True)):
+    for place, (row, record) in enumerate(zip(axes[::2], chosen, strict=True)):
         gallery.show(row[0], clean[place])
         gallery.caption(row[0], wrap(gallery.decision(record.predicted, facts), 15), size=8)
         gallery.show(row[1], adversarial[place])
@@ -86,7 +89,18 @@ def restorations(
                 gallery.caption(tile, "not", size=8, color=BAD, weight="bold")
                 text = wrap(gallery.change(record.predicted, now, facts), 15)
                 gallery.caption(tile, text, line=1, size=8)
+        shown_images = (adversarial[place], *(images[place] for images in restored.values()))
+        _differences(axes[2 * place + 1], clean[place], shown_images)
     return figure
+
+
+def _differences(row: np.ndarray, clean: np.ndarray, images: tuple[np.ndarray, ...]) -> None:
+    """The largest channel's absolute difference of each image, with its mean and largest value."""
+    gallery.inside(row[0], f"difference\nfrom clean,\n{AMPLIFIED} times")
+    for tile, image in zip(row[1:], images, strict=True):
+        apart = np.abs(image.astype(int) - clean).max(2, keepdims=True)
+        gallery.show(tile, np.minimum(AMPLIFIED * apart, 255).astype(np.uint8))
+        gallery.caption(tile, f"mean {apart.mean():.1f}\nlargest {apart.max()}", size=8)
 
 
 @styled
