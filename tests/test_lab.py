@@ -61,11 +61,11 @@ def test_the_explorer_in_a_browser(lab):
         # A text notebook opens as a notebook, not as text.
         panel = page.locator(".jp-NotebookPanel")
         panel.wait_for()
-        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for()
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # what runs earlier is lost
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
         canvas = page.locator("canvas[role=img]")
-        canvas.wait_for()
+        canvas.scroll_into_view_if_needed()
         bars = page.locator("table", has=page.locator("caption", has_text="confidence"))
         expect(bars).to_contain_text("(true)")
 

@@ -64,7 +64,7 @@ class Explorer:
         self.bars, self.said = widgets.HTML(), widgets.HTML()
         self.pixels = widgets.ToggleButtons(options=[1, 2], description="pixels")
         self.attack, self.map, self.defend, self.stop = (
-            widgets.Button(description=name)
+            widgets.Button(description=name, layout={"width": "auto"})
             for name in ("attack", "where is it vulnerable?", "defend", "stop")
         )
         self.stop.disabled = True
