@@ -339,6 +339,26 @@ def test_a_success_of_the_search_alone_does_not_count(tiny, images):
     assert found["disagreements"].sum() > 0
 
 
+def test_a_success_that_the_search_has_not_seen_counts(tiny, images):
+    data, model, criterion = problem(tiny, images)
+    with torch.no_grad():
+        model.linear.weight *= 20  # one pixel changes most decisions
+
+    class Blind(criterion.__class__):
+        """Sees no success in batches of candidates."""
+
+        def success(self, values, labels):
+            found = super().success(values, labels)
+            return found if len(values) == 1 else torch.zeros_like(found)
+
+    fields = vars(criterion)
+    found = attack(model, data, np.arange(4), Blind(**fields), 1, SETTINGS, CPU)
+    truth = rebuild(locate(data, found).images, found)
+    decided = decide(logits(model, truth, CPU), False)
+    assert (found["success"] == (decided != found["label"])).all() and found["success"].any()
+    assert (found["generations"] == SETTINGS.attack_generations).all()
+
+
 def plain(column):
     """A column as Python values; parquet gives arrays where a search gives lists."""
     return [np.stack(v).tolist() if isinstance(v, np.ndarray) else v for v in column]

@@ -171,8 +171,12 @@ class Search:
         """Whether the stored image fools the classifier when it is evaluated alone in float32."""
         return self.criterion.success(self.alone(image, genes), label.unsqueeze(0)).item()
 
-    def record(self, data: Images, pool: Pool, row: int, fooled: bool, genes: Tensor) -> dict:
-        """The finished image in ``row`` as an attack record."""
+    def record(self, data: Images, pool: Pool, row: int, genes: Tensor) -> dict:
+        """The finished image in ``row``, changed by ``genes``, as an attack record.
+
+        Its success is that of the stored image alone in float32, also where the search, in its
+        own precision, has seen none.
+        """
         at, label = int(pool.position[row]), pool.labels[row].unsqueeze(0)
         clean = self.model(pool.images[row].unsqueeze(0).float() / 255)
         after = self.alone(pool.images[row], genes)
@@ -195,7 +199,7 @@ class Search:
             "label": truth,
             "predicted": before,
             "adversarial": now,
-            "success": fooled,
+            "success": self.criterion.success(after, label).item(),
             "p_before": self.criterion.confidence(clean, label).item(),
             "p_after": self.criterion.confidence(after, label).item(),
             **pixels_of(genes.cpu(), pool.images.shape[1]),
@@ -291,7 +295,7 @@ def attack(
         pool, fooled, winner = search.step(pool)
         finished = fooled | (pool.generation > p.attack_generations)
         for row in finished.nonzero().flatten().tolist():
-            record = search.record(data, pool, row, bool(fooled[row]), winner[row])
+            record = search.record(data, pool, row, winner[row])
             done[record["split"], record["index"]] = record
             unsaved.append(record)
             bar.update()

@@ -115,7 +115,7 @@ class Session:
             pool, fooled, winner = search.step(pool)
             told(pool.best[0])
             if fooled[0] or pool.generation[0] > self.p.attack_generations:
-                return search.record(self.images, pool, 0, bool(fooled[0]), winner[0])
+                return search.record(self.images, pool, 0, winner[0])
         return None
 
     def map(
