@@ -124,7 +124,8 @@ def restorations(count: int) -> Figure:
     attacked = rebuild(clean, records)
     restored = {"identity": attacked, "median3": clean, "dae": attacked}
     classes = {"identity": [4] * count, "median3": np.full(count, 5), "dae": [4] * count}
-    return figures.restorations(clean, attacked, restored, records, classes, DERMA)
+    confidences = {name: [0.25] * count for name in classes}
+    return figures.restorations(clean, attacked, restored, records, classes, confidences, DERMA)
 
 
 def attacks(success: list[bool], pixels: int = 1) -> Figure:
@@ -398,9 +399,9 @@ def test_a_multi_label_attack_is_told_by_the_labels_that_change():
 def test_recovered_is_said_and_colored():
     figure = restorations(1)
     texts = {text.get_text(): text for text in figure.findobj(matplotlib.text.Text)}
-    assert texts["recovered"].get_color() == style.GOOD
-    assert texts["not"].get_color() == style.BAD
-    assert "melanoma" in texts and "DAE\n(proposed)" in texts
+    assert texts["0.25 recovered"].get_color() == style.GOOD
+    assert texts["0.25 not"].get_color() == style.BAD
+    assert "0.41 melanoma" in texts and "DAE\n(proposed)" in texts
     assert "Nothing (identity)" not in words(figure)
 
 

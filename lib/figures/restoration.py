@@ -36,10 +36,11 @@ def restorations(
     restored: dict[str, np.ndarray],
     records: pd.DataFrame,
     classes: dict[str, list],
+    confidences: dict[str, list[float]],
     facts: Facts,
     limit: int = 4,
 ) -> Figure:
-    """Attacked images before and after each defence, with the decision under each.
+    """Attacked images before and after each defence, with decision and confidence under each.
 
     Below each row of images are their differences from the clean one, `AMPLIFIED`. The identity
     gives the attacked image itself and gets no column.
@@ -50,6 +51,7 @@ def restorations(
         restored: the attacked images after each defence, by name.
         records: N attack records, in the same order.
         classes: N decisions on the images of ``restored``, by the same names; int, or 0/1 strings.
+        confidences: of the true class, or smallest margins of a multi-label set, likewise.
         facts: of the data set.
         limit: images shown, the first ones.
 
@@ -75,18 +77,19 @@ def restorations(
         gallery.heading(tile, wrap(name, 12))
     for place, (row, record) in enumerate(zip(axes[::2], chosen, strict=True)):
         gallery.show(row[0], clean[place])
-        gallery.caption(row[0], wrap(gallery.decision(record.predicted, facts), 15), size=8)
+        before = f"{record.p_before:.2f} {gallery.decision(record.predicted, facts)}"
+        gallery.caption(row[0], wrap(before, 15), size=8)
         gallery.show(row[1], adversarial[place])
         gallery.circle(row[1], record.rows, record.cols, clean.shape[1])
         after = gallery.change(record.predicted, record.adversarial, facts)
-        gallery.caption(row[1], wrap(after, 15), size=8)
+        gallery.caption(row[1], wrap(f"{record.p_after:.2f} {after}", 15), size=8)
         for tile, name in zip(row[2:], restored, strict=True):
             gallery.show(tile, restored[name][place])
-            now = classes[name][place]
+            now, sure = classes[name][place], confidences[name][place]
             if now == record.predicted:
-                gallery.caption(tile, "recovered", size=8, color=GOOD, weight="bold")
+                gallery.caption(tile, f"{sure:.2f} recovered", size=8, color=GOOD, weight="bold")
             else:
-                gallery.caption(tile, "not", size=8, color=BAD, weight="bold")
+                gallery.caption(tile, f"{sure:.2f} not", size=8, color=BAD, weight="bold")
                 text = wrap(gallery.change(record.predicted, now, facts), 15)
                 gallery.caption(tile, text, line=1, size=8)
         shown_images = (adversarial[place], *(images[place] for images in restored.values()))
