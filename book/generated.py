@@ -213,7 +213,7 @@ def front(text: str, results: Path, pages: list[Page], folder: Path) -> str:
             if page.step in ("findings", "verdicts") and page.protocol == p.protocol
         ]
         counted = " ".join([front.counted(found, p), *details])
-        said = "\n\n".join([*front.sentences(found, p), counted])
+        said = "\n\n".join([*front.paragraphs(found, p), counted])
         recovery = front.recovery(found)
         if len(recovery):
             png, about = figures.recovery_by_dataset(recovery)._repr_png_()

@@ -267,15 +267,16 @@ def test_the_front_page_says_what_the_tables_hold():
     found = record(RUN, ("derma", "resnet50", 1, 0.25), **LEVELS)
     found.runs.sizes["derma"] = 64
     found.runs.data["derma"] = {"source": "rebuilt"}
-    told = " ".join(front.sentences(found, P))
+    told = " ".join(front.paragraphs(found, P))
     assert "*rebuilt* images of Derma (64 px), protocol `compact`" in told
     low, high = wilson(50, 200)
     assert f"one pixel changed the class of 25.0 [{low:.1%}, {high:.1%}]".replace("%", "") in told
     assert "two pixels changed the class of 50.0 [" in told and "of 200 images" in told
-    assert "DAE (proposed) **100.0 [" in told and "(n = 150 fooled, 400 attacked)" in told
+    assert "| DAE (proposed) | 100.0 [" in told
+    assert "class recovered, % of 150 fooled | class kept, % of 400 clean" in told
     shares = front.recovery(found)
     assert set(shares["defence"]) == set(LEVELS) and set(shares["dataset"]) == {"derma"}
-    assert front.sentences(NOTHING, P) == [front.NONE] and not len(front.recovery(NOTHING))
+    assert front.paragraphs(NOTHING, P) == [front.NONE] and not len(front.recovery(NOTHING))
     total = sum(int(n) for n in re.findall(r"\*\*(\d+)\*\*", front.counted(found, P)))
     assert total == len(claims.TESTS)
 

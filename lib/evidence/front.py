@@ -1,4 +1,4 @@
-"""What the front page says of the record: a few sentences, made from the tables."""
+"""What the front page says of the record: a sentence and a small table, made from the tables."""
 
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from lib.params import Parameters
 from lib.report import interval
 from lib.statistics import wilson
 
+# The paper's proposal, the same with patch selection, the plainest filter, and nothing.
+TOLD = ("dae", f"dae{params.PATCHES}", "median3", "identity")
 NONE = "No run on real images is recorded in this copy yet."
 
 
@@ -19,22 +21,19 @@ def recovery(found: Recorded) -> pd.DataFrame:
     """Recovered and kept shares by data set and defence, over classifiers and numbers of pixels.
 
     Returns:
-        ``dataset`` and the columns of `restoration.shares`; empty without runs. Denoisers that
-        were used with patch selection are left out.
+        ``dataset`` and the columns of `restoration.shares`; empty without runs.
     """
     if not found.runs:
         return pd.DataFrame()
-    whole = found.runs.restored
-    whole = whole[~whole["defence"].str.endswith(params.PATCHES)]
     tables = [
         restoration.shares(group).assign(dataset=dataset)
-        for dataset, group in whole.groupby("dataset", sort=False)
+        for dataset, group in found.runs.restored.groupby("dataset", sort=False)
     ]
     return pd.concat(tables, ignore_index=True)
 
 
-def sentences(found: Recorded, p: Parameters) -> list[str]:
-    """What was found, on which data, in a few sentences of Markdown."""
+def paragraphs(found: Recorded, p: Parameters) -> list[str]:
+    """What was found, on which data: paragraphs of Markdown."""
     if not found.runs:
         return [NONE]
     names = [f"{shown(name)} ({found.runs.sizes[name]} px)" for name in found.runs.datasets]
@@ -45,21 +44,20 @@ def sentences(found: Recorded, p: Parameters) -> list[str]:
         + "."
     ]
     shares = restoration.shares(found.runs.restored).set_index("defence")
-    kinds = [name for name in ("dae", "median3", "identity") if name in shares.index]
-    told.append(
-        "The class came back, and clean images kept theirs: "
-        + "; ".join(
-            f"{shown(name)} **{_share(shares.loc[name], 'recovered')}** and "
-            f"{_share(shares.loc[name], 'kept')}"
-            for name in kinds
-        )
-        + f" (n = {int(shares['n'].max()):,} fooled, {int(shares['images'].max()):,} attacked)."
-    )
+    rows = [
+        f"| {shown(name)} | {_share(shares.loc[name], 'recovered')} | "
+        f"{_share(shares.loc[name], 'kept')} |"
+        for name in TOLD
+        if name in shares.index
+    ]
+    fooled, images = int(shares["n"].max()), int(shares["images"].max())
+    head = f"| | class recovered, % of {fooled:,} fooled | class kept, % of {images:,} clean |"
+    told.append("\n".join([head, "| --- | --- | --- |", *rows]))
     return told
 
 
 def _share(row: pd.Series, name: str) -> str:
-    return interval(row[name], row[f"{name}_low"], row[f"{name}_high"], percent=True) + " %"
+    return interval(row[name], row[f"{name}_low"], row[f"{name}_high"], percent=True)
 
 
 def _fooled(records: pd.DataFrame, pixels: int) -> str:
