@@ -53,7 +53,7 @@ lab: $(BIN)/.ready ## JupyterLab on the text notebooks, beginning with notebooks
 	$(BIN)/jupyter lab --notebook-dir . notebooks/explore.md
 
 notebooks: $(BIN)/.ready ## .ipynb files of the text notebooks, for papermill by hand
-	@$(SNAKEMAKE) notebooks || $(FAILED)
+	@$(SNAKEMAKE) -- notebooks || $(FAILED)
 
 test: $(BIN)/.ready ## the whole test suite
 	@$(BIN)/python -m pytest -n 2

@@ -32,7 +32,7 @@ def commands():
 def project(tmp_path):
     """A copy with this environment, phantoms of OCT, and a profile for Snakemake."""
     for name in ("Makefile", "Snakefile", "pyproject.toml", "requirements.lock"):
-        shutil.copy(ROOT / name, tmp_path)
+        shutil.copy2(ROOT / name, tmp_path)  # with its time, or make would install anew
     for name in ("lib", "params", "notebooks", "book", "benchmarks", "results"):
         ignore = shutil.ignore_patterns("__pycache__", "*.ipynb")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
