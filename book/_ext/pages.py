@@ -1,6 +1,7 @@
 """Mends what the theme and its extensions leave on each page, for readers without a network."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 # sphinx-thebe names a script on another host, which this book does not use: there is no kernel.
@@ -23,7 +24,25 @@ def _mend(app: Any, name: str, template: str, context: dict[str, Any], doctree: 
         context["body"] = body.replace(_LIST, '<div class="citation-list">')
 
 
+# Icons come from a font that the style sheet names; their script would be most of a page's weight.
+# What searches is needed on the page that searches, which the field leads to.
+_ICONS = re.compile(r"<script[^>]*scripts/fontawesome\.js[^>]*></script>\s*")
+_SEARCH = re.compile(
+    r'<script[^>]*src="[^"]*(?:searchtools|language_data|searchindex)\.js[^>]*></script>\s*'
+)
+
+
+def _lighten(app: Any, error: Exception | None) -> None:
+    for path in Path(app.outdir).rglob("*.html") if error is None else ():
+        text = path.read_text()
+        light = _ICONS.sub("", text)
+        light = light if path.name == "search.html" else _SEARCH.sub("", light)
+        if light != text:
+            path.write_text(light)
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Run after the theme and all extensions."""
     app.connect("html-page-context", _mend, priority=900)
+    app.connect("build-finished", _lighten)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -96,7 +96,11 @@ def _classifier(folder: Path) -> dict:
         "start": about["start"],
         "epochs": len(about["history"]),
         "training images": about["training_images"],
-        **{name.replace("_", " "): value for name, value in about["test"].items()},
+        **{
+            name.replace("_", " "): value
+            for name, value in about["test"].items()
+            if not isinstance(value, dict)  # areas by label are on the classifier's page
+        },
         "printed accuracy": printed.get(dataset, float("nan")),
     }
 
