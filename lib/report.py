@@ -20,7 +20,7 @@ WARNINGS = {
 }
 
 
-LONG = 40  # characters in a cell that is a text to read
+LONG = 30  # characters in a cell that is a text to read
 WRAPPED = {"white-space": "normal", "text-align": "left", "min-width": "14em"}
 
 

@@ -69,7 +69,7 @@ def restorations(
     }
     said = ", ".join(f"{shown(name)} {count}" for name, count in back.items())
     figure, axes = gallery.grid(
-        2 * len(chosen), 2 + len(restored), head=0.45, foot=0.62, largest=1.3,
+        2 * len(chosen), 2 + len(restored), head=0.62, foot=0.66, largest=1.3,
         alt=f"{many(len(chosen), 'attacked image')} of {facts.title} before and after each "
         f"defence, and the differences from the clean ones; class recovered: {said}.",
     )  # fmt: skip
@@ -78,20 +78,21 @@ def restorations(
     for place, (row, record) in enumerate(zip(axes[::2], chosen, strict=True)):
         gallery.show(row[0], clean[place])
         before = f"{record.p_before:.2f} {gallery.decision(record.predicted, facts)}"
-        gallery.caption(row[0], wrap(before, 15), size=8)
+        gallery.caption(row[0], wrap(before, 13), size=8)
         gallery.show(row[1], adversarial[place])
         gallery.circle(row[1], record.rows, record.cols, clean.shape[1])
         after = gallery.change(record.predicted, record.adversarial, facts)
-        gallery.caption(row[1], wrap(f"{record.p_after:.2f} {after}", 15), size=8)
+        gallery.caption(row[1], wrap(f"{record.p_after:.2f} {after}", 13), size=8)
         for tile, name in zip(row[2:], restored, strict=True):
             gallery.show(tile, restored[name][place])
             now, sure = classes[name][place], confidences[name][place]
             if now == record.predicted:
-                gallery.caption(tile, f"{sure:.2f} recovered", size=8, color=GOOD, weight="bold")
+                gallery.caption(tile, "recovered", size=8, color=GOOD, weight="bold")
+                gallery.caption(tile, f"{sure:.2f}", line=1, size=8)
             else:
-                gallery.caption(tile, f"{sure:.2f} not", size=8, color=BAD, weight="bold")
-                text = wrap(gallery.change(record.predicted, now, facts), 15)
-                gallery.caption(tile, text, line=1, size=8)
+                gallery.caption(tile, "not", size=8, color=BAD, weight="bold")
+                text = f"{sure:.2f} {gallery.change(record.predicted, now, facts)}"
+                gallery.caption(tile, wrap(text, 13), line=1, size=8)
         shown_images = (adversarial[place], *(images[place] for images in restored.values()))
         _differences(axes[2 * place + 1], clean[place], shown_images)
     return figure
