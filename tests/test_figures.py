@@ -401,7 +401,7 @@ def test_recovered_is_said_and_colored():
     texts = {text.get_text(): text for text in figure.findobj(matplotlib.text.Text)}
     assert texts["recovered"].get_color() == style.GOOD
     assert texts["not"].get_color() == style.BAD
-    assert "0.41 melanoma" in texts and "0.25 melanoma" in texts and "DAE\n(proposed)" in texts
+    assert "0.41\nmelanoma" in texts and "0.25\nmelanoma" in texts and "DAE\n(proposed)" in texts
     assert "Nothing (identity)" not in words(figure)
 
 

@@ -78,11 +78,11 @@ def restorations(
     for place, (row, record) in enumerate(zip(axes[::2], chosen, strict=True)):
         gallery.show(row[0], clean[place])
         before = f"{record.p_before:.2f} {gallery.decision(record.predicted, facts)}"
-        gallery.caption(row[0], wrap(before, 13), size=8)
+        gallery.caption(row[0], wrap(before, 12), size=8)
         gallery.show(row[1], adversarial[place])
         gallery.circle(row[1], record.rows, record.cols, clean.shape[1])
         after = gallery.change(record.predicted, record.adversarial, facts)
-        gallery.caption(row[1], wrap(f"{record.p_after:.2f} {after}", 13), size=8)
+        gallery.caption(row[1], wrap(f"{record.p_after:.2f} {after}", 12), size=8)
         for tile, name in zip(row[2:], restored, strict=True):
             gallery.show(tile, restored[name][place])
             now, sure = classes[name][place], confidences[name][place]
@@ -92,7 +92,7 @@ def restorations(
             else:
                 gallery.caption(tile, "not", size=8, color=BAD, weight="bold")
                 text = f"{sure:.2f} {gallery.change(record.predicted, now, facts)}"
-                gallery.caption(tile, wrap(text, 13), line=1, size=8)
+                gallery.caption(tile, wrap(text, 12), line=1, size=8)
         shown_images = (adversarial[place], *(images[place] for images in restored.values()))
         _differences(axes[2 * place + 1], clean[place], shown_images)
     return figure
