@@ -202,9 +202,9 @@ def front(text: str, results: Path, pages: list[Page], folder: Path) -> str:
     The libraries for it are imported here, as they cost two seconds and only one page needs them.
     """
     from lib import figures
-    from lib.evidence import front
+    from lib.evidence import findings, front
 
-    said, figure, current = front.NONE, "", front.current(results)
+    said, figure, current = front.NONE, "", findings.current(results)
     if current is not None:
         found, p = current
         details = [

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from functools import cached_property
 from pathlib import Path
 
 import nbformat
@@ -45,7 +46,7 @@ class Page:
         own = {name: name for name in ("denoisers", *OVERALL)}
         return self.path.parent / own.get(self.step, "")
 
-    @property
+    @cached_property
     def run(self) -> dict | None:
         """The entry of this step in ``run.json``."""
         file = self.folder / "run.json"

@@ -1,5 +1,6 @@
 """All runs of one protocol side by side, read from their run folders (paper, 4.2.6 to 4.4)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,14 +131,12 @@ def rates(found: Collection, pixels: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def recovery(found: Collection) -> pd.DataFrame:
-    """Recovered and kept shares of each run and defence, both numbers of pixels together."""
+def recovery(found: Collection, by: Sequence[str] = ("dataset", "classifier")) -> pd.DataFrame:
+    """Recovered and kept shares of each defence, by run or by what else is named; all pixels."""
     tables = []
-    for (dataset, classifier), group in found.restored.groupby(
-        ["dataset", "classifier"], sort=False
-    ):
+    for names, group in found.restored.groupby(list(by), sort=False):
         shares = restoration.shares(group)
-        shares.insert(0, "dataset", dataset)
-        shares.insert(1, "classifier", classifier)
+        for place, (column, name) in enumerate(zip(by, names, strict=True)):
+            shares.insert(place, column, name)
         tables.append(shares)
     return pd.concat(tables, ignore_index=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lib import ablation, params
 from lib.comparison import Collection
-from lib.evidence import claims, compare, coverage, front, variants, verdicts
+from lib.evidence import claims, compare, coverage, findings, front, variants, verdicts
 from lib.evidence.findings import Recorded
 from lib.statistics import wilson
 
@@ -282,4 +282,4 @@ def test_the_front_page_says_what_the_tables_hold():
 
 
 def test_the_front_page_of_a_copy_without_a_record(tmp_path):
-    assert front.current(tmp_path) is None
+    assert findings.current(tmp_path) is None

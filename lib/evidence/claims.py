@@ -13,6 +13,7 @@ import yaml
 
 from lib import ablation, comparison, paper, params
 from lib.evidence.findings import Recorded
+from lib.evidence.variants import KEYS
 from lib.evidence.verdicts import (
     IN_PART,
     NOT_REPLICATED,
@@ -24,7 +25,6 @@ from lib.evidence.verdicts import (
 from lib.params import Parameters
 from lib.statistics import bootstrap_mean, newcombe
 
-KEYS = ["dataset", "classifier", "pixels"]
 SAME_DB = 1.0  # a difference of mean PSNR below this is taken as none
 OTHERS = ("noise2noise", "median_cnn", "autoencoder")
 Pair = tuple[str, float, float, float]

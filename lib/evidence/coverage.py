@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib import paper, params
+from lib import paper
 from lib.errors import InputError
 from lib.evidence import compare, findings
 from lib.evidence.findings import Recorded
@@ -102,23 +102,16 @@ def _row(kind, number, shows, ours, notebook, p, sources, verdict) -> dict:
     }  # fmt: skip
 
 
-def protocol(results: Path) -> str | None:
-    """The recorded protocol nearest to the paper's; None where nothing is recorded."""
-    there = {path.parts[len(results.parts)] for path in results.glob("*/**/run.json")}
-    return next((name for name in ("paper", "compact") if name in there), None)
-
-
 def current(results: Path) -> pd.DataFrame:
     """`coverage` of what is recorded now, of the protocol nearest to the paper's.
 
     Raises:
         InputError: nothing is recorded.
     """
-    name = protocol(results)
-    if name is None:
+    recorded = findings.current(results)
+    if recorded is None:
         raise InputError(f"{results} holds no results: run `make record` after a run.")
-    p = params.load(name)
-    found = findings.recorded(results / name)
+    found, p = recorded
     return coverage(compare.compare(found, p), found, p)
 
 

@@ -66,9 +66,15 @@ def recorded(folder: Path) -> Recorded:
             ]
         ),
         (read_table(ablation), read_table(models)) if ablation.exists() else None,
-        variants.rates(folder.parent, folder.name) if folder.name in params.names("protocols")
-        else pd.DataFrame(),
-    )  # fmt: skip
+        variants.rates(folder, runs),
+    )
+
+
+def current(results: Path) -> tuple[Recorded, Parameters] | None:
+    """The recorded protocol nearest to the paper's, with its parameters; None without a record."""
+    there = {path.parts[len(results.parts)] for path in results.glob("*/**/run.json")}
+    name = next((name for name in ("paper", "compact") if name in there), None)
+    return None if name is None else (recorded(results / name), params.load(name))
 
 
 def _folder(path: Path, run: dict) -> dict:

@@ -1,11 +1,9 @@
 """What the front page says of the record: a sentence and a small table, made from the tables."""
 
-from pathlib import Path
-
 import pandas as pd
 
-from lib import params, restoration
-from lib.evidence import claims, coverage, findings, verdicts
+from lib import comparison, params, restoration
+from lib.evidence import claims, verdicts
 from lib.evidence.findings import Recorded
 from lib.figures.style import shown
 from lib.params import Parameters
@@ -23,13 +21,7 @@ def recovery(found: Recorded) -> pd.DataFrame:
     Returns:
         ``dataset`` and the columns of `restoration.shares`; empty without runs.
     """
-    if not found.runs:
-        return pd.DataFrame()
-    tables = [
-        restoration.shares(group).assign(dataset=dataset)
-        for dataset, group in found.runs.restored.groupby("dataset", sort=False)
-    ]
-    return pd.concat(tables, ignore_index=True)
+    return comparison.recovery(found.runs, ["dataset"]) if found.runs else pd.DataFrame()
 
 
 def paragraphs(found: Recorded, p: Parameters) -> list[str]:
@@ -79,12 +71,3 @@ def counted(found: Recorded, p: Parameters) -> str:
     said = verdicts.counts(claims.ledger(found, p)["verdict"])
     total = sum(said.values())
     return f"Of {total} claims: " + ", ".join(f"**{n}** {word}" for word, n in said.items()) + "."
-
-
-def current(results: Path) -> tuple[Recorded, Parameters] | None:
-    """The record that the book concludes from; None where there is none."""
-    protocol = coverage.protocol(results)
-    if protocol is None:
-        return None
-    p = params.load(protocol)
-    return findings.recorded(results / protocol), p

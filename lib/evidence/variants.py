@@ -1,5 +1,6 @@
 """Runs of a protocol's variants: the same but for a few values, recorded beside it."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -11,19 +12,23 @@ from lib.statistics import newcombe
 KEYS = ["dataset", "classifier", "pixels"]
 
 
-def rates(results: Path, protocol: str) -> pd.DataFrame:
+def rates(folder: Path, own: comparison.Collection | None) -> pd.DataFrame:
     """Success rates of a protocol and of its variants, as far as they are recorded.
+
+    Args:
+        folder: ``results/<protocol>``; its variants lie beside it.
+        own: the runs of the protocol itself.
 
     Returns:
         ``protocol, dataset, classifier, pixels, size, n, successes, rate, low, high``, the protocol
         itself first; empty where nothing is recorded.
     """
+    collected = {folder.name: own} if own else {}
+    for name in params.variants(folder.name):
+        with suppress(InputError):  # not recorded
+            collected[name] = comparison.collect(folder.with_name(name))
     tables = []
-    for name in (protocol, *params.variants(protocol)):
-        try:
-            found = comparison.collect(results / name)
-        except InputError:
-            continue  # not recorded
+    for name, found in collected.items():
         for pixels in params.ATTACKS:
             table = comparison.rates(found, pixels).drop(columns="printed")
             table.insert(0, "protocol", name)

@@ -3,8 +3,6 @@
 Searches and maps run in a thread of their own, so that the stop button is heard.
 """
 
-import base64
-import io
 import threading
 from collections.abc import Callable
 from html import escape
@@ -14,13 +12,13 @@ import anywidget
 import ipywidgets as widgets
 import numpy as np
 import traitlets
-from PIL import Image
 
 from lib import params
 from lib.attack.vulnerability import Vulnerability
 from lib.errors import InputError
 from lib.explorer.session import Session, finished_runs
 from lib.figures import gallery
+from lib.figures.interactive import picture
 from lib.figures.style import BAD, GOOD, OURS, color, shown
 from lib.params import Parameters
 
@@ -35,12 +33,7 @@ class Canvas(anywidget.AnyWidget):
     col = traitlets.Int(0).tag(sync=True)
 
 
-def _png(image: np.ndarray, alt: str, edge: int) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image).save(buffer, "PNG")
-    text = base64.b64encode(buffer.getvalue()).decode()
-    style = f"width:{edge}px;height:{edge}px;image-rendering:pixelated"
-    return f'<img alt="{escape(alt)}" style="{style}" src="data:image/png;base64,{text}">'
+TILE = "width:128px;height:128px;image-rendering:pixelated"  # of a restored image
 
 
 class Explorer:
@@ -236,7 +229,7 @@ class Explorer:
         wanted, *classes = self.session.decisions(np.stack([before, *restored.values()]))
         cells = "".join(
             f'<td style="padding:4px;border-bottom:4px solid {color(name)}">'
-            f"{_png(after, shown(name), 128)}<br>{escape(shown(name))}<br>"
+            f"{picture(after, shown(name), TILE)}<br>{escape(shown(name))}<br>"
             f'<span style="color:{GOOD if now == wanted else BAD}">'
             f"{escape(gallery.decision(now, facts))}</span></td>"
             for (name, after), now in zip(restored.items(), classes, strict=True)

@@ -33,8 +33,8 @@ def sliders(before: np.ndarray, after: np.ndarray, captions: Iterable[str]) -> H
     """
     gallery.same_images(before=before, after=after)
     figures = [
-        f'<figure class="compare"><div class="pair">{_image(one, "before: " + caption)}'
-        f"{_image(other, 'after: ' + caption)}</div><figcaption>{escape(caption)}</figcaption>"
+        f'<figure class="compare"><div class="pair">{picture(one, "before: " + caption)}'
+        f"{picture(other, 'after: ' + caption)}</div><figcaption>{escape(caption)}</figcaption>"
         "</figure>"
         for one, other, caption in zip(before, after, captions, strict=True)
     ]
@@ -81,7 +81,7 @@ def probes(
             "truth": facts.classes[label].name,
         }
         figures.append(
-            f'<figure class="probe">{_image(image, caption)}'
+            f'<figure class="probe">{picture(image, caption)}'
             f"<figcaption>{escape(caption)}</figcaption>{_script(content)}</figure>"
         )
     return HTML(f'<div class="probes">{"".join(figures)}</div>')
@@ -123,11 +123,13 @@ def chart(table: pd.DataFrame, group: str, x: str = "printed, %", y: str = "ours
     return HTML(f'<div class="chart">{_script(content)}</div>')
 
 
-def _image(image: np.ndarray, alt: str) -> str:
+def picture(image: np.ndarray, alt: str, style: str = "") -> str:
+    """A stored image, uint8 (H, W, C), as an element of HTML that needs no file."""
     buffer = io.BytesIO()
     Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image).save(buffer, "PNG")
     text = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{text}">'
+    looks = f' style="{style}"' if style else ""
+    return f'<img alt="{escape(alt)}"{looks} src="data:image/png;base64,{text}">'
 
 
 def _bytes(values: np.ndarray) -> str:
