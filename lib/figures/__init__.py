@@ -13,11 +13,17 @@ from lib.figures.attack import (
     pixel_map,
     success_by_class,
 )
-from lib.figures.comparison import minutes, rates, recovery_by_dataset, variants
+from lib.figures.comparison import minutes, rates, variants
 from lib.figures.data import class_counts, confusion, history, label_auc, samples
 from lib.figures.denoising import denoised_examples, denoiser_history, noise_examples
 from lib.figures.forensics import readings
-from lib.figures.restoration import detection, quality, recovery, restorations
+from lib.figures.restoration import (
+    detection,
+    quality,
+    recovery,
+    recovery_by_dataset,
+    restorations,
+)
 from lib.figures.vulnerability import vulnerability
 
 __all__ = [

@@ -66,51 +66,6 @@ def rates(table: pd.DataFrame) -> Figure:
 
 
 @styled
-def recovery_by_dataset(table: pd.DataFrame) -> Figure:
-    """Classes recovered and kept by each defence, one panel a data set: the front page's figure.
-
-    Args:
-        table: ``dataset, defence, images, n`` and ``recovered, kept`` with ``_low`` and ``_high``
-            of `lib.evidence.front.recovery`, shares 0..1; NaN where there is no image.
-    """
-    if not len(table):
-        return message("No run on real images is recorded yet.")
-    datasets, names = (list(dict.fromkeys(table[key])) for key in ("dataset", "defence"))
-    said = [
-        f"{shown(row['dataset'])}, {shown(row['defence'])}: {percent(row['recovered'])} and "
-        f"{percent(row['kept'])}"
-        for row in table.to_dict("records")
-    ]
-    figure, panel = panels(
-        1.25 + 0.3 * len(names), len(datasets), sharey=True, squeeze=False,
-        alt=f"Class recovered on fooled images, and kept on clean ones. {'; '.join(said)}.",
-    )  # fmt: skip
-    for axes, dataset in zip(panel[0], datasets, strict=True):
-        of = table[table["dataset"] == dataset].set_index("defence").reindex(names)
-        paints, places = [color(name) for name in names], np.arange(len(names))
-        for share, shift, marker, hollow in (
-            ("recovered", -0.14, "o", False),
-            ("kept", 0.14, "s", True),
-        ):
-            numbers = 100 * of[[share, f"{share}_low", f"{share}_high"]].to_numpy(float)
-            points(axes, numbers[:, 0], places + shift, *numbers[:, 1:].T, paints, marker, hollow)
-        axes.set_xlim(-4, 104)
-        axes.set_title(f"{shown(dataset)}, n = {int(of['n'].max()):,}")
-        axes.set_xlabel("images, %")
-        axes.grid(False, axis="y")
-        axes.tick_params(axis="y", length=0)
-    rows_of(panel[0][0], [shown(name) for name in names])
-    below(
-        figure,
-        [
-            key("class recovered, fooled images", "o", "0.45"),
-            key("class kept, clean images", "s", "0.45", hollow=True),
-        ],
-    )
-    return figure
-
-
-@styled
 def minutes(ours: dict[str, float], printed: dict[str, float], title: str) -> Figure:
     """Times on a logarithmic scale (the paper's Figures 25 and 26).
 

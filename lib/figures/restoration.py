@@ -2,7 +2,9 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from lib.facts import Facts
 from lib.figures import gallery
@@ -127,14 +129,7 @@ def recovery(summary: pd.DataFrame) -> Figure:
         alt=f"Class recovered on {many(fooled, 'fooled image')} and kept on "
         f"{many(images, 'clean image')}: {', '.join(said)}.",
     )
-    paints = [color(name) for name in summary["defence"]]
-    places = np.arange(len(summary))
-    for share, shift, marker, hollow in (
-        ("recovered", -0.14, "o", False),
-        ("kept", 0.14, "s", True),
-    ):
-        numbers = 100 * summary[[share, f"{share}_low", f"{share}_high"]].to_numpy(float)
-        points(axes, numbers[:, 0], places + shift, *numbers[:, 1:].T, paints, marker, hollow)
+    _shares(axes, summary)
     rows_of(axes, [shown(name) for name in summary["defence"]])
     axes.set_xlim(-2, 102)
     axes.set_xlabel("images, %, with 95 % interval")
@@ -142,14 +137,60 @@ def recovery(summary: pd.DataFrame) -> Figure:
         f"{many(fooled, 'image')} fooled of n = {images:,}"
         + ("" if fooled else ": nothing to recover")
     )
-    below(
-        figure,
-        [
-            key("recovered, attacked images", "o", "0.45"),
-            key("kept, the same images clean", "s", "0.45", hollow=True),
-        ],
-    )
+    below(figure, _keys("recovered, attacked images", "kept, the same images clean"))
     return figure
+
+
+@styled
+def recovery_by_dataset(table: pd.DataFrame) -> Figure:
+    """Classes recovered and kept by each defence, one panel a data set: the front page's figure.
+
+    Args:
+        table: ``dataset, defence, images, n`` and ``recovered, kept`` with ``_low`` and ``_high``
+            of `lib.evidence.front.recovery`, shares 0..1; NaN where there is no image.
+    """
+    if not len(table):
+        return message("No run on real images is recorded yet.")
+    datasets, names = (list(dict.fromkeys(table[key])) for key in ("dataset", "defence"))
+    said = [
+        f"{shown(row['dataset'])}, {shown(row['defence'])}: {percent(row['recovered'])} and "
+        f"{percent(row['kept'])}"
+        for row in table.to_dict("records")
+    ]
+    figure, panel = panels(
+        1.25 + 0.3 * len(names), len(datasets), sharey=True, squeeze=False,
+        alt=f"Class recovered on fooled images, and kept on clean ones. {'; '.join(said)}.",
+    )  # fmt: skip
+    for axes, dataset in zip(panel[0], datasets, strict=True):
+        of = table[table["dataset"] == dataset].set_index("defence").reindex(names)
+        _shares(axes, of.reset_index())
+        axes.set_xlim(-4, 104)
+        axes.set_title(f"{shown(dataset)}, n = {int(of['n'].max()):,}")
+        axes.set_xlabel("images, %")
+        axes.grid(False, axis="y")
+        axes.tick_params(axis="y", length=0)
+    rows_of(panel[0][0], [shown(name) for name in names])
+    below(figure, _keys("class recovered, fooled images", "class kept, clean images"))
+    return figure
+
+
+def _shares(axes: Axes, table: pd.DataFrame) -> None:
+    """Recovered and kept share of each row of ``table``, in per cent, from the top down."""
+    paints, places = [color(name) for name in table["defence"]], np.arange(len(table))
+    for share, shift, marker, hollow in (
+        ("recovered", -0.14, "o", False),
+        ("kept", 0.14, "s", True),
+    ):
+        numbers = 100 * table[[share, f"{share}_low", f"{share}_high"]].to_numpy(float)
+        points(axes, numbers[:, 0], places + shift, *numbers[:, 1:].T, paints, marker, hollow)
+
+
+def _keys(recovered: str, kept: str) -> list[Line2D]:
+    """Legend of `_shares`: what each share is called, with the images it is of."""
+    return [
+        key(recovered, "o", "0.45"),
+        key(kept, "s", "0.45", hollow=True),
+    ]
 
 
 @styled
