@@ -6,6 +6,7 @@ from pathlib import Path
 
 from book.run_pages import Page, protocol_order
 from lib import paper, params
+from lib.evidence import work
 from lib.records import read_json
 from lib.steps import WRITES
 
@@ -83,14 +84,16 @@ def kind(schema: dict) -> str:
 def costs(results: Path, pages: list[Page]) -> str:
     """Minutes of each step by protocol and machine, of recorded runs and of this copy's."""
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
-    runs = [read_json(path)["steps"].items() for path in results.glob("*/**/run.json")]
-    runs += [[(page.step, page.run)] for page in pages if page.run]
-    for step, run in (item for items in runs for item in items):
+    runs = [(page.folder, page.step, page.run) for page in pages if page.run]
+    for path in results.glob("*/**/run.json"):
+        runs += [(path.parent, step, run) for step, run in read_json(path)["steps"].items()]
+    for folder, step, run in runs:
         hardware, protocol = run["hardware"], run["parameters"]["protocol"]
         if step in params.STEPS and protocol in params.names("protocols"):
-            machine = hardware["gpu"] or f"{hardware['threads']} threads, {hardware['processor']}"
+            threads = f"{hardware['threads']} thread{'s' * (hardware['threads'] != 1)}"
+            machine = hardware["gpu"] or f"{threads}, {hardware['processor']}"
             of = found.setdefault((protocol, machine), {})
-            of.setdefault(step, []).append(run["wall_seconds"] / 60)
+            of.setdefault(step, []).append(work.minutes(folder, step, run))
     columns = sorted(found, key=lambda key: (protocol_order(key[0]), key[1]))
     rows = [
         [f"`{step}`", *(_minutes(found[column].get(step)) for column in columns)]

@@ -12,7 +12,7 @@ from lib.attack import attack_run, locate, rebuild
 from lib.classifiers import Classifier, predictor
 from lib.denoisers.reference import Identity, Median3
 from lib.errors import InputError
-from lib.evidence import coverage, findings, record, verify
+from lib.evidence import coverage, findings, record, verify, work
 from lib.records import Run, read_json, read_table, write_json, write_table
 
 P = params.load(
@@ -226,3 +226,23 @@ def test_coverage_on_disk_must_follow_from_the_record(run):
     assert "coverage.csv, line" in problem and "does not follow from the record" in problem
     with pytest.raises(InputError, match="holds no results"):
         coverage.current(run / "runs" / "nothing")
+
+
+def test_minutes_of_a_step_that_read_its_work_back_are_those_of_the_work(tmp_path):
+    run = {"wall_seconds": 3.0}
+    assert work.minutes(tmp_path, "classifier", run) == 3 / 60  # no file of it
+    write_json(tmp_path / "classifier.json", {"history": [{"seconds": 60.0}, {"seconds": 30.0}]})
+    assert work.minutes(tmp_path, "classifier", run) == 1.5
+    assert work.minutes(tmp_path, "classifier", {"wall_seconds": 120.0}) == 2
+    attacks = {"attacks": {"one_pixel": {"seconds": 90.0}, "two_pixel": {"seconds": 150.0}}}
+    assert work.minutes(tmp_path, "pixel_attack", run | attacks) == 4
+    assert work.minutes(tmp_path, "restoration", run) == 3 / 60
+    models = pd.DataFrame({"seconds": [30.0, 90.0]})
+    write_table(tmp_path / "ablation_models.parquet", models)
+    assert work.minutes(tmp_path, "ablation", run) == 2
+    folder = tmp_path / "denoisers"
+    folder.mkdir()
+    for name, seconds in (("dae", 60.0), ("autoencoder", 30.0)):
+        write_json(folder / f"{name}.json", {"wall_seconds": seconds})
+    write_json(folder / "run.json", {"wall_seconds": 1000.0})  # of the step, not of a denoiser
+    assert work.minutes(folder, "denoisers", run) == 1.5

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib import attack, comparison, data, paper, params, report, restoration
 from lib.errors import InputError
-from lib.evidence import variants
+from lib.evidence import variants, work
 from lib.facts import Facts
 from lib.params import DENOISERS, Parameters
 from lib.records import read_json, read_table
@@ -54,7 +54,7 @@ def recorded(folder: Path) -> Recorded:
     ablation = folder / "abdomen_ct" / "ablation.parquet"
     models = ablation.with_name("ablation_models.parquet")
     return Recorded(
-        pd.DataFrame([_folder(path.relative_to(folder), run) for path, run in about.items()]),
+        pd.DataFrame([_folder(folder, path, run) for path, run in about.items()]),
         runs,
         pd.DataFrame([_classifier(path) for path in about if (path / "classifier.json").exists()]),
         pd.DataFrame(
@@ -77,15 +77,14 @@ def current(results: Path) -> tuple[Recorded, Parameters] | None:
     return None if name is None else (recorded(results / name), params.load(name))
 
 
-def _folder(path: Path, run: dict) -> dict:
-    steps = run["steps"].values()
+def _folder(results: Path, path: Path, run: dict) -> dict:
     return {
-        "results": str(path),
+        "results": str(path.relative_to(results)),
         "source": run["data"]["source"],
         "file": run["data"]["npz"],
         "MD5": run["data"]["md5"][:8],
         "steps": ", ".join(run["steps"]),
-        "minutes": sum(step["wall_seconds"] for step in steps) / 60,
+        "minutes": sum(work.minutes(path, step, of) for step, of in run["steps"].items()),
         "finished": run["finished"][:10],
         "commit": run["commit"].removesuffix("+"),
         "machine": f"{run['hardware']['processor']}, {run['hardware']['threads']} thread(s)"
