@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from book.run_pages import Page, protocol_order
-from lib import paper, params
+from lib import paper, params, words
 from lib.evidence import work
 from lib.records import read_json
 from lib.steps import WRITES
@@ -90,7 +90,7 @@ def costs(results: Path, pages: list[Page]) -> str:
     for folder, step, run in runs:
         hardware, protocol = run["hardware"], run["parameters"]["protocol"]
         if step in params.STEPS and protocol in params.names("protocols"):
-            threads = f"{hardware['threads']} thread{'s' * (hardware['threads'] != 1)}"
+            threads = words.many(hardware["threads"], "thread")
             machine = hardware["gpu"] or f"{threads}, {hardware['processor']}"
             of = found.setdefault((protocol, machine), {})
             of.setdefault(step, []).append(work.minutes(folder, step, run))

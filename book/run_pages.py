@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 
+from book._ext.pages import PARTED
 from lib import params
 from lib.records import read_json
 
@@ -129,8 +130,8 @@ def write_page(page: Page, source: Path) -> None:
             for output in cell.get("outputs", [])
             if "alt" in output.get("metadata", {}).get("image/png", {})
         ]
-        if alts:  # one text a cell is all that myst-nb takes
-            cell.metadata["mystnb"] = {"image": {"alt": " ".join(alts)}}
+        if alts:  # one text a cell is all that myst-nb takes; book/_ext/pages.py parts them
+            cell.metadata["mystnb"] = {"image": {"alt": PARTED.join(alts)}}
     target = source / f"{page.name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     if page.run:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from book import build, generated, run_pages
+from book._ext.pages import PARTED, own_texts
 from lib import params
 
 
@@ -154,3 +155,9 @@ def test_finder_leads_from_each_table_and_figure_to_a_page(tmp_path):
     assert "</runs/demo/abdomen_ct/ablation>" in rows["| 5"]
     assert rows["| 12"].count("{doc}") == 1 and "resnet50" in rows["| 12"]
     assert "no run of `datasets` in this copy" in rows["| 9"]
+
+
+def test_each_picture_of_a_cell_gets_its_own_text():
+    both = PARTED.join(("first", "second"))
+    body = f'<img alt="{both}" src="1"/><p>x</p><img src="2" alt="{both}"/><img alt="third"/>'
+    assert re.findall('alt="([^"]*)"', own_texts(body)) == ["first", "second", "third"]

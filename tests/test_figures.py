@@ -155,7 +155,7 @@ DRAWN = {
     "attacks": (lambda: attacks([True] * 7), "6 attacked images"),
     "attacks, one": (lambda: attacks([False], 2), "unchanged confidence 0.93 → 0.41"),
     "convergence": (lambda: figures.convergence(attack_records([True, False])), "1 of 2 images"),
-    "pixel_map": (lambda: figures.pixel_map(attack_records([True, False], 2), 28), "2-pixel"),
+    "pixel_map": (lambda: figures.pixel_map(attack_records([True, False], 2), 28), "two-pixel"),
     "success_by_class": (
         lambda: figures.success_by_class(
             class_table(SUCCESS), paper.attack_table("derma", "resnet50", 1)

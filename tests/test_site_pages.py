@@ -78,7 +78,8 @@ def test_a_page_opens_without_errors_and_without_a_network(open_page, name):
     assert size(page) < (FRONT_LIMIT if name == "index.html" else PAGE_LIMIT)
     broken = "[...document.images].filter((i) => i.complete && !i.naturalWidth).map((i) => i.src)"
     assert page.evaluate(broken) == []
-    bare = "[...document.images].filter((i) => !i.alt).map((i) => i.outerHTML.slice(0, 80))"
+    bare = """[...document.images].filter((i) => !i.alt || i.alt.includes("\u241e"))
+        .map((i) => i.outerHTML.slice(0, 80))"""
     assert page.evaluate(bare) == [], "pictures without a text for readers who cannot see them"
 
 

@@ -1,6 +1,7 @@
 """Mends what the theme and its extensions leave on each page, for readers without a network."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,21 @@ _THEBE = re.compile(
 )
 # docutils calls the bibliography a list, whose children are then no list items.
 _LIST = '<div role="list" class="citation-list">'
+# Between the texts of a cell's pictures, of which each picture is given all: see book/run_pages.py.
+PARTED = " \N{SYMBOL FOR RECORD SEPARATOR} "
+_ALT = re.compile(f'(?<=alt=")[^"]*{PARTED}[^"]*(?=")')
+
+
+def own_texts(body: str) -> str:
+    """Give each picture of a cell its own alternative text instead of all of them."""
+    seen: Counter[str] = Counter()
+
+    def own(found: re.Match[str]) -> str:
+        texts = found[0].split(PARTED)
+        seen[found[0]] += 1
+        return texts[(seen[found[0]] - 1) % len(texts)]
+
+    return _ALT.sub(own, body)
 
 
 def _mend(app: Any, name: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -21,7 +37,7 @@ def _mend(app: Any, name: str, template: str, context: dict[str, Any], doctree: 
     context["default_mode"] = "auto"  # the theme complains of an empty one
     if "body" in context:
         body = _THEBE.sub("", context["body"])
-        context["body"] = body.replace(_LIST, '<div class="citation-list">')
+        context["body"] = own_texts(body).replace(_LIST, '<div class="citation-list">')
 
 
 # Icons come from a font that the style sheet names; their script would be most of a page's weight.

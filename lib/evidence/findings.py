@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import attack, comparison, data, paper, params, report, restoration
+from lib import attack, comparison, data, paper, params, report, restoration, words
 from lib.errors import InputError
 from lib.evidence import variants, work
 from lib.facts import Facts
@@ -78,6 +78,7 @@ def current(results: Path) -> tuple[Recorded, Parameters] | None:
 
 
 def _folder(results: Path, path: Path, run: dict) -> dict:
+    hardware = run["hardware"]
     return {
         "results": str(path.relative_to(results)),
         "source": run["data"]["source"],
@@ -87,8 +88,8 @@ def _folder(results: Path, path: Path, run: dict) -> dict:
         "minutes": sum(work.minutes(path, step, of) for step, of in run["steps"].items()),
         "finished": run["finished"][:10],
         "commit": run["commit"].removesuffix("+"),
-        "machine": f"{run['hardware']['processor']}, {run['hardware']['threads']} thread(s)"
-        + (f", {run['hardware']['gpu']}" if run["hardware"]["gpu"] else ""),
+        "machine": f"{hardware['processor']}, {words.many(hardware['threads'], 'thread')}"
+        + (f", {hardware['gpu']}" if hardware["gpu"] else ""),
     }
 
 

@@ -54,11 +54,10 @@ def _share(row: pd.Series, name: str) -> str:
 
 def _fooled(records: pd.DataFrame, pixels: int) -> str:
     of = records[records["pixels"] == pixels]
-    count = int(of["success"].sum())
+    count, word = int(of["success"].sum()), "one pixel" if pixels == 1 else "two pixels"
     if not len(of):
-        return f"{pixels} pixel(s): not attacked"
+        return f"{word} were not tried"
     rate = interval(count / len(of), *wilson(count, len(of)), percent=True)
-    word = "one pixel" if pixels == 1 else "two pixels"
     return f"{word} changed the class of {rate} % of {len(of):,} images"
 
 

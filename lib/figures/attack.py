@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
+from lib import words
 from lib.facts import Facts
 from lib.figures import gallery
 from lib.figures.style import (
@@ -14,10 +15,8 @@ from lib.figures.style import (
     below,
     diamonds,
     key,
-    many,
     message,
     panels,
-    percent,
     points,
     printed_key,
     rows_of,
@@ -25,6 +24,7 @@ from lib.figures.style import (
     wrap,
 )
 from lib.statistics import CLASS_MEAN, TOTAL
+from lib.words import many, percent
 
 CROP = 9  # pixels of the magnified part, the changed one in the middle where the edge allows
 NOTHING = "No image was attacked."
@@ -108,7 +108,7 @@ def convergence(records: pd.DataFrame) -> Figure:
     fooled = records["success"].to_numpy(bool)
     figure, axes = panels(
         3.6,
-        alt=f"Best objective by generation of {_attack(records)}: "
+        alt=f"Best objective by generation of the {_attack(records)}: "
         f"{fooled.sum():,} of {many(len(records), 'image')} fooled.",
     )
     alpha = np.clip(60 / len(records), 0.15, 0.9)  # many lines stay lines
@@ -145,7 +145,7 @@ def pixel_map(records: pd.DataFrame, size: int) -> Figure:
     fooled = records["success"].to_numpy(bool)
     figure, axes = panels(
         4.4,
-        alt=f"Place of the changed pixels of {_attack(records)}, {fooled.sum():,} of "
+        alt=f"Place of the changed pixels of the {_attack(records)}, {fooled.sum():,} of "
         f"{many(len(records), 'image')} fooled.",
     )
     few = len(records) <= 150
@@ -237,12 +237,12 @@ def evaluations(records: pd.DataFrame, budget: int) -> Figure:
     if not len(needed):
         return message(
             f"No success: none of {many(len(records), 'image')} fell within {budget:,} evaluations "
-            f"({_attack(records)})."
+            f"(the {_attack(records)})."
         )
     share = 100 * np.arange(1, len(needed) + 1) / len(records)
     figure, axes = panels(
         3.1,
-        alt=f"Evaluations until success of {_attack(records)}: {len(needed):,} of "
+        alt=f"Evaluations until success of the {_attack(records)}: {len(needed):,} of "
         f"{many(len(records), 'image')} fell, half of these within {np.median(needed):,.0f} of "
         f"{budget:,} evaluations.",
     )
@@ -262,10 +262,9 @@ def evaluations(records: pd.DataFrame, budget: int) -> Figure:
 
 
 def _attack(records: pd.DataFrame) -> str:
-    counts = sorted({len(rows) for rows in records["rows"]})
-    return "the " + " and ".join(f"{count}-pixel" for count in counts) + " attack"
+    return words.attack(*sorted({len(rows) for rows in records["rows"]}))
 
 
 def _title(records: pd.DataFrame) -> str:
-    name = _attack(records).removeprefix("the ")
-    return f"{name}: {int(records['success'].sum()):,} of n = {len(records):,} fooled"
+    fooled = int(records["success"].sum())
+    return f"{_attack(records).capitalize()}: {fooled:,} of n = {len(records):,} fooled"

@@ -13,16 +13,15 @@ from lib.figures.style import (
     color,
     diamonds,
     key,
-    many,
     message,
     panels,
-    percent,
     points,
     printed_key,
     rows_of,
     shown,
     styled,
 )
+from lib.words import many, percent
 
 
 @styled

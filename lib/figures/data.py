@@ -16,15 +16,14 @@ from lib.figures.style import (
     PRINTED,
     below,
     key,
-    many,
     message,
     panels,
-    percent,
     points,
     rows_of,
     styled,
     wrap,
 )
+from lib.words import many, percent
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 

@@ -20,15 +20,14 @@ from lib.figures.style import (
     Picture,
     below,
     key,
-    many,
     message,
     panels,
-    percent,
     points,
     rows_of,
     shown,
     styled,
 )
+from lib.words import many, percent
 
 PEER = COLORS["autoencoder"]
 PLAIN_BAR = "#888888"

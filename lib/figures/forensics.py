@@ -14,13 +14,13 @@ from lib.figures.style import (
     below,
     color,
     key,
-    many,
     message,
     rows_of,
     shown,
     styled,
     wrap,
 )
+from lib.words import many
 
 TITLES = {"psnr": "PSNR, dB", "ssim": "SSIM", "mse": "MSE", "gmsd": "GMSD", "fsim": "FSIM"}
 ROW = 0.19  # inches of a line

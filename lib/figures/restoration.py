@@ -15,10 +15,8 @@ from lib.figures.style import (
     color,
     diamonds,
     key,
-    many,
     message,
     panels,
-    percent,
     points,
     printed_key,
     rows_of,
@@ -27,6 +25,7 @@ from lib.figures.style import (
     wrap,
 )
 from lib.params import PATCHES
+from lib.words import many, percent
 
 AMPLIFIED = 4  # how much brighter differences are shown than they are
 

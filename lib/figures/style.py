@@ -195,16 +195,6 @@ def wrap(text: str, width: int) -> str:
     return textwrap.fill(" ".join(words), width, break_on_hyphens=False)
 
 
-def many(count: int, noun: str) -> str:
-    """``1 image``, ``1,234 images``."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
-def percent(share: float) -> str:
-    """A share 0..1 as text; a dash where it is NaN."""
-    return "–" if np.isnan(share) else f"{share:.1%}".replace("%", " %")
-
-
 def points(
     axes: Axes,
     values: Iterable[float],

@@ -1,0 +1,22 @@
+"""Numbers and names in words."""
+
+import math
+
+from lib import words
+
+
+def test_counts_have_the_noun_that_fits():
+    assert words.many(1, "image") == "1 image"
+    assert words.many(0, "image") == "0 images"
+    assert words.many(1234, "seed") == "1,234 seeds"
+
+
+def test_shares_are_read_in_percent():
+    assert words.percent(0.4204) == "42.0 %"
+    assert words.percent(1.0) == "100.0 %"
+    assert words.percent(math.nan) == "–"
+
+
+def test_attacks_are_called_by_their_pixels():
+    assert words.attack(1) == "one-pixel attack"
+    assert words.attack(1, 2) == "one-pixel and two-pixel attack"
