@@ -151,9 +151,22 @@ def test_the_order_of_data_sets_and_classifiers():
 
 
 def test_two_pixels_against_one():
-    for rates, word in (((0.2, 0.6), "replicated"), ((0.4, 0.42), "not replicated")):
+    for rates, word in (((0.2, 0.6), "replicated"), ((0.4, 0.405), "not replicated")):
         runs = [("oct", "resnet50", 1, rates[0]), ("oct", "resnet50", 2, rates[1])]
         assert claims.two_above_one(record(*runs, **LEVELS), P).word == word
+
+
+def test_two_pixels_are_held_against_one_on_the_same_images_only():
+    one = attacked("oct", "resnet50", 1, 0.5, n=20)
+    two = attacked("oct", "resnet50", 2, 0.8, n=20)
+    # Harder images that only two pixels were tried on bring its rate to 16 of 60.
+    more = attacked("oct", "resnet50", 2, 0.0, n=40).assign(split="train")
+    records = pd.concat([one, two, more], ignore_index=True)
+    found = record(("oct", "resnet50", 1, 0.5), **LEVELS)
+    found = replace(found, runs=replace(found.runs, records=records))
+    assert claims.two_above_one(found, P).word == "replicated"
+    alone = replace(found, runs=replace(found.runs, records=pd.concat([one, more])))
+    assert claims.two_above_one(alone, P).word == "not testable"
 
 
 def at_sizes(**rates):
