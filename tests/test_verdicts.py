@@ -169,6 +169,30 @@ def test_two_pixels_are_held_against_one_on_the_same_images_only():
     assert claims.two_above_one(alone, P).word == "not testable"
 
 
+def test_a_difference_between_two_models_must_hold_for_every_training():
+    def runs(derma, dense):
+        rates = [("derma", "resnet50", 2, derma), ("derma", "densenet121", 2, dense)]
+        return record(*rates, **LEVELS)
+
+    once = runs(0.6, 0.3)
+    again, turned = runs(0.55, 0.35).runs, runs(0.4, 0.5).runs
+    for repeats, word in (((again,), "replicated"), ((again, turned), "not replicated")):
+        found = replace(once, repeats=repeats)
+        assert claims.densenet_below_on_derma_only(found, P).word == word
+    assert "1 are open" in claims.densenet_below_on_derma_only(found, P).reason
+    better, worse = ({**LEVELS, "dae": level} for level in (36.0, 20.0))
+    for levels, count in ((better, 3), (worse, 0)):
+        repeat = record(("derma", "resnet50", 2, 0.6), **levels).runs
+        found = replace(record(("derma", "resnet50", 2, 0.6), **LEVELS), repeats=(repeat,))
+        assert f"in {count} of 3 comparisons" in claims.dae_ahead(found, P).reason
+
+
+def test_repeats_are_the_variants_with_another_seed_alone():
+    collected = {name: object() for name in params.names("protocols")}
+    wanted = (collected["compact-seed-1"], collected["compact-seed-2"])
+    assert variants.repeats(collected) == wanted
+
+
 def at_sizes(**rates):
     """Rates of a protocol and its variants, of 100 images each: name to size and share."""
     rows = []

@@ -47,43 +47,57 @@ def ledger(found: Recorded, p: Parameters) -> pd.DataFrame:
 
 def _psnr(found: Recorded, one: str, other: str, p: Parameters) -> Iterator[Pair]:
     """Difference of PSNR of two defences on the same successfully attacked images, by run."""
-    restored = found.runs.restored
-    for key, group in restored[restored["success"]].groupby(KEYS, sort=False):
-        ours, theirs = (
-            group[group["defence"] == name].set_index(["split", "index"])["psnr"]
-            for name in (one, other)
-        )
-        both = (ours - theirs).replace([np.inf, -np.inf], np.nan).dropna()
-        if len(both) > 1:
-            yield _name(key, other), *bootstrap_mean(both, p.bootstrap_samples, p.seed)
+    differences: dict[tuple, list] = {}
+    for runs in found.trainings:
+        fooled = runs.restored[runs.restored["success"]]
+        for key, group in fooled.groupby(KEYS, sort=False):
+            ours, theirs = (
+                group[group["defence"] == name].set_index(["split", "index"])["psnr"]
+                for name in (one, other)
+            )
+            both = (ours - theirs).replace([np.inf, -np.inf], np.nan).dropna()
+            if len(both) > 1:
+                of = bootstrap_mean(both, p.bootstrap_samples, p.seed)
+                differences.setdefault(key, []).append(of)
+    for key, of in differences.items():
+        yield _name(key, other), *_holding(of)
+
+
+def _holding(differences: list[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """Mean difference of several trainings, with an interval that holds those of all."""
+    each, lows, highs = zip(*differences, strict=True)
+    return sum(each) / len(each), min(lows), max(highs)
 
 
 def _name(key: tuple, *more: str) -> str:
     return ", ".join(map(str, (*key, *more)))
 
 
-def _rates(found: Recorded) -> pd.DataFrame:
-    """Success rate with interval of each run, indexed by `KEYS`."""
-    tables = [comparison.rates(found.runs, n).assign(pixels=n) for n in params.ATTACKS]
-    return pd.concat(tables).set_index(KEYS)
+def _rates(found: Recorded) -> dict[tuple, list[pd.Series]]:
+    """Success rates with intervals by `KEYS`, one for each training."""
+    rates: dict[tuple, list[pd.Series]] = {}
+    for runs in found.trainings:
+        for pixels in params.ATTACKS:
+            for _, row in comparison.rates(runs, pixels).iterrows():
+                key = (row["dataset"], row["classifier"], pixels)
+                rates.setdefault(key, []).append(row)
+    return rates
 
 
-def _above(one: pd.Series, other: pd.Series, where: str) -> Pair:
-    """Difference of two independent rates with its interval."""
-    return where, *newcombe(one, other)
+def _above(ones: list[pd.Series], others: list[pd.Series], where: str) -> Pair:
+    """Difference of independent rates with its interval, over all pairs of trainings."""
+    return where, *_holding([newcombe(one, other) for one in ones for other in others])
 
 
 def dae_ahead(found: Recorded, p: Parameters) -> Verdict:
     """PSNR of the DAE above that of each other denoiser, on the same images, in every run."""
-    pairs = (
-        [pair for other in OTHERS for pair in _psnr(found, "dae", other, p)] if found.runs else []
-    )
+    pairs = [pair for other in OTHERS for pair in _psnr(found, "dae", other, p)]
     return of_pairs(pairs, "the DAE has the higher PSNR")
 
 
 def dae_ahead_of_nothing(found: Recorded, p: Parameters) -> Verdict:
     """PSNR of the DAE above that of the attacked image itself."""
-    pairs = _psnr(found, "dae", "identity", p) if found.runs else []
+    pairs = _psnr(found, "dae", "identity", p)
     return of_pairs(pairs, "the DAE has a higher PSNR than the attacked image left as it is")
 
 
@@ -139,16 +153,14 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
 
 def order_of_data_sets(found: Recorded, p: Parameters) -> Verdict:
     """Rates of neighbours in the printed order, ResNet50, by number of pixels."""
-    pairs = []
-    if found.runs:
-        table = _rates(found)
-        order = ("chest", "oct", "derma", "pathology")
-        for pixels in (1, 2):
-            for one, other in zip(order, order[1:], strict=False):
-                keys = [(name, "resnet50", pixels) for name in (one, other)]
-                if all(key in table.index for key in keys):
-                    where = f"{one} over {other}, {pixels}"
-                    pairs.append(_above(table.loc[keys[0]], table.loc[keys[1]], where))
+    pairs, rates = [], _rates(found)
+    order = ("chest", "oct", "derma", "pathology")
+    for pixels in params.ATTACKS:
+        for one, other in zip(order, order[1:], strict=False):
+            keys = [(name, "resnet50", pixels) for name in (one, other)]
+            if all(key in rates for key in keys):
+                where = f"{one} over {other}, {pixels}"
+                pairs.append(_above(rates[keys[0]], rates[keys[1]], where))
     return of_pairs(pairs, "the order of neighbours is as printed")
 
 
@@ -169,15 +181,13 @@ def two_above_one(found: Recorded, p: Parameters) -> Verdict:
 
 def densenet_below_on_derma_only(found: Recorded, p: Parameters) -> Verdict:
     """Two-pixel rates of the two classifiers, in the printed direction on each data set."""
-    pairs = []
-    if found.runs:
-        table = _rates(found)
-        for dataset in paper.DATASETS:
-            keys = [(dataset, name, 2) for name in ("resnet50", "densenet121")]
-            if all(key in table.index for key in keys):
-                one, other = (table.loc[key] for key in keys)
-                ordered = (one, other) if dataset == "derma" else (other, one)
-                pairs.append(_above(*ordered, dataset))
+    pairs, rates = [], _rates(found)
+    for dataset in paper.DATASETS:
+        keys = [(dataset, name, 2) for name in ("resnet50", "densenet121")]
+        if all(key in rates for key in keys):
+            one, other = (rates[key] for key in keys)
+            ordered = (one, other) if dataset == "derma" else (other, one)
+            pairs.append(_above(*ordered, dataset))
     return of_pairs(pairs, "the classifiers are in the printed order")
 
 
@@ -189,7 +199,7 @@ def larger_is_easier(found: Recorded, p: Parameters) -> Verdict:
         by_size = group.sort_values("size").to_dict("records")
         for small, large in zip(by_size, by_size[1:], strict=False):
             where = _name(key, f"{large['size']} over {small['size']}")
-            pairs.append(_above(pd.Series(large), pd.Series(small), where))
+            pairs.append(_above([pd.Series(large)], [pd.Series(small)], where))
     return of_pairs(pairs, "the larger images are attacked more often with success")
 
 

@@ -26,6 +26,12 @@ class Recorded:
     ablation: tuple[pd.DataFrame, pd.DataFrame] | None  # metrics of images, models
     # Success rates of the protocol and of its variants; see `variants.rates`.
     rates: pd.DataFrame = field(default_factory=pd.DataFrame)
+    repeats: tuple[comparison.Collection, ...] = ()  # the runs again with other seeds
+
+    @property
+    def trainings(self) -> tuple[comparison.Collection, ...]:
+        """The runs, and the same with other seeds."""
+        return (self.runs, *self.repeats) if self.runs else ()
 
     @property
     def sizes(self) -> pd.DataFrame:
@@ -47,10 +53,8 @@ def recorded(folder: Path) -> Recorded:
     about = {path.parent: read_json(path) for path in sorted(folder.glob("**/run.json"))}
     if not about:
         raise InputError(f"{folder} holds no results: run `make record` after a run.")
-    try:
-        runs = comparison.collect(folder)
-    except InputError:
-        runs = None  # classifiers, denoisers or the ablation alone
+    collected = variants.collected(folder)
+    runs = collected.get(folder.name)  # None: classifiers, denoisers or the ablation alone
     ablation = folder / "abdomen_ct" / "ablation.parquet"
     models = ablation.with_name("ablation_models.parquet")
     return Recorded(
@@ -66,7 +70,8 @@ def recorded(folder: Path) -> Recorded:
             ]
         ),
         (read_table(ablation), read_table(models)) if ablation.exists() else None,
-        variants.rates(folder, runs),
+        variants.rates(collected),
+        variants.repeats(collected),
     )
 
 

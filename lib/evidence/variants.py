@@ -12,21 +12,34 @@ from lib.statistics import newcombe
 KEYS = ["dataset", "classifier", "pixels"]
 
 
-def rates(folder: Path, own: comparison.Collection | None) -> pd.DataFrame:
-    """Success rates of a protocol and of its variants, as far as they are recorded.
+def collected(folder: Path) -> dict[str, comparison.Collection]:
+    """The runs of a protocol and of its variants by name, as far as they are recorded.
 
     Args:
         folder: ``results/<protocol>``; its variants lie beside it.
-        own: the runs of the protocol itself.
+    """
+    found = {}
+    for name in (folder.name, *params.variants(folder.name)):
+        with suppress(InputError):  # not recorded, or classifiers and denoisers alone
+            found[name] = comparison.collect(folder.with_name(name))
+    return found
+
+
+def repeats(collected: dict[str, comparison.Collection]) -> tuple[comparison.Collection, ...]:
+    """The runs that differ from their protocol's in nothing but the seed."""
+    return tuple(
+        found for name, found in collected.items()
+        if "seed" in changes(name) and {*changes(name)} <= _OF_SEED
+    )  # fmt: skip
+
+
+def rates(collected: dict[str, comparison.Collection]) -> pd.DataFrame:
+    """Success rates of runs by protocol.
 
     Returns:
-        ``protocol, dataset, classifier, pixels, size, n, successes, rate, low, high``, the protocol
-        itself first; empty where nothing is recorded.
+        ``protocol, dataset, classifier, pixels, size, n, successes, rate, low, high``, in the order
+        of ``collected``; empty where nothing is recorded.
     """
-    collected = {folder.name: own} if own else {}
-    for name in params.variants(folder.name):
-        with suppress(InputError):  # not recorded
-            collected[name] = comparison.collect(folder.with_name(name))
     tables = []
     for name, found in collected.items():
         for pixels in params.ATTACKS:
@@ -52,6 +65,8 @@ _OF_SIZE = {
     "data_size", "classifier_paper_epochs", "attack_one_pixel_images", "attack_two_pixel_images",
     "denoiser_names",
 }  # fmt: skip
+# A repetition may leave out what the verdicts do not need.
+_OF_SEED = {"seed", "classifier_paper_epochs", "attack_pixels", "denoiser_names"}
 
 
 def changes(protocol: str) -> dict:
