@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from lib import params
+from lib import params, words
 from lib.data import Provenance
 from lib.params import Parameters
 
@@ -20,6 +20,11 @@ WARNINGS = {
 }
 
 
+# Columns of names that are ids in files and parameters.
+NAMED = {
+    "dataset", "data set", "classifier", "defence", "denoiser", "variant", "reference", "row",
+    "quantity", "metric",
+}  # fmt: skip
 LONG = 30  # characters in a cell that is a text to read
 WRAPPED = {"white-space": "normal", "text-align": "left", "min-width": "14em"}
 
@@ -81,7 +86,7 @@ def intervals(frame: pd.DataFrame, column: str, percent: bool = False) -> pd.Ser
 def table(
     frame: pd.DataFrame, caption: str = "", percent: Iterable[str] = (), digits: int = 3
 ) -> Styler:
-    """A table for a page: no index, shares as %, missing values as a dash.
+    """A table for a page: no index, shares as %, missing values as a dash, names for ids.
 
     Args:
         frame: what to show.
@@ -101,6 +106,7 @@ def table(
 
     formats = {column: "{:.1%}" for column in percent}
     plain = {column: number for column in frame.columns if column not in formats}
+    plain |= {n: lambda name: words.listed(str(name)) for n in frame.columns if n in NAMED}
     style = frame.style.hide(axis="index").format(plain | formats, na_rep="–", escape="html")
     if caption:
         style = style.set_caption(caption)
@@ -109,7 +115,7 @@ def table(
     if "verdict" in frame:  # the word gets its color from the book's style sheet
         named = "verdict " + frame[["verdict"]].astype(str).map(lambda word: word.replace(" ", "-"))
         style = style.set_td_classes(named)
-    names = {column: str(column).replace("_", " ") for column in frame.columns}
+    names = {column: words.shown(str(column)) for column in frame.columns}
     return style.format_index(lambda name: names.get(name, name), axis="columns")
 
 

@@ -4,6 +4,27 @@ import math
 
 from lib import params
 
+_NAMES = {
+    "identity": "Nothing (identity)",
+    "median3": "Median 3x3",
+    "autoencoder": "Autoencoder",
+    "dae": "DAE (proposed)",
+    "noise2noise": "Noise2Noise",
+    "median_cnn": "Median CNN",
+    "resnet50": "ResNet50",
+    "densenet121": "DenseNet121",
+    "psnr": "PSNR", "ssim": "SSIM", "mse": "MSE", "gmsd": "GMSD", "fsim": "FSIM", "auc": "AUC",
+    # of the ablations
+    "original": "baseline (Autoencoder)",
+    "depth_kernels": "depth and kernels",
+    "bn_leakyrelu": "+ batch norm, LeakyReLU",
+    "attention": "+ attention",
+    "residual": "+ residual blocks",
+    "proposed": "+ skips: DAE (proposed), 4 levels",
+    "levels_3": "3 levels",
+    "levels_5": "5 levels",
+}  # fmt: skip
+
 
 def many(count: int, noun: str) -> str:
     """``1 image``, ``1,234 images``."""
@@ -18,3 +39,17 @@ def percent(share: float) -> str:
 def attack(*pixels: int) -> str:
     """``one-pixel attack``, ``one-pixel and two-pixel attack``."""
     return " and ".join(params.ATTACKS[count].replace("_", "-") for count in pixels) + " attack"
+
+
+def shown(name: str) -> str:
+    """Name of a defence, classifier, data set, model of an ablation or measure for readers."""
+    if name in params.names("datasets"):
+        return params.facts(name).title
+    if str(name).endswith(params.PATCHES):
+        return f"{shown(name.removesuffix(params.PATCHES))} + patches"
+    return _NAMES.get(name, str(name).replace("_", " "))
+
+
+def listed(names: str) -> str:
+    """`shown` for each of several names with commas between them."""
+    return ", ".join(shown(name) for name in names.split(", "))

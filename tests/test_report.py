@@ -40,6 +40,15 @@ def test_tables_escape_and_mark_missing_values():
     assert "1,200" in html and "50.0%" in html and "–" in html and "A caption." in html
 
 
+def test_tables_show_names_for_ids_and_leave_other_text():
+    frame = pd.DataFrame(
+        {"defence": ["dae"], "row": ["oct, resnet50"], "note": ["dae"], "psnr": [1]}
+    )
+    text = report.table(frame).to_html()
+    assert "DAE (proposed)" in text and "OCT, ResNet50" in text
+    assert ">dae</td>" in text and ">PSNR</th>" in text
+
+
 def test_a_verdict_has_a_class_for_its_color():
     frame = pd.DataFrame({"claim": ["a", "b"], "verdict": ["in part", "not testable"]})
     html = report.table(frame).to_html()

@@ -20,3 +20,11 @@ def test_shares_are_read_in_percent():
 def test_attacks_are_called_by_their_pixels():
     assert words.attack(1) == "one-pixel attack"
     assert words.attack(1, 2) == "one-pixel and two-pixel attack"
+
+
+def test_ids_are_shown_by_their_names():
+    assert words.shown("derma") == "Derma"
+    assert words.shown("median_cnn") == "Median CNN"
+    assert words.shown("dae+patches") == "DAE (proposed) + patches"
+    assert words.shown("printed_rate") == "printed rate"
+    assert words.listed("oct, resnet50") == "OCT, ResNet50"

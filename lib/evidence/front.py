@@ -5,10 +5,10 @@ import pandas as pd
 from lib import comparison, params, restoration
 from lib.evidence import claims, verdicts
 from lib.evidence.findings import Recorded
-from lib.figures.style import shown
 from lib.params import Parameters
 from lib.report import interval
 from lib.statistics import wilson
+from lib.words import shown
 
 # The paper's proposal, the same with patch selection, the plainest filter, and nothing.
 TOLD = ("dae", f"dae{params.PATCHES}", "median3", "identity")

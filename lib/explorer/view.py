@@ -19,8 +19,9 @@ from lib.errors import InputError
 from lib.explorer.session import Session, finished_runs
 from lib.figures import gallery
 from lib.figures.interactive import picture
-from lib.figures.style import BAD, GOOD, OURS, color, shown
+from lib.figures.style import BAD, GOOD, OURS, color
 from lib.params import Parameters
+from lib.words import shown
 
 
 class Canvas(anywidget.AnyWidget):

@@ -18,10 +18,9 @@ from lib.figures.style import (
     points,
     printed_key,
     rows_of,
-    shown,
     styled,
 )
-from lib.words import many, percent
+from lib.words import many, percent, shown
 
 
 @styled

@@ -6,15 +6,8 @@ from matplotlib.ticker import MaxNLocator
 
 from lib import metrics
 from lib.figures import gallery
-from lib.figures.style import (
-    below,
-    color,
-    message,
-    panels,
-    shown,
-    styled,
-    wrap,
-)
+from lib.figures.style import below, color, message, panels, styled, wrap
+from lib.words import shown
 
 MIDDLE = 48  # pixels shown of the middle of a larger image
 

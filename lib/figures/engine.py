@@ -24,10 +24,9 @@ from lib.figures.style import (
     panels,
     points,
     rows_of,
-    shown,
     styled,
 )
-from lib.words import many, percent
+from lib.words import many, percent, shown
 
 PEER = COLORS["autoencoder"]
 PLAIN_BAR = "#888888"

@@ -16,11 +16,10 @@ from lib.figures.style import (
     key,
     message,
     rows_of,
-    shown,
     styled,
     wrap,
 )
-from lib.words import many
+from lib.words import many, shown
 
 TITLES = {"psnr": "PSNR, dB", "ssim": "SSIM", "mse": "MSE", "gmsd": "GMSD", "fsim": "FSIM"}
 ROW = 0.19  # inches of a line

@@ -17,7 +17,8 @@ from PIL import Image
 from lib.errors import InputError
 from lib.facts import Facts
 from lib.figures import gallery
-from lib.figures.style import COLORS, shown
+from lib.figures.style import COLORS
+from lib.words import shown
 
 
 def sliders(before: np.ndarray, after: np.ndarray, captions: Iterable[str]) -> HTML:

@@ -20,12 +20,11 @@ from lib.figures.style import (
     points,
     printed_key,
     rows_of,
-    shown,
     styled,
     wrap,
 )
 from lib.params import PATCHES
-from lib.words import many, percent
+from lib.words import many, percent, shown
 
 AMPLIFIED = 4  # how much brighter differences are shown than they are
 

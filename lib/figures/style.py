@@ -42,25 +42,6 @@ COLORS = {
     "resnet50": _PALETTE[3],
     "densenet121": _PALETTE[9],
 }
-_NAMES = {
-    "identity": "Nothing (identity)",
-    "median3": "Median 3x3",
-    "autoencoder": "Autoencoder",
-    "dae": "DAE (proposed)",
-    "noise2noise": "Noise2Noise",
-    "median_cnn": "Median CNN",
-    "resnet50": "ResNet50",
-    "densenet121": "DenseNet121",
-    # of the ablations
-    "original": "baseline (Autoencoder)",
-    "depth_kernels": "depth and kernels",
-    "bn_leakyrelu": "+ batch norm, LeakyReLU",
-    "attention": "+ attention",
-    "residual": "+ residual blocks",
-    "proposed": "+ skips: DAE (proposed), 4 levels",
-    "levels_3": "3 levels",
-    "levels_5": "5 levels",
-}
 _WHITEGRID = {
     "axes.axisbelow": True,
     "axes.edgecolor": ".8",
@@ -165,15 +146,6 @@ def message(text: str) -> Picture:
     figure = Picture(figsize=(WIDTH, 0.9), label=text)
     figure.text(0.5, 0.5, wrap(text, 80), ha="center", va="center", color="0.4")
     return figure
-
-
-def shown(name: str) -> str:
-    """Name of a defence, classifier, data set or variant as readers see it."""
-    if name in params.names("datasets"):
-        return params.facts(name).title
-    if str(name).endswith(params.PATCHES):
-        return f"{shown(name.removesuffix(params.PATCHES))} + patches"
-    return _NAMES.get(name, str(name).replace("_", " "))
 
 
 def color(name: str) -> str:
