@@ -12,7 +12,7 @@ from lib.attack import attack_run, locate, rebuild
 from lib.classifiers import Classifier, predictor
 from lib.denoisers.reference import Identity, Median3
 from lib.errors import InputError
-from lib.evidence import coverage, findings, record, verify, work
+from lib.evidence import claims, findings, record, summaries, verify, work
 from lib.records import Run, read_json, read_table, write_json, write_table
 
 P = params.load(
@@ -213,19 +213,25 @@ def test_findings_are_those_of_the_tables(run):
         findings.recorded(run / "results" / "paper")
 
 
-def test_coverage_on_disk_must_follow_from_the_record(run):
+def test_summaries_on_disk_must_follow_from_the_record(run):
     freeze(run)
     (run / "results" / "demo").rename(run / "results" / "compact")
     base = run / "results"
-    (problem,) = coverage.problems(base)
-    assert "is missing: run `make record`" in problem
-    path = coverage.write(base)
-    assert list(coverage.problems(base)) == [] and len(pd.read_csv(path)) == 78
-    path.write_text(path.read_text().replace("not testable", "replicated", 1))
-    (problem,) = coverage.problems(base)
-    assert "coverage.csv, line" in problem and "does not follow from the record" in problem
+    assert ["is missing: run `make record`" in problem for problem in summaries.problems(base)] == [
+        True,
+        True,
+    ]
+    table, text = summaries.write(base)
+    assert list(summaries.problems(base)) == [] and len(pd.read_csv(table)) == 78
+    said = text.read_text()
+    assert all(f"| {entry['claim']} | **" in said for entry in claims.entries())
+    for path in (table, text):
+        path.write_text(path.read_text().replace("not testable", "replicated", 1))
+        (problem,) = summaries.problems(base)
+        assert f"{path.name}, line" in problem and "does not follow from the record" in problem
+        summaries.write(base)
     with pytest.raises(InputError, match="holds no results"):
-        coverage.current(run / "runs" / "nothing")
+        summaries.texts(run / "runs" / "nothing")
 
 
 def test_minutes_of_a_step_that_read_its_work_back_are_those_of_the_work(tmp_path):

@@ -4,7 +4,7 @@ import sys
 
 from lib import params
 from lib.errors import InputError
-from lib.evidence import coverage, record, verify
+from lib.evidence import record, summaries, verify
 
 
 def main(words: list[str]) -> None:
@@ -16,9 +16,10 @@ def main(words: list[str]) -> None:
         for folder in record.freeze_all(runs, results, p.protocol):
             size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
             print(f"{folder.relative_to(params.ROOT)}  {size / 1024:,.0f} kB")
-        print(coverage.write(results).relative_to(params.ROOT))
+        for path in summaries.write(results):
+            print(path.relative_to(params.ROOT))
     elif what == "verify":
-        wrong = list(verify.problems(results)) or list(coverage.problems(results))
+        wrong = list(verify.problems(results)) or list(summaries.problems(results))
         for problem, table in verify.retest(results, runs, root) if not wrong else ():
             print(f"{table}: {problem or 'rebuilt and tested again'}")
             wrong += [problem] * (bool(problem) and not problem.startswith("skipped:"))

@@ -3,19 +3,12 @@
 ``results/coverage.csv`` has one row for each of the 52 tables and 26 figures.
 """
 
-from collections.abc import Iterator
-from itertools import zip_longest
-from pathlib import Path
-
 import pandas as pd
 
 from lib import paper
-from lib.errors import InputError
-from lib.evidence import compare, findings
 from lib.evidence.findings import Recorded
 from lib.evidence.verdicts import NOT_TESTABLE, Verdict, of_values
 from lib.params import Parameters
-from lib.records import atomic
 
 COLUMNS = (
     "kind", "number", "shows", "ours", "notebook", "protocol", "source", "verdict", "reason",
@@ -100,37 +93,3 @@ def _row(kind, number, shows, ours, notebook, p, sources, verdict) -> dict:
         "protocol": protocol, "source": names,
         "verdict": verdict.word, "reason": verdict.reason,
     }  # fmt: skip
-
-
-def current(results: Path) -> pd.DataFrame:
-    """`coverage` of what is recorded now, of the protocol nearest to the paper's.
-
-    Raises:
-        InputError: nothing is recorded.
-    """
-    recorded = findings.current(results)
-    if recorded is None:
-        raise InputError(f"{results} holds no results: run `make record` after a run.")
-    found, p = recorded
-    return coverage(compare.compare(found, p), found, p)
-
-
-def write(results: Path) -> Path:
-    """Write ``coverage.csv`` and return its path."""
-    path = results / "coverage.csv"
-    with atomic(path) as temporary:
-        current(results).to_csv(temporary, index=False)
-    return path
-
-
-def problems(results: Path) -> Iterator[str]:
-    """Rows of ``coverage.csv`` that are not what the record says now."""
-    path = results / "coverage.csv"
-    if not path.exists():
-        yield f"{path} is missing: run `make record`."
-        return
-    told, now = path.read_text().splitlines(), current(results).to_csv(index=False).splitlines()
-    for line, (old, new) in enumerate(zip_longest(told, now), start=1):
-        if old != new:
-            yield f"{path}, line {line}: it does not follow from the record; run `make record`."
-            return
