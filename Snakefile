@@ -243,202 +243,47 @@ rule phantoms:
         """
 
 
-rule datasets:
-    input:
-        inputs("datasets"),
-    output:
-        f"{SET}/datasets.ipynb",
-    params:
-        step="datasets",
-        given=arguments("datasets"),
-        values=settings("datasets"),
-    threads: cores
-    shell:
-        PAPERMILL
-
-
-rule classifier:
-    input:
-        inputs("classifier"),
-    output:
-        f"{NET}/classifier.ipynb",
-    params:
-        step="classifier",
-        given=arguments("classifier"),
-        values=settings("classifier"),
-    threads: cores
-    shell:
-        PAPERMILL
-
-
-rule pixel_attack:
-    input:
-        inputs("pixel_attack"),
-        f"{NET}/classifier.ipynb",
-    output:
-        f"{NET}/pixel_attack.ipynb",
-    params:
-        step="pixel_attack",
-        given=arguments("pixel_attack"),
-        values=settings("pixel_attack"),
-    threads: cores
-    shell:
-        PAPERMILL
-
-
-rule vulnerability:
-    input:
-        inputs("vulnerability"),
-        f"{NET}/pixel_attack.ipynb",
-    output:
-        f"{NET}/vulnerability.ipynb",
-    params:
-        step="vulnerability",
-        given=arguments("vulnerability"),
-        values=settings("vulnerability"),
-    threads: cores
-    shell:
-        PAPERMILL
-
-
-rule denoisers:
-    input:
-        inputs("denoisers"),
-    output:
-        f"{SET}/denoisers.ipynb",
-    params:
-        step="denoisers",
-        given=arguments("denoisers"),
-        values=settings("denoisers"),
-    threads: cores
-    shell:
-        PAPERMILL
-
-
-# A protocol without denoisers restores with the reference defences alone.
-DENOISED = [f"{SET}/denoisers.ipynb"] if BASE.denoiser_names else []
-
-
-rule restoration:
-    input:
-        inputs("restoration"),
-        f"{NET}/pixel_attack.ipynb",
-        DENOISED,
-    output:
-        f"{NET}/restoration.ipynb",
-    params:
-        step="restoration",
-        given=arguments("restoration"),
-        values=settings("restoration"),
-    threads: cores
-    shell:
-        PAPERMILL
-
-
-rule forensics:
-    input:
-        inputs("forensics"),
-        f"{NET}/pixel_attack.ipynb",
-        DENOISED,
-    output:
-        f"{NET}/forensics.ipynb",
-    params:
-        step="forensics",
-        given=arguments("forensics"),
-        values=settings("forensics"),
-    threads: cores
-    shell:
-        PAPERMILL
-
-
-rule ablation:
-    input:
-        inputs("ablation"),
-    output:
-        f"{RUN}/abdomen_ct/ablation.ipynb",
-    params:
-        step="ablation",
-        given=arguments("ablation"),
-        values=settings("ablation"),
-    threads: cores
-    shell:
-        PAPERMILL
-
-
-rule comparison:
-    input:
-        inputs("comparison"),
-        expand(f"{NET}/restoration.ipynb", dataset=ATTACKED, classifier=CLASSIFIERS),
-    output:
-        f"{RUN}/comparison.ipynb",
-    params:
-        step="comparison",
-        given=arguments("comparison"),
-        values=settings("comparison"),
-    threads: cores
-    shell:
-        PAPERMILL
-
-
-rule engine:
-    input:
-        inputs("engine"),
-    output:
-        f"{RUN}/engine.ipynb",
-    params:
-        step="engine",
-        given=arguments("engine"),
-        values=settings("engine"),
-    threads: cores
-    shell:
-        PAPERMILL
-
-
-rule audit:
-    input:
-        inputs("audit"),
-    output:
-        f"{RUN}/audit.ipynb",
-    params:
-        step="audit",
-        given=arguments("audit"),
-        values=settings("audit"),
-    threads: cores
-    shell:
-        PAPERMILL
-
-
 def recorded(wildcards):
     """Files of the record of a protocol."""
     names = (wildcards.protocol, *params.variants(wildcards.protocol))
     return sorted(str(file) for name in names for file in Path(RESULTS, name).glob("**/*.*"))
 
 
-rule findings:
-    input:
-        inputs("findings"),
-        recorded,
-    output:
-        f"{RUNS}/{{protocol}}/findings.ipynb",
-    params:
-        step="findings",
-        given=arguments("findings"),
-        values=settings("findings"),
-    threads: cores
-    shell:
-        PAPERMILL
+# A protocol without denoisers restores with the reference defences alone.
+DENOISED = [f"{SET}/denoisers.ipynb"] if BASE.denoiser_names else []
+ATTACKS = [f"{NET}/pixel_attack.ipynb"]
+RESTORED = expand(f"{NET}/restoration.ipynb", dataset=ATTACKED, classifier=CLASSIFIERS)
+# Where each step's page lies, and what must be there before besides `inputs`.
+CHAIN = {
+    "datasets": (SET, []),
+    "classifier": (NET, []),
+    "pixel_attack": (NET, [f"{NET}/classifier.ipynb"]),
+    "vulnerability": (NET, ATTACKS),
+    "denoisers": (SET, []),
+    "restoration": (NET, ATTACKS + DENOISED),
+    "forensics": (NET, ATTACKS + DENOISED),
+    "ablation": (f"{RUN}/abdomen_ct", []),
+    "comparison": (RUN, RESTORED),
+    "engine": (RUN, []),
+    "audit": (RUN, []),
+    "findings": (f"{RUNS}/{{protocol}}", recorded),
+    "verdicts": (f"{RUNS}/{{protocol}}", recorded),
+}
 
+for step, (place, before) in CHAIN.items():
 
-rule verdicts:
-    input:
-        inputs("verdicts"),
-        recorded,
-    output:
-        f"{RUNS}/{{protocol}}/verdicts.ipynb",
-    params:
-        step="verdicts",
-        given=arguments("verdicts"),
-        values=settings("verdicts"),
-    threads: cores
-    shell:
-        PAPERMILL
+    rule:
+        name:
+            step
+        input:
+            inputs(step),
+            before,
+        output:
+            f"{place}/{step}.ipynb",
+        params:
+            step=step,
+            given=arguments(step),
+            values=settings(step),
+        threads: cores
+        shell:
+            PAPERMILL
