@@ -36,6 +36,14 @@ def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
+def figures(value: float, count: int = 3) -> str:
+    """A number with so many figures, without an exponent: ``0.0123``, ``1.52``, ``1,523``."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    places = max(0, count - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}"
+
+
 def attack(*pixels: int) -> str:
     """``one-pixel attack``, ``one-pixel and two-pixel attack``."""
     return " and ".join(params.ATTACKS[count].replace("_", "-") for count in pixels) + " attack"

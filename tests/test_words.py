@@ -17,6 +17,13 @@ def test_shares_are_read_in_percent():
     assert words.percent(math.nan) == "–"
 
 
+def test_numbers_keep_their_figures_and_have_no_exponent():
+    numbers = (0.003851, 0.05, 1.523, 67.8, 1523.4, -1234567.0, 0.0)
+    told = ["0.00385", "0.0500", "1.52", "67.8", "1,523", "-1,234,567", "0"]
+    assert [words.figures(number) for number in numbers] == told
+    assert words.figures(math.nan) == "nan"
+
+
 def test_attacks_are_called_by_their_pixels():
     assert words.attack(1) == "one-pixel attack"
     assert words.attack(1, 2) == "one-pixel and two-pixel attack"

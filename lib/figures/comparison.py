@@ -20,7 +20,7 @@ from lib.figures.style import (
     rows_of,
     styled,
 )
-from lib.words import many, percent, shown
+from lib.words import figures, many, percent, shown
 
 
 @styled
@@ -80,7 +80,7 @@ def minutes(ours: dict[str, float], printed: dict[str, float], title: str) -> Fi
             bars.append((shown(name), printed[shown(name)], PRINTED, "printed"))
     if not any(value > 0 for _, value, _, _ in bars):
         return message(f"{title}: no time to show.")
-    said = ", ".join(f"{name} {value:.3g} ({who})" for name, value, _, who in bars)
+    said = ", ".join(f"{name} {figures(value)} ({who})" for name, value, _, who in bars)
     names = list(dict.fromkeys(name for name, *_ in bars))
     figure, axes = panels(0.9 + 0.6 * len(names), alt=f"{title}, minutes: {said}.")
     least = min(value for _, value, _, _ in bars if value > 0)
@@ -89,7 +89,7 @@ def minutes(ours: dict[str, float], printed: dict[str, float], title: str) -> Fi
         place = names.index(name) + (0.2 if who == "printed" else -0.2)
         axes.barh(place, max(value - start, 0), 0.36, left=start, color=paint)
         axes.annotate(
-            f"{value:,.3g} min, {who}", (max(value, start), place), (4, 0),
+            f"{figures(value)} min, {who}", (max(value, start), place), (4, 0),
             textcoords="offset points", va="center", fontsize=9,
         )  # fmt: skip
     axes.set_xscale("log")
