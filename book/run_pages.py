@@ -147,12 +147,18 @@ def badges(page: Page) -> str:
     return " ".join([*found, f"{{bdg-dark}}`protocol {page.protocol}`"])
 
 
+def _file(data: dict) -> str:
+    """Source of images, with the file and its checksum if they are from one."""
+    named = f" `{data['npz']}`" if data["npz"] else ", drawn by this page"
+    return data["source"] + named + (f", MD5 `{data['md5']}`" if data["md5"] else "")
+
+
 def made_by(page: Page) -> str:
     """Section at the end of a page: notebook, parameters, data, commit, machine, and the way."""
     run = page.run
     hardware, data = run["hardware"], run.get("data", {})
     files = [data] if "source" in data else [item for item in data.values() if "npz" in item]
-    told = [f"{file['source']} `{file['npz']}`, MD5 `{file['md5']}`" for file in files]
+    told = [_file(file) for file in files]
     words = [f"PROTOCOL={page.protocol}"]
     words += [f"DATASET={page.dataset}"] if page.dataset else []
     words += [f"CLASSIFIER={page.classifier}"] if page.classifier else []
