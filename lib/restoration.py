@@ -21,6 +21,7 @@ from lib.params import PATCHES, Parameters
 from lib.patches import select_patches
 
 KEYS = ["dataset", "split", "index", "label", "success"]  # copied from the attack records
+IMAGE = KEYS[:3]  # which image a row is of
 MEASURES = (*metrics.COLUMNS, "error_attacked", "error_elsewhere")
 CHUNK = 64  # images restored by all defences at a time, which bounds the memory
 
@@ -148,7 +149,8 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
         One row per defence, in the order of ``frame``: ``images`` attacked, ``n`` of them
         successfully; ``recovered``, the share of the ``n`` with their class back; ``kept``, the
         share of all ``images``, clean, that keep their class (EVA10). Shares are 0..1 with 95 %
-        Wilson intervals in ``_low`` and ``_high``; NaN where there is no image.
+        Wilson intervals in ``_low`` and ``_high``, as wide as if an image that stands in several
+        rows stood in one; NaN where there is no image.
     """
     rows = []
     for name, every in frame.groupby("defence", sort=False):
@@ -157,7 +159,9 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
         for share, of in (("recovered", won), ("kept", every)):
             count = of[share].sum()
             row[share] = count / len(of) if len(of) else float("nan")
-            row[f"{share}_low"], row[f"{share}_high"] = statistics.wilson(count, len(of))
+            units = len(of[IMAGE].drop_duplicates())
+            interval = statistics.wilson(count, len(of), units=units or None)
+            row[f"{share}_low"], row[f"{share}_high"] = interval
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -16,19 +16,24 @@ CLASS_MEAN = "mean of classes"
 CHUNK_VALUES = 2**22
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+def wilson(
+    successes: int, n: int, level: float = 0.95, units: int | None = None
+) -> tuple[float, float]:
     """Wilson score interval of a rate (Wilson 1927).
 
     Args:
         successes: 0..n.
         n: number of trials; with 0 both bounds are NaN.
         level: coverage wanted, between 0 and 1.
+        units: how many images the trials are of, if one image stands for several. The interval is
+            then that of the same rate in so many trials, as if the trials of an image always had
+            the same outcome: too wide rather than too narrow.
 
     Returns:
         Lower and upper bound, 0..1.
 
     Raises:
-        InputError: successes outside 0..n.
+        InputError: successes outside 0..n, or more units than trials.
     """
     successes, n = int(successes), int(n)
     if not 0 <= successes <= n:
@@ -37,11 +42,16 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
         return float("nan"), float("nan")
     # In closed form, because importing scipy.stats costs a page more than all its intervals.
     z, share = NormalDist().inv_cdf((1 + level) / 2), successes / n
+    never, always = not successes, successes == n
+    if units is not None:
+        if not 0 < units <= n:
+            raise InputError(f"{n} trials cannot be of {units} images.")
+        successes, n = share * units, units
     center = (successes + z * z / 2) / (n + z * z)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     # Where nothing or everything succeeds, one bound is exact and must not miss by a rounding.
-    low = center - half if successes else 0.0
-    high = center + half if successes < n else 1.0
+    low = 0.0 if never else center - half
+    high = 1.0 if always else center + half
     return low, high
 
 

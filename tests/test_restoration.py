@@ -12,7 +12,7 @@ from lib import metrics, params, restoration
 from lib.attack.records import rebuild
 from lib.denoisers import restore
 from lib.errors import InputError
-from lib.restoration import Patches, restore_all, summary
+from lib.restoration import Patches, restore_all, shares, summary
 from lib.statistics import wilson
 
 N, SIZE = 12, 16
@@ -252,6 +252,9 @@ def table(**changes) -> pd.DataFrame:
     """A hand-made restoration table of one defence."""
     frame = pd.DataFrame(
         {
+            "dataset": "oct",
+            "split": "test",
+            "index": range(6),
             "success": [True, True, True, True, False, False],
             "defence": "toy",
             "psnr": [30.0, 40.0, np.inf, 35.0, 99.0, 99.0],
@@ -267,6 +270,18 @@ def table(**changes) -> pd.DataFrame:
         }
     )
     return frame.assign(**changes)
+
+
+def test_shares_of_several_runs_count_an_image_once_in_the_interval():
+    once = shares(table()).iloc[0]
+    twice = shares(pd.concat([table(), table()])).iloc[0]
+    apart = shares(pd.concat([table(), table(index=range(6, 12))])).iloc[0]
+    for name in ("recovered", "kept"):
+        assert once[name] == twice[name] == apart[name]
+        bounds = [f"{name}_low", f"{name}_high"]
+        assert twice[bounds].tolist() == pytest.approx(once[bounds].tolist())
+        assert apart[bounds[0]] > once[bounds[0]] and apart[bounds[1]] < once[bounds[1]]
+    assert twice["n"] == 2 * once["n"]
 
 
 def test_summary_by_hand():

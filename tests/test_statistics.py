@@ -41,6 +41,19 @@ def test_wilson_equals_scipy_s(data, n):
     assert (1 - high, 1 - low) == pytest.approx(wilson(k, n), abs=1e-9)
 
 
+@given(st.data(), st.integers(1, 200))
+def test_trials_of_fewer_images_have_a_wider_interval_of_the_same_rate(data, n):
+    k, units = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
+    low, high = wilson(k, n, units=units)
+    narrow = wilson(k, n)
+    assert low <= narrow[0] + 1e-12 and high >= narrow[1] - 1e-12
+    assert low - 1e-12 <= k / n <= high + 1e-12
+    assert wilson(k, n, units=n) == pytest.approx(narrow, abs=1e-12)
+    assert wilson(3 * k, 3 * n, units=n) == pytest.approx(narrow, abs=1e-9)
+    with pytest.raises(InputError, match="cannot be of"):
+        wilson(k, n, units=n + 1)
+
+
 def test_wilson_level_and_no_trials():
     assert np.isnan(wilson(0, 0)).all()
     assert wilson(5, 20, 0.5)[0] > wilson(5, 20, 0.95)[0]

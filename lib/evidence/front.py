@@ -57,7 +57,8 @@ def _fooled(records: pd.DataFrame, pixels: int) -> str:
     count, word = int(of["success"].sum()), "one pixel" if pixels == 1 else "two pixels"
     if not len(of):
         return f"{word} were not tried"
-    rate = interval(count / len(of), *wilson(count, len(of)), percent=True)
+    units = len(of[restoration.IMAGE].drop_duplicates())
+    rate = interval(count / len(of), *wilson(count, len(of), units=units), percent=True)
     return f"{word} changed the class of {rate} % of {len(of):,} images"
 
 
