@@ -172,6 +172,10 @@ DRAWN = {
         lambda: figures.denoised_examples(pictures(2), NOISY["10%"], {"dae": pictures(2)}),
         "DAE (proposed) identical",
     ),
+    "long names": (
+        lambda: figures.denoised_examples(pictures(2), NOISY["10%"], {"proposed": pictures(2)}),
+        "4 levels identical",
+    ),
     "denoiser_history": (
         lambda: figures.denoiser_history({"dae": psnr_epochs(3), "median_cnn": psnr_epochs(1)}),
         "DAE (proposed) 22.0, Median CNN 20.0; doing nothing 18.5",

@@ -55,11 +55,13 @@ def _examples(clean: np.ndarray, columns: dict[str, np.ndarray], alt: str) -> Fi
     gallery.same_images(clean=clean, **columns)
     if not len(clean):
         return message("No image to show.")
+    titles = [wrap(name, 13) for name in ("clean", *columns)]
+    lines = 1 + max(title.count("\n") for title in titles)
     figure, axes = gallery.grid(
-        len(clean), 1 + len(columns), head=0.45, foot=0.24, largest=1.3, alt=alt
+        len(clean), 1 + len(columns), head=0.12 + 0.16 * lines, foot=0.24, largest=1.3, alt=alt
     )
-    for tile, name in zip(axes[0], ("clean", *columns), strict=True):
-        gallery.heading(tile, wrap(name, 12))
+    for tile, title in zip(axes[0], titles, strict=True):
+        gallery.heading(tile, title)
     for place, row in enumerate(axes):
         gallery.show(row[0], _middle(clean[place]))
         if clean.shape[1] > MIDDLE:
