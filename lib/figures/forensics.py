@@ -60,7 +60,7 @@ def readings(table: pd.DataFrame, number: int) -> Figure:
                     _mark(axes, each, place, color(name), metric == "mse")
             if metric == "mse":
                 axes.set_xscale("log")
-                axes.xaxis.set_major_locator(LogLocator(numticks=4))
+                axes.xaxis.set_major_locator(LogLocator(numticks=3))
             else:
                 axes.locator_params(axis="x", nbins=3)
             axes.tick_params(labelsize=8)
