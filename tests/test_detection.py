@@ -92,7 +92,19 @@ def test_auc_and_its_resamples_equal_counted_pairs(positive, negative, seed):
         counted(positive[rows], negative[rows])  # an image is drawn with both of its scores
         for rows in (np.repeat(np.arange(7), each) for each in weights)
     ]
-    assert (low, high) == pytest.approx(tuple(np.quantile(resampled, [0.025, 0.975])))
+    own = np.mean([counted(positive[[i]], negative[[i]]) for i in range(7)])
+    moved = np.quantile(resampled, [0.025, 0.975]) - (own - area) / 7
+    assert (low, high) == pytest.approx(tuple(np.clip(moved, 0, 1)))
+
+
+@given(st.integers(0, 1000), st.integers(2, 12))
+@settings(max_examples=40, deadline=None)
+def test_an_area_lies_in_its_interval_however_few_the_images(seed, n):
+    image = np.random.default_rng(seed).normal(
+        0, 10, n
+    )  # each attacked one above its own clean one
+    area, low, high = bootstrap_auc(image + 0.1, image, 400, seed)
+    assert low <= area <= high
 
 
 def test_interval_of_an_area_covers(monkeypatch):
