@@ -150,6 +150,17 @@ def test_the_order_of_data_sets_and_classifiers():
     assert claims.independent_of_classifier(record(*both, **LEVELS), P).word == "replicated"
 
 
+def test_rates_are_compared_at_one_size_only():
+    runs = [("oct", "resnet50", 2, 0.6), ("derma", "resnet50", 2, 0.3)]
+    found = record(*runs, **LEVELS)
+    other = replace(found, runs=replace(found.runs, sizes={"oct": 64, "derma": 28}))
+    assert claims.order_of_data_sets(found, P).word == "replicated"
+    assert claims.order_of_data_sets(other, P).word == "not testable"
+    small = at_sizes(compact_28=(28, 0.1)).assign(pixels=2)  # of OCT, below Derma's 0.3
+    both = replace(other, rates=small)
+    assert "holds in 1, 0 are open" in claims.order_of_data_sets(both, P).reason
+
+
 def test_two_pixels_against_one():
     for rates, word in (((0.2, 0.6), "replicated"), ((0.4, 0.405), "not replicated")):
         runs = [("oct", "resnet50", 1, rates[0]), ("oct", "resnet50", 2, rates[1])]

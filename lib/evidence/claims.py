@@ -13,7 +13,7 @@ import yaml
 
 from lib import ablation, comparison, paper, params
 from lib.evidence.findings import Recorded
-from lib.evidence.variants import KEYS
+from lib.evidence.variants import KEYS, changes
 from lib.evidence.verdicts import (
     IN_PART,
     NOT_REPLICATED,
@@ -74,13 +74,19 @@ def _name(key: tuple, *more: str) -> str:
 
 
 def _rates(found: Recorded) -> dict[tuple, list[pd.Series]]:
-    """Success rates with intervals by `KEYS`, one for each training."""
+    """Success rates with intervals by data set, classifier, pixels and size, one for a training.
+
+    Rates at unlike sizes are not held against each other, as the size itself changes them.
+    """
     rates: dict[tuple, list[pd.Series]] = {}
     for runs in found.trainings:
         for pixels in params.ATTACKS:
             for _, row in comparison.rates(runs, pixels).iterrows():
-                key = (row["dataset"], row["classifier"], pixels)
+                key = (row["dataset"], row["classifier"], pixels, runs.sizes.get(row["dataset"]))
                 rates.setdefault(key, []).append(row)
+    for _, row in found.sizes.iterrows():
+        if changes(row["protocol"]):  # a variant, the others are there already
+            rates.setdefault((*row[KEYS], row["size"]), []).append(row)
     return rates
 
 
@@ -152,15 +158,14 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
 
 
 def order_of_data_sets(found: Recorded, p: Parameters) -> Verdict:
-    """Rates of neighbours in the printed order, ResNet50, by number of pixels."""
-    pairs, rates = [], _rates(found)
-    order = ("chest", "oct", "derma", "pathology")
-    for pixels in params.ATTACKS:
-        for one, other in zip(order, order[1:], strict=False):
-            keys = [(name, "resnet50", pixels) for name in (one, other)]
-            if all(key in rates for key in keys):
-                where = f"{one} over {other}, {pixels}"
-                pairs.append(_above(rates[keys[0]], rates[keys[1]], where))
+    """Rates of neighbours in the printed order, ResNet50, by number of pixels and size."""
+    rates, order = _rates(found), ("chest", "oct", "derma", "pathology")
+    after = dict(zip(order, order[1:], strict=False))
+    pairs = [
+        _above(rates[key], rates[other], _name(key, "over", other[0]))
+        for key in rates
+        if key[1] == "resnet50" and (other := (after.get(key[0]), *key[1:])) in rates
+    ]
     return of_pairs(pairs, "the order of neighbours is as printed")
 
 
@@ -182,12 +187,12 @@ def two_above_one(found: Recorded, p: Parameters) -> Verdict:
 def densenet_below_on_derma_only(found: Recorded, p: Parameters) -> Verdict:
     """Two-pixel rates of the two classifiers, in the printed direction on each data set."""
     pairs, rates = [], _rates(found)
-    for dataset in paper.DATASETS:
-        keys = [(dataset, name, 2) for name in ("resnet50", "densenet121")]
-        if all(key in rates for key in keys):
-            one, other = (rates[key] for key in keys)
-            ordered = (one, other) if dataset == "derma" else (other, one)
-            pairs.append(_above(*ordered, dataset))
+    for key in rates:
+        dataset, classifier, pixels, size = key
+        other = (dataset, "densenet121", 2, size)
+        if (classifier, pixels) == ("resnet50", 2) and other in rates:
+            both = (rates[key], rates[other])
+            pairs.append(_above(*(both if dataset == "derma" else both[::-1]), _name(key)))
     return of_pairs(pairs, "the classifiers are in the printed order")
 
 
