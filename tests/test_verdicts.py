@@ -212,7 +212,8 @@ def at_sizes(**rates):
         rows.append(
             {
                 "protocol": name.replace("_", "-"), "dataset": "oct", "classifier": "resnet50",
-                "pixels": 1, "size": size, "n": 100, "rate": share, "low": low, "high": high,
+                "pixels": 1, "size": size, "accuracy": 0.9, "n": 100, "rate": share, "low": low,
+                "high": high,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lib import comparison, params
@@ -10,6 +11,7 @@ from lib.errors import InputError
 from lib.statistics import newcombe
 
 KEYS = ["dataset", "classifier", "pixels"]
+BESIDE = ("accuracy", "n", "rate", "low", "high")
 
 
 def collected(folder: Path) -> dict[str, comparison.Collection]:
@@ -37,8 +39,9 @@ def rates(collected: dict[str, comparison.Collection]) -> pd.DataFrame:
     """Success rates of runs by protocol.
 
     Returns:
-        ``protocol, dataset, classifier, pixels, size, n, successes, rate, low, high``, in the order
-        of ``collected``; empty where nothing is recorded.
+        ``protocol, dataset, classifier, pixels, size, accuracy, n, successes, rate, low, high``, in
+        the order of ``collected``; empty where nothing is recorded. Accuracy is that of the
+        classifier on its test images, 0..1.
     """
     tables = []
     for name, found in collected.items():
@@ -47,6 +50,9 @@ def rates(collected: dict[str, comparison.Collection]) -> pd.DataFrame:
             table.insert(0, "protocol", name)
             table.insert(3, "pixels", pixels)
             table.insert(4, "size", table["dataset"].map(found.sizes))
+            nets = zip(table["dataset"], table["classifier"], strict=True)
+            accuracy = [found.classifiers[net]["test"]["accuracy"] for net in nets]
+            table.insert(5, "accuracy", np.array(accuracy, dtype=float))
             tables.append(table)
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
@@ -79,9 +85,10 @@ def contrasts(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Each row of a variant beside the protocol's own run of the same data set and classifier.
 
     Returns:
-        ``variant, changed, dataset, classifier, pixels, n, rate, low, high``, ``base_n, base_rate``
-        with their interval, and ``difference, difference_low, difference_high`` (variant less
-        base, Newcombe's interval). Rows without a counterpart are left out.
+        ``variant, changed, dataset, classifier, pixels``; ``accuracy, n, rate, low, high`` and the
+        same of the protocol's own run, ``base_accuracy`` and so on; and ``difference,
+        difference_low, difference_high`` (variant less base, Newcombe's interval). Rows without a
+        counterpart are left out.
     """
     if not len(table):
         return table
@@ -98,8 +105,8 @@ def contrasts(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
         rows.append(
             dict(zip(KEYS, key, strict=True))
             | {"variant": row["protocol"], "changed": ", ".join(changed)}
-            | {name: row[name] for name in ("n", "rate", "low", "high")}
-            | {f"base_{name}": base[name] for name in ("n", "rate", "low", "high")}
+            | {name: row[name] for name in BESIDE}
+            | {f"base_{name}": base[name] for name in BESIDE}
             | {"difference": difference, "difference_low": low, "difference_high": high}
         )
     return pd.DataFrame(rows)
