@@ -12,7 +12,7 @@ from lib.attack import attack_run, locate, rebuild
 from lib.classifiers import Classifier, predictor
 from lib.denoisers.reference import Identity, Median3
 from lib.errors import InputError
-from lib.evidence import claims, findings, record, summaries, verify, work
+from lib.evidence import claims, findings, record, schema, summaries, verify, work
 from lib.records import Run, read_json, read_table, write_json, write_table
 
 P = params.load(
@@ -252,3 +252,17 @@ def test_minutes_of_a_step_that_read_its_work_back_are_those_of_the_work(tmp_pat
         write_json(folder / f"{name}.json", {"wall_seconds": seconds})
     write_json(folder / "run.json", {"wall_seconds": 1000.0})  # of the step, not of a denoiser
     assert work.minutes(folder, "denoisers", run) == 1.5
+
+
+def test_what_a_success_is_follows_the_criterion_of_the_run(run):
+    path = run / "runs/demo/oct/resnet50/one_pixel.parquet"
+    table = read_table(path)
+    table = table.assign(success=True, adversarial=table["predicted"] + 1, true_label_changed=True)
+    table.loc[1, ["success", "true_label_changed"]] = False  # another label than a true one changed
+    said = {name: list(schema.problems(path, table, name)) for name in ("any_label", "true_label")}
+    assert said["true_label"] == []
+    (problem,) = said["any_label"]
+    assert "row 1: success does not agree" in problem
+    table.loc[0, "true_label_changed"] = False
+    (problem,) = schema.problems(path, table, "true_label")
+    assert "row 0: success does not agree" in problem

@@ -71,12 +71,13 @@ TABLES: dict[str, dict[str, Check]] = {
 }
 
 
-def problems(path: Path, table: pd.DataFrame) -> Iterator[str]:
+def problems(path: Path, table: pd.DataFrame, criterion: str = "auto") -> Iterator[str]:
     """One sentence, with file and row, for each thing that is wrong; the first row of each kind.
 
     Args:
         path: of the table; its name says which it is.
         table: what it holds.
+        criterion: ``attack_criterion`` of the run, which says what a success is.
     """
     columns = TABLES[path.stem]
     missing = [name for name in columns if name not in table]
@@ -96,10 +97,10 @@ def problems(path: Path, table: pd.DataFrame) -> Iterator[str]:
             row = int(wrong.to_numpy().argmax())
             yield f"{path}, row {row}: {name} is {table[name].iloc[row]!r}, which cannot be."
     if path.stem in params.ATTACKS.values():
-        yield from _attack_problems(path, table)
+        yield from _attack_problems(path, table, criterion)
 
 
-def _attack_problems(path: Path, table: pd.DataFrame) -> Iterator[str]:
+def _attack_problems(path: Path, table: pd.DataFrame, criterion: str) -> Iterator[str]:
     """What one column alone does not show."""
     number = next(n for n, name in params.ATTACKS.items() if name == path.stem)
     for row, record in enumerate(table.itertuples()):
@@ -110,7 +111,10 @@ def _attack_problems(path: Path, table: pd.DataFrame) -> Iterator[str]:
         if any(not 0 <= v <= 255 for value in record.values for v in value):
             yield f"{path}, row {row}: a pixel value is outside 0 to 255."
             break
-        if record.success != (record.predicted != record.adversarial):
+        fooled = record.predicted != record.adversarial
+        if criterion == "true_label":
+            fooled &= record.true_label_changed
+        if record.success != fooled:
             yield f"{path}, row {row}: success does not agree with the classes before and after."
             break
     twice = table.duplicated(["split", "index"])

@@ -47,12 +47,13 @@ def folder_problems(folder: Path) -> Iterator[str]:
                 f"{folder / 'run.json'}: the data of step {name} are {source!r}; a record needs "
                 f"real images, {' or '.join(REAL)}."
             )
+    criterion = about["parameters"].get("attack_criterion", "auto")
     for path in sorted(folder.glob("*.parquet")):
         if path.stem not in schema.TABLES:
             yield f"{path} is no table of the record."
             continue
         try:
-            yield from schema.problems(path, read_table(path))
+            yield from schema.problems(path, read_table(path), criterion)
         except InputError as error:
             yield str(error)
     yield from _restored_are_attacked(folder)
