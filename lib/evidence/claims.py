@@ -24,6 +24,7 @@ from lib.evidence.verdicts import (
 )
 from lib.params import Parameters
 from lib.statistics import bootstrap_mean, newcombe
+from lib.words import percent, shown
 
 SAME_DB = 1.0  # a difference of mean PSNR below this is taken as none
 OTHERS = ("noise2noise", "median_cnn", "autoencoder")
@@ -205,7 +206,18 @@ def larger_is_easier(found: Recorded, p: Parameters) -> Verdict:
         for small, large in zip(by_size, by_size[1:], strict=False):
             where = _name(key, f"{large['size']} over {small['size']}")
             pairs.append(_above([pd.Series(large)], [pd.Series(small)], where))
-    return of_pairs(pairs, "the larger images are attacked more often with success")
+    verdict = of_pairs(pairs, "the larger images are attacked more often with success")
+    if not pairs:
+        return verdict
+    nets = table.drop_duplicates(["dataset", "classifier", "size"])
+    several = nets[nets.duplicated(["dataset", "classifier"], keep=False)]
+    told = [
+        f"{shown(net['dataset'])}, {shown(net['classifier'])} {percent(net['accuracy'])} at "
+        f"{net['size']} px"
+        for net in several.sort_values(["dataset", "classifier", "size"]).to_dict("records")
+    ]
+    said = f" A classifier was trained for each size; right on test images: {'; '.join(told)}."
+    return Verdict(verdict.word, verdict.reason + said)
 
 
 def time_a_third_more(found: Recorded, p: Parameters) -> Verdict:
