@@ -13,7 +13,7 @@ from pandas.io.formats.style import Styler
 from test_figures import check_drawn, words
 from torchvision.models import DenseNet121_Weights, ResNet50_Weights
 
-from lib import engine, measured, paper, params, report
+from lib import engine, measured, paper, params, report, words
 from lib.attack.incremental.plan import GATHER
 from lib.errors import InputError
 from lib.figures import engine as figures
@@ -283,7 +283,7 @@ def shown(work):
     namespace = {
         "params": params, "engine": engine, "measured": measured, "figures": figures,
         "paper": paper, "report": report, "Markdown": Markdown, "display": found.append,
-        "work": work, "rates": rates, "rates_said": rates_said,
+        "words": words, "work": work, "rates": rates, "rates_said": rates_said,
     }  # fmt: skip
     for cell in source[5:]:
         exec(cell.replace("record = run.finish()", ""), namespace)

@@ -172,7 +172,7 @@ DRAWN = {
         lambda: figures.denoised_examples(pictures(2), NOISY["10%"], {"dae": pictures(2)}),
         "DAE (proposed) identical",
     ),
-    "long names": (
+    "denoised_examples, long names": (
         lambda: figures.denoised_examples(pictures(2), NOISY["10%"], {"proposed": pictures(2)}),
         "4 levels identical",
     ),
