@@ -10,7 +10,7 @@ import torch
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
-from test_figures import check_drawn, words
+from test_figures import check_drawn, written
 from torchvision.models import DenseNet121_Weights, ResNet50_Weights
 
 from lib import engine, measured, paper, params, report, words
@@ -265,10 +265,10 @@ def grown(architecture):
 
 def test_figures_say_that_there_is_nothing():
     rates = attack_rows()
-    assert "No rate" in words(figures.throughput(rates, "resnet50", "cuda"))
-    assert "No rate" in words(figures.throughput(rates.iloc[:0], "resnet50", "cpu"))
-    assert "No peer" in words(figures.peers(peer_rows().iloc[:0]))
-    assert "No image" in words(figures.vulnerable(recall_rows().iloc[:0]))
+    assert "No rate" in written(figures.throughput(rates, "resnet50", "cuda"))
+    assert "No rate" in written(figures.throughput(rates.iloc[:0], "resnet50", "cpu"))
+    assert "No peer" in written(figures.peers(peer_rows().iloc[:0]))
+    assert "No image" in written(figures.vulnerable(recall_rows().iloc[:0]))
 
 
 # Shown.

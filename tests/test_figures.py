@@ -251,7 +251,7 @@ EMPTY = {
 }  # fmt: skip
 
 
-def words(figure: Figure) -> str:
+def written(figure: Figure) -> str:
     """All text of a figure, line breaks as spaces."""
     found = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
     return " ".join(found).replace("\n", " ")
@@ -308,7 +308,7 @@ def _beyond_the_axis(figure: Figure, text: matplotlib.text.Text) -> bool:
 def test_nothing_to_show_is_said_in_words(name):
     make, said = EMPTY[name]
     figure = make()
-    assert said in words(figure)
+    assert said in written(figure)
     assert said in figure.get_label()
     rendered(figure)
 
@@ -393,7 +393,7 @@ def test_a_multi_label_attack_is_told_by_the_labels_that_change():
     records = attack_records([True], chest=True)
     clean = pictures(1, channels=1)
     figure = figures.attacks(clean, rebuild(clean, records), records, CHEST)
-    assert "atelectasis: gained infiltration margin 0.93 → −0.02" in words(figure)
+    assert "atelectasis: gained infiltration margin 0.93 → −0.02" in written(figure)
     assert gallery.decision("0" * 14, CHEST) == "no finding"
     assert gallery.change("10" + "0" * 12, "0" * 14, CHEST) == "lost atelectasis"
 
@@ -404,7 +404,7 @@ def test_recovered_is_said_and_colored():
     assert texts["recovered"].get_color() == style.GOOD
     assert texts["not"].get_color() == style.BAD
     assert "0.41\nmelanoma" in texts and "0.25\nmelanoma" in texts and "DAE\n(proposed)" in texts
-    assert "Nothing (identity)" not in words(figure)
+    assert "Nothing (identity)" not in written(figure)
 
 
 def test_evaluations_count_all_attacked_images():
@@ -418,7 +418,7 @@ def test_noise_is_shown_as_it_is():
     figure = figures.noise_examples(clean, {"10%": clean[:, ::-1]})
     shown = figure.axes[0].images[0].get_array()
     assert (shown == clean[0, 8:56, 8:56]).all()
-    assert "48 of 64 px" in words(figure)
+    assert "48 of 64 px" in written(figure)
 
 
 def test_small_images_keep_every_pixel_and_large_ones_their_mean():
