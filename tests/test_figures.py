@@ -261,6 +261,16 @@ def rendered(figure: Figure) -> tuple[bytes, dict[str, str]]:
     return figure._repr_png_()
 
 
+def test_titles_of_four_data_sets_stand_apart():
+    names = ("derma", "pathology", "oct", "chest")
+    table = pd.concat([restored_summary(1234).assign(dataset=name) for name in names])
+    figure = figures.recovery_by_dataset(table)
+    rendered(figure)
+    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    assert len(boxes) == 4
+    assert all(one.x1 < other.x0 for one, other in zip(boxes, boxes[1:], strict=False))
+
+
 def test_every_figure_is_tried_here():
     for cases in (DRAWN, EMPTY):
         assert {name.partition(",")[0] for name in cases} == set(figures.__all__)

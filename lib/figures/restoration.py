@@ -156,14 +156,14 @@ def recovery_by_dataset(table: pd.DataFrame) -> Figure:
         for row in table.to_dict("records")
     ]
     figure, panel = panels(
-        1.25 + 0.3 * len(names), len(datasets), sharey=True, squeeze=False,
+        1.4 + 0.28 * len(names), len(datasets), sharey=True, squeeze=False,
         alt=f"Class recovered on fooled images, and kept on clean ones. {'; '.join(said)}.",
     )  # fmt: skip
     for axes, dataset in zip(panel[0], datasets, strict=True):
         of = table[table["dataset"] == dataset].set_index("defence").reindex(names)
         _shares(axes, of.reset_index())
         axes.set_xlim(-4, 104)
-        axes.set_title(f"{shown(dataset)}, n = {int(of['n'].max()):,}")
+        axes.set_title(f"{shown(dataset)}\nn = {int(of['n'].max()):,}")
         axes.set_xlabel("images, %")
         axes.grid(False, axis="y")
         axes.tick_params(axis="y", length=0)
