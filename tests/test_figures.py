@@ -267,7 +267,8 @@ def test_titles_of_four_data_sets_stand_apart():
     table["defence"] = table["defence"].replace("dae", "dae+patches")  # long names, narrow panels
     figure = figures.recovery_by_dataset(table)
     rendered(figure)
-    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    texts = figure.findobj(matplotlib.text.Text)
+    boxes = [text.get_window_extent() for text in texts if "n = 1,234" in text.get_text()]
     assert len(boxes) == 4
     assert all(one.x1 < other.x0 for one, other in zip(boxes, boxes[1:], strict=False))
 
