@@ -162,7 +162,7 @@ def recovery_by_dataset(table: pd.DataFrame) -> Figure:
     for axes, dataset in zip(panel[0], datasets, strict=True):
         of = table[table["dataset"] == dataset].set_index("defence").reindex(names)
         _shares(axes, of.reset_index())
-        axes.set_xlim(-4, 104)
+        axes.set_xlim(-7, 107)
         axes.set_title(f"{shown(dataset)}\nn = {int(of['n'].max()):,}")
         axes.set_xlabel("images, %")
         axes.grid(False, axis="y")
