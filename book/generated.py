@@ -205,7 +205,7 @@ def front(text: str, results: Path, pages: list[Page], folder: Path) -> str:
     The libraries for it are imported here, as they cost two seconds and only one page needs them.
     """
     from lib import figures
-    from lib.evidence import findings, front
+    from lib.evidence import claims, findings, front
 
     said, figure, current = front.NONE, "", findings.current(results)
     if current is not None:
@@ -215,7 +215,7 @@ def front(text: str, results: Path, pages: list[Page], folder: Path) -> str:
             for page in pages
             if page.step in ("findings", "verdicts") and page.protocol == p.protocol
         ]
-        counted = " ".join([front.counted(found, p), *details])
+        counted = " ".join([front.counted(claims.ledger(found, p)), *details])
         said = "\n\n".join([*front.paragraphs(found, p), counted])
         recovery = front.recovery(found)
         if len(recovery):

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lib import comparison, params, restoration
-from lib.evidence import claims, verdicts
+from lib.evidence import verdicts
 from lib.evidence.findings import Recorded
 from lib.params import Parameters
 from lib.report import interval
@@ -66,8 +66,8 @@ def _listed(items: list[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def counted(found: Recorded, p: Parameters) -> str:
-    """How many claims got which verdict."""
-    said = verdicts.counts(claims.ledger(found, p)["verdict"])
+def counted(ledger: pd.DataFrame) -> str:
+    """How many claims of `claims.ledger` got which verdict."""
+    said = verdicts.counts(ledger["verdict"])
     total = sum(said.values())
     return f"Of {total} claims: " + ", ".join(f"**{n}** {word}" for word, n in said.items()) + "."

@@ -29,9 +29,10 @@ def texts(results: Path) -> dict[str, str]:
 
 def readme(found: Recorded, p: Parameters) -> str:
     """What was found as Markdown for those who look into the folder before they build the book."""
+    ledger = claims.ledger(found, p)
     rows = [
         f"| {row['claim']} | **{row['verdict']}** | {row['reason']} |"
-        for row in claims.ledger(found, p).to_dict("records")
+        for row in ledger.to_dict("records")
     ]
     parts = [
         "# What was found",
@@ -40,7 +41,7 @@ def readme(found: Recorded, p: Parameters) -> str:
         "full, with the printed values beside ours. How verdicts are made: "
         "[book/rule.md](../book/rule.md).",
         *front.paragraphs(found, p),
-        front.counted(found, p),
+        front.counted(ledger),
         "\n".join(["| claim of the paper | verdict | why |", "| --- | --- | --- |", *rows]),
         "What each table and figure of the paper has here: [coverage.csv](coverage.csv).",
     ]
