@@ -44,7 +44,7 @@ from lib.classifiers import Classifier, logits
 from lib.data import Images, Provenance
 from lib.errors import InputError
 from lib.records import PACKAGES, atomic, hardware, write_json
-from lib.training import pick_device
+from lib.training import pick_device, settled
 
 FOLDER = Path(__file__).parent
 CLASSES = 7
@@ -203,7 +203,7 @@ def scaling(count: int) -> None:
     device = pick_device("auto")
     torch.manual_seed(0)
     model = Classifier("resnet50", CLASSES, 28).eval().to(device, memory_format=torch.channels_last)
-    p = params.load("paper", "derma", "resnet50", attack_population=4, attack_generations=0)
+    p = settled(params.load("paper", "derma", attack_population=4, attack_generations=0))
     data = some_images(model, count)
     before = peak_memory()
     started = time.perf_counter()

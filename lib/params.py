@@ -35,6 +35,8 @@ Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
+# "auto" is settled where a step begins: `lib.training.settled`.
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class Parameters(BaseModel):
@@ -74,7 +76,9 @@ class Parameters(BaseModel):
         description="stop when training accuracy exceeds this and ... (CLS06)"
     )
     classifier_stop_validation: Share = Field(description="... validation accuracy this (CLS06)")
-    classifier_precision: Literal["float32", "bfloat16"] = Field(description="of training")
+    classifier_precision: Precision = Field(
+        description="of training; 'auto': bfloat16 where the device computes in it, else float32"
+    )
     classifier_train_limit: Count = Field(description="training images used; 0: all")
     classifier_include_normal: bool = Field(description="Chest: train on Normal too (SPL03)")
     classifier_threshold: Share = Field(description="Chest: a label counts above this (CLS09)")
@@ -110,8 +114,8 @@ class Parameters(BaseModel):
     attack_batch: Count = Field(
         description="candidates evaluated at once; 0: what the device holds well"
     )
-    attack_precision: Literal["float32", "bfloat16"] = Field(
-        description="of the search; acceptance is always float32"
+    attack_precision: Precision = Field(
+        description="of the search, as classifier_precision; acceptance is always float32"
     )
 
     vulnerability_images: Positive = Field(description="images with a map of every position")
@@ -136,7 +140,7 @@ class Parameters(BaseModel):
     denoiser_large_limit: Count = Field(
         description="images an epoch of noise2noise and median_cnn; 0: as the others"
     )
-    denoiser_precision: Literal["float32", "bfloat16"]
+    denoiser_precision: Precision = Field(description="of training, as classifier_precision")
 
     restoration_patch_denoisers: list[
         Literal["autoencoder", "dae", "noise2noise", "median_cnn"]
@@ -244,7 +248,8 @@ def from_notebook(namespace: dict[str, Any]) -> Parameters:
 
     Every variable that the user or papermill has set before the first call must be a parameter;
     papermill alone would only warn of a misspelt one. Variables that appear later are the
-    notebook's own, so the cell can be run again.
+    notebook's own, so the cell can be run again. What ``auto`` stands for is filled in, so that
+    the record says what was computed.
 
     Args:
         namespace: ``globals()`` of the notebook, before it defines anything but parameters.
@@ -262,7 +267,10 @@ def from_notebook(namespace: dict[str, Any]) -> Parameters:
     }
     first = namespace.setdefault("_parameter_names", frozenset(given))
     known = Parameters.model_fields.keys()
-    return load(**{name: value for name, value in given.items() if name in known or name in first})
+    p = load(**{name: value for name, value in given.items() if name in known or name in first})
+    from lib.training import settled  # imports torch, for which a wrong name need not wait
+
+    return settled(p)
 
 
 def from_words(words: list[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from lib.errors import InputError
+from lib.params import Parameters
 from lib.records import atomic
 
 Batch = tuple[Tensor, ...]
@@ -40,6 +41,34 @@ def pick_device(name: str = "auto") -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(f"Device {name!r} cannot be used here ({reason}): try 'auto'.") from error
     return device
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16.
+
+    Without them a CPU takes many times as long as in float32, because each value is converted.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # Intel's and AMD's names, then Arm's.
+        has = torch.cpu.get_capabilities()
+        return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return False
+
+
+def settled(p: Parameters) -> Parameters:
+    """The parameters with a precision of ``auto`` replaced by what it stands for on this device.
+
+    Raises:
+        InputError: no such device here.
+    """
+    names = ("classifier_precision", "attack_precision", "denoiser_precision")
+    open_ = [name for name in names if getattr(p, name) == "auto"]
+    if not open_:
+        return p
+    found = "bfloat16" if native_bfloat16(pick_device(p.device)) else "float32"
+    return p.model_copy(update=dict.fromkeys(open_, found))
 
 
 def _flatten(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -135,7 +164,7 @@ def fit(
             checkpoint is damaged.
     """
     history = _resume(checkpoint, key, model, optimizer, schedule)
-    autocast = precision == "bfloat16"
+    autocast = {"float32": False, "bfloat16": True}[precision]
     while len(history) < epochs and not (history and stop and stop(history)):
         epoch = len(history)
         model.train()

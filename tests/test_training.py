@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from lib import params
+from lib.attack import __main__ as shard
 from lib.errors import InputError
-from lib.training import fit, pick_device
+from lib.training import fit, pick_device, settled
 
 CPU = torch.device("cpu")
 
@@ -118,3 +120,40 @@ def test_unknown_device():
     with pytest.raises(InputError, match="Device 'cuda:99' cannot be used here"):
         pick_device("cuda:99")
     assert pick_device("cpu") == CPU
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx512_bf16": True}, "bfloat16"),
+        ({"amx_bf16": True}, "bfloat16"),
+        ({"architecture": "aarch64", "bf16": True}, "bfloat16"),
+        ({"avx2": True, "avx512_f": True, "avx512_bf16": False}, "float32"),
+        ({}, "float32"),
+    ],
+)
+def test_auto_is_bfloat16_only_where_the_processor_has_instructions_for_it(
+    monkeypatch, capabilities, expected
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    p = settled(params.load("compact", device="cpu", denoiser_precision="bfloat16"))
+    assert (p.classifier_precision, p.attack_precision) == (expected, expected)
+    assert p.denoiser_precision == "bfloat16"  # what was asked for by name stays
+    assert settled(p) is p
+
+
+def test_a_precision_that_was_not_settled_is_no_quiet_float32(tmp_path):
+    with pytest.raises(KeyError, match="auto"):
+        run(tmp_path / "c", precision="auto")
+
+
+def test_notebooks_and_shards_record_what_was_computed_in(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    given = {"protocol": "compact", "device": "cpu"}
+    assert params.from_notebook(dict(given)).attack_precision == "float32"
+    found = []
+    monkeypatch.setattr(shard, "attack_run", lambda *a, **k: found.append(a[3].attack_precision))
+    monkeypatch.setattr(shard.data, "load", lambda *a: None)
+    monkeypatch.setattr(shard.classifiers, "load", lambda *a: None)
+    assert shard.main(["1/2", "1", "protocol=compact", "device=cpu"]) is None
+    assert found == ["float32"]

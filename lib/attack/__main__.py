@@ -11,6 +11,7 @@ from lib import classifiers, data
 from lib.attack import attack_run
 from lib.errors import InputError
 from lib.params import ATTACKS, from_words, load
+from lib.training import settled
 
 
 def main(words: list[str]) -> str | None:
@@ -30,7 +31,7 @@ def main(words: list[str]) -> str | None:
     if not 1 <= number <= shards or int(words[1]) not in ATTACKS:
         return f"error: no shard {words[0]} or no attack with {words[1]} pixels; {usage}"
     try:
-        p = load(**from_words(words[2:]))
+        p = settled(load(**from_words(words[2:])))
         images = data.load(
             p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download
         )
