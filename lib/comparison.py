@@ -25,6 +25,8 @@ class Collection:
     sizes: dict[str, int] = field(default_factory=dict)  # edge of the images by data set
     classifiers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     denoisers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    # By run, which training of each denoiser restored its images; see `lib.records.training`.
+    restorers: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
 
     @property
     def datasets(self) -> list[str]:
@@ -56,7 +58,7 @@ def collect(folder: Path) -> Collection:
     Raises:
         InputError: no run has attack records yet.
     """
-    records, restored, data, sizes, nets, denoisers = [], [], {}, {}, {}, {}
+    records, restored, data, sizes, nets, denoisers, restorers = [], [], {}, {}, {}, {}, {}
     for dataset in paper.DATASETS:
         for classifier in sorted(params.names("classifiers"), reverse=True):  # ResNet50 first
             run = folder / dataset / classifier
@@ -69,6 +71,8 @@ def collect(folder: Path) -> Collection:
                 about = read_json(run / "run.json")
                 data[dataset], sizes[dataset] = about["data"], about["parameters"]["data_size"]
                 nets[dataset, classifier] = read_json(run / "classifier.json")
+                step = about["steps"].get("restoration", {})
+                restorers[dataset, classifier] = step.get("denoisers", {})
         for name in DENOISERS:
             file = folder / dataset / "denoisers" / f"{name}.json"
             if file.exists():
@@ -82,6 +86,7 @@ def collect(folder: Path) -> Collection:
         sizes,
         nets,
         denoisers,
+        restorers,
     )
 
 

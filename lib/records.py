@@ -112,6 +112,18 @@ def fingerprint(content: Any) -> str:
     ]
 
 
+def training(path: Path) -> str:
+    """Short name of one training of a network: a hash over its history, times included.
+
+    Args:
+        path: ``classifier.json`` or ``<denoiser>.json``, in a run folder or in the record.
+
+    Raises:
+        InputError: missing or not JSON.
+    """
+    return fingerprint(read_json(path)["history"])
+
+
 def code(*paths: str) -> str:
     """Hash over files or folders of lib, so that results of changed code are not taken over."""
     files = [f for path in paths for f in ([ROOT / path, *sorted((ROOT / path).rglob("*.py"))])]

@@ -104,6 +104,10 @@ def test_every_class_is_tested_again(run):
     edit(path, put("adversarial", 1, lambda was: (was + 1) % 4))
     ((problem, _),) = verify.retest(run / "results", run / "runs", run / "data")
     assert "row 1: adversarial was" in problem
+    trained = run / "runs/demo/oct/resnet50/classifier.json"
+    write_json(trained, read_json(trained) | {"history": [{"epoch": 1, "loss": 0.5}]})
+    ((problem, _),) = verify.retest(run / "results", run / "runs", run / "data")
+    assert problem.startswith("skipped:") and "is of another training than the one" in problem
     shutil.rmtree(run / "runs")
     ((problem, _),) = verify.retest(run / "results", run / "runs", run / "data")
     assert problem.startswith("skipped:") and "classifier.safetensors is missing" in problem
@@ -211,6 +215,39 @@ def test_findings_are_those_of_the_tables(run):
     assert beside["printed PSNR, dB"].tolist() == [printed["dae"]]
     with pytest.raises(InputError, match="holds no results: run `make record`"):
         findings.recorded(run / "results" / "paper")
+
+
+def ablated(folder, seeds, p, md5="m"):
+    """A record of an ablation with so many rows for each seed."""
+    table = {"psnr": 20.0, "mse": 0.1, "ssim": 0.5, "gmsd": 0.1, "fsim": 0.5, "variant": "dae"}
+    rows = [{**table, "seed": seed} for seed in seeds for _ in range(3)]
+    write_table(folder / "ablation.parquet", pd.DataFrame(rows))
+    models = [{"variant": "dae", "seed": seed, "seconds": 1.0, "loss": 0.1} for seed in seeds]
+    write_table(folder / "ablation_models.parquet", pd.DataFrame(models))
+    Run(folder, "ablation", p, {"npz": "a.npz", "source": "rebuilt", "md5": md5}).finish()
+
+
+def test_further_seeds_of_the_ablation_join_those_of_the_protocol(tmp_path):
+    p = params.load("compact", "abdomen_ct", device="cpu", denoiser_precision="float32")
+    ablated(tmp_path / "compact" / "abdomen_ct", (0, 1), p)
+    ablated(tmp_path / "compact-seed-2" / "abdomen_ct", (1, 2), p)
+    found = findings.recorded(tmp_path / "compact")
+    images, models = found.ablation
+    assert images["seed"].value_counts().to_dict() == {0: 3, 1: 3, 2: 3}
+    assert models["seed"].tolist() == [0, 1, 2]
+    assert found.folders["results"].tolist() == ["abdomen_ct"]
+    assert found.variants["results"].tolist() == ["compact-seed-2/abdomen_ct"]
+    assert found.variants["precision"].tolist() == ["float32"]
+
+
+def test_repeats_on_another_file_are_found(tmp_path):
+    p = params.load("compact", "abdomen_ct", device="cpu")
+    ablated(tmp_path / "compact" / "abdomen_ct", (0,), p)
+    ablated(tmp_path / "compact-seed-2" / "abdomen_ct", (2,), p)
+    assert list(verify.problems(tmp_path)) == []
+    ablated(tmp_path / "compact-seed-2" / "abdomen_ct", (2,), p, md5="other")
+    (problem,) = verify.problems(tmp_path)
+    assert "mixes results on different data" in problem and "compact-seed-2" in problem
 
 
 def test_summaries_on_disk_must_follow_from_the_record(run):

@@ -198,10 +198,49 @@ def test_a_difference_between_two_models_must_hold_for_every_training():
         assert f"in {count} of 3 comparisons" in claims.dae_ahead(found, P).reason
 
 
+def test_the_classifier_makes_no_difference_only_if_it_makes_none_in_every_training():
+    both = [("derma", "resnet50", 2, 0.6), ("derma", "densenet121", 2, 0.3)]
+    once = record(*both, **LEVELS)
+    assert "on 1 of 1 data sets" in claims.independent_of_classifier(once, P).reason
+    moved = once.runs.restored.copy()
+    moved["psnr"] += 5 * (moved["classifier"] == "densenet121")
+    found = replace(once, repeats=(replace(once.runs, restored=moved),))
+    verdict = claims.independent_of_classifier(found, P)
+    assert verdict.word == "not testable" and "within 1 dB on 0 of 1" in verdict.reason
+
+
+def test_two_trainings_of_the_denoiser_say_nothing_of_the_classifier():
+    both = [("derma", "resnet50", 2, 0.6), ("derma", "densenet121", 2, 0.3)]
+    found = record(*both, **LEVELS)
+    nets = ("derma", "resnet50"), ("derma", "densenet121")
+    for ids, word in ((("a", "a"), "replicated"), (("a", "b"), "not testable")):
+        restorers = {net: {"dae": name} for net, name in zip(nets, ids, strict=True)}
+        of = replace(found, runs=replace(found.runs, restorers=restorers))
+        assert claims.independent_of_classifier(of, P).word == word
+    of = replace(of, runs=replace(found.runs, restorers={nets[1]: {"dae": "b"}}))  # one unknown
+    reason = claims.independent_of_classifier(of, P).reason
+    assert "Derma is left out: its runs were restored by two trainings of the DAE." in reason
+
+
+def test_what_each_training_gave():
+    def runs(seed, *rates, **levels):
+        found = record(*rates, **levels).runs
+        return replace(found, records=found.records.assign(seed=seed))
+
+    oct_, derma = ("oct", "resnet50", 2, 0.5), ("derma", "resnet50", 2, 0.25)
+    once = runs(0, derma, oct_, dae=30.0, identity=40.0)
+    again = runs(7, oct_, dae=33.0, identity=40.0)
+    table = variants.trained_again((once, again))
+    assert table[["dataset", "defence", "seed"]].values.tolist() == [
+        ["oct", "dae", 0], ["oct", "dae", 7], ["oct", "identity", 0], ["oct", "identity", 7],
+    ]  # fmt: skip
+    assert table["psnr"].round(0).tolist() == [30, 33, 40, 40]
+    assert table["n"].tolist() == [100] * 4
+    assert not len(variants.trained_again((once,))) and not len(variants.trained_again(()))
+
+
 def test_repeats_are_the_variants_with_another_seed_alone():
-    collected = {name: object() for name in params.names("protocols")}
-    wanted = (collected["compact-seed-1"], collected["compact-seed-2"])
-    assert variants.repeats(collected) == wanted
+    assert variants.repeats("compact") == ["compact-seed-1", "compact-seed-2"]
 
 
 def at_sizes(**rates):

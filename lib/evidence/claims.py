@@ -130,32 +130,45 @@ def four_levels_best(found: Recorded, p: Parameters) -> Verdict:
 
 
 def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
-    """PSNR of the DAE after attacks on either classifier: within `SAME_DB` of each other."""
-    same, apart, total = [], [], 0
-    if found.runs:
-        table = found.runs.restored
+    """PSNR of the DAE after attacks on either classifier: within `SAME_DB` of each other.
+
+    Two runs can say so only if the same training of the DAE restored the images of both.
+    """
+    differences: dict[str, list[tuple[float, float, float]]] = {}
+    unlike = set()
+    for runs in found.trainings:
+        table = runs.restored
         table = table[table["success"] & (table["defence"] == "dae") & (table["pixels"] == 2)]
         table = table[np.isfinite(table["psnr"])]
         for dataset, group in table.groupby("dataset", sort=False):
             by = {name: part["psnr"] for name, part in group.groupby("classifier")}
             if len(by) < 2 or min(map(len, by.values())) < 2:
                 continue
-            total += 1
+            if len({runs.restorers.get((dataset, name), {}).get("dae") for name in by}) > 1:
+                unlike.add(dataset)
+                continue
             (one, a, b), (other, c, d) = (
                 bootstrap_mean(by[name], p.bootstrap_samples, p.seed) for name in sorted(by)
             )
             low = one - other - np.hypot(one - a, d - other)
             high = one - other + np.hypot(b - one, other - c)
-            same += [dataset] * bool(low > -SAME_DB and high < SAME_DB)
-            apart += [dataset] * bool(low > SAME_DB or high < -SAME_DB)
-    if not total:
-        return Verdict(NOT_TESTABLE, "No data set has attacks on both classifiers yet.")
+            differences.setdefault(dataset, []).append((one - other, low, high))
+    apart_by_training = "".join(
+        f" {shown(dataset)} is left out: its runs were restored by two trainings of the DAE."
+        for dataset in sorted(unlike - differences.keys())
+    )
+    if not differences:
+        reason = "No data set has attacks on both classifiers yet."
+        return Verdict(NOT_TESTABLE, reason + apart_by_training)
+    each = [_holding(of) for of in differences.values()]
+    same = sum(low > -SAME_DB and high < SAME_DB for _, low, high in each)
+    apart = sum(low > SAME_DB or high < -SAME_DB for _, low, high in each)
     reason = (
         f"The mean PSNR after attacks on the two classifiers is within {SAME_DB:g} dB on "
-        f"{len(same)} of {total} data sets and further apart on {len(apart)}; else it is open."
+        f"{same} of {len(each)} data sets and further apart on {apart}; else it is open."
     )
-    word = REPLICATED if len(same) == total else IN_PART if same else NOT_REPLICATED
-    return Verdict(NOT_TESTABLE if not same and not apart else word, reason)
+    word = REPLICATED if same == len(each) else IN_PART if same else NOT_REPLICATED
+    return Verdict(word if same or apart else NOT_TESTABLE, reason + apart_by_training)
 
 
 def order_of_data_sets(found: Recorded, p: Parameters) -> Verdict:

@@ -14,6 +14,12 @@ from lib.facts import Facts
 from lib.params import DENOISERS, Parameters
 from lib.records import read_json, read_table
 
+# The field that says what a step computed in.
+PRECISION = {
+    "classifier": "classifier_precision", "pixel_attack": "attack_precision",
+    "denoisers": "denoiser_precision", "ablation": "denoiser_precision",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -27,6 +33,7 @@ class Recorded:
     # Success rates of the protocol and of its variants; see `variants.rates`.
     rates: pd.DataFrame = field(default_factory=pd.DataFrame)
     repeats: tuple[comparison.Collection, ...] = ()  # the runs again with other seeds
+    variants: pd.DataFrame = field(default_factory=pd.DataFrame)  # folders of the variants
 
     @property
     def trainings(self) -> tuple[comparison.Collection, ...]:
@@ -55,10 +62,8 @@ def recorded(folder: Path) -> Recorded:
         raise InputError(f"{folder} holds no results: run `make record` after a run.")
     collected = variants.collected(folder)
     runs = collected.get(folder.name)  # None: classifiers, denoisers or the ablation alone
-    ablation = folder / "abdomen_ct" / "ablation.parquet"
-    models = ablation.with_name("ablation_models.parquet")
     return Recorded(
-        pd.DataFrame([_folder(folder, path, run) for path, run in about.items()]),
+        pd.DataFrame([_folder(path.relative_to(folder), path, run) for path, run in about.items()]),
         runs,
         pd.DataFrame([_classifier(path) for path in about if (path / "classifier.json").exists()]),
         pd.DataFrame(
@@ -69,10 +74,33 @@ def recorded(folder: Path) -> Recorded:
                 if (path / f"{name}.json").exists()
             ]
         ),
-        (read_table(ablation), read_table(models)) if ablation.exists() else None,
+        _ablation(folder),
         variants.rates(collected),
-        variants.repeats(collected),
+        tuple(collected[name] for name in variants.repeats(folder.name) if name in collected),
+        pd.DataFrame(
+            [
+                _folder(path.parent.relative_to(folder.parent), path.parent, read_json(path))
+                for name in params.variants(folder.name)
+                for path in sorted(folder.with_name(name).glob("**/run.json"))
+            ]
+        ),
     )
+
+
+def _ablation(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Metrics of images and models, of the protocol and then of its repeats with further seeds."""
+    metrics, models = [], []
+    for name in (folder.name, *variants.repeats(folder.name)):
+        path = folder.with_name(name) / "abdomen_ct" / "ablation.parquet"
+        if not path.exists():
+            continue
+        seen = {seed for table in models for seed in table["seed"]}
+        for tables, file in ((metrics, path), (models, path.with_name("ablation_models.parquet"))):
+            table = read_table(file)
+            tables.append(table[~table["seed"].isin(seen)])
+    if not models:
+        return None
+    return pd.concat(metrics, ignore_index=True), pd.concat(models, ignore_index=True)
 
 
 def current(results: Path) -> tuple[Recorded, Parameters] | None:
@@ -82,15 +110,24 @@ def current(results: Path) -> tuple[Recorded, Parameters] | None:
     return None if name is None else (recorded(results / name), params.load(name))
 
 
-def _folder(results: Path, path: Path, run: dict) -> dict:
+def _folder(name: Path, path: Path, run: dict) -> dict:
     hardware = run["hardware"]
     return {
-        "results": str(path.relative_to(results)),
+        "results": str(name),
         "source": run["data"]["source"],
         "file": run["data"]["npz"],
         "MD5": run["data"]["md5"][:8],
         "steps": ", ".join(run["steps"]),
         "minutes": sum(work.minutes(path, step, of) for step, of in run["steps"].items()),
+        "precision": " and ".join(
+            sorted(
+                {
+                    step["parameters"][PRECISION[name]]
+                    for name, step in run["steps"].items()
+                    if name in PRECISION
+                }
+            )
+        ),
         "finished": run["finished"][:10],
         "commit": run["commit"].removesuffix("+"),
         "machine": f"{hardware['processor']}, {words.many(hardware['threads'], 'thread')}"

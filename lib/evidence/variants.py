@@ -1,12 +1,13 @@
 """Runs of a protocol's variants: the same but for a few values, recorded beside it."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lib import comparison, params
+from lib import comparison, params, restoration
 from lib.errors import InputError
 from lib.statistics import newcombe
 
@@ -27,12 +28,45 @@ def collected(folder: Path) -> dict[str, comparison.Collection]:
     return found
 
 
-def repeats(collected: dict[str, comparison.Collection]) -> tuple[comparison.Collection, ...]:
-    """The runs that differ from their protocol's in nothing but the seed."""
-    return tuple(
-        found for name, found in collected.items()
+def repeats(protocol: str) -> list[str]:
+    """Names of the variants that differ from the protocol in nothing but the seed."""
+    return [
+        name for name in params.variants(protocol)
         if "seed" in changes(name) and {*changes(name)} <= _OF_SEED
-    )  # fmt: skip
+    ]  # fmt: skip
+
+
+def trained_again(trainings: Sequence[comparison.Collection]) -> pd.DataFrame:
+    """What each training gave, where a run was repeated with other seeds; two pixels.
+
+    Args:
+        trainings: the runs of a protocol, then those of its repeats.
+
+    Returns:
+        One row a data set, classifier, defence and training, in this order: ``dataset, classifier,
+        defence, seed``; ``n`` successfully attacked images, their mean ``psnr`` in dB without exact
+        matches, and the shares ``recovered`` and ``kept``. Runs that were not repeated are left
+        out; empty if none was.
+    """
+    tables = []
+    for runs in trainings:
+        seeds = runs.records.drop_duplicates(KEYS).set_index(KEYS)["seed"]
+        of_two = runs.restored[runs.restored["pixels"] == 2]
+        for key, group in of_two.groupby(KEYS, sort=False):
+            found = restoration.shares(group)[["defence", "n", "recovered", "kept"]]
+            fooled = group[group["success"] & np.isfinite(group["psnr"])]
+            means = fooled.groupby("defence")["psnr"].mean()
+            found.insert(2, "psnr", found["defence"].map(means))
+            at = dict(zip(KEYS[:2], key, strict=False))
+            tables.append(found.assign(**at, seed=seeds[key]))
+    if len(tables) < 2:
+        return pd.DataFrame()
+    table = pd.concat(tables, ignore_index=True)
+    several = table.groupby(KEYS[:2])["seed"].transform("nunique") > 1
+    order = ["dataset", "classifier", "defence", "seed"]
+    table = table.loc[several, [*order, "n", "psnr", "recovered", "kept"]]
+    places = [pd.Categorical(table[name], table[name].unique()).codes for name in order[:3]]
+    return table.iloc[np.lexsort((table["seed"], *places[::-1]))].reset_index(drop=True)
 
 
 def rates(collected: dict[str, comparison.Collection]) -> pd.DataFrame:
@@ -72,7 +106,9 @@ _OF_SIZE = {
     "denoiser_names",
 }  # fmt: skip
 # A repetition may leave out what the verdicts do not need.
-_OF_SEED = {"seed", "classifier_paper_epochs", "attack_pixels", "denoiser_names"}
+_OF_SEED = {
+    "seed", "classifier_paper_epochs", "attack_pixels", "denoiser_names", "ablation_seeds",
+}  # fmt: skip
 
 
 def changes(protocol: str) -> dict:

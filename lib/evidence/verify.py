@@ -10,9 +10,9 @@ import torch
 from lib import attack, data, paper, params
 from lib.classifiers import load, predictor
 from lib.errors import InputError
-from lib.evidence import schema
+from lib.evidence import schema, variants
 from lib.params import ATTACKS
-from lib.records import read_json, read_table, write_json
+from lib.records import read_json, read_table, training, write_json
 
 REAL = ("official", "rebuilt")
 SUMS = paper.FOLDER / "sums.json"
@@ -26,7 +26,8 @@ def problems(results: Path) -> Iterator[str]:
         yield from folder_problems(path.parent)
     for protocol in sorted(path for path in results.glob("*") if path.is_dir()):
         for dataset in sorted(path for path in protocol.iterdir() if path.is_dir()):
-            yield from _mixed(dataset)
+            again = variants.repeats(protocol.name)
+            yield from _mixed(dataset, *(results / name / dataset.name for name in again))
 
 
 def folder_problems(folder: Path) -> Iterator[str]:
@@ -73,10 +74,11 @@ def _restored_are_attacked(folder: Path) -> Iterator[str]:
                 yield f"{restored}: image {odd[0]} {odd[1]} is not as in {attacked.name}."
 
 
-def _mixed(folder: Path) -> Iterator[str]:
-    """The steps of a data set must have used the same file, or they cannot stand in one table."""
+def _mixed(folder: Path, *repeats: Path) -> Iterator[str]:
+    """The steps of a data set must have used the same file, or they cannot stand in one table;
+    with other seeds too."""
     found: dict[tuple[str, str], Path] = {}
-    for path in sorted(folder.glob("**/run.json")):
+    for path in (path for of in (folder, *repeats) for path in sorted(of.glob("**/run.json"))):
         for step in read_json(path).get("steps", {}).values():
             of = step.get("data", {})
             found.setdefault((of.get("npz"), of.get("md5")), path)
@@ -131,10 +133,11 @@ def retest(results: Path, runs: Path, root: Path) -> Iterator[tuple[str, str]]:
         for table in filter(Path.exists, tables):
             what = str(table.relative_to(results))
             weights = runs / path.parent.relative_to(results) / "classifier.safetensors"
-            yield _retested(table, about, weights, root), what
+            recorded = path.with_name("classifier.json")
+            yield _retested(table, about, recorded, weights, root), what
 
 
-def _retested(table: Path, about: dict[str, Any], weights: Path, root: Path) -> str:
+def _retested(table: Path, about: dict[str, Any], recorded: Path, weights: Path, root: Path) -> str:
     given = about["parameters"]
     p = params.load(given["protocol"], given["dataset"], given["classifier"])
     try:
@@ -151,6 +154,8 @@ def _retested(table: Path, about: dict[str, Any], weights: Path, root: Path) -> 
         return f"{table}: a rebuilt image differs at more pixels than were attacked."
     if not weights.exists():
         return f"skipped: {weights} is missing, so no class was tested again."
+    if training(weights.with_name(recorded.name)) != training(recorded):
+        return f"skipped: {weights} is of another training than the one that was attacked."
     p = p.model_copy(update={"classifier_threshold": given["classifier_threshold"]})
     predict = predictor(load(weights.parent), p, torch.device("cpu"))
     for column, pixels in (("predicted", clean.images), ("adversarial", adversarial)):
