@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from lib import classifiers, data, paper, params, restoration
 from lib.attack import attack_run, locate, rebuild
@@ -257,18 +258,29 @@ def test_summaries_on_disk_must_follow_from_the_record(run):
     assert ["is missing: run `make record`" in problem for problem in summaries.problems(base)] == [
         True,
         True,
+        True,
     ]
-    table, text = summaries.write(base)
+    first = run / "README.md"
+    first.write_text("# Title\n\n<!-- found -->\nold\n<!-- /found -->\n\nMore.\n")
+    table, text, _, drawn = summaries.write(base)
     assert list(summaries.problems(base)) == [] and len(pd.read_csv(table)) == 78
+    told = first.read_text()
+    assert told.startswith("# Title\n\n<!-- found -->\nOn *rebuilt* images of OCT")
+    assert told.endswith("(results/recovery.png)\n<!-- /found -->\n\nMore.\n") and "old" not in told
     said = text.read_text()
     assert all(f"| {entry['claim']} | **" in said for entry in claims.entries())
-    for path in (table, text):
+    for path in (table, text, first):
         path.write_text(path.read_text().replace("not testable", "replicated", 1))
         (problem,) = summaries.problems(base)
         assert f"{path.name}, line" in problem and "does not follow from the record" in problem
         summaries.write(base)
+    Image.open(drawn).save(drawn)  # without the words
+    (problem,) = summaries.problems(base)
+    assert "recovery.png shows other numbers than the record" in problem
+    drawn.unlink()
+    assert list(summaries.problems(base)) == [f"{drawn} is missing: run `make record`."]
     with pytest.raises(InputError, match="holds no results"):
-        summaries.texts(run / "runs" / "nothing")
+        summaries.made(run / "runs" / "nothing")
 
 
 def test_minutes_of_a_step_that_read_its_work_back_are_those_of_the_work(tmp_path):

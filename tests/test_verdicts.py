@@ -365,6 +365,9 @@ def test_the_front_page_says_what_the_tables_hold():
     assert "two pixels changed the class of 50.0 [" in told and "of 200 images" in told
     assert "| DAE (proposed) | 100.0 [" in told
     assert "class recovered, % of 150 fooled | class kept, % of 400 clean" in told
+    said = front.defended(found, "dae")
+    assert "DAE (proposed) 100.0 [" in said and "of 150 fooled images have their class" in said
+    assert front.defended(found, "blur") == front.defended(NOTHING, "dae") == ""
     shares = front.recovery(found)
     assert set(shares["defence"]) == set(LEVELS) and set(shares["dataset"]) == {"derma"}
     assert front.paragraphs(NOTHING, P) == [front.NONE] and not len(front.recovery(NOTHING))

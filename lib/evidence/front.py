@@ -48,6 +48,19 @@ def paragraphs(found: Recorded, p: Parameters) -> list[str]:
     return told
 
 
+def defended(found: Recorded, name: str) -> str:
+    """What a defence gives and takes, a sentence; empty without runs that used it."""
+    rows = found.runs.restored.query("defence == @name") if found.runs else ()
+    if not len(rows):
+        return ""
+    of = restoration.shares(rows).iloc[0]
+    return (
+        f"After the defence {shown(name)} {_share(of, 'recovered')} % of {int(of['n']):,} fooled "
+        f"images have their class back, and {_share(of, 'kept')} % of {int(of['images']):,} clean "
+        "images still have theirs."
+    )
+
+
 def _share(row: pd.Series, name: str) -> str:
     return interval(row[name], row[f"{name}_low"], row[f"{name}_high"], percent=True)
 

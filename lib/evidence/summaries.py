@@ -1,20 +1,37 @@
-"""Files beside the record that follow from all of it: the coverage, and what was found in words."""
+"""Files beside the record that follow from all of it: the coverage, and what was found in words
+and as a figure, here and on the project's first page."""
 
+import io
+import re
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+from lib import figures
 from lib.errors import InputError
 from lib.evidence import claims, compare, coverage, findings, front
 from lib.evidence.findings import Recorded
 from lib.params import Parameters
 from lib.records import atomic
 
-COVERAGE, README = "coverage.csv", "README.md"
+COVERAGE, README, FIGURE = "coverage.csv", "README.md", "recovery.png"
+# In the project's README, beside the folder of results.
+PLACE = re.compile(r"(?<=<!-- found -->\n).*?(?=<!-- /found -->)", re.DOTALL)
+ABOUT = "Description"  # of a PNG: the figure in words, with its numbers
 
 
-def texts(results: Path) -> dict[str, str]:
-    """Content of each file by name, from what is recorded of the protocol nearest to the paper's.
+Drawn = tuple[bytes, str] | None  # a PNG, and what it shows in words
+
+
+def made(results: Path) -> tuple[dict[Path, str], Drawn]:
+    """Content of each text by path, and the front page's figure if there are runs, from what is
+    recorded of the protocol nearest to the paper's.
+
+    The README beside ``results`` is among the texts if it has the place for it.
 
     Raises:
         InputError: nothing is recorded.
@@ -24,12 +41,20 @@ def texts(results: Path) -> dict[str, str]:
         raise InputError(f"{results} holds no results: run `make record` after a run.")
     found, p = recorded
     covered = coverage.coverage(compare.compare(found, p), found, p)
-    return {COVERAGE: covered.to_csv(index=False), README: readme(found, p)}
-
-
-def readme(found: Recorded, p: Parameters) -> str:
-    """What was found as Markdown for those who look into the folder before they build the book."""
     ledger = claims.ledger(found, p)
+    written = {
+        results / COVERAGE: covered.to_csv(index=False),
+        results / README: readme(found, p, ledger),
+    }
+    first = results.parent / README
+    if first.exists() and PLACE.search(text := first.read_text()):
+        said = _first_page(found, p, ledger, results.name)
+        written[first] = PLACE.sub(lambda _: said, text)
+    return written, _drawn(front.recovery(found))
+
+
+def readme(found: Recorded, p: Parameters, ledger: pd.DataFrame) -> str:
+    """What was found as Markdown for those who look into the folder before they build the book."""
     rows = [
         f"| {row['claim']} | **{row['verdict']}** | {row['reason']} |"
         for row in ledger.to_dict("records")
@@ -41,6 +66,7 @@ def readme(found: Recorded, p: Parameters) -> str:
         "full, with the printed values beside ours. How verdicts are made: "
         "[book/rule.md](../book/rule.md).",
         *front.paragraphs(found, p),
+        *_shown(found, FIGURE),
         front.counted(ledger),
         "\n".join(["| claim of the paper | verdict | why |", "| --- | --- | --- |", *rows]),
         "What each table and figure of the paper has here: [coverage.csv](coverage.csv).",
@@ -48,18 +74,49 @@ def readme(found: Recorded, p: Parameters) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _first_page(found: Recorded, p: Parameters, ledger: pd.DataFrame, folder: str) -> str:
+    told = [front.paragraphs(found, p)[0], front.defended(found, "dae"), front.counted(ledger)]
+    link = f"Every verdict and its reason: [{folder}/{README}]({folder}/{README})."
+    shown = _shown(found, f"{folder}/{FIGURE}")
+    return "\n\n".join([" ".join([*filter(None, told), link]), *shown]) + "\n"
+
+
+def _shown(found: Recorded, path: str) -> list[str]:
+    """The figure as Markdown; nothing without runs."""
+    if not len(front.recovery(found)):
+        return []
+    return [
+        "![Share of fooled images whose class each defence brings back, and of clean images that "
+        f"keep theirs, by data set]({path})"
+    ]
+
+
+def _drawn(recovery: pd.DataFrame) -> Drawn:
+    if not len(recovery):
+        return None
+    png, about = figures.recovery_by_dataset(recovery)._repr_png_()
+    return png, about["alt"]
+
+
 def write(results: Path) -> list[Path]:
     """Write the files and return their paths."""
-    for name, text in texts(results).items():
-        with atomic(results / name) as temporary:
+    written, drawn = made(results)
+    for path, text in written.items():
+        with atomic(path) as temporary:
             temporary.write_text(text)
-    return [results / COVERAGE, results / README]
+    if drawn:
+        png, about = drawn
+        words = PngInfo()
+        words.add_text(ABOUT, about)
+        with atomic(results / FIGURE) as temporary:
+            Image.open(io.BytesIO(png)).save(temporary, "png", optimize=True, pnginfo=words)
+    return [*written, *([results / FIGURE] if drawn else [])]
 
 
 def problems(results: Path) -> Iterator[str]:
     """One sentence for each file that is missing or not what the record says now."""
-    for name, text in texts(results).items():
-        path = results / name
+    written, drawn = made(results)
+    for path, text in written.items():
         if not path.exists():
             yield f"{path} is missing: run `make record`."
             continue
@@ -67,3 +124,14 @@ def problems(results: Path) -> Iterator[str]:
         line = next((place for place, (old, new) in enumerate(both, start=1) if old != new), None)
         if line:
             yield f"{path}, line {line}: it does not follow from the record; run `make record`."
+    if drawn:
+        path = results / FIGURE
+        try:
+            about = Image.open(path).text.get(ABOUT)
+        except FileNotFoundError:
+            yield f"{path} is missing: run `make record`."
+        except (UnidentifiedImageError, AttributeError):
+            yield f"{path} is no PNG: run `make record`."
+        else:
+            if about != drawn[1]:
+                yield f"{path} shows other numbers than the record; run `make record`."
