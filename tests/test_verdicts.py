@@ -252,7 +252,7 @@ def at_sizes(**rates):
             {
                 "protocol": name.replace("_", "-"), "dataset": "oct", "classifier": "resnet50",
                 "pixels": 1, "size": size, "accuracy": 0.9, "n": 100, "rate": share, "low": low,
-                "high": high,
+                "high": high, "printed": 0.295,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -280,8 +280,11 @@ def test_a_variant_stands_beside_its_base():
     table = at_sizes(compact=(64, 0.5), compact_true_label=(64, 0.3))
     row = variants.contrasts(table, "compact").iloc[0]
     assert (row["changed"], row["base_rate"], row["rate"]) == ("attack_criterion", 0.5, 0.3)
+    assert row["printed"] == 0.295
     assert row["difference"] == pytest.approx(-0.2)
     assert row["difference_low"] < -0.2 < row["difference_high"] < 0
+    again = at_sizes(compact=(64, 0.5), compact_seed_2=(64, 0.3))
+    assert variants.contrasts(again, "compact")["changed"].tolist() == ["seed"]
     assert not len(variants.contrasts(table.iloc[1:], "compact"))  # no base, no row
 
 

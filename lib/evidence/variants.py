@@ -73,14 +73,14 @@ def rates(collected: dict[str, comparison.Collection]) -> pd.DataFrame:
     """Success rates of runs by protocol.
 
     Returns:
-        ``protocol, dataset, classifier, pixels, size, accuracy, n, successes, rate, low, high``, in
-        the order of ``collected``; empty where nothing is recorded. Accuracy is that of the
-        classifier on its test images, 0..1.
+        ``protocol, dataset, classifier, pixels, size, accuracy, n, successes, rate, low, high,
+        printed``, in the order of ``collected``; empty where nothing is recorded. Accuracy is that
+        of the classifier on its test images, 0..1; printed is the paper's rate, NaN if none.
     """
     tables = []
     for name, found in collected.items():
         for pixels in params.ATTACKS:
-            table = comparison.rates(found, pixels).drop(columns="printed")
+            table = comparison.rates(found, pixels)
             table.insert(0, "protocol", name)
             table.insert(3, "pixels", pixels)
             table.insert(4, "size", table["dataset"].map(found.sizes))
@@ -121,8 +121,8 @@ def contrasts(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Each row of a variant beside the protocol's own run of the same data set and classifier.
 
     Returns:
-        ``variant, changed, dataset, classifier, pixels``; ``accuracy, n, rate, low, high`` and the
-        same of the protocol's own run, ``base_accuracy`` and so on; and ``difference,
+        ``dataset, classifier, pixels, variant, changed, printed``; ``accuracy, n, rate, low, high``
+        and the same of the protocol's own run, ``base_accuracy`` and so on; and ``difference,
         difference_low, difference_high`` (variant less base, Newcombe's interval). Rows without a
         counterpart are left out.
     """
@@ -135,12 +135,13 @@ def contrasts(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
         if key not in own.index:
             continue
         base = own.loc[key]
-        less = _OF_SIZE - {"data_size"}
+        less = (_OF_SIZE | _OF_SEED) - {"data_size", "seed"}
         changed = [name for name in changes(row["protocol"]) if name not in less]
         difference, low, high = newcombe(row, base)
         rows.append(
             dict(zip(KEYS, key, strict=True))
             | {"variant": row["protocol"], "changed": ", ".join(changed)}
+            | {"printed": row["printed"]}
             | {name: row[name] for name in BESIDE}
             | {f"base_{name}": base[name] for name in BESIDE}
             | {"difference": difference, "difference_low": low, "difference_high": high}
