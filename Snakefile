@@ -28,8 +28,9 @@ RUNS, RESULTS = BASE.runs, BASE.results
 DATASETS = [CHOSEN["dataset"]] if "dataset" in CHOSEN else ATTACKED
 NETWORKS = [CHOSEN["classifier"]] if "classifier" in CHOSEN else CLASSIFIERS
 # The forensic page asks how the paper's numbers were computed, the map of vulnerable positions what
-# the search missed; they take long and say much the same for each data set. So they are made for
-# the runs that are named, and for the first one where all of them are asked for.
+# the search missed, the adaptive attack what is left of a defence that the attacker knows; they take
+# long and say much the same for each data set. So they are made for the runs that are named, and
+# for the first one where all of them are asked for.
 NAMED = {"dataset", "classifier"} & CHOSEN.keys()
 EXAMINED = [
     (dataset, network)
@@ -190,6 +191,7 @@ def targets():
             ]
     for dataset, network in EXAMINED:
         found.append(f"{RUN}/{dataset}/{network}/vulnerability.ipynb")
+        found.append(f"{RUN}/{dataset}/{network}/adaptive.ipynb")
         if BASE.denoiser_names:
             found.append(f"{RUN}/{dataset}/{network}/forensics.ipynb")
     if "dataset" not in CHOSEN or CHOSEN["dataset"] == "abdomen_ct":
@@ -261,6 +263,7 @@ CHAIN = {
     "vulnerability": (NET, ATTACKS),
     "denoisers": (SET, []),
     "restoration": (NET, ATTACKS + DENOISED),
+    "adaptive": (NET, ATTACKS + DENOISED),
     "forensics": (NET, ATTACKS + DENOISED),
     "ablation": (f"{RUN}/abdomen_ct", []),
     "comparison": (RUN, RESTORED),

@@ -25,6 +25,8 @@ class Collection:
     sizes: dict[str, int] = field(default_factory=dict)  # edge of the images by data set
     classifiers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     denoisers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    # Rows of the attacks through defences of all runs, with classifier and pixels.
+    adaptive: pd.DataFrame = field(default_factory=pd.DataFrame)
     # By run, which training of each denoiser restored its images; see `lib.records.training`.
     restorers: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
 
@@ -58,7 +60,8 @@ def collect(folder: Path) -> Collection:
     Raises:
         InputError: no run has attack records yet.
     """
-    records, restored, data, sizes, nets, denoisers, restorers = [], [], {}, {}, {}, {}, {}
+    records, restored, through, data, sizes = [], [], [], {}, {}
+    nets, denoisers, restorers = {}, {}, {}
     for dataset in paper.DATASETS:
         for classifier in sorted(params.names("classifiers"), reverse=True):  # ResNet50 first
             run = folder / dataset / classifier
@@ -68,6 +71,8 @@ def collect(folder: Path) -> Collection:
                 at = {"classifier": classifier, "pixels": pixels}
                 records.append(read_table(run / f"{name}.parquet").assign(**at))
                 restored.append(read_table(run / f"restoration_{name}.parquet").assign(**at))
+                if (knowing := run / f"adaptive_{name}.parquet").exists():
+                    through.append(read_table(knowing).assign(**at))
                 about = read_json(run / "run.json")
                 data[dataset], sizes[dataset] = about["data"], about["parameters"]["data_size"]
                 nets[dataset, classifier] = read_json(run / "classifier.json")
@@ -86,6 +91,7 @@ def collect(folder: Path) -> Collection:
         sizes,
         nets,
         denoisers,
+        pd.concat(through, ignore_index=True) if through else pd.DataFrame(),
         restorers,
     )
 

@@ -212,17 +212,21 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float().div_(255)
 
 
+def rounded(tensor: torch.Tensor) -> torch.Tensor:
+    """Floats in 0..1 as 8-bit values, float32 in 0..255: clipped, rounded half up (GEN07)."""
+    return tensor.float().mul(255).add_(0.5).floor_().clamp_(0, 255)
+
+
 def to_uint8(tensor: torch.Tensor) -> np.ndarray:
     """Floats (N, C, H, W) as uint8 (N, H, W, C): clipped to 0..1, rounded half up.
 
     Raises:
         ValueError: the tensor has a NaN.
     """
-    values = tensor.detach().cpu().float()
+    values = tensor.detach().cpu()
     if values.isnan().any():
         raise ValueError("An image with NaN has no 8-bit form: the network has diverged.")
-    values = values.mul(255).add_(0.5).floor_().clamp_(0, 255).to(torch.uint8)
-    return values.permute(0, 2, 3, 1).contiguous().numpy()
+    return rounded(values).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def _reader(flag: str) -> type[MedMNIST2D]:

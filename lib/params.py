@@ -152,6 +152,13 @@ class Parameters(BaseModel):
         description="a pixel is strongly changed above this share of the range (EVA14)"
     )
 
+    adaptive_defences: list[str] = Field(
+        description="defences that an attacker knows; those that the run has are tried (EVA16)"
+    )
+    adaptive_images: Count = Field(
+        description="attacked images of each class attacked again through each defence; 0: all"
+    )
+
     ablation_size: Literal[28, 64, 128, 224] = Field(description="edge of AbdomenCT images")
     ablation_train: Count = Field(description="training images; 0: all (DAT10)")
     ablation_test: Count = Field(description="test images; 0: all (DAT10)")
@@ -167,6 +174,11 @@ class Parameters(BaseModel):
                 raise unknown(kind, value, names(f"{kind}s"))
         if self.dataset not in names("datasets"):
             raise unknown("data set", self.dataset, names("datasets"))
+        # Doing nothing is no defence: to know it is to attack the bare classifier.
+        known = ["median3", *DENOISERS, *(name + PATCHES for name in DENOISERS)]
+        for name in self.adaptive_defences:
+            if name not in known:
+                raise unknown("defence", name, known)
         if self.restoration_patch_size % 2 == 0:
             raise InputError(
                 "restoration_patch_size must be odd, so that a patch has a middle, not "

@@ -1,6 +1,9 @@
 """Patch selection: take from the denoised image only what differs strongly from the input."""
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from lib.errors import InputError
 
@@ -28,8 +31,6 @@ def select_patches(
     Raises:
         InputError: arrays of other types or of two shapes, an even size, a threshold outside 0..1.
     """
-    from scipy.ndimage import maximum_filter
-
     if images.dtype != np.uint8 or restored.dtype != np.uint8 or images.shape != restored.shape:
         raise InputError(
             "Patch selection needs two uint8 arrays of one shape, not "
@@ -39,7 +40,16 @@ def select_patches(
         raise InputError(f"A patch has an odd edge, so that it has a middle, not {size!r}.")
     if not 0 <= threshold <= 1:
         raise InputError(f"A patch threshold is a share of the range in 0..1, not {threshold!r}.")
-    # int16 holds every difference of two 8-bit values.
-    strong = (np.abs(images.astype(np.int16) - restored) > 255 * threshold).any(axis=3)
-    chosen = maximum_filter(strong, (1, size, size), mode="constant", cval=0)
-    return np.where(chosen[..., None], restored, images)
+    given, made = (
+        torch.from_numpy(np.ascontiguousarray(values)).permute(0, 3, 1, 2).float()
+        for values in (images, restored)
+    )
+    mixed = blend(given, made, size, threshold).to(torch.uint8)
+    return mixed.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def blend(given: Tensor, restored: Tensor, size: int, threshold: float) -> Tensor:
+    """`select_patches` on tensors of 8-bit values, float (N, C, H, W) in 0..255."""
+    strong = ((given - restored).abs() > 255 * threshold).any(1, keepdim=True)
+    chosen = F.max_pool2d(strong.float(), size, stride=1, padding=size // 2) > 0
+    return torch.where(chosen, restored, given)

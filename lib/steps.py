@@ -19,6 +19,10 @@ STEPS: dict[str, tuple[str, ...]] = {
     "forensics": (
         "dataset", "classifier", "data_", "attack_pixels", "denoiser_names", "bootstrap_samples",
     ),
+    "adaptive": (
+        "dataset", "classifier", "data_", "classifier_threshold", "attack_", "denoiser_names",
+        "restoration_patch_size", "restoration_patch_threshold", "adaptive_",
+    ),
     "ablation": (
         "data_root", "data_download", "data_phantom_images", "denoiser_batch",
         "denoiser_learning_rate", "denoiser_noise", "denoiser_precision", "ablation_",
@@ -47,6 +51,7 @@ WRITES: dict[str, tuple[str, ...]] = {
         f"{_NET}restoration_<one|two>_pixel.parquet", f"{_NET}detection_<one|two>_pixel.parquet",
     ),
     "forensics": (f"{_NET}forensics_<one|two>_pixel.parquet",),
+    "adaptive": (f"{_NET}adaptive_<one|two>_pixel.parquet",),
     "ablation": (
         "abdomen_ct/ablation.parquet", "abdomen_ct/ablation_models.parquet",
         "abdomen_ct/ablation/<variant>-<seed>.*",

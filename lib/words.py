@@ -24,6 +24,11 @@ _NAMES = {
     "levels_3": "3 levels",
     "levels_5": "5 levels",
 }  # fmt: skip
+# How an image reached a defence, as columns of `lib.adaptive` and for readers.
+ATTACKERS = {
+    "clean": "clean", "oblivious": "attacker does not know the defence",
+    "adaptive": "attacker knows it",
+}  # fmt: skip
 
 
 def many(count: int, noun: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from lib import classifiers, data, paper, params, restoration
+from lib.adaptive import attack_defended
 from lib.attack import attack_run, locate, rebuild
 from lib.classifiers import Classifier, predictor
 from lib.denoisers.reference import Identity, Median3
@@ -18,7 +19,8 @@ from lib.records import Run, read_json, read_table, write_json, write_table
 
 P = params.load(
     "demo", "oct", "resnet50", attack_population=5, attack_generations=2, attack_pixels=[1],
-    attack_one_pixel_images=6, device="cpu", runs="/somewhere/runs",
+    attack_one_pixel_images=6, device="cpu", runs="/somewhere/runs", denoiser_names=[],
+    adaptive_images=1,
 )  # fmt: skip
 """A run of seconds; the images are drawn, and called rebuilt to stand for real ones."""
 
@@ -50,6 +52,7 @@ def finished(tmp_path_factory):
         predictor(model, P, "cpu"), "cpu",
     )  # fmt: skip
     write_table(folder / "restoration_one_pixel.parquet", table)
+    attack_defended(model, images, {1: records}, P, folder)
     Run(folder, "restoration", P, images.provenance.as_dict()).finish()
     return base
 
@@ -84,7 +87,8 @@ def test_the_record_holds_tables_and_history_but_no_weights(run):
     assert folder == run / "results" / "demo" / "oct" / "resnet50"
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        "classifier.json", "run.json", "one_pixel.parquet", "restoration_one_pixel.parquet"
+        "classifier.json", "run.json", "one_pixel.parquet", "restoration_one_pixel.parquet",
+        "adaptive_one_pixel.parquet",
     }  # fmt: skip
     pd.testing.assert_frame_equal(
         read_table(folder / "one_pixel.parquet"),
@@ -99,23 +103,27 @@ def test_the_record_holds_tables_and_history_but_no_weights(run):
 
 def test_every_class_is_tested_again(run):
     freeze(run)
-    ((problem, table),) = verify.retest(run / "results", run / "runs", run / "data")
-    assert (problem, table) == ("", "demo/oct/resnet50/one_pixel.parquet")
-    path = run / "results/demo/oct/resnet50/one_pixel.parquet"
-    edit(path, put("adversarial", 1, lambda was: (was + 1) % 4))
-    ((problem, _),) = verify.retest(run / "results", run / "runs", run / "data")
-    assert "row 1: adversarial was" in problem
+    folder = run / "results/demo/oct/resnet50"
+    tables = ("one_pixel.parquet", "adaptive_one_pixel.parquet")
+
+    def again():
+        return list(verify.retest(run / "results", run / "runs", run / "data"))
+
+    assert again() == [("", f"demo/oct/resnet50/{name}") for name in tables]
+    for place, name in enumerate(tables):
+        row = len(read_table(folder / name)) - 1  # of the adaptive attack: through the filter
+        edit(folder / name, put("adversarial", row, lambda was: (was + 1) % 4))
+        assert f"row {row}: adversarial was" in again()[place][0]
     trained = run / "runs/demo/oct/resnet50/classifier.json"
     write_json(trained, read_json(trained) | {"history": [{"epoch": 1, "loss": 0.5}]})
-    ((problem, _),) = verify.retest(run / "results", run / "runs", run / "data")
-    assert problem.startswith("skipped:") and "is of another training than the one" in problem
+    for problem, _ in again():
+        assert problem.startswith("skipped:") and "is of another training than the one" in problem
     shutil.rmtree(run / "runs")
-    ((problem, _),) = verify.retest(run / "results", run / "runs", run / "data")
-    assert problem.startswith("skipped:") and "classifier.safetensors is missing" in problem
+    for problem, _ in again():
+        assert problem.startswith("skipped:") and "classifier.safetensors is missing" in problem
     with (run / "data" / "octmnist.npz").open("ab") as file:
         file.write(b" ")
-    ((problem, _),) = verify.retest(run / "results", run / "runs", run / "data")
-    assert problem.startswith("skipped:")
+    assert all(problem.startswith("skipped:") for problem, _ in again())
 
 
 TABLE = "one_pixel.parquet"
@@ -135,6 +143,13 @@ TABLE = "one_pixel.parquet"
         (TABLE, lambda t: t.assign(index=t["index"][0]), "attacked twice"),
         ("restoration_one_pixel.parquet", put("fsim", 4, 2.0), "row 4: fsim"),
         ("restoration_one_pixel.parquet", put("index", 0, 999), "not as in"),
+        ("adaptive_one_pixel.parquet", put("index", 0, 999), "999 is not in one_pixel"),
+        ("adaptive_one_pixel.parquet", put("evaluations", 1, -1), "row 1: evaluations is .*-1"),
+        (
+            "adaptive_one_pixel.parquet",
+            lambda t: t.assign(clean=False, adaptive=True),
+            "row 0: right when attacked, and wrong through the defence alone",
+        ),
     ],
 )
 def test_a_wrong_table_is_named_and_nothing_is_recorded(run, file, change, sentence):

@@ -26,7 +26,7 @@ TINY = {
     "attack_one_pixel_images": 1, "attack_two_pixel_images": 1, "denoiser_epochs": 1,
     "denoiser_train_limit": 16, "denoiser_large_limit": 4, "ablation_train": 8,
     "ablation_test": 4, "ablation_epochs": 1, "bootstrap_samples": 20,
-    "vulnerability_images": 1,
+    "vulnerability_images": 1, "adaptive_images": 1,
     "classifier_threshold": 0.9,  # after one epoch nothing passes it, so Normal is right
 }  # fmt: skip
 
@@ -85,8 +85,8 @@ def executed(tmp_path_factory):
         phantoms.write(name, 28, TINY["data_phantom_images"], 0, folder / "data")
     results = {}
     for step in ("datasets", "denoisers", "classifier", "pixel_attack", "vulnerability",
-                 "restoration", "forensics", "ablation", "findings", "verdicts", "comparison",
-                 "engine", "audit"):  # fmt: skip
+                 "restoration", "adaptive", "forensics", "ablation", "findings", "verdicts",
+                 "comparison", "engine", "audit"):  # fmt: skip
         if step == "findings":  # a record of phantoms, which `make record` would refuse
             shutil.copytree(folder / "runs", folder / "results")
         source = folder / f"{step}.ipynb"
@@ -111,13 +111,14 @@ def test_a_run_leaves_what_the_contract_names(executed):
     run = base / "densenet121"
     names = {"classifier.safetensors", "classifier.json", "run.json"}
     for name in params.ATTACKS.values():
-        names |= {f"{kind}{name}.parquet" for kind in ("", "restoration_", "detection_")}
+        kinds = ("", "restoration_", "detection_", "adaptive_")
+        names |= {f"{kind}{name}.parquet" for kind in kinds}
     names.add("forensics_two_pixel.parquet")  # the paper has no one-pixel table for DenseNet121
     assert {path.name for path in run.iterdir()} == names
     denoisers = {f"{name}.{kind}" for name in params.DENOISERS for kind in ("safetensors", "json")}
     assert {path.name for path in (base / "denoisers").iterdir()} == denoisers | {"run.json"}
     record = read_json(run / "run.json")
-    steps = ["classifier", "pixel_attack", "vulnerability", "restoration", "forensics"]
+    steps = ["classifier", "pixel_attack", "vulnerability", "restoration", "adaptive", "forensics"]
     assert list(record["steps"]) == steps
     assert record["data"]["source"] == "phantom" and record["seed"] == 0
     assert record["parameters"]["attack_population"] == 4

@@ -114,14 +114,15 @@ def test_the_demo_is_all_data_sets_and_both_classifiers(ready):
         assert jobs[step] == 8
     assert (jobs["datasets"], jobs["denoisers"], jobs["phantoms"]) == (4, 4, 5)
     assert (jobs["ablation"], jobs["comparison"], jobs["engine"]) == (1, 1, 1)
-    assert jobs["forensics"] == 1  # of the first run only
+    assert (jobs["forensics"], jobs["adaptive"]) == (1, 1)  # of the first run only
 
 
 @needs_venv
 def test_one_run_needs_its_own_steps_only(ready):
     jobs = planned(ready, "dataset=oct", "classifier=resnet50")
     one = {name: 1 for name in ("classifier", "pixel_attack", "vulnerability", "restoration",
-                                "forensics", "datasets", "denoisers", "phantoms")}  # fmt: skip
+                                "adaptive", "forensics", "datasets", "denoisers",
+                                "phantoms")}  # fmt: skip
     assert {name: jobs[name] for name in one} == one
     assert not {"ablation", "comparison", "engine"} & jobs.keys()
     real = planned(ready, "dataset=oct", "protocol=compact", "classifier=resnet50")
@@ -163,7 +164,7 @@ def test_a_step_follows_its_notebook_its_parameters_and_its_part_of_lib(ready):
         with (ready / name).open("a") as file:
             file.write("\n# changed\n")
 
-    measured = {"restoration", "forensics"}
+    measured = {"restoration", "adaptive", "forensics"}
     attacked = {"pixel_attack", "vulnerability"} | measured
     every = {"datasets", "classifier", "denoisers"} | attacked
     assert executed() == every

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import attack, comparison, data, paper, params, report, restoration, words
+from lib import adaptive, attack, comparison, data, paper, params, report, restoration, words
 from lib.errors import InputError
 from lib.evidence import variants, work
 from lib.facts import Facts
@@ -224,6 +224,17 @@ def galleries(found: Recorded, p: Parameters) -> Iterator[Gallery]:
             name = params.read("classifiers", classifier)["title"]
             title = f"**{known.title}**, {name}, {params.ATTACKS[pixels].replace('_', '-')} attack"
             yield title, (clean, attack.rebuild(clean, few)), few, known
+
+
+def knowing(found: comparison.Collection) -> pd.DataFrame:
+    """Images right through each defence by run; see `lib.adaptive.summary`. Empty without runs."""
+    if not len(found.adaptive):
+        return pd.DataFrame()
+    tables = [
+        adaptive.summary(group).assign(**dict(zip(variants.KEYS, key, strict=True)))
+        for key, group in found.adaptive.groupby(variants.KEYS, sort=False)
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def banner(protocol: str, found: Recorded) -> str:

@@ -58,6 +58,12 @@ _RESTORATION = _KEY | _METRICS | _RESIDUALS | {
     "clean_class": _any, "kept": _flag,
 }  # fmt: skip
 # A share without images has no value, so its range is left to the tests of what computes it.
+_ADAPTIVE = {
+    **{name: check for name, check in _KEY.items() if name != "success"}, "category": _whole(0),
+    "defence": _any, "clean": _flag, "oblivious": _flag, "adaptive": _flag, "predicted": _any,
+    "adversarial": _any, "rows": _any, "cols": _any, "values": _any, "evaluations": _whole(0),
+    "seconds": _between(0), "seed": _whole(0),
+}  # fmt: skip
 _DETECTION = {"defence": _any, "score": _one_of(*SCORES), "images": _any, "n": _whole(0)}
 _ABLATION = _METRICS | {"variant": _any, "seed": _whole(0)}
 _MODELS = {"variant": _any, "seed": _whole(0), "seconds": _between(0), "loss": _between(0)}
@@ -66,6 +72,7 @@ TABLES: dict[str, dict[str, Check]] = {
     "ablation_models": _MODELS,
     **{name: _ATTACK for name in params.ATTACKS.values()},
     **{f"restoration_{name}": _RESTORATION for name in params.ATTACKS.values()},
+    **{f"adaptive_{name}": _ADAPTIVE for name in params.ATTACKS.values()},
     **{f"detection_{name}": _DETECTION for name in params.ATTACKS.values()},
     **{f"forensics_{name}": {"metric": _any, "variant": _any} for name in params.ATTACKS.values()},
 }
@@ -98,6 +105,11 @@ def problems(path: Path, table: pd.DataFrame, criterion: str = "auto") -> Iterat
             yield f"{path}, row {row}: {name} is {table[name].iloc[row]!r}, which cannot be."
     if path.stem in params.ATTACKS.values():
         yield from _attack_problems(path, table, criterion)
+    if path.stem.startswith("adaptive_"):
+        wrong = table["adaptive"] & ~table["clean"]
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            yield f"{path}, row {row}: right when attacked, and wrong through the defence alone."
 
 
 def _attack_problems(path: Path, table: pd.DataFrame, criterion: str) -> Iterator[str]:

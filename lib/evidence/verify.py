@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
-from lib import attack, data, paper, params
+from lib import adaptive, attack, data, paper, params
 from lib.classifiers import load, predictor
 from lib.errors import InputError
 from lib.evidence import schema, variants
-from lib.params import ATTACKS
+from lib.params import ATTACKS, PATCHES
 from lib.records import read_json, read_table, training, write_json
 
 REAL = ("official", "rebuilt")
@@ -61,9 +62,17 @@ def folder_problems(folder: Path) -> Iterator[str]:
 
 
 def _restored_are_attacked(folder: Path) -> Iterator[str]:
-    """Restoration rows must be about the images of the attack beside them."""
+    """What was restored, and what was attacked again, are images of the attack beside it."""
     for name in ATTACKS.values():
         attacked, restored = folder / f"{name}.parquet", folder / f"restoration_{name}.parquet"
+        knowing = folder / f"adaptive_{name}.parquet"
+        if attacked.exists() and knowing.exists():
+            one, other = (
+                set(map(tuple, read_table(path)[["split", "index"]].to_numpy()))
+                for path in (attacked, knowing)
+            )
+            if odd := sorted(other - one):
+                yield f"{knowing}: image {odd[0][0]} {odd[0][1]} is not in {attacked.name}."
         if attacked.exists() and restored.exists():
             key = ["split", "index", "success"]
             one, other = (
@@ -128,16 +137,16 @@ def retest(results: Path, runs: Path, root: Path) -> Iterator[tuple[str, str]]:
         what is not there is named in it with a leading ``skipped:``.
     """
     for path in sorted(results.glob("*/*/*/run.json")):
-        tables = [path.parent / f"{name}.parquet" for name in ATTACKS.values()]
-        about = read_json(path)
-        for table in filter(Path.exists, tables):
-            what = str(table.relative_to(results))
-            weights = runs / path.parent.relative_to(results) / "classifier.safetensors"
-            recorded = path.with_name("classifier.json")
-            yield _retested(table, about, recorded, weights, root), what
+        folder, about = path.parent, read_json(path)
+        for name in ATTACKS.values():
+            for table in (folder / f"{name}.parquet", folder / f"adaptive_{name}.parquet"):
+                if table.exists():
+                    of_run = runs / folder.relative_to(results)
+                    what = str(table.relative_to(results))
+                    yield _retested(table, about, of_run, root), what
 
 
-def _retested(table: Path, about: dict[str, Any], recorded: Path, weights: Path, root: Path) -> str:
+def _retested(table: Path, about: dict[str, Any], of_run: Path, root: Path) -> str:
     given = about["parameters"]
     p = params.load(given["protocol"], given["dataset"], given["classifier"])
     try:
@@ -150,18 +159,41 @@ def _retested(table: Path, about: dict[str, Any], recorded: Path, weights: Path,
     clean = attack.locate(images, records)
     adversarial = attack.rebuild(clean.images, records)
     changed = (adversarial != clean.images).any(-1).sum((1, 2))
-    if (changed > len(records["rows"].iloc[0])).any():
+    if (changed > records["rows"].map(len)).any():
         return f"{table}: a rebuilt image differs at more pixels than were attacked."
+    used = ("classifier_threshold", "restoration_patch_size", "restoration_patch_threshold")
+    p = p.model_copy(update={name: given[name] for name in used} | {"device": "cpu"})
+    behind = records.get("defence", pd.Series("identity", records.index))
+    names = [name for name in behind.unique() if name != "identity"]
+    if missing := _other_weights(table.parent, about, of_run, names):
+        return f"skipped: {missing}"
+    model = load(of_run)
+    store = of_run.parent / "denoisers"
+    models = {"identity": model}
+    models |= adaptive.defended(model, names, store, images.facts.channels, p)
+    for defence, rows in records.groupby(behind, sort=False).groups.items():
+        predict = predictor(models[defence], p, torch.device("cpu"))
+        for column, pixels in (("predicted", clean.images), ("adversarial", adversarial)):
+            pairs = zip(rows, records.loc[rows, column], predict(pixels[rows]), strict=True)
+            for row, was, now in pairs:
+                if was != now:
+                    said = f"{column} was {was}, and is {now} when tested again."
+                    return f"{table}, row {row}: {said}"
+    return ""
+
+
+def _other_weights(folder: Path, about: dict[str, Any], of_run: Path, defences: list[str]) -> str:
+    """Why the weights at hand cannot stand for those of the record; empty if they can."""
+    weights = of_run / "classifier.safetensors"
     if not weights.exists():
-        return f"skipped: {weights} is missing, so no class was tested again."
-    if training(weights.with_name(recorded.name)) != training(recorded):
-        return f"skipped: {weights} is of another training than the one that was attacked."
-    p = p.model_copy(update={"classifier_threshold": given["classifier_threshold"]})
-    predict = predictor(load(weights.parent), p, torch.device("cpu"))
-    for column, pixels in (("predicted", clean.images), ("adversarial", adversarial)):
-        for row, (was, now) in enumerate(zip(records[column], predict(pixels), strict=True)):
-            if was != now:
-                return f"{table}, row {row}: {column} was {was}, and is {now} when tested again."
+        return f"{weights} is missing, so no class was tested again."
+    if training(of_run / "classifier.json") != training(folder / "classifier.json"):
+        return f"{weights} is of another training than the one that was attacked."
+    known = about["steps"].get("adaptive", {}).get("denoisers", {})
+    for name in {name.removesuffix(PATCHES) for name in defences} & known.keys():
+        path = of_run.parent / "denoisers" / f"{name}.json"
+        if not path.exists() or training(path) != known[name]:
+            return f"{path} is missing or of another training than the one that was attacked."
     return ""
 
 

@@ -6,6 +6,7 @@ stay as they are. ``figure.get_label()`` is a sentence that says what the pictur
 who cannot see it. Where there is nothing to draw, the figure says so in words.
 """
 
+from lib.figures.adaptive import adaptive
 from lib.figures.attack import (
     attacks,
     convergence,
@@ -27,8 +28,9 @@ from lib.figures.restoration import (
 from lib.figures.vulnerability import vulnerability
 
 __all__ = [
-    "attacks", "class_counts", "confusion", "convergence", "denoised_examples", "denoiser_history",
-    "detection", "evaluations", "history", "label_auc", "minutes", "noise_examples", "pixel_map",
-    "quality", "rates", "readings", "recovery", "recovery_by_dataset", "restorations", "samples",
-    "success_by_class", "variants", "vulnerability",
+    "adaptive", "attacks", "class_counts", "confusion", "convergence", "denoised_examples",
+    "denoiser_history", "detection", "evaluations", "history", "label_auc", "minutes",
+    "noise_examples", "pixel_map", "quality", "rates", "readings", "recovery",
+    "recovery_by_dataset", "restorations", "samples", "success_by_class", "variants",
+    "vulnerability",
 ]  # fmt: skip

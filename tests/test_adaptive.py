@@ -1,0 +1,184 @@
+"""An attacker who knows the defence: one model of both, and what is counted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lib import adaptive, classifiers, denoisers, params, phantoms
+from lib import data as data_
+from lib.adaptive import Defended
+from lib.attack import attack_run, locate, rebuild
+from lib.classifiers import Classifier
+from lib.denoisers import restore
+from lib.denoisers.reference import Identity, Median3
+from lib.patches import select_patches
+from lib.records import read_table
+
+P = params.load(
+    "demo", "oct", "resnet50", attack_population=8, attack_generations=2, attack_pixels=[1],
+    attack_one_pixel_images=3, device="cpu", denoiser_names=[], adaptive_images=2,
+    adaptive_defences=["median3", "dae"],
+)  # fmt: skip
+
+
+class Toy(nn.Module):
+    """Logits from the mean and the brightest value: an attack can raise the latter."""
+
+    classes = 2
+
+    def forward(self, images):
+        return torch.stack([images.amax((1, 2, 3)), images.mean((1, 2, 3)) + 0.5], 1)
+
+
+class Shifted(nn.Module):
+    """A defence that leaves 8-bit values: it must be rounded before it is classified."""
+
+    def forward(self, images):
+        return images * 0.98 + 0.013
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([None, (1, 0.0), (3, 0.02), (5, 0.2)]))
+def test_one_model_gives_what_restoring_storing_and_classifying_gives(seed, patches):
+    images = np.random.default_rng(seed).integers(0, 256, (3, 9, 7, 3), np.uint8)
+    for defence in (Shifted(), Identity(3), Median3(3)):
+        stored = restore(defence, images, "cpu")
+        if patches:
+            stored = select_patches(images, stored, *patches)
+        model = Defended(Toy(), defence, patches)
+        found = classifiers.logits(model, images, torch.device("cpu"))
+        np.testing.assert_array_equal(found, classifiers.logits(Toy(), stored, torch.device("cpu")))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([1, 3, 5]), st.floats(0, 1))
+def test_patches_are_those_of_a_loop_over_pixels(seed, size, threshold):
+    rng = np.random.default_rng(seed)
+    images, restored = rng.integers(0, 256, (2, 2, 6, 8, 3), np.uint8)
+    expected, half = images.copy(), size // 2
+    for n, row, col in np.ndindex(2, 6, 8):
+        window = np.s_[n, max(0, row - half) : row + half + 1, max(0, col - half) : col + half + 1]
+        apart = np.abs(images[window].astype(int) - restored[window])
+        if (apart > 255 * threshold).any():
+            expected[n, row, col] = restored[n, row, col]
+    np.testing.assert_array_equal(select_patches(images, restored, size, threshold), expected)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder with a classifier of random weights, its images labelled by itself, attacked."""
+    base = tmp_path_factory.mktemp("adaptive")
+    phantoms.write("oct", 28, 60, 0, base / "data")
+    folder = base / "runs" / "demo" / "oct" / "resnet50"
+    torch.manual_seed(0)
+    model = Classifier("resnet50", 4, 28).eval()
+    classifiers.save(model, folder, key="none", history=[])
+    images = data_.load("oct", base / "data", 28)
+    labels = classifiers.logits(model, images.images, torch.device("cpu")).argmax(1)
+    images = replace(images, labels=labels.astype(np.int64))
+    records, _ = attack_run(model, images, 1, P, folder)
+    return model, images, {1: records}, folder
+
+
+def test_rows_are_what_the_defences_do_to_the_same_images(run):
+    model, images, records, folder = run
+    table = adaptive.attack_defended(model, images, records, P, folder)[1]
+    assert adaptive.names(P) == ["median3"]  # the run has no DAE
+    assert list(table.columns) == list(adaptive.COLUMNS)
+    bare, behind = (table[table["defence"] == name] for name in ("identity", "median3"))
+    chosen = records[1].groupby("category").head(2)
+    for rows in (bare, behind):
+        assert rows["index"].tolist() == chosen["index"].tolist()
+    assert bare["clean"].all() and (bare["adaptive"] == ~chosen["success"].to_numpy()).all()
+    defended = Defended(model, Median3(1)).eval()
+    clean = locate(images, behind)
+
+    def right(pictures):
+        values = classifiers.logits(defended, pictures, torch.device("cpu"))
+        return (values.argmax(1) == clean.labels).tolist()
+
+    assert behind["clean"].tolist() == right(clean.images)
+    assert behind["oblivious"].tolist() == right(rebuild(clean.images, bare))
+    assert behind["adaptive"].tolist() == right(rebuild(clean.images, behind))
+    unsearched = behind[~behind["clean"]]
+    assert (unsearched["evaluations"] == 0).all() and not unsearched["adaptive"].any()
+    assert (unsearched["rows"].map(len) == 0).all()
+    assert (behind.loc[behind["clean"], "evaluations"] > 0).all()
+
+
+def test_a_finished_table_is_read_back_and_other_settings_are_not(run, monkeypatch):
+    model, images, records, folder = run
+    first = adaptive.attack_defended(model, images, records, P, folder)[1]
+    calls = []
+    search = adaptive.attack
+    monkeypatch.setattr(adaptive, "attack", lambda *a, **k: calls.append(1) or search(*a, **k))
+    again = adaptive.attack_defended(model, images, records, P, folder)[1]
+    pd.testing.assert_frame_equal(first, again)
+    assert not calls
+    other = P.model_copy(update={"attack_generations": 1})
+    adaptive.attack_defended(model, images, records, other, folder)
+    assert calls
+    assert not list(folder.glob(".adaptive*"))
+    table = read_table(folder / "adaptive_one_pixel.parquet")
+    assert table.loc[table["defence"] == "median3", "evaluations"].max() == 16
+
+
+def test_a_killed_run_goes_on_to_the_same_table(run, tmp_path, monkeypatch):
+    model, images, records, folder = run
+    whole = adaptive.attack_defended(model, images, records, P, folder)[1]
+    part = tmp_path / "demo" / "oct" / "resnet50"
+    part.mkdir(parents=True)
+    (part / "classifier.safetensors").symlink_to(folder / "classifier.safetensors")
+    monkeypatch.setattr(search_module(), "CHECKPOINT_SECONDS", 0.0)
+
+    def die(path, table):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(adaptive, "write_table", die)
+        adaptive.attack_defended(model, images, records, P, part)
+    left = list(part.glob(".adaptive-1-*/median3/*.parquet"))
+    assert left and not (part / "adaptive_one_pixel.parquet").exists()
+    found = adaptive.attack_defended(model, images, records, P, part)[1]
+    same = [column for column in whole if column != "seconds"]
+    pd.testing.assert_frame_equal(found[same], whole[same])
+
+
+def search_module():
+    from lib.attack import search
+
+    return search
+
+
+def test_shares_count_every_image():
+    rows = [("dae", True, True, False), ("dae", True, False, False), ("dae", False, False, False),
+            ("dae", True, True, True)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["defence", "clean", "oblivious", "adaptive"])
+    table = table.assign(dataset="oct", split="test", index=range(4), evaluations=1)
+    row = adaptive.summary(table).iloc[0]
+    assert (row["n"], row["searched"]) == (4, 3)
+    assert (row["clean"], row["oblivious"], row["adaptive"]) == (0.75, 0.5, 0.25)
+    assert row["adaptive_low"] < 0.25 < row["adaptive_high"] < 0.8
+    twice = adaptive.summary(pd.concat([table, table])).iloc[0]
+    assert (twice["clean"], twice["clean_low"]) == (0.75, row["clean_low"])
+
+
+def test_a_defence_that_nobody_knows_is_refused():
+    with pytest.raises(params.InputError, match="Unknown defence 'dea': did you mean 'dae'"):
+        params.load("demo", adaptive_defences=["dea"])
+    with pytest.raises(params.InputError, match="Unknown defence 'identity'"):
+        params.load("demo", adaptive_defences=["identity"])
+
+
+def test_denoisers_come_from_the_runs_folder(run, tmp_path):
+    with pytest.raises(params.InputError, match=r"dae\.json is missing"):
+        adaptive.defended(run[0], ["dae+patches"], tmp_path, 1, P)
+    made = adaptive.defended(run[0], ["median3"], tmp_path, 1, P)
+    assert isinstance(made["median3"].defence, type(denoisers.build("median3", 1)))
+    assert made["median3"].patches is None and not made["median3"].training
