@@ -370,6 +370,15 @@ def test_the_front_page_says_what_the_tables_hold():
     assert "class recovered, % of 150 fooled | class kept, % of 400 clean" in told
     said = front.defended(found, "dae")
     assert "DAE (proposed) 100.0 [" in said and "of 150 fooled images have their class" in said
+    rows = attacked("derma", "resnet50", 2, 0.5, n=4).assign(evaluations=1, clean=True)
+    knowing = [
+        rows.assign(defence=name, oblivious=True, adaptive=left)
+        for name, left in (("dae+patches", False), ("identity", True))
+    ]
+    found.runs.adaptive = pd.concat(knowing, ignore_index=True)
+    said = front.paragraphs(found, P)[-1]
+    assert said.startswith("Of 4 attacked images of Derma, % with the right class when")
+    assert "DAE (proposed) + patches 100.0 [51.0, 100.0] and 0.0 [0.0, 49.0]; Nothing" in said
     assert front.defended(found, "blur") == front.defended(NOTHING, "dae") == ""
     shares = front.recovery(found)
     assert set(shares["defence"]) == set(LEVELS) and set(shares["dataset"]) == {"derma"}

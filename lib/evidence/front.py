@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lib import comparison, params, restoration
+from lib import adaptive, comparison, params, restoration
 from lib.evidence import verdicts
 from lib.evidence.findings import Recorded
 from lib.params import Parameters
@@ -45,7 +45,29 @@ def paragraphs(found: Recorded, p: Parameters) -> list[str]:
     fooled, images = int(shares["n"].max()), int(shares["images"].max())
     head = f"| | class recovered, % of {fooled:,} fooled | class kept, % of {images:,} clean |"
     told.append("\n".join([head, "| --- | --- | --- |", *rows]))
-    return told
+    return [*told, *_knowing(found.runs.adaptive)]
+
+
+def _knowing(table: pd.DataFrame) -> list[str]:
+    """What is left when the attacker knows the defence, a paragraph; nothing where it was not run.
+
+    Args:
+        table: rows of `lib.adaptive.attack_defended`.
+    """
+    if not len(table):
+        return []
+    right = adaptive.summary(table).set_index("defence")
+    each = [
+        f"{shown(name)} {_share(right.loc[name], 'oblivious')} and "
+        f"{_share(right.loc[name], 'adaptive')}"
+        for name in TOLD
+        if name in right.index
+    ]
+    names = _listed([shown(name) for name in table["dataset"].unique()])
+    return [
+        f"Of {int(right['n'].max()):,} attacked images of {names}, % with the right class when the "
+        f"attacker does not know the defence and when he does: {'; '.join(each)}."
+    ]
 
 
 def defended(found: Recorded, name: str) -> str:
