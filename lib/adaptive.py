@@ -33,7 +33,7 @@ SEARCH = ("adversarial", "p_before", "p_after", "rows", "cols", "values", "evalu
           "computed", "generations", "seconds", "seed")  # fmt: skip
 COLUMNS = (*IMAGE, "defence", *SHARES, "predicted", *SEARCH)
 BATCH = {"cpu": 64, "cuda": 256}  # candidates at once: a denoiser works at the image's full size
-CODE = code("lib/adaptive.py", "lib/attack", "lib/patches.py", "lib/streams.py")
+CODE = code("lib/adaptive.py", "lib/attack", "lib/denoisers", "lib/patches.py", "lib/streams.py")
 
 
 class Defended(nn.Module):
