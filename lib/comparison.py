@@ -76,7 +76,7 @@ def collect(folder: Path) -> Collection:
                 about = read_json(run / "run.json")
                 data[dataset], sizes[dataset] = about["data"], about["parameters"]["data_size"]
                 nets[dataset, classifier] = read_json(run / "classifier.json")
-                step = about["steps"].get("restoration", {})
+                step = about.get("steps", {}).get("restoration", {})
                 restorers[dataset, classifier] = step.get("denoisers", {})
         for name in DENOISERS:
             file = folder / dataset / "denoisers" / f"{name}.json"
