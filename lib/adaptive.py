@@ -119,7 +119,7 @@ def attack_defended(
         By number of pixels, one row a defence (and ``identity``, the bare classifier) and image:
         `COLUMNS`. ``clean``, ``oblivious`` and ``adaptive`` say whether the class is right through
         the defence: of the clean image, of the one attacked without knowing the defence, and of the
-        one attacked knowing it. ``predicted`` and ``adversarial`` are the classes through the
+        one attacked knowing it; an image that the defence alone makes wrong is wrong in all three. ``predicted`` and ``adversarial`` are the classes through the
         defence of the clean image and of the last.
 
     Raises:
@@ -171,7 +171,7 @@ def _through(
     right, predicted = classified(clean.images)
     oblivious, _ = classified(rebuild(clean.images, chosen))
     table = chosen[IMAGE].assign(
-        defence=name, clean=right, oblivious=oblivious, predicted=predicted, seed=p.seed
+        defence=name, clean=right, oblivious=oblivious & right, predicted=predicted, seed=p.seed
     )
     batch = p.attack_batch or BATCH.get(device.type, BATCH["cpu"])
     hit = attack(

@@ -108,18 +108,16 @@ def pathology(source: Path, size: int) -> Rebuilt:
 def oct(source: Path, size: int) -> Rebuilt:
     """The 1,000 images of Kermany's test set, split by patient."""
     folder = source / "kermany_oct1000"
-    stored = 224 if size == 128 else size
+    # The source folder's copy at 28 pixels is a centre crop; sizes are to differ in nothing else.
+    stored = size if size in (64, 224) else 224
     path = folder / f"kermany1000_{stored}.npz"
     images, labels, split = _npz(path)
     index = _ordered(_csv(folder / "kermany1000_index.csv"), split, path)
-    how = {
-        28: "centre crop to the short side, then reduced",
-        128: "whole image squashed to 224 pixels, then reduced",
-    }.get(size, "whole image squashed")
+    reduced = "" if size == stored else "to 224 pixels, then reduced "
     return Rebuilt(
         resize(images, size), labels, split, index["patient"].to_numpy(np.int64),
-        f"The 1,000 test images of Kermany 2018, {how} to {size} pixels with bilinear "
-        "interpolation; split anew by patient; groups are patients.",
+        f"The 1,000 test images of Kermany 2018, whole image squashed {reduced}to {size} pixels "
+        "with bilinear interpolation; split anew by patient; groups are patients.",
     )  # fmt: skip
 
 

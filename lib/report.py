@@ -73,9 +73,21 @@ def _digits(value: float) -> int:
 
 
 def intervals(frame: pd.DataFrame, column: str, percent: bool = False) -> pd.Series:
-    """Column, ``<column>_low`` and ``<column>_high`` (or ``low`` and ``high``) as text."""
-    low = f"{column}_low" if f"{column}_low" in frame else "low"
-    high = low.replace("low", "high")
+    """A column with its interval as text.
+
+    Args:
+        frame: column, ``<column>_low`` and ``<column>_high``, or else ``low`` and ``high``.
+        column: its name.
+        percent: whether values are shares 0..1 to show in per cent.
+
+    Raises:
+        ValueError: ``low`` and ``high`` do not hold the value, so they are of another column.
+    """
+    own = f"{column}_low" in frame
+    low, high = (f"{column}_low", f"{column}_high") if own else ("low", "high")
+    outside = (frame[column] < frame[low] - 1e-9) | (frame[column] > frame[high] + 1e-9)
+    if not own and outside.any():
+        raise ValueError(f"low and high are not the interval of {column}, which lies outside.")
     return frame.apply(
         lambda row: interval(row[column], row[low], row[high], percent),
         axis=1,

@@ -104,7 +104,9 @@ def test_rows_are_what_the_defences_do_to_the_same_images(run):
         return (values.argmax(1) == clean.labels).tolist()
 
     assert behind["clean"].tolist() == right(clean.images)
-    assert behind["oblivious"].tolist() == right(rebuild(clean.images, bare))
+    spoiled = ~behind["clean"].to_numpy()
+    after = np.array(right(rebuild(clean.images, bare)))
+    assert behind["oblivious"].tolist() == (after & ~spoiled).tolist()
     assert behind["adaptive"].tolist() == right(rebuild(clean.images, behind))
     unsearched = behind[~behind["clean"]]
     assert (unsearched["evaluations"] == 0).all() and not unsearched["adaptive"].any()

@@ -1,6 +1,7 @@
 """Tables and banners of the pages."""
 
 import pandas as pd
+import pytest
 
 from lib import params, report
 from lib.data import Provenance
@@ -22,6 +23,12 @@ def test_intervals_of_a_table():
     frame = pd.DataFrame({"psnr": [30.0], "psnr_low": [29.0], "psnr_high": [31.0]})
     assert report.intervals(frame, "psnr").tolist() == ["30.0 [29.0, 31.0]"]
     assert report.intervals(frame.iloc[:0], "psnr").tolist() == []
+
+
+def test_an_interval_of_another_column_is_refused():
+    frame = pd.DataFrame({"rate": [0.5], "low": [0.4], "high": [0.6], "base_rate": [0.9]})
+    with pytest.raises(ValueError, match="not the interval of base_rate"):
+        report.intervals(frame, "base_rate")
 
 
 def test_the_banner_names_run_source_and_what_it_allows():

@@ -6,6 +6,7 @@ the rules of `lib.evidence.verdicts`.
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise, product
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import yaml
 
 from lib import ablation, comparison, paper, params
 from lib.evidence.findings import Recorded
-from lib.evidence.variants import KEYS, changes
+from lib.evidence.variants import KEYS
 from lib.evidence.verdicts import (
     IN_PART,
     NOT_REPLICATED,
@@ -80,14 +81,11 @@ def _rates(found: Recorded) -> dict[tuple, list[pd.Series]]:
     Rates at unlike sizes are not held against each other, as the size itself changes them.
     """
     rates: dict[tuple, list[pd.Series]] = {}
-    for runs in found.trainings:
+    for runs in (*found.trainings, *found.resized):
         for pixels in params.ATTACKS:
             for _, row in comparison.rates(runs, pixels).iterrows():
                 key = (row["dataset"], row["classifier"], pixels, runs.sizes.get(row["dataset"]))
                 rates.setdefault(key, []).append(row)
-    for _, row in found.sizes.iterrows():
-        if changes(row["protocol"]):  # a variant, the others are there already
-            rates.setdefault((*row[KEYS], row["size"]), []).append(row)
     return rates
 
 
@@ -135,7 +133,7 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
     Two runs can say so only if the same training of the DAE restored the images of both.
     """
     differences: dict[str, list[tuple[float, float, float]]] = {}
-    unlike = set()
+    unlike = []
     for runs in found.trainings:
         table = runs.restored
         table = table[table["success"] & (table["defence"] == "dae") & (table["pixels"] == 2)]
@@ -145,7 +143,7 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
             if len(by) < 2 or min(map(len, by.values())) < 2:
                 continue
             if len({runs.restorers.get((dataset, name), {}).get("dae") for name in by}) > 1:
-                unlike.add(dataset)
+                unlike.append(dataset)
                 continue
             (one, a, b), (other, c, d) = (
                 bootstrap_mean(by[name], p.bootstrap_samples, p.seed) for name in sorted(by)
@@ -153,9 +151,11 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
             low = one - other - np.hypot(one - a, d - other)
             high = one - other + np.hypot(b - one, other - c)
             differences.setdefault(dataset, []).append((one - other, low, high))
+    # Of a data set that was run with several seeds those runs are meant that have another seed.
     apart_by_training = "".join(
-        f" {shown(dataset)} is left out: its runs were restored by two trainings of the DAE."
-        for dataset in sorted(unlike - differences.keys())
+        f" Runs on {shown(dataset)} {'with another seed ' if dataset in differences else ''}are left "
+        "out: they do not name one training of the DAE that restored both."
+        for dataset in sorted(set(unlike))
     )
     if not differences:
         reason = "No data set has attacks on both classifiers yet."
@@ -168,7 +168,7 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
         f"{same} of {len(each)} data sets and further apart on {apart}; else it is open."
     )
     word = REPLICATED if same == len(each) else IN_PART if same else NOT_REPLICATED
-    return Verdict(word if same or apart else NOT_TESTABLE, reason + apart_by_training)
+    return Verdict(word, reason + apart_by_training)
 
 
 def order_of_data_sets(found: Recorded, p: Parameters) -> Verdict:
@@ -211,24 +211,38 @@ def densenet_below_on_derma_only(found: Recorded, p: Parameters) -> Verdict:
 
 
 def larger_is_easier(found: Recorded, p: Parameters) -> Verdict:
-    """Rate at each size above that at the next smaller one: same images, classifier and pixels."""
-    table = found.sizes
+    """Success at each size less that at the next smaller one, image by image, where both were tried.
+
+    A classifier is trained for each size, so every training at the one is held against every
+    training at the other.
+    """
+    tried: dict[tuple, dict[int, list[pd.Series]]] = {}
+    accuracy: dict[tuple, dict[int, list[float]]] = {}
+    for runs in (*found.trainings, *found.resized):
+        for key, group in runs.records.groupby(KEYS, sort=False):
+            success = group.set_index(["split", "index"])["success"].astype(float)
+            tried.setdefault(key, {}).setdefault(runs.sizes.get(key[0], 0), []).append(success)
+        for net, about in runs.classifiers.items():
+            of_size = accuracy.setdefault(net, {}).setdefault(runs.sizes[net[0]], [])
+            of_size.append(about["test"]["accuracy"])
     pairs = []
-    for key, group in table.groupby(KEYS, sort=False) if len(table) else ():
-        by_size = group.sort_values("size").to_dict("records")
-        for small, large in zip(by_size, by_size[1:], strict=False):
-            where = _name(key, f"{large['size']} over {small['size']}")
-            pairs.append(_above([pd.Series(large)], [pd.Series(small)], where))
+    for key, by_size in tried.items():
+        for small, large in pairwise(sorted(by_size)):
+            each = [
+                bootstrap_mean(both, p.bootstrap_samples, p.seed)
+                for one, other in product(by_size[large], by_size[small])
+                if len(both := (one - other).dropna()) > 1
+            ]
+            if each:
+                pairs.append((_name(key, f"{large} over {small}"), *_holding(each)))
     verdict = of_pairs(pairs, "the larger images are attacked more often with success")
     if not pairs:
         return verdict
-    nets = table.drop_duplicates(["dataset", "classifier", "size"])
-    several = nets[nets.duplicated(["dataset", "classifier"], keep=False)]
     told = [
-        f"{shown(net['dataset'])}, {shown(net['classifier'])} {percent(net['accuracy'])} at "
-        f"{net['size']} px"
-        for net in several.sort_values(["dataset", "classifier", "size"]).to_dict("records")
-    ]
+        f"{_name(tuple(map(shown, net)))} {' and '.join(map(percent, of_size))} at {size} px"
+        for net, by_size in sorted(accuracy.items()) if len(by_size) > 1
+        for size, of_size in sorted(by_size.items())
+    ]  # fmt: skip
     said = f" A classifier was trained for each size; right on test images: {'; '.join(told)}."
     return Verdict(verdict.word, verdict.reason + said)
 

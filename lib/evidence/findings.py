@@ -33,17 +33,13 @@ class Recorded:
     # Success rates of the protocol and of its variants; see `variants.rates`.
     rates: pd.DataFrame = field(default_factory=pd.DataFrame)
     repeats: tuple[comparison.Collection, ...] = ()  # the runs again with other seeds
+    resized: tuple[comparison.Collection, ...] = ()  # the runs again with images of other sizes
     variants: pd.DataFrame = field(default_factory=pd.DataFrame)  # folders of the variants
 
     @property
     def trainings(self) -> tuple[comparison.Collection, ...]:
         """The runs, and the same with other seeds."""
         return (self.runs, *self.repeats) if self.runs else ()
-
-    @property
-    def sizes(self) -> pd.DataFrame:
-        """The rows of ``rates`` that differ in the size of the images alone."""
-        return variants.sizes(self.rates)
 
     @property
     def sources(self) -> list[str]:
@@ -62,6 +58,10 @@ def recorded(folder: Path) -> Recorded:
         raise InputError(f"{folder} holds no results: run `make record` after a run.")
     collected = variants.collected(folder)
     runs = collected.get(folder.name)  # None: classifiers, denoisers or the ablation alone
+    repeats, resized = (
+        tuple(collected[name] for name in of(folder.name) if name in collected)
+        for of in (variants.repeats, variants.resized)
+    )
     return Recorded(
         pd.DataFrame([_folder(path.relative_to(folder), path, run) for path, run in about.items()]),
         runs,
@@ -76,7 +76,8 @@ def recorded(folder: Path) -> Recorded:
         ),
         _ablation(folder),
         variants.rates(collected),
-        tuple(collected[name] for name in variants.repeats(folder.name) if name in collected),
+        repeats,
+        resized,
         pd.DataFrame(
             [
                 _folder(path.parent.relative_to(folder.parent), path.parent, read_json(path))

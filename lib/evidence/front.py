@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lib import adaptive, comparison, params, restoration
-from lib.evidence import verdicts
+from lib.evidence import variants, verdicts
 from lib.evidence.findings import Recorded
 from lib.params import Parameters
 from lib.report import interval
@@ -12,6 +12,10 @@ from lib.words import shown
 
 # The paper's proposal, the same with patch selection, the plainest filter, and nothing.
 TOLD = ("dae", f"dae{params.PATCHES}", "median3", "identity")
+ATTACK = {1: "one pixel", 2: "two pixels"}
+COUNTED = (
+    "An image counts once for each classifier and number of pixels; intervals count it once in all."
+)
 NONE = "No run on real images is recorded in this copy yet."
 
 
@@ -33,7 +37,7 @@ def paragraphs(found: Recorded, p: Parameters) -> list[str]:
     told = [
         f"On *{sources}* images of {_listed(names)}, protocol `{p.protocol}`: "
         + _listed([_fooled(found.runs.records, pixels) for pixels in params.ATTACKS])
-        + "."
+        + f". {COUNTED}"
     ]
     shares = restoration.shares(found.runs.restored).set_index("defence")
     rows = [
@@ -43,7 +47,10 @@ def paragraphs(found: Recorded, p: Parameters) -> list[str]:
         if name in shares.index
     ]
     fooled, images = int(shares["n"].max()), int(shares["images"].max())
-    head = f"| | class recovered, % of {fooled:,} fooled | class kept, % of {images:,} clean |"
+    head = (
+        f"| | class recovered, % of {fooled:,} successful attacks "
+        f"| class kept, % of {images:,} clean images |"
+    )
     told.append("\n".join([head, "| --- | --- | --- |", *rows]))
     return [*told, *_knowing(found.runs.adaptive)]
 
@@ -63,9 +70,12 @@ def _knowing(table: pd.DataFrame) -> list[str]:
         for name in TOLD
         if name in right.index
     ]
-    names = _listed([shown(name) for name in table["dataset"].unique()])
+    runs = [
+        f"{shown(dataset)} ({shown(classifier)}, {ATTACK[pixels]})"
+        for dataset, classifier, pixels in table[variants.KEYS].drop_duplicates().values
+    ]
     return [
-        f"Of {int(right['n'].max()):,} attacked images of {names}, % with the right class when the "
+        f"In {int(right['n'].max()):,} attacks on {_listed(runs)}, % with the right class when the "
         f"attacker does not know the defence and when he does: {'; '.join(each)}."
     ]
 
@@ -77,9 +87,9 @@ def defended(found: Recorded, name: str) -> str:
         return ""
     of = restoration.shares(rows).iloc[0]
     return (
-        f"After the defence {shown(name)} {_share(of, 'recovered')} % of {int(of['n']):,} fooled "
-        f"images have their class back, and {_share(of, 'kept')} % of {int(of['images']):,} clean "
-        "images still have theirs."
+        f"The defence {shown(name)} brings the class back after {_share(of, 'recovered')} % of "
+        f"{int(of['n']):,} successful attacks, and keeps that of {_share(of, 'kept')} % of "
+        f"{int(of['images']):,} clean images."
     )
 
 
@@ -89,12 +99,12 @@ def _share(row: pd.Series, name: str) -> str:
 
 def _fooled(records: pd.DataFrame, pixels: int) -> str:
     of = records[records["pixels"] == pixels]
-    count, word = int(of["success"].sum()), "one pixel" if pixels == 1 else "two pixels"
+    count, word = int(of["success"].sum()), ATTACK[pixels]
     if not len(of):
         return f"{word} were not tried"
     units = len(of[restoration.IMAGE].drop_duplicates())
     rate = interval(count / len(of), *wilson(count, len(of), units=units), percent=True)
-    return f"{word} changed the class of {rate} % of {len(of):,} images"
+    return f"{word} changed the class in {rate} % of {len(of):,} attacks on {units:,} images"
 
 
 def _listed(items: list[str]) -> str:

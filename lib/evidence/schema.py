@@ -106,7 +106,7 @@ def problems(path: Path, table: pd.DataFrame, criterion: str = "auto") -> Iterat
     if path.stem in params.ATTACKS.values():
         yield from _attack_problems(path, table, criterion)
     if path.stem.startswith("adaptive_"):
-        wrong = table["adaptive"] & ~table["clean"]
+        wrong = (table["oblivious"] | table["adaptive"]) & ~table["clean"]
         if wrong.any():
             row = int(wrong.to_numpy().argmax())
             yield f"{path}, row {row}: right when attacked, and wrong through the defence alone."

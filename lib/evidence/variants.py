@@ -36,6 +36,14 @@ def repeats(protocol: str) -> list[str]:
     ]  # fmt: skip
 
 
+def resized(protocol: str) -> list[str]:
+    """Names of the variants that differ from the protocol in the size of the images alone."""
+    return [
+        name for name in params.variants(protocol)
+        if "data_size" in changes(name) and {*changes(name)} <= _OF_SIZE
+    ]  # fmt: skip
+
+
 def trained_again(trainings: Sequence[comparison.Collection]) -> pd.DataFrame:
     """What each training gave, where a run was repeated with other seeds; two pixels.
 
@@ -91,16 +99,8 @@ def rates(collected: dict[str, comparison.Collection]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def sizes(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `rates` that differ in nothing but the size of the images."""
-    if not len(table):
-        return table
-    same = [not changes(name) or {*changes(name)} <= _OF_SIZE for name in table["protocol"]]
-    return table[same]
-
-
-# A variant of another size may also attack fewer images or train no denoisers: neither changes the
-# rate that is estimated.
+# A variant of another size may also attack fewer images or train no denoisers: sizes are compared on
+# the images that were attacked at both.
 _OF_SIZE = {
     "data_size", "classifier_paper_epochs", "attack_one_pixel_images", "attack_two_pixel_images",
     "denoiser_names",
@@ -122,7 +122,8 @@ def contrasts(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
 
     Returns:
         ``dataset, classifier, pixels, variant, changed, printed``; ``accuracy, n, rate, low, high``
-        and the same of the protocol's own run, ``base_accuracy`` and so on; and ``difference,
+        and the same of the protocol's own run, ``base_accuracy``, ``base_rate``,
+        ``base_rate_low`` and so on; and ``difference,
         difference_low, difference_high`` (variant less base, Newcombe's interval). Rows without a
         counterpart are left out.
     """
@@ -143,7 +144,8 @@ def contrasts(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
             | {"variant": row["protocol"], "changed": ", ".join(changed)}
             | {"printed": row["printed"]}
             | {name: row[name] for name in BESIDE}
-            | {f"base_{name}": base[name] for name in BESIDE}
+            | {f"base_{name}": base[name] for name in ("accuracy", "n", "rate")}
+            | {f"base_rate_{name}": base[name] for name in ("low", "high")}
             | {"difference": difference, "difference_low": low, "difference_high": high}
         )
     return pd.DataFrame(rows)

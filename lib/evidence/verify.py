@@ -49,7 +49,8 @@ def folder_problems(folder: Path) -> Iterator[str]:
                 f"{folder / 'run.json'}: the data of step {name} are {source!r}; a record needs "
                 f"real images, {' or '.join(REAL)}."
             )
-    criterion = about["parameters"].get("attack_criterion", "auto")
+    attacked = about["steps"].get("pixel_attack", about)["parameters"]
+    criterion = attacked.get("attack_criterion", "auto")
     for path in sorted(folder.glob("*.parquet")):
         if path.stem not in schema.TABLES:
             yield f"{path} is no table of the record."
@@ -67,12 +68,13 @@ def _restored_are_attacked(folder: Path) -> Iterator[str]:
         attacked, restored = folder / f"{name}.parquet", folder / f"restoration_{name}.parquet"
         knowing = folder / f"adaptive_{name}.parquet"
         if attacked.exists() and knowing.exists():
+            one, other = (read_table(path) for path in (attacked, knowing))
+            bare = other.loc[other["defence"] == "identity"].assign(success=lambda t: ~t["adaptive"])
             one, other = (
-                set(map(tuple, read_table(path)[["split", "index"]].to_numpy()))
-                for path in (attacked, knowing)
+                set(map(tuple, of[["split", "index", "success"]].to_numpy())) for of in (one, bare)
             )
             if odd := sorted(other - one):
-                yield f"{knowing}: image {odd[0][0]} {odd[0][1]} is not in {attacked.name}."
+                yield f"{knowing}: image {odd[0][0]} {odd[0][1]} is not as in {attacked.name}."
         if attacked.exists() and restored.exists():
             key = ["split", "index", "success"]
             one, other = (
@@ -147,7 +149,8 @@ def retest(results: Path, runs: Path, root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _retested(table: Path, about: dict[str, Any], of_run: Path, root: Path) -> str:
-    given = about["parameters"]
+    step = "adaptive" if table.stem.startswith("adaptive") else "pixel_attack"
+    given = about["steps"].get(step, about)["parameters"]
     p = params.load(given["protocol"], given["dataset"], given["classifier"])
     try:
         images = data.load(p.dataset, root, given["data_size"])

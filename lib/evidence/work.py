@@ -26,6 +26,10 @@ def minutes(folder: Path, step: str, run: dict[str, Any]) -> float:
     elif step == "denoisers":
         trained = (read_json(path) for path in folder.glob("*.json") if path.name != "run.json")
         seconds = sum(about["wall_seconds"] for about in trained)
+    elif step == "adaptive":
+        tables = (read_table(path) for path in folder.glob("adaptive_*.parquet"))
+        # The row without a defence repeats the attack record.
+        seconds = sum(of.loc[of["defence"] != "identity", "seconds"].sum() for of in tables)
     elif step == "ablation" and (folder / "ablation_models.parquet").exists():
         seconds = float(read_table(folder / "ablation_models.parquet")["seconds"].sum())
     return max(seconds, run["wall_seconds"]) / 60
