@@ -190,7 +190,8 @@ def targets():
                 for step in ("classifier", "pixel_attack", "restoration")
             ]
     for dataset, network in EXAMINED:
-        found.append(f"{RUN}/{dataset}/{network}/vulnerability.ipynb")
+        if 1 in BASE.attack_pixels:
+            found.append(f"{RUN}/{dataset}/{network}/vulnerability.ipynb")
         found.append(f"{RUN}/{dataset}/{network}/adaptive.ipynb")
         if BASE.denoiser_names:
             found.append(f"{RUN}/{dataset}/{network}/forensics.ipynb")

@@ -77,9 +77,9 @@ def assemble(runs: Path, results: Path) -> list[Page]:
 
 def fingerprint(runs: Path) -> str:
     """Hash over size and time of everything the site is made from."""
-    folders = [runs, ROOT / "book", ROOT / "params", ROOT / "results"]
+    folders = [runs, *(ROOT / name for name in ("book", "lib", "params", "results"))]
     files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
-    files += [ROOT / "_config.yml", ROOT / "_toc.yml", ROOT / "lib/params.py"]
+    files += [ROOT / "_config.yml", ROOT / "_toc.yml"]
     kept = [path for path in files if path.suffix in KINDS and ".partial." not in path.name]
     state = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in kept]
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()

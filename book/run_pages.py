@@ -1,6 +1,7 @@
 """Pages of finished runs: executed notebooks with a heading, a badge and where they came from."""
 
 import json
+import shlex
 import re
 import shutil
 from functools import cached_property
@@ -163,7 +164,9 @@ def made_by(page: Page) -> str:
     words += [f"DATASET={page.dataset}"] if page.dataset else []
     words += [f"CLASSIFIER={page.classifier}"] if page.classifier else []
     changed, finished = page.changed, run["finished"].replace("T", " ")[:16]
-    words += [f"{name}={json.dumps(value)}" for name, value in changed.items()]
+    # Without blanks, which make would take for the end of a word, and quoted for the shell.
+    given = {name: json.dumps(value, separators=(",", ":")) for name, value in changed.items()}
+    words += [f"{name}={shlex.quote(value)}" for name, value in given.items()]
     rows = {
         "notebook": f"`notebooks/{page.step}.md`, executed: {{download}}`{page.step}.ipynb`",
         "parameters": "; ".join(f"`{name}={json.dumps(v)}`" for name, v in changed.items())

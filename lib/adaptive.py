@@ -128,7 +128,7 @@ def attack_defended(
     store = folder.parent / "denoisers"
     models = defended(model, names(p), store, data.facts.channels, p)
     weights = [folder / "classifier.safetensors", *sorted(store.glob("*.safetensors"))]
-    settings = [p.of_step("adaptive"), data.provenance.md5, [md5(path) for path in weights]]
+    settings = [p.key("adaptive", "attack_pixels"), data.provenance.md5, [md5(path) for path in weights]]
     tables = {}
     for pixels, found in records.items():
         chosen = found.groupby("category", sort=False).head(p.adaptive_images or len(found))

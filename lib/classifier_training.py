@@ -1,8 +1,10 @@
-"""How the classifiers are trained: start, optimiser, stopping rule (spec section 3)."""
+"""How the classifiers are trained: start, optimiser, stopping rule (CLS01 to CLS10)."""
 
 import socket
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +23,28 @@ from lib.records import code, fingerprint, read_json
 from lib.training import fit, pick_device
 
 CODE = code("lib/classifiers.py", "lib/classifier_training.py", "lib/training.py")
-DOWNLOAD_SECONDS = 20.0  # without a network the start falls back within this time, said aloud
+DOWNLOAD_SECONDS = 20.0  # without an answer, or without a byte more, for so long: not to be had
+
+
+def _downloaded() -> int:
+    """Bytes of weights that torchvision has fetched, also of a file under way."""
+    files = (Path(torch.hub.get_dir()) / "checkpoints").glob("*")
+    with suppress(OSError):  # a file under way got its name meanwhile
+        return sum(file.stat().st_size for file in files)
+    return 0
 
 
 def _imagenet(architecture: str) -> dict[str, Tensor] | None:
-    """torchvision's ImageNet weights, or ``None`` where they cannot be had in time."""
+    """torchvision's ImageNet weights by the names of its networks; ``None`` if not to be had."""
     found: list[dict[str, Tensor]] = []
 
     def get() -> None:
         try:
-            weights = torchvision.models.get_model_weights(architecture).IMAGENET1K_V1
-            found.append(weights.get_state_dict(progress=False, check_hash=True))
+            # The network itself knows how names in older files are read.
+            network = torchvision.models.get_model(
+                architecture, weights="IMAGENET1K_V1", progress=False
+            )
+            found.append(network.state_dict())
         except Exception:  # no network, no disk, a changed address: all mean "not to be had"
             return
 
@@ -40,46 +53,52 @@ def _imagenet(architecture: str) -> dict[str, Tensor] | None:
     # A name look-up has no time limit of its own, hence the thread that may be left behind.
     thread = threading.Thread(target=get, daemon=True)
     thread.start()
-    thread.join(DOWNLOAD_SECONDS)
+    seen, since = _downloaded(), time.monotonic()
+    while thread.is_alive() and time.monotonic() - since < DOWNLOAD_SECONDS:
+        thread.join(0.5)
+        if (now := _downloaded()) != seen:
+            seen, since = now, time.monotonic()
     socket.setdefaulttimeout(before)
     return found[0] if found else None
 
 
-def start_weights(model: Classifier, wanted: str) -> str:
-    """Load ImageNet weights into all but the last layer if wanted and to be had (CLS02).
+def start_weights(architecture: str, wanted: str) -> dict[str, Tensor] | None:
+    """What a classifier starts from (CLS02).
+
+    Args:
+        architecture: torchvision's name of the network.
+        wanted: ``imagenet``, ``random``, or ``auto``: ImageNet if to be had.
 
     Returns:
-        ``"imagenet"`` or ``"random"``: what the model starts from.
+        ImageNet weights by name, or None for a random start.
 
     Raises:
         InputError: ``imagenet`` is demanded and its weights cannot be had.
     """
     if wanted == "random":
-        return "random"
-    state = _imagenet(model.architecture)
-    if state is None:
-        if wanted == "auto":
-            return "random"
+        return None
+    state = _imagenet(architecture)
+    if state is None and wanted == "imagenet":
         raise InputError(
-            f"ImageNet weights of {model.architecture} cannot be had (no network?): set "
+            f"ImageNet weights of {architecture} cannot be had (no network?): set "
             "classifier_weights to 'random', or 'auto' to fall back."
         )
-    own = model.network.state_dict()
-    fitting = {name: value for name, value in state.items() if own[name].shape == value.shape}
-    model.network.load_state_dict(fitting, strict=False)
-    return "imagenet"
+    return state
 
 
 def epoch_batches(
-    images: Tensor, labels: Tensor, batch: int, seed: int, device: torch.device
+    images: np.ndarray, labels: Tensor, batch: int, seed: int, device: torch.device
 ) -> Callable:
-    """Batches of a shuffled epoch; a last batch of one image is left out (batch norm needs two)."""
+    """Batches of a shuffled epoch; a last batch of one image is left out (batch norm needs two).
+
+    Images uint8 (N, H, W, C) become floats a batch at a time: all at once take four times the room.
+    """
 
     def batches(epoch: int):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         for chosen in torch.randperm(len(images), generator=generator).split(batch):
             if len(chosen) > 1:
-                yield images[chosen].to(device), labels[chosen].to(device)
+                yield to_tensor(images[chosen.numpy()]).to(device), labels[chosen].to(device)
 
     return batches
 
@@ -138,15 +157,16 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
     Returns:
         The model on the CPU, in evaluation mode, and the content of ``classifier.json``.
     """
-    key = fingerprint([CODE, p.of_step("classifier"), data.provenance.md5])
+    key = fingerprint([CODE, p.key("classifier"), data.provenance.md5])
     about = folder / "classifier.json"
     if about.exists() and read_json(about).get("key") == key:
         return load(folder, p.classifier), read_json(about)
     checkpoints = [folder / ".classifier.safetensors", folder / ".paper_optimizer.safetensors"]
-    model, history, start = fit_classifier(data, p, checkpoints[0])
+    start = start_weights(p.classifier, p.classifier_weights)
+    model, history = fit_classifier(data, p, checkpoints[0], start)
     paper_history = None
     if p.classifier_paper_epochs:
-        _, paper_history, _ = fit_classifier(data, paper_optimizer(p), checkpoints[1])
+        _, paper_history = fit_classifier(data, paper_optimizer(p), checkpoints[1], start)
     about.unlink(missing_ok=True)  # it is written last and vouches for the weights beside it
     facts = data.facts
     save(
@@ -155,7 +175,7 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
         key=key,
         task=facts.task,
         class_names=[item.name for item in facts.classes],
-        start=start,
+        start="imagenet" if start else "random",
         training_images=len(training_images(data, p)),
         history=history,
         paper_optimizer_history=paper_history,
@@ -166,9 +186,9 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
 
 
 def fit_classifier(
-    data: Images, p: Parameters, checkpoint: Path
-) -> tuple[Classifier, list[dict], str]:
-    """Train one classifier.
+    data: Images, p: Parameters, checkpoint: Path, start: dict[str, Tensor] | None = None
+) -> tuple[Classifier, list[dict]]:
+    """Train one classifier, from the weights of `start_weights` in all but the last layer.
 
     The paper (4.1.2): SGD, learning rate 0.001, momentum 0.9, batches of 64, at most 100 epochs,
     stop when training accuracy passes 95 % and test accuracy 90 %. We: the same values in the
@@ -176,18 +196,21 @@ def fit_classifier(
     (CLS06). Other protocols may choose another optimiser; each page says which.
 
     Returns:
-        The trained model, its history and its start (``imagenet`` or ``random``).
+        The trained model and its history.
     """
     device = pick_device(p.device)
     train, validation = training_images(data, p), data.in_part("val")
     multi_label, classes = data.facts.multi_label, len(data.facts.classes)
     torch.manual_seed(p.seed)
     model = Classifier(p.classifier, classes, data.size)
-    start = start_weights(model, p.classifier_weights)
+    if start:
+        own = model.network.state_dict()
+        fitting = {name: value for name, value in start.items() if own[name].shape == value.shape}
+        model.network.load_state_dict(fitting, strict=False)
     model.to(device, memory_format=torch.channels_last)
     labels = torch.from_numpy(train.labels)
     labels = labels.float() if multi_label else labels.long()
-    batches = epoch_batches(to_tensor(train.images), labels, p.classifier_batch, p.seed, device)
+    batches = epoch_batches(train.images, labels, p.classifier_batch, p.seed, device)
     steps = -(-len(train) // p.classifier_batch)
     optimizer, schedule = _optimizer(model, p, steps * p.classifier_epochs)
     # Training accuracy on a sample, so that measuring costs less than the epoch itself.
@@ -218,10 +241,10 @@ def fit_classifier(
     history = fit(
         model, loss, batches, evaluate, optimizer=optimizer, schedule=schedule,
         epochs=p.classifier_epochs, steps_per_epoch=steps, checkpoint=checkpoint,
-        key=fingerprint([CODE, p.of_step("classifier"), data.provenance.md5]), stop=stop,
+        key=fingerprint([CODE, p.key("classifier"), data.provenance.md5, start is None]), stop=stop,
         precision=p.classifier_precision, device=device, label=p.classifier,
     )  # fmt: skip
-    return model, history, start
+    return model, history
 
 
 def paper_optimizer(p: Parameters) -> Parameters:

@@ -26,6 +26,10 @@ from lib.steps import COMMON, STEPS
 DENOISERS = ("autoencoder", "dae", "noise2noise", "median_cnn")
 REFERENCES = ("identity", "median3")
 PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
+PLACES = (
+    "device", "runs", "results", "data_root", "data_download", "data_phantom_images",
+    "attack_batch",
+)  # fmt: skip
 ATTACKS = {1: "one_pixel", 2: "two_pixel"}
 
 # of lib.protocols and lib.steps
@@ -81,7 +85,7 @@ class Parameters(BaseModel):
     )
     classifier_train_limit: Count = Field(description="training images used; 0: all")
     classifier_include_normal: bool = Field(description="Chest: train on Normal too (SPL03)")
-    classifier_threshold: Share = Field(description="Chest: a label counts above this (CLS09)")
+    classifier_threshold: Share = Field(gt=0, lt=1, description="Chest: a label counts above this (CLS09)")
     classifier_paper_epochs: Count = Field(
         description="epochs of the paper's optimiser run beside ours for comparison; 0: none"
     )
@@ -205,6 +209,14 @@ class Parameters(BaseModel):
         values = self.model_dump()
         return {name: values[name] for name in step_fields(step)}
 
+    def key(self, step: str, *without: str) -> dict[str, Any]:
+        """Those of the values that can change what the step finds, less the fields ``without``.
+
+        Where files lie, on which device and in what batches work is done is left out, so that a
+        run can be gone on with elsewhere; the images' checksum stands for their file.
+        """
+        return {k: v for k, v in self.of_step(step).items() if k not in {*PLACES, *without}}
+
 
 def step_fields(step: str) -> list[str]:
     """Names of the fields of `Parameters` that a step depends on, in their order."""
@@ -292,7 +304,10 @@ def from_words(words: list[str]) -> dict[str, Any]:
         name, sign, value = word.partition("=")
         if not sign:
             raise InputError(f"{word!r} is no parameter: write NAME=VALUE.")
-        given[name.lower()] = yaml.safe_load(value) if value else None
+        try:
+            given[name.lower()] = yaml.safe_load(value) if value else None
+        except yaml.YAMLError:
+            raise InputError(f"{word!r} cannot be read: a list is written [1,2].") from None
     return given
 
 

@@ -34,6 +34,8 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    # Else a GPU's convolutions in "float32" keep 10 bits of the mantissa, and float32 decides here.
+    torch.backends.cudnn.allow_tf32 = False
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -117,6 +119,11 @@ def _resume(path: Path, key: str, model, optimizer, schedule) -> list[dict]:
     }
     model.load_state_dict(part["model."])
     optimizer.load_state_dict(_unflatten(part["optimizer."], meta["optimizer"]))
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                # Fused optimisers go by memory, so moments must lie as their weights do.
+                state[name] = torch.empty_like(parameter).copy_(value)
     if schedule:
         schedule.load_state_dict(meta["schedule"])
     return meta["history"]

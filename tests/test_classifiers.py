@@ -1,6 +1,7 @@
 """The classifiers: torchvision's networks, gray inside, training, saving, errors."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -116,10 +117,10 @@ def test_training_learns_and_resumes(images, tmp_path, name):
         "demo", name, "densenet121", classifier_epochs=2, classifier_batch=16,
         classifier_learning_rate=0.003,
     )  # fmt: skip
-    model, history, start = classifier_training.fit_classifier(data, p, tmp_path / "c")
-    assert start == "random" and len(history) == 2
+    model, history = classifier_training.fit_classifier(data, p, tmp_path / "c")
+    assert len(history) == 2
     assert history[1]["loss"] < history[0]["loss"]
-    again, same, _ = classifier_training.fit_classifier(data, p, tmp_path / "c")
+    again, same = classifier_training.fit_classifier(data, p, tmp_path / "c")
     assert same == history
     for a, b in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -151,7 +152,7 @@ def test_papers_stop_rule_looks_at_the_validation_part(images, tmp_path):
         "paper", "derma", "densenet121", classifier_weights="random", classifier_epochs=3,
         classifier_stop_train=0.0, classifier_stop_validation=0.0,
     )  # fmt: skip
-    _, history, _ = classifier_training.fit_classifier(data, p, tmp_path / "c")
+    _, history = classifier_training.fit_classifier(data, p, tmp_path / "c")
     assert len(history) == 1 or history[0]["validation_accuracy"] == 0
     assert {"train_accuracy", "validation_accuracy"} <= history[0].keys()
 
@@ -182,18 +183,56 @@ def test_too_few_training_images(images):
 
 def test_imagenet_weights_fall_back_only_where_allowed(networks, monkeypatch):
     monkeypatch.setattr(classifier_training, "_imagenet", lambda architecture: None)
-    assert classifier_training.start_weights(networks["resnet50"], "auto") == "random"
+    assert classifier_training.start_weights("resnet50", "auto") is None
     with pytest.raises(InputError, match="set classifier_weights to 'random', or 'auto'"):
-        classifier_training.start_weights(networks["resnet50"], "imagenet")
+        classifier_training.start_weights("resnet50", "imagenet")
 
 
-def test_imagenet_weights_fill_all_but_the_last_layer(monkeypatch):
-    model, source = Classifier("densenet121", 5, 28), torchvision.models.densenet121()
-    monkeypatch.setattr(classifier_training, "_imagenet", lambda architecture: source.state_dict())
-    last = model.network.classifier.weight.clone()
-    assert classifier_training.start_weights(model, "imagenet") == "imagenet"
-    assert torch.equal(model.network.features.conv0.weight, source.features.conv0.weight)
-    assert torch.equal(model.network.classifier.weight, last)
+@pytest.fixture
+def published(monkeypatch):
+    """ImageNet weights as torchvision's file has them: of an older form, with other names."""
+    source = torchvision.models.densenet121()
+    file = {
+        re.sub(r"(denselayer\d+)\.(norm|relu|conv)(\d)\.", r"\1.\2.\3.", name): value
+        for name, value in source.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    assert file.keys() != source.state_dict().keys()
+    monkeypatch.setattr(
+        "torchvision.models.densenet.DenseNet121_Weights.get_state_dict", lambda self, **_: dict(file)
+    )
+    return source
+
+
+def test_imagenet_weights_fill_all_but_the_last_layer(images, published, tmp_path):
+    data = colored(images)
+    p = params.load("demo", "derma", "densenet121").model_copy(update={"classifier_epochs": 0})
+    start = classifier_training.start_weights("densenet121", "imagenet")
+    model, _ = classifier_training.fit_classifier(data, p, tmp_path / "c", start)
+    plain, _ = classifier_training.fit_classifier(data, p, tmp_path / "c")
+    own, theirs = model.network.state_dict(), published.state_dict()
+    assert all(torch.equal(own[name], theirs[name]) for name in own if "classifier" not in name)
+    assert own["classifier.weight"].shape == (7, 1024)
+    assert not torch.equal(plain.network.features.conv0.weight, own["features.conv0.weight"])
+
+
+def test_the_start_is_decided_once_and_is_part_of_the_checkpoint(
+    images, published, tmp_path, monkeypatch
+):
+    data = colored(images)
+    p = params.load(
+        "demo", "derma", "densenet121", classifier_epochs=1, classifier_weights="auto",
+        classifier_paper_epochs=1,
+    )  # fmt: skip
+    _, random = classifier_training.fit_classifier(data, p, tmp_path / ".classifier.safetensors")
+    tried = []
+    get = classifier_training._imagenet
+    monkeypatch.setattr(
+        classifier_training, "_imagenet", lambda name: tried.append(name) or get(name)
+    )
+    _, about = classifier_training.train(data, p, tmp_path)
+    assert tried == ["densenet121"] and about["start"] == "imagenet"
+    assert about["history"][0]["loss"] != random[0]["loss"]  # not the checkpoint of another start
 
 
 def test_measures_of_a_single_label_set():

@@ -18,10 +18,18 @@ class Killed(Exception):
 
 def setup(optimizer="adam"):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+    if optimizer.endswith("convolution"):  # as the classifiers: channels last, fused
+        model = nn.Sequential(
+            nn.Unflatten(1, (2, 1, 2)), nn.Conv2d(2, 3, (1, 2), padding=1), nn.BatchNorm2d(3),
+            nn.ReLU(), nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2, 1),
+        ).to(memory_format=torch.channels_last)  # fmt: skip
+    else:
+        model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
     kinds = {
         "adam": lambda: torch.optim.AdamW(model.parameters(), 0.05),
         "sgd": lambda: torch.optim.SGD(model.parameters(), 0.01, 0.9),
+        "adam, convolution": lambda: torch.optim.AdamW(model.parameters(), 0.05, fused=True),
+        "sgd, convolution": lambda: torch.optim.SGD(model.parameters(), 0.01, 0.9, fused=True),
     }
     made = kinds[optimizer]()
     schedule = torch.optim.lr_scheduler.OneCycleLR(made, 0.05, total_steps=18)
@@ -48,7 +56,7 @@ def run(path, evaluate=lambda model, epoch: {}, key="k", optimizer="adam", **kwa
     return model, history
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adam, convolution", "sgd, convolution"])
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, optimizer):
     whole, expected = run(tmp_path / "whole", optimizer=optimizer)
 

@@ -83,7 +83,10 @@ def attack_run(
     limit = p.attack_one_pixel_images if pixels == 1 else p.attack_two_pixel_images
     name = ATTACKS[pixels]
     weights = md5(folder / "classifier.safetensors")
-    settings = [p.of_step("pixel_attack"), pixels, data.provenance.md5, weights]
+    # Attacks with other numbers of pixels and their images are none of this one's business.
+    others = (f"attack_{other}_images" for n, other in ATTACKS.items() if n != pixels)
+    of_attack = p.key("pixel_attack", "attack_pixels", *others)
+    settings = [of_attack, pixels, data.provenance.md5, weights]
     key = fingerprint([code("lib/attack", "lib/streams.py"), *settings])
     path = folder / f"{name}.parquet"
     if path.exists() and (done := read_table(path)).attrs.get("key") == key:
@@ -105,7 +108,7 @@ def attack_run(
     table["attacked"] = [int(attacked.get(place, 0)) for place in range(len(table))]
     _say_which_are_few(table, pixels, limit)
     device = pick_device(p.device)
-    checkpoint = checkpoint_folder(folder, name, key)
+    checkpoint = checkpoint_folder(folder, name, key, alone=shard is None)
     found = attack(
         model.to(device), data, positions, criterion, pixels, p, device, checkpoint,
         shard=shard or (0, 1),

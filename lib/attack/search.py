@@ -310,10 +310,13 @@ def attack(
     return pd.DataFrame([done[name] for name in names], columns=list(COLUMNS))
 
 
-def checkpoint_folder(folder: Path, name: str, key: str) -> Path:
-    """Folder for an attack's checkpoints, keyed to its settings; those of other settings go."""
+def checkpoint_folder(folder: Path, name: str, key: str, alone: bool = True) -> Path:
+    """Folder for an attack's checkpoints, keyed to its settings.
+
+    Those of other settings go, unless others may be at work there (not ``alone``).
+    """
     wanted = folder / f".{name}-{key}"
-    for other in folder.glob(f".{name}-*"):
+    for other in folder.glob(f".{name}-*") if alone else ():
         if other != wanted:
             shutil.rmtree(other)
     return wanted

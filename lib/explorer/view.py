@@ -21,6 +21,7 @@ from lib.figures import gallery
 from lib.figures.interactive import picture
 from lib.figures.style import BAD, GOOD, OURS, color
 from lib.params import Parameters
+from lib.training import settled
 from lib.words import shown
 
 
@@ -67,6 +68,13 @@ class Explorer:
         self.thread: threading.Thread | None = None
         self.adversarial: np.ndarray | None = None  # of the last successful search
         self.found: Vulnerability | None = None
+        base = params.load(p.protocol, p.dataset, p.classifier).model_dump()
+        named = {"protocol", "dataset", "classifier"}
+        self.given = {
+            name: value for name, value in p.model_dump().items()
+            if name not in named and value != base[name]
+        }  # fmt: skip
+        self.opening = False  # widgets are set to another run: nothing is to be shown in between
         for one, other in ((self.row, "row"), (self.col, "col")):
             widgets.link((one, "value"), (self.canvas, other))
         self.open(p)
@@ -91,7 +99,8 @@ class Explorer:
         Raises:
             InputError: as `Session`.
         """
-        self.session = Session(p)
+        self.session = Session(settled(p))
+        self.opening = True
         gray = self.session.images.facts.channels == 1
         self.gray.layout.display, self.color.layout.display = ("", "none") if gray else ("none", "")
         name = f"{p.protocol}/{p.dataset}/{p.classifier}"
@@ -101,19 +110,21 @@ class Explorer:
         self.row.max = self.col.max = edge
         self.index.max = len(self.session.positions) - 1
         self.row.value = self.col.value = edge // 2
+        self.opening = False
         self._another()
 
     def _choose(self, change: dict) -> None:
         protocol, dataset, classifier = change["new"].split("/")
-        p = self.session.p
         self.session.stop.set()
         try:
-            self.open(params.load(protocol, dataset, classifier, runs=p.runs, seed=p.seed))
+            self.open(params.load(protocol, dataset, classifier, **self.given))
         except InputError as error:
             self._say(str(error), BAD)
 
     def _another(self) -> None:
         """Another image: what was found for the last one goes."""
+        if self.opening:
+            return
         self.session.stop.set()
         self.adversarial = self.found = None
         self.line.value = self.restored.value = ""
@@ -139,6 +150,8 @@ class Explorer:
 
     def _moved(self) -> None:
         """The pixel was moved by hand: that is the image now."""
+        if self.opening:
+            return
         self.adversarial = None
         self._show()
 
@@ -188,21 +201,22 @@ class Explorer:
         return None
 
     def _attack(self) -> None:
-        limit = self.session.p.attack_generations + 1
+        session, index = self.session, self.index.value
+        limit = session.p.attack_generations + 1
         self._say("searching ...")
 
         def told(best: list[float]) -> None:
             self.progress.value = len(best) / limit
             self.line.value = convergence(best, limit)
 
-        record = self.session.search(self.index.value, self.pixels.value, told)
-        if record is None:
+        record = session.search(index, self.pixels.value, told)
+        if record is None or self._left(session, index):
             return self._say("stopped")
-        facts = self.session.images.facts
+        facts = session.images.facts
         tried = f"{record['evaluations']:,} evaluations"
         if not record["success"]:
             return self._say(f"not fooled after {tried}")
-        picture = self.session.image(self.index.value).copy()
+        picture = session.image(index).copy()
         for row, col, value in zip(record["rows"], record["cols"], record["values"], strict=True):
             picture[row, col] = value
         self.adversarial = picture
@@ -210,14 +224,19 @@ class Explorer:
         now = gallery.change(record["predicted"], record["adversarial"], facts)
         return self._say(f"fooled after {tried}: {now}", GOOD)
 
+    def _left(self, session: Session, index: int) -> bool:
+        """Whether another image or run is shown by now than the one that work was begun on."""
+        return self.session is not session or self.index.value != index
+
     def _map(self) -> None:
+        session, index = self.session, self.index.value
         self._say("trying every position ...")
 
         def told(share: float) -> None:
             self.progress.value = share
 
-        found = self.session.map(self.index.value, told)
-        if found is None:
+        found = session.map(index, told)
+        if found is None or self._left(session, index):
             return self._say("stopped")
         self.found = found
         self._show()

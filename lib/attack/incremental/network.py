@@ -59,6 +59,7 @@ class Incremental:
         self.images = torch.zeros(
             self.slots, size, size, self.channels, dtype=torch.long, device=device
         )
+        self.levels = []  # the old ones first make room
         self.levels = self._allocate(device)
 
     def _allocate(self, device: torch.device) -> list[Level]:
@@ -83,10 +84,16 @@ class Incremental:
     def enter(self, slots: Tensor, images: Tensor) -> None:
         """Put images into slots and keep their activations.
 
+        One at a time, so that what an image gives does not depend on what it enters with.
+
         Args:
             slots: int64 (n,).
             images: uint8 (n, C, H, W).
         """
+        for slot, image in zip(slots.split(1), images.split(1), strict=True):
+            self._enter(slot, image)
+
+    def _enter(self, slots: Tensor, images: Tensor) -> None:
         self.images[slots] = images.permute(0, 2, 3, 1).long()
         x = self.model.prepare(images.to(self.model.mean.dtype) / 255)
         x = x.to(self.dtype).permute(0, 2, 3, 1).contiguous()
