@@ -68,7 +68,7 @@ bench: $(BENCH)/.ready ## our attack beside the peers', installed in an environm
 	@$(BENCH)/python -m pytest --quiet tests/test_benchmarks.py
 	@$(BENCH)/python -m benchmarks.attack
 
-clean: ## removes what was made, but neither data/ nor runs/ of other protocols nor .venv
+clean: ## removes what was made, but neither real images nor runs/ of other protocols nor .venv
 	rm -rf build runs/demo data/phantoms .snakemake notebooks/*.ipynb
 
 $(BIN)/.ready: requirements.lock pyproject.toml

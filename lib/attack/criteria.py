@@ -1,8 +1,9 @@
 """What the search minimises and what counts as success, as objects.
 
-The paper minimises the probability of the true class (ATK10) and says nothing of Chest's 14
-labels (ATK11). We search on logits: the order of candidates is the same as by probability, but a
-probability that rounds to 1 in float32 leaves the search without a slope.
+The paper does not say what a non-targeted attack minimises (ATK10), nor anything of Chest's 14
+labels (ATK11). The usual choice is the probability of the true class. We search on logits: the
+order of candidates is the same, but a probability that rounds to 1 in float32 leaves the search
+without a slope.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Random-valued impulse noise, the noise that the denoisers learn from (spec section 5)."""
+"""Random-valued impulse noise, the noise that the denoisers learn from (NOI01)."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""How the denoisers are trained: noise, loss, crops, validation and files (spec sections 5, 6)."""
+"""How the denoisers are trained: noise, loss, crops, validation and files (NOI01 to MED05)."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence

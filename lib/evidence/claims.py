@@ -265,7 +265,7 @@ def time_a_third_more(found: Recorded, p: Parameters) -> Verdict:
 
 
 def detection_better(found: Recorded, p: Parameters) -> Verdict:
-    """The paper has no number of detection, and names none that it compares with."""
+    """The paper has no number of detection; 4.2.2 names its reference 8 as what it is better than."""
     return Verdict(
         NOT_TESTABLE,
         "The paper measures no detection; what the residual of a defence detects is on the pages "

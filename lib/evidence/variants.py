@@ -52,8 +52,8 @@ def trained_again(trainings: Sequence[comparison.Collection]) -> pd.DataFrame:
 
     Returns:
         One row a data set, classifier, defence and training, in this order: ``dataset, classifier,
-        defence, seed``; ``n`` successfully attacked images, their mean ``psnr`` in dB without exact
-        matches, and the shares ``recovered`` and ``kept``. Runs that were not repeated are left
+        defence, seed``; the columns of `lib.restoration.shares`; and ``psnr``, the mean in dB over
+        successfully attacked images without exact matches. Runs that were not repeated are left
         out; empty if none was.
     """
     tables = []
@@ -61,10 +61,10 @@ def trained_again(trainings: Sequence[comparison.Collection]) -> pd.DataFrame:
         seeds = runs.records.drop_duplicates(KEYS).set_index(KEYS)["seed"]
         of_two = runs.restored[runs.restored["pixels"] == 2]
         for key, group in of_two.groupby(KEYS, sort=False):
-            found = restoration.shares(group)[["defence", "n", "recovered", "kept"]]
+            found = restoration.shares(group)
             fooled = group[group["success"] & np.isfinite(group["psnr"])]
             means = fooled.groupby("defence")["psnr"].mean()
-            found.insert(2, "psnr", found["defence"].map(means))
+            found["psnr"] = found["defence"].map(means)
             at = dict(zip(KEYS[:2], key, strict=False))
             tables.append(found.assign(**at, seed=seeds[key]))
     if len(tables) < 2:
@@ -72,7 +72,7 @@ def trained_again(trainings: Sequence[comparison.Collection]) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True)
     several = table.groupby(KEYS[:2])["seed"].transform("nunique") > 1
     order = ["dataset", "classifier", "defence", "seed"]
-    table = table.loc[several, [*order, "n", "psnr", "recovered", "kept"]]
+    table = table.loc[several, [*order, *table.columns.difference(order, sort=False)]]
     places = [pd.Categorical(table[name], table[name].unique()).codes for name in order[:3]]
     return table.iloc[np.lexsort((table["seed"], *places[::-1]))].reset_index(drop=True)
 

@@ -1,6 +1,7 @@
-"""Verdicts by a rule that was written down before any result was looked at.
+"""Verdicts by a rule that was written down before the first result was recorded.
 
-The rule stands in words on the book's page "Verdicts"; this module is the same in code. A verdict
+The rule, and what was changed in it since, stands in words on the book's page "How verdicts are
+made"; this module is the same in code. A verdict
 is a word and one sentence of reason, made from numbers.
 """
 
