@@ -102,8 +102,8 @@ def rates(collected: dict[str, comparison.Collection]) -> pd.DataFrame:
 # A variant of another size may also attack fewer images or train no denoisers: sizes are compared on
 # the images that were attacked at both.
 _OF_SIZE = {
-    "data_size", "classifier_paper_epochs", "attack_one_pixel_images", "attack_two_pixel_images",
-    "denoiser_names",
+    "data_size", "classifier_paper_epochs", "attack_pixels", "attack_one_pixel_images",
+    "attack_two_pixel_images", "denoiser_names",
 }  # fmt: skip
 # A repetition may leave out what the verdicts do not need.
 _OF_SEED = {
