@@ -1,8 +1,8 @@
 """Pages of finished runs: executed notebooks with a heading, a badge and where they came from."""
 
 import json
-import shlex
 import re
+import shlex
 import shutil
 from functools import cached_property
 from pathlib import Path

@@ -119,8 +119,9 @@ def attack_defended(
         By number of pixels, one row a defence (and ``identity``, the bare classifier) and image:
         `COLUMNS`. ``clean``, ``oblivious`` and ``adaptive`` say whether the class is right through
         the defence: of the clean image, of the one attacked without knowing the defence, and of the
-        one attacked knowing it; an image that the defence alone makes wrong is wrong in all three. ``predicted`` and ``adversarial`` are the classes through the
-        defence of the clean image and of the last.
+        one attacked knowing it; an image that the defence alone makes wrong is wrong in all three.
+        ``predicted`` and ``adversarial`` are the classes through the defence of the clean image and
+        of the last.
 
     Raises:
         InputError: as `defended` and `lib.attack.attack`.
@@ -128,7 +129,8 @@ def attack_defended(
     store = folder.parent / "denoisers"
     models = defended(model, names(p), store, data.facts.channels, p)
     weights = [folder / "classifier.safetensors", *sorted(store.glob("*.safetensors"))]
-    settings = [p.key("adaptive", "attack_pixels"), data.provenance.md5, [md5(path) for path in weights]]
+    of_attack = p.key("adaptive", "attack_pixels")
+    settings = [of_attack, data.provenance.md5, [md5(path) for path in weights]]
     tables = {}
     for pixels, found in records.items():
         chosen = found.groupby("category", sort=False).head(p.adaptive_images or len(found))

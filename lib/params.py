@@ -85,7 +85,9 @@ class Parameters(BaseModel):
     )
     classifier_train_limit: Count = Field(description="training images used; 0: all")
     classifier_include_normal: bool = Field(description="Chest: train on Normal too (SPL03)")
-    classifier_threshold: Share = Field(gt=0, lt=1, description="Chest: a label counts above this (CLS09)")
+    classifier_threshold: Share = Field(
+        gt=0, lt=1, description="Chest: a label counts above this (CLS09)"
+    )
     classifier_paper_epochs: Count = Field(
         description="epochs of the paper's optimiser run beside ours for comparison; 0: none"
     )

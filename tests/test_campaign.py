@@ -31,6 +31,10 @@ def test_images_are_classified_once_and_not_for_finished_attacks(
         raise AssertionError("a finished attack was run again")
 
     monkeypatch.setattr(campaign, "attack", refuse)
+    # Nor if the other attack is left out or made larger, or the work is done elsewhere.
+    moved = p.model_copy(update={"data_root": "there", "attack_two_pixel_images": 9})
+    alone, _ = attack_run(model, data, 1, moved, tmp_path)
+    pd.testing.assert_frame_equal(alone, records[1])
     again, same = attack_runs(model, data, p, tmp_path)
     assert asked == [1] and "are classified right" in capsys.readouterr().err
     for pixels in (1, 2):
@@ -56,6 +60,8 @@ def test_shards_on_the_command_line_are_merged_by_the_next_attack(
     words = ["attack_population=4", "attack_generations=1", "device=cpu", f"runs={tmp_path}"]
     for shard in ("1/2", "2/2"):
         assert main([shard, "1", *words]) is None
+        # A shard with other settings leaves the others' work alone.
+        assert main(["1/9", "1", *words, "seed=5"]) is None
     assert not (folder / "one_pixel.parquet").exists()
 
     seen = []

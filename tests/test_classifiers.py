@@ -198,9 +198,8 @@ def published(monkeypatch):
         if not name.endswith("num_batches_tracked")
     }
     assert file.keys() != source.state_dict().keys()
-    monkeypatch.setattr(
-        "torchvision.models.densenet.DenseNet121_Weights.get_state_dict", lambda self, **_: dict(file)
-    )
+    weights = torchvision.models.DenseNet121_Weights
+    monkeypatch.setattr(weights, "get_state_dict", lambda self, **_: dict(file))
     return source
 
 

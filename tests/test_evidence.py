@@ -144,7 +144,7 @@ TABLE = "one_pixel.parquet"
         ("restoration_one_pixel.parquet", put("fsim", 4, 2.0), "row 4: fsim"),
         ("restoration_one_pixel.parquet", put("index", 0, 999), "not as in"),
         ("adaptive_one_pixel.parquet", put("index", 0, 999), "999 is not as in one_pixel"),
-        ("adaptive_one_pixel.parquet", put("adaptive", 0, lambda was: not was), "not as in one_pix"),
+        ("adaptive_one_pixel.parquet", put("adaptive", 0, lambda was: not was), "not as in one"),
         ("adaptive_one_pixel.parquet", put("evaluations", 1, -1), "row 1: evaluations is .*-1"),
         (
             "adaptive_one_pixel.parquet",

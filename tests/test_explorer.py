@@ -148,6 +148,42 @@ def test_runs_are_listed_and_a_missing_one_is_named(p):
         Session(p.model_copy(update={"classifier": "densenet121"}))
 
 
+def test_another_run_is_opened_with_what_the_user_gave(tmp_path):
+    """From 64 pixels to 28 with fewer images, and back to a precision that the machine chooses."""
+    given = {"attack_generations": 7, "device": "cpu"}
+    given |= {"runs": str(tmp_path / "runs"), "data_root": str(tmp_path / "data")}
+    for protocol, count in (("compact", 90), ("demo", 40)):
+        p = params.load(protocol, "oct", "resnet50", **given)
+        write("oct", p.data_size, count, 0, tmp_path / "data")
+        torch.manual_seed(0)
+        model = Classifier("resnet50", 4, p.data_size).eval()
+        classifiers.save(model, p.run_folder, key="none", history=[], start="random")
+    explorer = Explorer(params.load("compact", "oct", "resnet50", **given))
+    explorer.index.value = explorer.index.max
+    explorer.row.value = explorer.col.value = 63
+    explorer.run.value = "demo/oct/resnet50"
+    assert explorer.said.value.endswith("></span>")  # nothing to complain of
+    assert (explorer.canvas.size, explorer.row.max, explorer.index.value) == (28, 27, 0)
+    assert explorer.session.p.attack_generations == 7
+    explorer.run.value = "compact/oct/resnet50"
+    assert explorer.canvas.size == 64
+    assert explorer.session.p.attack_precision in ("float32", "bfloat16")
+
+
+def test_what_was_found_for_an_image_is_not_shown_on_another(explorer):
+    real = explorer.session.search
+
+    def left(index, pixels, told):
+        record = real(index, pixels, told)
+        explorer.index.value = 1 - index
+        return record
+
+    explorer.session.search = left
+    explorer.attack.click()
+    explorer.thread.join(60)
+    assert explorer.adversarial is None and "stopped" in explorer.said.value
+
+
 def test_convergence_is_drawn_between_its_ends():
     picture = view.convergence([3.0, 1.0, -1.0], 11)
     assert 'points="0.0,8.0 32.0,60.0 64.0,112.0"' in picture

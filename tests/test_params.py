@@ -121,12 +121,24 @@ def test_steps_depend_on_what_they_use_and_no_more():
         params.step_fields("pixel_atack")
 
 
+def test_a_key_holds_what_can_change_a_result():
+    def key(**values):
+        return params.load("demo", **values).key("pixel_attack", "attack_pixels")
+
+    same = {"device": "cpu", "runs": "x", "data_root": "y", "attack_batch": 7, "attack_pixels": [2]}
+    assert key() == key(**same) and not set(same) & set(key())
+    for other in ({"seed": 1}, {"attack_generations": 9}, {"data_split": "paper"}):
+        assert key() != key(**other)
+
+
 def test_words_of_the_command_line():
     words = ["DATASET=oct", "seed=3", "denoiser_names=[dae]", "attack_batch="]
     expected = {"dataset": "oct", "seed": 3, "denoiser_names": ["dae"], "attack_batch": None}
     assert params.from_words(words) == expected
     with pytest.raises(InputError, match="NAME=VALUE"):
         params.from_words(["oct"])
+    with pytest.raises(InputError, match=r"'attack_pixels=\[1' cannot be read"):
+        params.from_words(["attack_pixels=[1"])
 
 
 def test_command_line_prints_one_sentence_and_fails():

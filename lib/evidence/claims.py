@@ -153,8 +153,8 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
             differences.setdefault(dataset, []).append((one - other, low, high))
     # Of a data set that was run with several seeds those runs are meant that have another seed.
     apart_by_training = "".join(
-        f" Runs on {shown(dataset)} {'with another seed ' if dataset in differences else ''}are left "
-        "out: they do not name one training of the DAE that restored both."
+        f" Runs on {shown(dataset)} {'with another seed ' if dataset in differences else ''}are "
+        "left out: they do not name one training of the DAE that restored both."
         for dataset in sorted(set(unlike))
     )
     if not differences:
@@ -211,7 +211,7 @@ def densenet_below_on_derma_only(found: Recorded, p: Parameters) -> Verdict:
 
 
 def larger_is_easier(found: Recorded, p: Parameters) -> Verdict:
-    """Success at each size less that at the next smaller one, image by image, where both were tried.
+    """Success at each size less that at the next smaller one, on images that were tried at both.
 
     A classifier is trained for each size, so every training at the one is held against every
     training at the other.
@@ -265,7 +265,7 @@ def time_a_third_more(found: Recorded, p: Parameters) -> Verdict:
 
 
 def detection_better(found: Recorded, p: Parameters) -> Verdict:
-    """The paper has no number of detection; 4.2.2 names its reference 8 as what it is better than."""
+    """The paper has no number of detection; 4.2.2 says that it is better than its reference 8."""
     return Verdict(
         NOT_TESTABLE,
         "The paper measures no detection; what the residual of a defence detects is on the pages "

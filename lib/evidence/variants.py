@@ -99,8 +99,8 @@ def rates(collected: dict[str, comparison.Collection]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-# A variant of another size may also attack fewer images or train no denoisers: sizes are compared on
-# the images that were attacked at both.
+# A variant of another size may also attack fewer images or train no denoisers: sizes are compared
+# on the images that were attacked at both.
 _OF_SIZE = {
     "data_size", "classifier_paper_epochs", "attack_pixels", "attack_one_pixel_images",
     "attack_two_pixel_images", "denoiser_names",

@@ -69,7 +69,7 @@ def _restored_are_attacked(folder: Path) -> Iterator[str]:
         knowing = folder / f"adaptive_{name}.parquet"
         if attacked.exists() and knowing.exists():
             one, other = (read_table(path) for path in (attacked, knowing))
-            bare = other.loc[other["defence"] == "identity"].assign(success=lambda t: ~t["adaptive"])
+            bare = other[other["defence"] == "identity"].assign(success=lambda t: ~t["adaptive"])
             one, other = (
                 set(map(tuple, of[["split", "index", "success"]].to_numpy())) for of in (one, bare)
             )

@@ -69,7 +69,7 @@ class Explorer:
         self.adversarial: np.ndarray | None = None  # of the last successful search
         self.found: Vulnerability | None = None
         base = params.load(p.protocol, p.dataset, p.classifier).model_dump()
-        named = {"protocol", "dataset", "classifier"}
+        named = {"protocol", "dataset", "classifier", "data_size"}  # a run's own
         self.given = {
             name: value for name, value in p.model_dump().items()
             if name not in named and value != base[name]
@@ -108,7 +108,7 @@ class Explorer:
             self.run.value = name
         edge = self.session.images.size - 1
         self.row.max = self.col.max = edge
-        self.index.max = len(self.session.positions) - 1
+        self.index.value, self.index.max = 0, len(self.session.positions) - 1
         self.row.value = self.col.value = edge // 2
         self.opening = False
         self._another()
