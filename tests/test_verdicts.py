@@ -244,6 +244,14 @@ def test_what_each_training_gave():
     assert not len(variants.trained_again((once,))) and not len(variants.trained_again(()))
 
 
+def test_a_run_that_does_not_name_its_denoisers_is_named():
+    runs = record(RUN, ("derma", "densenet121", 2, 0.5), **LEVELS).runs
+    ids = {("derma", "resnet50"): {}, ("derma", "densenet121"): {"dae": "a"}}
+    found = replace(runs, restorers=ids, denoisers={("derma", "dae"): {}})
+    assert findings.unnamed(found).endswith("on record: Derma with ResNet50.")
+    assert not findings.unnamed(replace(found, denoisers={}))  # nothing was trained
+
+
 def test_repeats_are_the_variants_with_another_seed_alone():
     assert variants.repeats("compact") == ["compact-seed-1", "compact-seed-2"]
 

@@ -238,6 +238,25 @@ def knowing(found: comparison.Collection) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+def unnamed(found: comparison.Collection) -> str:
+    """Runs that do not name the trained denoisers behind their images, a sentence; empty if all do.
+
+    Args:
+        found: the runs of a protocol.
+    """
+    runs = [
+        f"{words.shown(dataset)} with {words.shown(classifier)}"
+        for (dataset, classifier), ids in found.restorers.items()
+        if not ids and any(of == dataset for of, _ in found.denoisers)
+    ]
+    if not runs:
+        return ""
+    return (
+        "Recorded before trainings had ids, so that these very networks restored the images is not "
+        f"on record: {', '.join(runs)}."
+    )
+
+
 def banner(protocol: str, found: Recorded) -> str:
     """First lines of the page."""
     meaning = report.sources(found.sources)
