@@ -26,9 +26,9 @@ from lib.steps import COMMON, STEPS
 DENOISERS = ("autoencoder", "dae", "noise2noise", "median_cnn")
 REFERENCES = ("identity", "median3")
 PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
+# Where and in what batches work is done: nothing that a result depends on.
 PLACES = (
-    "device", "runs", "results", "data_root", "data_download", "data_phantom_images",
-    "attack_batch",
+    "device", "runs", "data_root", "data_download", "data_phantom_images", "attack_batch",
 )  # fmt: skip
 ATTACKS = {1: "one_pixel", 2: "two_pixel"}
 

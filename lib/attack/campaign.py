@@ -80,8 +80,8 @@ def attack_run(
     if len(facts.classes) < 2:
         raise InputError(f"{data.name} has one class: there is no class to change.")
     criterion = criterion_for(p.attack_criterion, facts.multi_label, p.classifier_threshold)
-    limit = p.attack_one_pixel_images if pixels == 1 else p.attack_two_pixel_images
     name = ATTACKS[pixels]
+    limit = getattr(p, f"attack_{name}_images")
     weights = md5(folder / "classifier.safetensors")
     # Attacks with other numbers of pixels and their images are none of this one's business.
     others = (f"attack_{other}_images" for n, other in ATTACKS.items() if n != pixels)

@@ -133,7 +133,7 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
     Two runs can say so only if the same training of the DAE restored the images of both.
     """
     differences: dict[str, list[tuple[float, float, float]]] = {}
-    unlike = []
+    unlike = set()
     for runs in found.trainings:
         table = runs.restored
         table = table[table["success"] & (table["defence"] == "dae") & (table["pixels"] == 2)]
@@ -143,7 +143,7 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
             if len(by) < 2 or min(map(len, by.values())) < 2:
                 continue
             if len({runs.restorers.get((dataset, name), {}).get("dae") for name in by}) > 1:
-                unlike.append(dataset)
+                unlike.add(dataset)
                 continue
             (one, a, b), (other, c, d) = (
                 bootstrap_mean(by[name], p.bootstrap_samples, p.seed) for name in sorted(by)
@@ -155,7 +155,7 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
     apart_by_training = "".join(
         f" Runs on {shown(dataset)} {'with another seed ' if dataset in differences else ''}are "
         "left out: they do not name one training of the DAE that restored both."
-        for dataset in sorted(set(unlike))
+        for dataset in sorted(unlike)
     )
     if not differences:
         reason = "No data set has attacks on both classifiers yet."

@@ -30,18 +30,21 @@ def collected(folder: Path) -> dict[str, comparison.Collection]:
 
 def repeats(protocol: str) -> list[str]:
     """Names of the variants that differ from the protocol in nothing but the seed."""
-    return [
-        name for name in params.variants(protocol)
-        if "seed" in changes(name) and {*changes(name)} <= _OF_SEED
-    ]  # fmt: skip
+    return _changing("seed", _OF_SEED, protocol)
 
 
 def resized(protocol: str) -> list[str]:
     """Names of the variants that differ from the protocol in the size of the images alone."""
+    return _changing("data_size", _OF_SIZE, protocol)
+
+
+def _changing(field: str, allowed: set[str], protocol: str) -> list[str]:
+    """Names of the variants that change a field, and nothing but what is allowed."""
     return [
-        name for name in params.variants(protocol)
-        if "data_size" in changes(name) and {*changes(name)} <= _OF_SIZE
-    ]  # fmt: skip
+        name
+        for name in params.variants(protocol)
+        if field in (of := changes(name)) and of.keys() <= allowed
+    ]
 
 
 def trained_again(trainings: Sequence[comparison.Collection]) -> pd.DataFrame:

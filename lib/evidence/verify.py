@@ -49,8 +49,7 @@ def folder_problems(folder: Path) -> Iterator[str]:
                 f"{folder / 'run.json'}: the data of step {name} are {source!r}; a record needs "
                 f"real images, {' or '.join(REAL)}."
             )
-    attacked = about["steps"].get("pixel_attack", about)["parameters"]
-    criterion = attacked.get("attack_criterion", "auto")
+    criterion = _parameters(about, "pixel_attack").get("attack_criterion", "auto")
     for path in sorted(folder.glob("*.parquet")):
         if path.stem not in schema.TABLES:
             yield f"{path} is no table of the record."
@@ -62,27 +61,32 @@ def folder_problems(folder: Path) -> Iterator[str]:
     yield from _restored_are_attacked(folder)
 
 
+def _parameters(about: dict[str, Any], step: str) -> dict[str, Any]:
+    """What a step was given; of a folder without it, what the whole folder was."""
+    return about["steps"].get(step, about)["parameters"]
+
+
 def _restored_are_attacked(folder: Path) -> Iterator[str]:
     """What was restored, and what was attacked again, are images of the attack beside it."""
+
+    def outcomes(table: pd.DataFrame) -> set[tuple]:
+        return set(map(tuple, table[["split", "index", "success"]].to_numpy()))
+
     for name in ATTACKS.values():
-        attacked, restored = folder / f"{name}.parquet", folder / f"restoration_{name}.parquet"
-        knowing = folder / f"adaptive_{name}.parquet"
-        if attacked.exists() and knowing.exists():
-            one, other = (read_table(path) for path in (attacked, knowing))
-            bare = other[other["defence"] == "identity"].assign(success=lambda t: ~t["adaptive"])
-            one, other = (
-                set(map(tuple, of[["split", "index", "success"]].to_numpy())) for of in (one, bare)
-            )
-            if odd := sorted(other - one):
-                yield f"{knowing}: image {odd[0][0]} {odd[0][1]} is not as in {attacked.name}."
-        if attacked.exists() and restored.exists():
-            key = ["split", "index", "success"]
-            one, other = (
-                set(map(tuple, read_table(path)[key].to_numpy())) for path in (attacked, restored)
-            )
-            if one != other:
-                odd = sorted(one ^ other)[0]
-                yield f"{restored}: image {odd[0]} {odd[1]} is not as in {attacked.name}."
+        attacked = folder / f"{name}.parquet"
+        if not attacked.exists():
+            continue
+        known, odd = outcomes(read_table(attacked)), {}
+        if (path := folder / f"adaptive_{name}.parquet").exists():  # some of the images
+            table = read_table(path)
+            bare = table[table["defence"] == "identity"]
+            odd[path] = outcomes(bare.assign(success=~bare["adaptive"])) - known
+        if (path := folder / f"restoration_{name}.parquet").exists():  # all of them
+            odd[path] = outcomes(read_table(path)) ^ known
+        for path, images in odd.items():
+            if images:
+                split, index, _ = min(images)
+                yield f"{path}: image {split} {index} is not as in {attacked.name}."
 
 
 def _mixed(folder: Path, *repeats: Path) -> Iterator[str]:
@@ -150,7 +154,7 @@ def retest(results: Path, runs: Path, root: Path) -> Iterator[tuple[str, str]]:
 
 def _retested(table: Path, about: dict[str, Any], of_run: Path, root: Path) -> str:
     step = "adaptive" if table.stem.startswith("adaptive") else "pixel_attack"
-    given = about["steps"].get(step, about)["parameters"]
+    given = _parameters(about, step)
     p = params.load(given["protocol"], given["dataset"], given["classifier"])
     try:
         images = data.load(p.dataset, root, given["data_size"])

@@ -68,10 +68,11 @@ class Explorer:
         self.thread: threading.Thread | None = None
         self.adversarial: np.ndarray | None = None  # of the last successful search
         self.found: Vulnerability | None = None
-        base = params.load(p.protocol, p.dataset, p.classifier).model_dump()
+        # Also without what a machine settles, which another run may have settled otherwise.
+        base = settled(params.load(p.protocol, p.dataset, p.classifier)).model_dump()
         named = {"protocol", "dataset", "classifier", "data_size"}  # a run's own
         self.given = {
-            name: value for name, value in p.model_dump().items()
+            name: value for name, value in settled(p).model_dump().items()
             if name not in named and value != base[name]
         }  # fmt: skip
         self.opening = False  # widgets are set to another run: nothing is to be shown in between

@@ -90,17 +90,14 @@ class Incremental:
             slots: int64 (n,).
             images: uint8 (n, C, H, W).
         """
-        for slot, image in zip(slots.split(1), images.split(1), strict=True):
-            self._enter(slot, image)
-
-    def _enter(self, slots: Tensor, images: Tensor) -> None:
         self.images[slots] = images.permute(0, 2, 3, 1).long()
-        x = self.model.prepare(images.to(self.model.mean.dtype) / 255)
-        x = x.to(self.dtype).permute(0, 2, 3, 1).contiguous()
-        for number, layer in enumerate(self.chain[: self.plan.switch]):
-            self.levels[number].keep(slots, x)
-            x = layer.clean(x, slots)
-        self.levels[self.plan.switch].keep(slots, x)
+        for slot, image in zip(slots.split(1), images.split(1), strict=True):
+            x = self.model.prepare(image.to(self.model.mean.dtype) / 255)
+            x = x.to(self.dtype).permute(0, 2, 3, 1).contiguous()
+            for number, layer in enumerate(self.chain[: self.plan.switch]):
+                self.levels[number].keep(slot, x)
+                x = layer.clean(x, slot)
+            self.levels[self.plan.switch].keep(slot, x)
 
     def logits(self, slots: Tensor, candidates: Tensor) -> Tensor:
         """Logits (N, K), at least float32, of candidates (N, genes) of the images in slots (N,).
