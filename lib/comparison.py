@@ -12,7 +12,9 @@ from lib.errors import InputError
 from lib.params import ATTACKS, DENOISERS, Parameters
 from lib.records import read_json, read_table
 from lib.report import WARNINGS
-from lib.statistics import wilson
+from lib.statistics import rate_table, standardised, wilson
+
+MATCHED = ("matched", "matched_low", "matched_high")
 
 
 @dataclass
@@ -111,9 +113,13 @@ def banner(p: Parameters, found: Collection) -> str:
 def rates(found: Collection, pixels: int) -> pd.DataFrame:
     """Success rate of each run beside the paper's.
 
+    With one pixel the paper attacks every image that is right, so that frequent classes decide its
+    rate; with two it attacks 100 of each class. We attack equally many of each (ATK01, ATK16).
+
     Returns:
-        dataset, classifier, n, successes, rate, low, high, printed (NaN where the
-        paper has none).
+        dataset, classifier, n, successes, rate, low, high; ``matched, matched_low, matched_high``,
+        the rate in the mix of classes that the paper's table has, NaN where the paper has no table
+        or one of its classes was not attacked here; printed (NaN where the paper has none).
     """
     printed = paper.totals(1).set_index("dataset")["rate"] if pixels == 1 else None
     both = paper.rates().set_index("dataset")
@@ -122,6 +128,7 @@ def rates(found: Collection, pixels: int) -> pd.DataFrame:
     for (dataset, classifier), group in chosen.groupby(["dataset", "classifier"], sort=False):
         count = int(group["success"].sum())
         low, high = wilson(count, len(group))
+        matched = dict(zip(MATCHED, _matched(group, dataset, classifier, pixels), strict=True))
         if pixels == 2:
             beside = both.loc[dataset, classifier]
         else:
@@ -135,11 +142,29 @@ def rates(found: Collection, pixels: int) -> pd.DataFrame:
                 "rate": count / len(group),
                 "low": low,
                 "high": high,
+                **matched,
                 "printed": beside,
             }
         )
-    columns = ["dataset", "classifier", "n", "successes", "rate", "low", "high", "printed"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["dataset", "classifier", "n", "successes", "rate", "low", "high", *MATCHED]
+    return pd.DataFrame(rows, columns=[*columns, "printed"])
+
+
+def _matched(
+    group: pd.DataFrame, dataset: str, classifier: str, pixels: int
+) -> tuple[float, float, float]:
+    """A run's rate in the paper's mix of classes, with its interval."""
+    printed = paper.attack_table(dataset, classifier, pixels)
+    if printed is None:
+        return (float("nan"),) * 3
+    by_class = rate_table(named_classes(group, dataset), "class", "success").set_index("class")
+    return standardised(by_class, printed.set_index("class")["printed_n"])
+
+
+def named_classes(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Attack records of a data set with the name of the class of each image in ``class``."""
+    names = dict(enumerate(item.name for item in params.facts(dataset).attack_classes))
+    return records.assign(**{"class": records["category"].map(names)})
 
 
 def recovery(found: Collection, by: Sequence[str] = ("dataset", "classifier")) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from lib.patches import select_patches
 
 KEYS = ["dataset", "split", "index", "label", "success"]  # copied from the attack records
 IMAGE = KEYS[:3]  # which image a row is of
+CLEAN = (*IMAGE, "classifier")  # what the class of a clean image depends on besides the defence
 MEASURES = (*metrics.COLUMNS, "error_attacked", "error_elsewhere")
 CHUNK = 64  # images restored by all defences at a time, which bounds the memory
 
@@ -148,15 +149,17 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per defence, in the order of ``frame``: ``images`` attacked, ``n`` of them
         successfully; ``recovered``, the share of the ``n`` with their class back; ``kept``, the
-        share of all ``images``, clean, that keep their class (EVA10). Shares are 0..1 with 95 %
-        Wilson intervals in ``_low`` and ``_high``, as wide as if an image that stands in several
-        rows stood in one; NaN where there is no image.
+        share of all ``images``, clean, that keep their class (EVA10). An image that several attacks
+        of one classifier are on counts once among the ``images``. Shares are 0..1 with 95 % Wilson
+        intervals in ``_low`` and ``_high``, as wide as if an image that stands in several rows
+        stood in one; NaN where there is no image.
     """
     rows = []
     for name, every in frame.groupby("defence", sort=False):
         won = every[every["success"]]
-        row = {"defence": name, "images": len(every), "n": len(won)}
-        for share, of in (("recovered", won), ("kept", every)):
+        clean = every.drop_duplicates([name for name in CLEAN if name in every])
+        row = {"defence": name, "images": len(clean), "n": len(won)}
+        for share, of in (("recovered", won), ("kept", clean)):
             count = of[share].sum()
             row[share] = count / len(of) if len(of) else float("nan")
             units = len(of[IMAGE].drop_duplicates())

@@ -49,6 +49,11 @@ def figures(value: float, count: int = 3) -> str:
     return f"{value:,.{places}f}"
 
 
+def pixels(count: int) -> str:
+    """``one pixel``, ``two pixels``."""
+    return {1: "one pixel", 2: "two pixels"}.get(count, f"{count} pixels")
+
+
 def attack(*pixels: int) -> str:
     """``one-pixel attack``, ``one-pixel and two-pixel attack``."""
     return " and ".join(params.ATTACKS[count].replace("_", "-") for count in pixels) + " attack"
@@ -59,8 +64,14 @@ def shown(name: str) -> str:
     if name in params.names("datasets"):
         return params.facts(name).title
     if str(name).endswith(params.PATCHES):
-        return f"{shown(name.removesuffix(params.PATCHES))} + patches"
+        # The paper has no selection of patches: this row is ours.
+        return f"{shown(name.removesuffix(params.PATCHES)).removesuffix(' (proposed)')} + patches"
     return _NAMES.get(name, str(name).replace("_", " "))
+
+
+def place(*parts: str | int) -> str:
+    """Where a number is from: names as `shown`, whole numbers as numbers of pixels, with commas."""
+    return ", ".join(pixels(part) if isinstance(part, int) else shown(part) for part in parts)
 
 
 def listed(names: str) -> str:

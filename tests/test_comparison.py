@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import comparison, counts, params
+from lib import comparison, counts, paper, params
 from lib.errors import InputError
 from lib.records import write_json, write_table
 
@@ -49,7 +49,11 @@ def runs(tmp_path):
             for name in params.ATTACKS.values():
                 success = np.arange(10) < fooled
                 at = {"dataset": dataset, "split": "test", "index": range(10), "label": 0}
-                write_table(folder / f"{name}.parquet", pd.DataFrame(at | {"success": success}))
+                classes = np.arange(10) % len(params.facts(dataset).attack_classes)
+                write_table(
+                    folder / f"{name}.parquet",
+                    pd.DataFrame(at | {"success": success, "category": classes}),
+                )
                 rows = [
                     pd.DataFrame(
                         at
@@ -79,13 +83,18 @@ def test_comparison_puts_runs_beside_the_paper(runs):
     assert two.loc[("oct", "densenet121"), "printed"] == 0.32
     one = comparison.rates(found, 1).set_index(["dataset", "classifier"])
     assert one.loc[("oct", "resnet50"), "printed"] == 0.2955
-    assert np.isnan(one.loc[("oct", "densenet121"), "printed"])
+    assert one.loc[("oct", "densenet121"), ["printed", "matched"]].isna().all()
+    # Ten images, classes in turn, the first three fooled: of the first class one image of three.
+    weights = paper.attack_table("oct", "resnet50", 1).set_index("class")["printed_n"]
+    names = [item.name for item in params.facts("oct").attack_classes]
+    by_class = dict(zip(names, (1 / 3, 1 / 3, 1 / 2, 0), strict=True))
+    expected = sum(weights[name] * rate for name, rate in by_class.items()) / weights.sum()
+    row = one.loc[("oct", "resnet50")]
+    assert row["matched"] == pytest.approx(expected)
+    assert 0 <= row["matched_low"] < expected < row["matched_high"] <= 1
     recovery = comparison.recovery(found).set_index(["dataset", "classifier", "defence"])
-    assert recovery.loc[("derma", "resnet50", "dae"), ["n", "recovered", "kept"]].tolist() == [
-        6,
-        1,
-        1,
-    ]
+    told = recovery.loc[("derma", "resnet50", "dae"), ["n", "recovered", "images", "kept"]]
+    assert told.tolist() == [6, 1, 10, 1]  # a clean image that both attacks are on counts once
     assert recovery.loc[("derma", "resnet50", "identity"), "recovered"] == 0
     assert found.training_minutes("resnet50") == {"derma": 1.5, "oct": 1.5}
     assert found.denoiser_minutes("oct") == {"dae": 1.5}

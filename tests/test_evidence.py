@@ -284,7 +284,8 @@ def test_summaries_on_disk_must_follow_from_the_record(run):
     assert told.startswith("# Title\n\n<!-- found -->\nOn *rebuilt* images of OCT")
     assert told.endswith("(results/recovery.png)\n<!-- /found -->\n\nMore.\n") and "old" not in told
     said = text.read_text()
-    assert all(f"| {entry['claim']} | **" in said for entry in claims.entries())
+    assert all(f"| {entry['claim']} " in said for entry in claims.entries())
+    assert said.count("*Added here.* | **") == sum("added" in each for each in claims.entries())
     for path in (table, text, first):
         path.write_text(path.read_text().replace("not testable", "replicated", 1))
         (problem,) = summaries.problems(base)

@@ -8,10 +8,19 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, multinomial
 
 from lib.errors import InputError
-from lib.statistics import CLASS_MEAN, TOTAL, bootstrap_mean, newcombe, rate_table, wilson
+from lib.statistics import (
+    CLASS_MEAN,
+    TOTAL,
+    bootstrap_mean,
+    newcombe,
+    paired,
+    rate_table,
+    standardised,
+    wilson,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -197,3 +206,53 @@ def test_rate_table_names_bad_input():
         rate_table(frame.astype({"success": int}), "class", "success")
     with pytest.raises(InputError, match="has 'a', which is none of"):
         rate_table(frame, "class", "success", ["b"])
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
+def test_a_paired_difference_is_off_zero_where_mcnemar_s_exact_test_says_so(ahead, behind, same):
+    n = ahead + behind + same
+    difference, low, high = paired([1] * ahead + [-1] * behind + [0] * same)
+    if not n:
+        assert math.isnan(difference) and math.isnan(low) and math.isnan(high)
+        return
+    assert difference == pytest.approx((ahead - behind) / n)
+    assert -1 <= low <= difference + 1e-12 and difference - 1e-12 <= high <= 1
+    decided = ahead + behind > 0 and binomtest(ahead, ahead + behind).pvalue < 0.05
+    assert (low > 0 or high < 0) == decided
+    turned = paired([-1] * ahead + [1] * behind + [0] * same)
+    assert turned == pytest.approx((-difference, -high, -low))
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(0.0, 0.0), (0.3, 0.1), (0.5, 0.5), (0.8, 0.0)])
+def test_paired_intervals_hold_the_true_difference_as_often_as_they_say(ours, theirs):
+    n, held = 12, 0.0
+    for ahead in range(n + 1):
+        for behind in range(n + 1 - ahead):
+            of = [ahead, behind, n - ahead - behind]
+            chance = multinomial.pmf(of, n, [ours, theirs, 1 - ours - theirs])
+            _, low, high = paired([1] * ahead + [-1] * behind + [0] * of[2])
+            held += chance * (low - 1e-9 <= ours - theirs <= high + 1e-9)
+    assert held > 0.94
+
+
+def test_a_paired_difference_of_something_else_is_refused():
+    with pytest.raises(InputError, match="is -1, 0 or 1"):
+        paired([0.5, 1])
+
+
+@given(st.data(), st.integers(1, 5))
+def test_a_rate_in_another_mix_of_groups(data, count):
+    trials = data.draw(st.lists(st.integers(1, 50), min_size=count, max_size=count))
+    groups = list("abcde"[:count])
+    frame = pd.DataFrame({"group": np.repeat(groups, trials)})
+    frame["success"] = data.draw(st.lists(st.booleans(), min_size=len(frame), max_size=len(frame)))
+    table = rate_table(frame, "group", "success").set_index("group")
+    own = pd.Series(trials, groups, dtype=float)
+    rate, low, high = standardised(table, own)  # in its own mix a rate is what it was
+    assert rate == pytest.approx(table.loc[TOTAL, "rate"])
+    assert low + 1e-12 >= 0 and low <= rate <= high <= 1 + 1e-12
+    even = standardised(table, pd.Series(1.0, groups))
+    assert even == pytest.approx(tuple(table.loc[CLASS_MEAN, ["rate", "low", "high"]]))
+    first = standardised(table, pd.Series({**dict.fromkeys(groups, 0.0), "a": 7.0}))
+    assert first == pytest.approx(tuple(table.loc["a", ["rate", "low", "high"]]))
+    assert math.isnan(standardised(table, pd.Series({"a": 1.0, "no trial": 1.0}))[0])

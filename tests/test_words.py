@@ -29,9 +29,15 @@ def test_attacks_are_called_by_their_pixels():
     assert words.attack(1, 2) == "one-pixel and two-pixel attack"
 
 
+def test_places_are_named():
+    assert words.place("oct", "resnet50", 1, "dae") == "OCT, ResNet50, one pixel, DAE (proposed)"
+    assert words.place("oct", 2, "at 64 px") == "OCT, two pixels, at 64 px"
+    assert words.pixels(12) == "12 pixels"
+
+
 def test_ids_are_shown_by_their_names():
     assert words.shown("derma") == "Derma"
     assert words.shown("median_cnn") == "Median CNN"
-    assert words.shown("dae+patches") == "DAE (proposed) + patches"
+    assert words.shown("dae+patches") == "DAE + patches"
     assert words.shown("printed_rate") == "printed rate"
     assert words.listed("oct, resnet50") == "OCT, ResNet50"

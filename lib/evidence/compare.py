@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from lib import ablation, paper, params, restoration
+from lib import ablation, comparison, paper, restoration
 from lib.denoisers import build
 from lib.denoisers.base import parameter_counts
 from lib.evidence.findings import Recorded
@@ -76,8 +76,7 @@ def _rates(found: Recorded) -> Iterator[dict]:
             continue
         source = _source(found, dataset)
         printed = paper.attack_table(dataset, classifier, pixels).set_index("class")
-        names = [item.name for item in params.facts(dataset).attack_classes]
-        named = group.assign(**{"class": group["category"].map(dict(enumerate(names)))})
+        named = comparison.named_classes(group, dataset)
         for row in rate_table(named, "class", "success").to_dict("records"):
             if row["class"] in printed.index and row["n"]:
                 yield _row(
@@ -85,17 +84,19 @@ def _rates(found: Recorded) -> Iterator[dict]:
                     printed.loc[row["class"], "printed_rate"], row["rate"], row["low"],
                     row["high"], row["n"], source, SHARE,
                 )  # fmt: skip
-        count, n = int(group["success"].sum()), len(group)
+        rates = comparison.rates(found.runs, pixels).set_index(["dataset", "classifier"])
+        ours = rates.loc[dataset, classifier]
         totals = {32: pixels == 1, 33: pixels == 2 and classifier == "resnet50", 43: pixels == 2}
         for number in (number for number, there in totals.items() if there):
             if number == 43:
                 of = paper.rates().set_index("dataset").loc[dataset, classifier]
             else:
                 of = paper.totals(pixels).set_index("dataset").loc[dataset, "rate"]
-            yield _row(
-                number, f"{dataset}, {classifier}", "success rate", of, count / n,
-                *wilson(count, n), n, source, SHARE,
-            )  # fmt: skip
+            if ours["matched"] == ours["matched"]:  # else a class of the table was not attacked
+                yield _row(
+                    number, f"{dataset}, {classifier}, same mix of classes", "success rate", of,
+                    *ours[[*comparison.MATCHED]], ours["n"], source, SHARE,
+                )  # fmt: skip
 
 
 def _restored(found: Recorded, p: Parameters) -> Iterator[dict]:

@@ -30,8 +30,8 @@ class Recorded:
     classifiers: pd.DataFrame  # one row a trained classifier
     denoisers: pd.DataFrame  # one row a trained denoiser
     ablation: tuple[pd.DataFrame, pd.DataFrame] | None  # metrics of images, models
-    # Success rates of the protocol and of its variants; see `variants.rates`.
-    rates: pd.DataFrame = field(default_factory=pd.DataFrame)
+    # Runs of the variants beside the protocol's own; see `variants.contrasts`.
+    contrasts: pd.DataFrame = field(default_factory=pd.DataFrame)
     repeats: tuple[comparison.Collection, ...] = ()  # the runs again with other seeds
     resized: tuple[comparison.Collection, ...] = ()  # the runs again with images of other sizes
     variants: pd.DataFrame = field(default_factory=pd.DataFrame)  # folders of the variants
@@ -75,7 +75,7 @@ def recorded(folder: Path) -> Recorded:
             ]
         ),
         _ablation(folder),
-        variants.rates(collected),
+        variants.contrasts(collected, folder.name),
         repeats,
         resized,
         pd.DataFrame(

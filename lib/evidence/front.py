@@ -8,13 +8,16 @@ from lib.evidence.findings import Recorded
 from lib.params import Parameters
 from lib.report import interval
 from lib.statistics import wilson
+from lib.words import pixels as pixels_of
 from lib.words import shown
 
 # The paper's proposal, the same with patch selection, the plainest filter, and nothing.
 TOLD = ("dae", f"dae{params.PATCHES}", "median3", "identity")
-ATTACK = {1: "one pixel", 2: "two pixels"}
+# Tests by class, which the paper does not have, told beside its claims.
+BY_CLASS = ("dae_recovers_more", "dae_recovers_more_than_a_median")
 COUNTED = (
-    "An image counts once for each classifier and number of pixels; intervals count it once in all."
+    "An image counts once for each classifier and number of pixels, a clean one once for each "
+    "classifier; intervals count it once in all."
 )
 NONE = "No run on real images is recorded in this copy yet."
 
@@ -71,7 +74,7 @@ def _knowing(table: pd.DataFrame) -> list[str]:
         if name in right.index
     ]
     runs = [
-        f"{shown(dataset)} ({shown(classifier)}, {ATTACK[pixels]})"
+        f"{shown(dataset)} ({shown(classifier)}, {pixels_of(pixels)})"
         for dataset, classifier, pixels in table[variants.KEYS].drop_duplicates().values
     ]
     return [
@@ -99,7 +102,7 @@ def _share(row: pd.Series, name: str) -> str:
 
 def _fooled(records: pd.DataFrame, pixels: int) -> str:
     of = records[records["pixels"] == pixels]
-    count, word = int(of["success"].sum()), ATTACK[pixels]
+    count, word = int(of["success"].sum()), pixels_of(pixels)
     if not len(of):
         return f"{word} were not tried"
     units = len(of[restoration.IMAGE].drop_duplicates())
@@ -112,7 +115,14 @@ def _listed(items: list[str]) -> str:
 
 
 def counted(ledger: pd.DataFrame) -> str:
-    """How many claims of `claims.ledger` got which verdict."""
-    said = verdicts.counts(ledger["verdict"])
-    total = sum(said.values())
-    return f"Of {total} claims: " + ", ".join(f"**{n}** {word}" for word, n in said.items()) + "."
+    """How many claims of `claims.ledger` got which verdict, and what was found on classes."""
+    own, more = ledger[~ledger["added"]], ledger[ledger["added"]]
+    said = [f"**{n}** {word}" for word, n in verdicts.counts(own["verdict"]).items()]
+    failed = own[own["verdict"] == verdicts.NOT_REPLICATED]
+    if len(failed):
+        opposite = int(failed["opposite"].sum())
+        place = verdicts.WORDS.index(verdicts.NOT_REPLICATED)
+        said[place] += f" (the opposite found for {opposite}, {len(failed) - opposite} open)"
+    tested = more[more["id"].isin(BY_CLASS) & (more["verdict"] != verdicts.NOT_TESTABLE)]
+    by_class = [reason.partition(". ")[0].rstrip(".") + "." for reason in tested["reason"]]
+    return " ".join([f"Of {len(own)} claims of the paper: {', '.join(said)}.", *by_class])

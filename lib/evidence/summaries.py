@@ -56,7 +56,8 @@ def made(results: Path) -> tuple[dict[Path, str], Drawn]:
 def readme(found: Recorded, p: Parameters, ledger: pd.DataFrame) -> str:
     """What was found as Markdown for those who look into the folder before they build the book."""
     rows = [
-        f"| {row['claim']} | **{row['verdict']}** | {row['reason']} |"
+        f"| {row['claim']}{' *Added here.*' if row['added'] else ''} | **{row['verdict']}** "
+        f"| {row['reason']} |"
         for row in ledger.to_dict("records")
     ]
     parts = [
@@ -68,7 +69,7 @@ def readme(found: Recorded, p: Parameters, ledger: pd.DataFrame) -> str:
         *front.paragraphs(found, p),
         *_shown(found, FIGURE),
         front.counted(ledger),
-        "\n".join(["| claim of the paper | verdict | why |", "| --- | --- | --- |", *rows]),
+        "\n".join(["| claim | verdict | why |", "| --- | --- | --- |", *rows]),
         "What each table and figure of the paper has here: [coverage.csv](coverage.csv).",
     ]
     return "\n\n".join(parts) + "\n"

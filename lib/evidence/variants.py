@@ -9,10 +9,11 @@ import pandas as pd
 
 from lib import comparison, params, restoration
 from lib.errors import InputError
-from lib.statistics import newcombe
+from lib.statistics import paired
 
 KEYS = ["dataset", "classifier", "pixels"]
 BESIDE = ("accuracy", "n", "rate", "low", "high")
+FEWEST = 6  # images that two runs share: on fewer no difference can be told, see `paired`
 
 
 def collected(folder: Path) -> dict[str, comparison.Collection]:
@@ -80,6 +81,11 @@ def trained_again(trainings: Sequence[comparison.Collection]) -> pd.DataFrame:
     return table.iloc[np.lexsort((table["seed"], *places[::-1]))].reset_index(drop=True)
 
 
+def outcomes(records: pd.DataFrame) -> pd.Series:
+    """Success, 0 or 1, of the attacks of one run with one number of pixels, by image."""
+    return records.set_index(["split", "index"])["success"].astype(float)
+
+
 def rates(collected: dict[str, comparison.Collection]) -> pd.DataFrame:
     """Success rates of runs by protocol.
 
@@ -120,35 +126,46 @@ def changes(protocol: str) -> dict:
     return named if named.pop("base", None) else {}
 
 
-def contrasts(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """Each row of a variant beside the protocol's own run of the same data set and classifier.
+def contrasts(collected: dict[str, comparison.Collection], protocol: str) -> pd.DataFrame:
+    """Each run of a variant beside the protocol's own run of the same data set and classifier.
+
+    Args:
+        collected: the runs of the protocol and of its variants, by name.
+        protocol: the name of the protocol.
 
     Returns:
         ``dataset, classifier, pixels, variant, changed, printed``; ``accuracy, n, rate, low, high``
         and the same of the protocol's own run, ``base_accuracy``, ``base_rate``,
-        ``base_rate_low`` and so on; and ``difference,
-        difference_low, difference_high`` (variant less base, Newcombe's interval). Rows without a
-        counterpart are left out.
+        ``base_rate_low`` and so on; ``shared``, the images attacked in both; and ``difference,
+        difference_low, difference_high`` (variant less base, on those, see `statistics.paired`),
+        NaN where they are fewer than `FEWEST`. Rows without a counterpart are left out.
     """
-    if not len(table):
-        return table
-    of = table.set_index(KEYS)
+    if protocol not in collected:
+        return pd.DataFrame()
+    of = rates(collected).set_index(KEYS)
     own = of[of["protocol"] == protocol]
+    attacks = {
+        (name, *key): outcomes(group)
+        for name, runs in collected.items()
+        for key, group in runs.records.groupby(KEYS, sort=False)
+    }
     rows = []
     for key, row in of[of["protocol"] != protocol].iterrows():
         if key not in own.index:
             continue
-        base = own.loc[key]
+        base, variant = own.loc[key], row["protocol"]
         less = (_OF_SIZE | _OF_SEED) - {"data_size", "seed"}
-        changed = [name for name in changes(row["protocol"]) if name not in less]
-        difference, low, high = newcombe(row, base)
+        changed = [name for name in changes(variant) if name not in less]
+        both = (attacks[variant, *key] - attacks[protocol, *key]).dropna()
+        difference, low, high = paired(both if len(both) >= FEWEST else [])
         rows.append(
             dict(zip(KEYS, key, strict=True))
-            | {"variant": row["protocol"], "changed": ", ".join(changed)}
+            | {"variant": variant, "changed": ", ".join(changed)}
             | {"printed": row["printed"]}
             | {name: row[name] for name in BESIDE}
             | {f"base_{name}": base[name] for name in ("accuracy", "n", "rate")}
             | {f"base_rate_{name}": base[name] for name in ("low", "high")}
+            | {"shared": len(both)}
             | {"difference": difference, "difference_low": low, "difference_high": high}
         )
     return pd.DataFrame(rows)

@@ -6,13 +6,17 @@ is a word and one sentence of reason, made from numbers.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 REPLICATED, IN_PART = "replicated", "in part"
 NOT_REPLICATED, NOT_TESTABLE = "not replicated", "not testable"
+NAMED = 4  # places that a reason names; more are counted only
 WORDS = (REPLICATED, IN_PART, NOT_REPLICATED, NOT_TESTABLE)
+
+
+Pair = tuple[str, float, float, float]  # where, difference, and its interval
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Verdict:
 
     word: str
     reason: str
+    opposite: bool = False  # not replicated, and somewhere the opposite holds
 
     def __post_init__(self) -> None:
         if self.word not in WORDS:
@@ -50,12 +55,13 @@ def of_values(rows: pd.DataFrame, comparable: bool) -> Verdict:
     return Verdict(word, f"{said[0].upper()}{said[1:]}.")
 
 
-def of_pairs(pairs: Iterable[tuple[str, float, float, float]], claim: str) -> Verdict:
+def of_pairs(pairs: Iterable[Pair], claim: str, more: str = "") -> Verdict:
     """An ordering: each pair is one place where the claim says that a difference is above 0.
 
     Args:
         pairs: ``(where, difference, low, high)`` with the 95 % interval of the difference.
         claim: what a positive difference means, such as "the DAE is ahead".
+        more: sentences to add to the reason.
 
     Returns:
         Replicated where every interval lies above 0; not replicated where none does; in part
@@ -66,14 +72,37 @@ def of_pairs(pairs: Iterable[tuple[str, float, float, float]], claim: str) -> Ve
         return Verdict(NOT_TESTABLE, "No run of ours compares this yet.")
     ahead = [where for where, _, low, _ in pairs if low > 0]
     behind = [where for where, _, _, high in pairs if high < 0]
-    open_ = len(pairs) - len(ahead) - len(behind)
+    open_ = [where for where, _, low, high in pairs if low <= 0 <= high]
     reason = (
         f"{claim[0].upper()}{claim[1:]} in {len(ahead)} of {len(pairs)} comparisons, the opposite "
-        f"holds in {len(behind)}, {open_} are open."
+        f"holds in {len(behind)}, {len(open_)} are open."
     )
+    for title, places in (("The opposite", behind), ("Open", open_)):
+        if 0 < len(places) <= NAMED and len(places) < len(pairs):
+            reason += f" {title}: {'; '.join(places)}."
+    reason += more
     if len(ahead) == len(pairs):
         return Verdict(REPLICATED, reason)
-    return Verdict(IN_PART if ahead else NOT_REPLICATED, reason)
+    return Verdict(IN_PART if ahead else NOT_REPLICATED, reason, not ahead and bool(behind))
+
+
+def at_most_in_part(verdict: Verdict, incomplete: bool) -> Verdict:
+    """The verdict on a claim about several data sets, if not all of them could be compared.
+
+    What holds where it could be tested is then no more than a part of the claim.
+    """
+    capped = incomplete and verdict.word == REPLICATED
+    return replace(verdict, word=IN_PART) if capped else verdict
+
+
+def holding(differences: Iterable[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """Mean difference of several trainings, with an interval that holds those of all.
+
+    Args:
+        differences: ``(difference, low, high)`` of each training.
+    """
+    each, lows, highs = zip(*differences, strict=True)
+    return sum(each) / len(each), min(lows), max(highs)
 
 
 def counts(words: Iterable[str]) -> dict[str, int]:

@@ -28,24 +28,27 @@ def rates(table: pd.DataFrame) -> Figure:
     """Success rates over data sets and classifiers (the paper's Tables 32 and 43).
 
     Args:
-        table: ``dataset, classifier, n, rate, low, high, printed`` of `lib.comparison.rates`,
-            shares 0..1; ``printed`` is NaN where the paper has none.
+        table: ``dataset, classifier, n, rate, low, high, matched, matched_low, matched_high,
+            printed`` of `lib.comparison.rates`, shares 0..1, NaN where there is none.
     """
     if not len(table) or not table["n"].sum():
         return message("No image was attacked.")
     names = list(dict.fromkeys(table["classifier"]))
     said = [
         f"{shown(row['dataset'])} {shown(row['classifier'])} {percent(row['rate'])} of {row['n']}"
+        + ("" if np.isnan(row["matched"]) else f", in the paper's mix {percent(row['matched'])}")
         + ("" if np.isnan(row["printed"]) else f" (printed {percent(row['printed'])})")
         for row in table.to_dict("records")
     ]
     figure, axes = panels(
-        1.1 + 0.4 * len(table), alt=f"Success rates by data set and classifier: {', '.join(said)}."
+        1.1 + 0.45 * len(table), alt=f"Success rates by data set and classifier: {', '.join(said)}."
     )
     numbers = 100 * table[["rate", "low", "high", "printed"]].to_numpy(float)
-    places = range(len(table))
+    mixed = 100 * table[["matched", "matched_low", "matched_high"]].to_numpy(float)
+    places = np.arange(len(table))
     paints = [color(name) for name in table["classifier"]]
-    points(axes, numbers[:, 0], places, numbers[:, 1], numbers[:, 2], paints)
+    points(axes, numbers[:, 0], places - 0.13, numbers[:, 1], numbers[:, 2], paints)
+    points(axes, mixed[:, 0], places + 0.17, mixed[:, 1], mixed[:, 2], paints, "s", hollow=True)
     diamonds(axes, numbers[:, 3], places)
     rows_of(
         axes,
@@ -59,6 +62,8 @@ def rates(table: pd.DataFrame) -> Figure:
     axes.set_xlim(-2, 102)
     axes.set_xlabel("success rate, %")
     handles = [key(f"{shown(name)}, 95 % interval", "o", color(name)) for name in names]
+    if not np.isnan(mixed).all():
+        handles.append(key("in the paper's mix of classes", "s", hollow=True))
     below(figure, [*handles, printed_key()])
     return figure
 
