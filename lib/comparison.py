@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lib import paper, params, restoration
@@ -167,11 +168,30 @@ def named_classes(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return records.assign(**{"class": records["category"].map(names)})
 
 
+def pays_from(shares: pd.DataFrame) -> pd.Series:
+    """From what share of attacked images on a defence leaves more images right than doing nothing.
+
+    Args:
+        shares: of `lib.restoration.shares`, of one run or group.
+
+    Returns:
+        One value a row, 0..1: where what the defence saves of attacked images equals what it costs
+        of clean ones. Infinite where it saves none; NaN for doing nothing, or where the table does
+        not have it.
+    """
+    nothing = shares.loc[shares["defence"] == "identity", "right"]
+    saved = shares["right"] - (nothing.iloc[0] if len(nothing) else float("nan"))
+    cost = 1 - shares["kept"]
+    pays = (cost / (cost + saved)).where(~(saved <= 0), np.inf)
+    return pays.where(shares["defence"] != "identity")
+
+
 def recovery(found: Collection, by: Sequence[str] = ("dataset", "classifier")) -> pd.DataFrame:
-    """Recovered and kept shares of each defence, by run or by what else is named; all pixels."""
+    """`lib.restoration.shares` and `pays_from` by run or by what else is named; all pixels."""
     tables = []
     for names, group in found.restored.groupby(list(by), sort=False):
         shares = restoration.shares(group)
+        shares["pays_from"] = pays_from(shares)
         for place, (column, name) in enumerate(zip(by, names, strict=True)):
             shares.insert(place, column, name)
         tables.append(shares)

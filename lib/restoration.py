@@ -147,20 +147,23 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
         frame: rows of `restore_all`.
 
     Returns:
-        One row per defence, in the order of ``frame``: ``images`` attacked, ``n`` of them
-        successfully; ``recovered``, the share of the ``n`` with their class back; ``kept``, the
-        share of all ``images``, clean, that keep their class (EVA10). An image that several attacks
-        of one classifier are on counts once among the ``images``. Shares are 0..1 with 95 % Wilson
-        intervals in ``_low`` and ``_high``, as wide as if an image that stands in several rows
-        stood in one; NaN where there is no image.
+        One row per defence, in the order of ``frame``: ``attacks``, ``n`` of them successful;
+        ``recovered``, the share of the ``n`` with their class back; ``right``, the share of all
+        ``attacks``, failed ones too, with their class in the end; ``images`` attacked, and
+        ``kept``, the share of them that keep their class, clean (EVA10). An image that several
+        attacks of one classifier are on counts once among the ``images``. Shares are 0..1 with 95 %
+        Wilson intervals in ``_low`` and ``_high``, as wide as if an image that stands in several
+        rows stood in one; NaN where there is no image.
     """
     rows = []
     for name, every in frame.groupby("defence", sort=False):
         won = every[every["success"]]
         clean = every.drop_duplicates([name for name in CLEAN if name in every])
-        row = {"defence": name, "images": len(clean), "n": len(won)}
-        for share, of in (("recovered", won), ("kept", clean)):
-            count = of[share].sum()
+        row = {"defence": name, "images": len(clean), "attacks": len(every), "n": len(won)}
+        for share, of, column in (
+            ("recovered", won, "recovered"), ("right", every, "recovered"), ("kept", clean, "kept"),
+        ):  # fmt: skip
+            count = of[column].sum()
             row[share] = count / len(of) if len(of) else float("nan")
             units = len(of[IMAGE].drop_duplicates())
             interval = statistics.wilson(count, len(of), units=units or None)

@@ -41,6 +41,11 @@ def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
+def worth(share: float) -> str:
+    """A share of attacked images from which a defence pays, as text; see `comparison.pays_from`."""
+    return "never" if math.isinf(share) else percent(share)
+
+
 def figures(value: float, count: int = 3) -> str:
     """A number with so many figures, without an exponent: ``0.0123``, ``1.52``, ``1,523``."""
     if value == 0 or not math.isfinite(value):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import comparison, counts, paper, params
+from lib import comparison, counts, paper, params, words
 from lib.errors import InputError
 from lib.records import write_json, write_table
 
@@ -98,6 +98,21 @@ def test_comparison_puts_runs_beside_the_paper(runs):
     assert recovery.loc[("derma", "resnet50", "identity"), "recovered"] == 0
     assert found.training_minutes("resnet50") == {"derma": 1.5, "oct": 1.5}
     assert found.denoiser_minutes("oct") == {"dae": 1.5}
+
+
+def test_a_defence_pays_from_where_it_saves_what_it_costs():
+    shares = pd.DataFrame(
+        {
+            "defence": ["identity", "dae", "median3", "autoencoder"],
+            "right": [0.4, 0.7, 0.5, 0.3], "kept": [1.0, 0.9, 1.0, 0.2],
+        }
+    )  # fmt: skip
+    nothing, dae, median, autoencoder = comparison.pays_from(shares)
+    assert np.isnan(nothing) and median == 0 and np.isinf(autoencoder)
+    attacked = dae * 0.7 + (1 - dae) * 0.9  # with the defence
+    assert attacked == pytest.approx(dae * 0.4 + (1 - dae) * 1.0)
+    assert comparison.pays_from(shares.iloc[1:]).isna().all()  # nothing to compare with
+    assert [words.worth(x) for x in (dae, np.inf, np.nan)] == ["25.0 %", "never", "–"]
 
 
 def test_comparison_warns_of_mixed_sources(runs):

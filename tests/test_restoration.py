@@ -281,7 +281,13 @@ def test_shares_of_several_runs_count_an_image_once_in_the_interval():
         bounds = [f"{name}_low", f"{name}_high"]
         assert twice[bounds].tolist() == pytest.approx(once[bounds].tolist())
         assert apart[bounds[0]] > once[bounds[0]] and apart[bounds[1]] < once[bounds[1]]
-    assert twice["n"] == 2 * once["n"]
+    assert twice["n"] == 2 * once["n"] and twice["attacks"] == 2 * once["attacks"] == 2 * len(
+        table()
+    )
+    assert once["right"] == table()["recovered"].mean()  # of failed attacks, too
+    assert twice["images"] == once["images"]  # the same clean images of the same classifier
+    nets = [table(classifier=name) for name in ("resnet50", "densenet121")]
+    assert shares(pd.concat(nets)).iloc[0]["images"] == 2 * once["images"]
 
 
 def test_summary_by_hand():

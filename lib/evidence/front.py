@@ -9,7 +9,7 @@ from lib.params import Parameters
 from lib.report import interval
 from lib.statistics import wilson
 from lib.words import pixels as pixels_of
-from lib.words import shown
+from lib.words import shown, worth
 
 # The paper's proposal, the same with patch selection, the plainest filter, and nothing.
 TOLD = ("dae", f"dae{params.PATCHES}", "median3", "identity")
@@ -42,19 +42,21 @@ def paragraphs(found: Recorded, p: Parameters) -> list[str]:
         + _listed([_fooled(found.runs.records, pixels) for pixels in params.ATTACKS])
         + f". {COUNTED}"
     ]
-    shares = restoration.shares(found.runs.restored).set_index("defence")
+    shares = restoration.shares(found.runs.restored)
+    shares = shares.assign(pays=comparison.pays_from(shares)).set_index("defence")
     rows = [
         f"| {shown(name)} | {_share(shares.loc[name], 'recovered')} | "
-        f"{_share(shares.loc[name], 'kept')} |"
+        f"{_share(shares.loc[name], 'kept')} | {worth(shares.loc[name, 'pays'])} |"
         for name in TOLD
         if name in shares.index
     ]
     fooled, images = int(shares["n"].max()), int(shares["images"].max())
     head = (
         f"| | class recovered, % of {fooled:,} successful attacks "
-        f"| class kept, % of {images:,} clean images |"
+        f"| class kept, % of {images:,} clean images "
+        "| leaves more images right if so many are attacked |"
     )
-    told.append("\n".join([head, "| --- | --- | --- |", *rows]))
+    told.append("\n".join([head, "| --- | --- | --- | --- |", *rows]))
     return [*told, *_knowing(found.runs.adaptive)]
 
 
