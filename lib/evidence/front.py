@@ -1,5 +1,7 @@
 """What the front page says of the record: a sentence and a small table, made from the tables."""
 
+import math
+
 import pandas as pd
 
 from lib import adaptive, comparison, params, restoration
@@ -42,11 +44,10 @@ def paragraphs(found: Recorded, p: Parameters) -> list[str]:
         + _listed([_fooled(found.runs.records, pixels) for pixels in params.ATTACKS])
         + f". {COUNTED}"
     ]
-    shares = restoration.shares(found.runs.restored)
-    shares = shares.assign(pays=comparison.pays_from(shares)).set_index("defence")
+    shares = _pooled(found)
     rows = [
         f"| {shown(name)} | {_share(shares.loc[name], 'recovered')} | "
-        f"{_share(shares.loc[name], 'kept')} | {worth(shares.loc[name, 'pays'])} |"
+        f"{_share(shares.loc[name], 'kept')} | {worth(shares.loc[name, 'pays_from'])} |"
         for name in TOLD
         if name in shares.index
     ]
@@ -87,15 +88,24 @@ def _knowing(table: pd.DataFrame) -> list[str]:
 
 def defended(found: Recorded, name: str) -> str:
     """What a defence gives and takes, a sentence; empty without runs that used it."""
-    rows = found.runs.restored.query("defence == @name") if found.runs else ()
-    if not len(rows):
+    if not found.runs or name not in (shares := _pooled(found)).index:
         return ""
-    of = restoration.shares(rows).iloc[0]
-    return (
+    of = shares.loc[name]
+    said = (
         f"The defence {shown(name)} brings the class back after {_share(of, 'recovered')} % of "
         f"{int(of['n']):,} successful attacks, and keeps that of {_share(of, 'kept')} % of "
-        f"{int(of['images']):,} clean images."
+        f"{int(of['images']):,} clean images"
     )
+    if math.isfinite(of["pays_from"]):
+        said += f"; more images are right than with no defence if {worth(of['pays_from'])} or more "
+        said += "are attacked"
+    return f"{said}."
+
+
+def _pooled(found: Recorded) -> pd.DataFrame:
+    """Shares of each defence over all runs, by its name."""
+    shares = restoration.shares(found.runs.restored)
+    return shares.assign(pays_from=comparison.pays_from(shares)).set_index("defence")
 
 
 def _share(row: pd.Series, name: str) -> str:
