@@ -9,6 +9,7 @@ from lib import paper
 from lib.evidence.findings import Recorded
 from lib.evidence.verdicts import NOT_TESTABLE, Verdict, of_values
 from lib.params import Parameters
+from lib.words import many
 
 COLUMNS = (
     "kind", "number", "shows", "ours", "notebook", "protocol", "source", "verdict", "reason",
@@ -51,7 +52,7 @@ def _table(number: int | str, compared: pd.DataFrame, p: Parameters) -> dict:
         verdict = Verdict(NOT_TESTABLE, OTHER[number])
     else:
         verdict = of_values(rows, p.data_size == 224 and sources == {"official"})
-    count = f"{len(rows)} values with intervals" if len(rows) else ""
+    count = f"{many(len(rows), 'value')} with interval" if len(rows) else ""
     return _row(
         "table", number, paper.caption(number), count, paper.place(number)[0], p, sources, verdict
     )
