@@ -79,6 +79,11 @@ def place(*parts: str | int) -> str:
     return ", ".join(pixels(part) if isinstance(part, int) else shown(part) for part in parts)
 
 
+def enumerated(items: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
 def listed(names: str) -> str:
     """`shown` for each of several names with commas between them."""
     return ", ".join(shown(name) for name in names.split(", "))

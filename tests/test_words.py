@@ -35,6 +35,11 @@ def test_places_are_named():
     assert words.pixels(12) == "12 pixels"
 
 
+def test_items_are_enumerated():
+    said = [words.enumerated(list("abc")[:count]) for count in (1, 2, 3)]
+    assert said == ["a", "a and b", "a, b and c"]
+
+
 def test_ids_are_shown_by_their_names():
     assert words.shown("derma") == "Derma"
     assert words.shown("median_cnn") == "Median CNN"

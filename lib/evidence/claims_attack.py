@@ -12,7 +12,7 @@ from lib.evidence.variants import FEWEST, KEYS, outcomes
 from lib.evidence.verdicts import Verdict, at_most_in_part, holding, of_pairs
 from lib.params import Parameters
 from lib.statistics import newcombe, paired
-from lib.words import percent, place, shown
+from lib.words import enumerated, percent, place, shown
 
 
 def order_of_data_sets(found: Recorded, p: Parameters) -> Verdict:
@@ -117,7 +117,7 @@ def larger_is_easier(found: Recorded, p: Parameters) -> Verdict:
         (place(*key), *holding([paired(both) for both in of])) for key, of in differences.items()
     ]
     told = [
-        f"{place(*net)} {' and '.join(map(percent, of_size))} at {size} px"
+        f"{place(*net)} {enumerated([*map(percent, of_size)])} at {size} px"
         for net, by_size in sorted(accuracy.items()) if len(by_size) > 1
         for size, of_size in sorted(by_size.items())
     ]  # fmt: skip

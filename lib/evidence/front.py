@@ -11,7 +11,7 @@ from lib.params import Parameters
 from lib.report import interval
 from lib.statistics import wilson
 from lib.words import pixels as pixels_of
-from lib.words import shown, worth
+from lib.words import enumerated, shown, worth
 
 # The paper's proposal, the same with patch selection, the plainest filter, and nothing.
 TOLD = ("dae", f"dae{params.PATCHES}", "median3", "identity")
@@ -40,8 +40,8 @@ def paragraphs(found: Recorded, p: Parameters) -> list[str]:
     names = [f"{shown(name)} ({found.runs.sizes[name]} px)" for name in found.runs.datasets]
     sources = " and ".join(found.sources)
     told = [
-        f"On *{sources}* images of {_listed(names)}, protocol `{p.protocol}`: "
-        + _listed([_fooled(found.runs.records, pixels) for pixels in params.ATTACKS])
+        f"On *{sources}* images of {enumerated(names)}, protocol `{p.protocol}`: "
+        + enumerated([_fooled(found.runs.records, pixels) for pixels in params.ATTACKS])
         + f". {COUNTED}"
     ]
     shares = _pooled(found)
@@ -81,7 +81,7 @@ def _knowing(table: pd.DataFrame) -> list[str]:
         for dataset, classifier, pixels in table[variants.KEYS].drop_duplicates().values
     ]
     return [
-        f"In {int(right['n'].max()):,} attacks on {_listed(runs)}, % with the right class when the "
+        f"In {int(right['n'].max()):,} attacks on {enumerated(runs)}, % with the right class when the "
         f"attacker does not know the defence and when he does: {'; '.join(each)}."
     ]
 
@@ -120,10 +120,6 @@ def _fooled(records: pd.DataFrame, pixels: int) -> str:
     units = len(of[restoration.IMAGE].drop_duplicates())
     rate = interval(count / len(of), *wilson(count, len(of), units=units), percent=True)
     return f"{word} changed the class in {rate} % of {len(of):,} attacks on {units:,} images"
-
-
-def _listed(items: list[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def counted(ledger: pd.DataFrame) -> str:
