@@ -115,7 +115,8 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
             high = one - other + np.hypot(b - one, other - c)
             differences.setdefault(dataset, []).append((one - other, low, high))
             back = [
-                rate_table(by[name].assign(of=0), "of", "recovered").iloc[0] for name in sorted(by)
+                rate_table(by[name].assign(of="fooled"), "of", "recovered").iloc[0]
+                for name in sorted(by)
             ]
             classes.setdefault(dataset, []).append(newcombe(*back))
     # Of a data set that was run with several seeds those runs are meant that have another seed.

@@ -10,8 +10,8 @@ from lib.evidence.findings import Recorded
 from lib.params import Parameters
 from lib.report import interval
 from lib.statistics import wilson
-from lib.words import pixels as pixels_of
 from lib.words import enumerated, shown, worth
+from lib.words import pixels as pixels_of
 
 # The paper's proposal, the same with patch selection, the plainest filter, and nothing.
 TOLD = ("dae", f"dae{params.PATCHES}", "median3", "identity")
@@ -81,8 +81,8 @@ def _knowing(table: pd.DataFrame) -> list[str]:
         for dataset, classifier, pixels in table[variants.KEYS].drop_duplicates().values
     ]
     return [
-        f"In {int(right['n'].max()):,} attacks on {enumerated(runs)}, % with the right class when the "
-        f"attacker does not know the defence and when he does: {'; '.join(each)}."
+        f"In {int(right['n'].max()):,} attacks on {enumerated(runs)}, % with the right class when "
+        f"the attacker does not know the defence and when he does: {'; '.join(each)}."
     ]
 
 
