@@ -115,7 +115,7 @@ def _minutes(values: list[float] | None) -> str:
 
 def finder_page(pages: list[Page], results: Path) -> str:
     """Every table and figure of the paper: verdict, and the pages that have its counterpart."""
-    verdicts, said = _verdicts(results), [page for page in pages if page.step == "verdicts"]
+    covered, said = _covered(results), [page for page in pages if page.step == "verdicts"]
 
     def links(step: str, dataset: str | None, classifier: str | None) -> str:
         if step in ("status", "index"):
@@ -129,23 +129,40 @@ def finder_page(pages: list[Page], results: Path) -> str:
         ]
         return ", ".join(found) or f"no run of `{step}` in this copy"
 
+    real = [page for page in pages if page.step in ("findings", "verdicts")]
+    titles = {"findings": "Findings", "verdicts": "Values"}
+    recorded = ", ".join(f"{{doc}}`{titles[page.step]} </{page.name}>`" for page in real)
+
+    def here(kind: str, number: int | str, *place: str | None) -> str:
+        """Real images first, where they have a counterpart; then the runs of this copy."""
+        ours = covered.get((kind, str(number)), {}).get("ours", "")
+        first = f"real images: {recorded}; this copy: " if recorded and "value" in ours else ""
+        return first + links(*place)
+
     def verdict(kind: str, number: int | str) -> str:
-        word = verdicts.get((kind, str(number)), "–")
+        word = covered.get((kind, str(number)), {}).get("verdict", "–")
         return f"{{doc}}`{word} </{said[0].name}>`" if said and word != "–" else word
 
     tables = [
-        [number, paper.caption(number), verdict("table", number), links(*paper.place(number))]
+        [
+            number,
+            paper.caption(number),
+            verdict("table", number),
+            here("table", number, *paper.place(number)),
+        ]
         for number in paper.NUMBERS
     ]
     figures = [
         [each["number"], each["shows"], verdict("figure", each["number"]),
-         links(each["step"], each.get("dataset"), each.get("classifier"))]
+         here("figure", each["number"], each["step"], each.get("dataset"), each.get("classifier"))]
         for each in paper.figures()
     ]  # fmt: skip
     return (
         "# Find a table or figure\n\nWhat the paper prints, and the pages of this copy that have "
-        "its counterpart, with the printed value beside ours. Verdicts are those of the recorded "
-        "runs on real images; the other pages show the runs of this copy.\n\n## Tables\n\n"
+        "its counterpart, with the printed value beside ours. *Real images* are the recorded runs: "
+        "the tables of Findings by data set, and each printed value under Values. The pages of "
+        "this copy, *demo* if nothing else was run, show how such a result is made.\n\n"
+        "## Tables\n\n"
         + table(["table", "shows", "verdict", "here"], tables)
         + "\n\n## Figures\n\n"
         + table(["figure", "shows", "verdict", "here"], figures)
@@ -153,13 +170,13 @@ def finder_page(pages: list[Page], results: Path) -> str:
     )
 
 
-def _verdicts(results: Path) -> dict[tuple[str, str], str]:
-    """Word by kind and number, of ``coverage.csv``; nothing where it is missing."""
+def _covered(results: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """Rows of ``coverage.csv`` by kind and number; nothing where it is missing."""
     path = results / "coverage.csv"
     if not path.exists():
         return {}
     with path.open(newline="") as file:
-        return {(row["kind"], row["number"]): row["verdict"] for row in csv.DictReader(file)}
+        return {(row["kind"], row["number"]): row for row in csv.DictReader(file)}
 
 
 def status_page(pages: list[Page]) -> str:
@@ -215,7 +232,8 @@ def front(text: str, results: Path, pages: list[Page], folder: Path) -> str:
             for page in pages
             if page.step in ("findings", "verdicts") and page.protocol == p.protocol
         ]
-        counted = " ".join([front.counted(claims.ledger(found, p)), *details])
+        details.append("{ref}`What these runs allow <limits>`")
+        counted = f"{front.counted(claims.ledger(found, p))} {' · '.join(details)}"
         said = "\n\n".join([*front.paragraphs(found, p), counted])
         recovery = front.recovery(found)
         if len(recovery):

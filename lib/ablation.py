@@ -203,7 +203,9 @@ def conclusion(means: pd.DataFrame, compared: pd.DataFrame) -> str:
         f"{(steps == 'no').sum()}; open: {(~steps.isin(['yes', 'no'])).sum()}. Highest mean: "
         f"{DEPTHS[best]} levels; four levels are "
         + ("better than both others" if (levels == "yes").all() else "not shown to be best")
-        + " here. The paper reports that each module helps and that four levels are best."
+        + " here. A step is open where not every training of the one is above, or below, every "
+        "training of the other. The paper reports that each module helps and that four levels are "
+        "best."
     )
 
 

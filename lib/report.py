@@ -23,7 +23,7 @@ WARNINGS = {
 # Columns of names that are ids in files and parameters.
 NAMED = {
     "dataset", "data set", "classifier", "defence", "denoiser", "variant", "reference", "row",
-    "quantity", "metric",
+    "quantity", "metric", "model",
 }  # fmt: skip
 LONG = 30  # characters in a cell that is a text to read
 WRAPPED = {"white-space": "normal", "text-align": "left", "min-width": "14em"}

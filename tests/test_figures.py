@@ -154,7 +154,9 @@ DRAWN = {
     "confusion": (lambda: figures.confusion([[3, 1], [0, 0]], ["a", "b"]), "4 test images, 3"),
     "label_auc": (lambda: figures.label_auc({"mass": 0.75, "hernia": None}), "mass 0.75"),
     "attacks": (lambda: attacks([True] * 7), "6 attacked images"),
-    "attacks, one": (lambda: attacks([False], 2), "unchanged confidence 0.93 → 0.41"),
+    "attacks, one": (
+        lambda: attacks([False], 2), "unchanged confidence in the true class 0.93 → 0.41"
+    ),
     "convergence": (lambda: figures.convergence(attack_records([True, False])), "1 of 2 images"),
     "pixel_map": (lambda: figures.pixel_map(attack_records([True, False], 2), 28), "two-pixel"),
     "success_by_class": (
@@ -438,7 +440,8 @@ def test_recovered_is_said_and_colored():
     texts = {text.get_text(): text for text in figure.findobj(matplotlib.text.Text)}
     assert texts["recovered"].get_color() == style.GOOD
     assert texts["not"].get_color() == style.BAD
-    assert "0.41\nmelanoma" in texts and "0.25\nmelanoma" in texts and "DAE\n(proposed)" in texts
+    # The confidence in the true class, not in the one that was decided.
+    assert "melanoma,\ntrue 0.41" in texts and "melanoma,\ntrue 0.25" in texts and "DAE" in texts
     assert "Nothing (identity)" not in written(figure)
 
 

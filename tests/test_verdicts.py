@@ -485,13 +485,17 @@ def test_the_front_page_says_what_the_tables_hold():
         for name, left in (("dae+patches", False), ("identity", True))
     ]
     found.runs.adaptive = pd.concat(knowing, ignore_index=True)
-    said = front.paragraphs(found, P)[-1]
+    said = front.knowing(found)[-1]
     assert said.startswith("In 4 attacks on Derma (ResNet50, two pixels), % with the right class")
     assert "DAE + patches 100.0 [51.0, 100.0] and 0.0 [0.0, 49.0]; Nothing" in said
     assert front.defended(found, "blur") == front.defended(NOTHING, "dae") == ""
     shares = front.recovery(found)
     assert set(shares["defence"]) == set(LEVELS) and set(shares["dataset"]) == {"derma"}
-    assert front.paragraphs(NOTHING, P) == [front.NONE] and not len(front.recovery(NOTHING))
+    assert (
+        front.knowing(NOTHING) == []
+        and front.paragraphs(NOTHING, P) == [front.NONE]
+        and not len(front.recovery(NOTHING))
+    )
     total = sum(
         int(n) for n in re.findall(r"\*\*(\d+)\*\*", front.counted(claims.ledger(found, P)))
     )

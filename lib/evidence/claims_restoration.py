@@ -62,10 +62,21 @@ def _recovered(found: Recorded, one: str, other: str) -> Iterator[Pair]:
         yield place(*key, other), *holding([paired(both) for both in trainings])
 
 
+def _effort(p: Parameters) -> str:
+    """What is not the same for all denoisers, a sentence; nothing if all learn from the same."""
+    few, all_ = p.denoiser_large_limit, p.denoiser_train_limit
+    if not few or few == all_:
+        return ""
+    return (
+        f" Noise2Noise and Median CNN learned from at most {few:,} images, in crops of "
+        f"{p.denoiser_crop} pixels, the autoencoders from {f'at most {all_:,}' if all_ else 'all'}."
+    )
+
+
 def dae_ahead(found: Recorded, p: Parameters) -> Verdict:
     """PSNR of the DAE above that of each other denoiser, on the same images, in every run."""
     pairs = [pair for other in OTHERS for pair in _psnr(found, "dae", other, p)]
-    return of_pairs(pairs, "the DAE has the higher PSNR")
+    return of_pairs(pairs, "the DAE has the higher PSNR", _effort(p))
 
 
 def dae_ahead_of_nothing(found: Recorded, p: Parameters) -> Verdict:
@@ -81,7 +92,7 @@ def dae_ahead_of_nothing(found: Recorded, p: Parameters) -> Verdict:
 def dae_recovers_more(found: Recorded, p: Parameters) -> Verdict:
     """Classes that the DAE brings back against those of each other denoiser, image by image."""
     pairs = [pair for other in OTHERS for pair in _recovered(found, "dae", other)]
-    return of_pairs(pairs, "the DAE brings more classes back than another denoiser")
+    return of_pairs(pairs, "the DAE brings more classes back than another denoiser", _effort(p))
 
 
 def dae_recovers_more_than_a_median(found: Recorded, p: Parameters) -> Verdict:

@@ -33,6 +33,7 @@ def compare(found: Recorded, p: Parameters) -> pd.DataFrame:
     rows += [*_rates(found), *_restored(found, p)] if found.runs else []
     rows += [*_ablation(found, p)] if found.ablation else []
     table = pd.DataFrame(rows)
+    table = table.sort_values("table", kind="stable", ignore_index=True)
     table["difference"] = table["ours"] - table["printed"]
     low, high = table["low"] - table["slack"], table["high"] + table["slack"]
     table["holds"] = (low <= table["printed"]) & (table["printed"] <= high)

@@ -201,7 +201,7 @@ def galleries(found: Recorded, p: Parameters) -> Iterator[Gallery]:
 
     Yields:
         A title; clean and adversarial images, uint8 (N, H, W, C), or None where the file that was
-        attacked is not at hand, which the title says; their records; facts of the data set.
+        attacked is not at hand, which the title then names; their records; facts of the data set.
     """
     if not found.runs:
         return
@@ -214,9 +214,7 @@ def galleries(found: Recorded, p: Parameters) -> Iterator[Gallery]:
         except InputError:
             wrong = True
         if wrong:
-            title = f"**{known.title}**: `{about['npz']}` (MD5 `{about['md5']}`) is not under "
-            title += f"`{p.data_root}/`, so nothing is rebuilt; the page Data says how to get it."
-            yield title, None, of_set, known
+            yield f"{known.title} (`{about['npz']}`, MD5 `{about['md5']}`)", None, of_set, known
             continue
         for (classifier, pixels), records in of_set.groupby(["classifier", "pixels"], sort=False):
             # Spread over the classes, so that one class does not fill the gallery.

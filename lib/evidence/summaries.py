@@ -67,6 +67,7 @@ def readme(found: Recorded, p: Parameters, ledger: pd.DataFrame) -> str:
         "full, with the printed values beside ours. How verdicts are made: "
         "[book/rule.md](../book/rule.md).",
         *front.paragraphs(found, p),
+        *front.knowing(found),
         *_shown(found, FIGURE),
         front.counted(ledger),
         "\n".join(["| claim | verdict | why |", "| --- | --- | --- |", *rows]),

@@ -48,8 +48,8 @@ def of_values(rows: pd.DataFrame, comparable: bool) -> Verdict:
         sources = " and ".join(sorted(set(rows["source"])))
         return Verdict(
             NOT_TESTABLE,
-            f"Protocol {rows['protocol'].iloc[0]} on {sources} images has another size or "
-            f"selection than the paper's, so values need not agree; {said}.",
+            f"Compared, but of another size or selection ({rows['protocol'].iloc[0]}, {sources}), "
+            f"so values need not agree: {said}.",
         )
     word = REPLICATED if held == count else IN_PART if held else NOT_REPLICATED
     return Verdict(word, f"{said[0].upper()}{said[1:]}.")

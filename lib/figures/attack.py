@@ -88,7 +88,7 @@ def attacks(
 
 
 def _before_and_after(record, facts: Facts) -> str:
-    measure = "margin" if facts.multi_label else "confidence"
+    measure = "margin" if facts.multi_label else "confidence in the true class"
     before = gallery.decision(record.predicted, facts)
     after = gallery.change(record.predicted, record.adversarial, facts)
     became = after if after == "unchanged" or facts.multi_label else f"now {after}"

@@ -83,9 +83,9 @@ def circle(axes: Axes, rows: list[int], cols: list[int], size: int) -> None:
         axes.add_patch(ring)
 
 
-def heading(axes: Axes, text: str) -> None:
+def heading(axes: Axes, text: str, size: float = 9.5) -> None:
     """Name of a column."""
-    axes.text(0.5, 1.04, text, transform=axes.transAxes, ha="center", va="bottom", fontsize=9.5)
+    axes.text(0.5, 1.04, text, transform=axes.transAxes, ha="center", va="bottom", fontsize=size)
 
 
 def beside(axes: Axes, text: str) -> None:
@@ -93,9 +93,12 @@ def beside(axes: Axes, text: str) -> None:
     axes.text(-0.06, 0.5, text, transform=axes.transAxes, ha="right", va="center", fontsize=9.5)
 
 
-def inside(axes: Axes, text: str) -> None:
+def inside(axes: Axes, text: str, size: float | None = None) -> None:
     """Text in place of an image."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.45")
+    axes.text(
+        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.45",
+        fontsize=size,
+    )  # fmt: skip
 
 
 def caption(axes: Axes, text: str, line: int = 0, size: float = 9, **look: str) -> None:

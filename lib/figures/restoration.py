@@ -42,6 +42,8 @@ def restorations(
 ) -> Figure:
     """Attacked images before and after each defence, with decision and confidence under each.
 
+    The confidence is that of the true class, also where another one was decided.
+
     Below each row of images are their differences from the clean one, `AMPLIFIED`. The identity
     gives the attacked image itself and gets no column.
 
@@ -63,35 +65,36 @@ def restorations(
     chosen = list(records.head(limit).itertuples())
     if not chosen:
         return message("No attack succeeded: there is nothing to restore.")
+    measure = "margin" if facts.multi_label else "true"
     back = {
         name: sum(classes[name][place] == record.predicted for place, record in enumerate(chosen))
         for name in restored
     }
     said = ", ".join(f"{shown(name)} {count}" for name, count in back.items())
     figure, axes = gallery.grid(
-        2 * len(chosen), 2 + len(restored), head=0.62, foot=0.66, largest=1.3,
+        2 * len(chosen), 2 + len(restored), head=0.62, foot=0.8, largest=1.3,
         alt=f"{many(len(chosen), 'attacked image')} of {facts.title} before and after each "
         f"defence, and the differences from the clean ones; class recovered: {said}.",
     )  # fmt: skip
     for tile, name in zip(axes[0], ("clean", "attacked", *map(shown, restored)), strict=True):
-        gallery.heading(tile, wrap(name, 12))
+        gallery.heading(tile, wrap(name.replace(" (proposed)", ""), 12), size=8.5)
     for place, (row, record) in enumerate(zip(axes[::2], chosen, strict=True)):
         gallery.show(row[0], clean[place])
-        before = f"{record.p_before:.2f} {gallery.decision(record.predicted, facts)}"
+        before = f"{gallery.decision(record.predicted, facts)}, {measure} {record.p_before:.2f}"
         gallery.caption(row[0], wrap(before, 12), size=8)
         gallery.show(row[1], adversarial[place])
         gallery.circle(row[1], record.rows, record.cols, clean.shape[1])
         after = gallery.change(record.predicted, record.adversarial, facts)
-        gallery.caption(row[1], wrap(f"{record.p_after:.2f} {after}", 12), size=8)
+        gallery.caption(row[1], wrap(f"{after}, {measure} {record.p_after:.2f}", 12), size=8)
         for tile, name in zip(row[2:], restored, strict=True):
             gallery.show(tile, restored[name][place])
             now, sure = classes[name][place], confidences[name][place]
             if now == record.predicted:
                 gallery.caption(tile, "recovered", size=8, color=GOOD, weight="bold")
-                gallery.caption(tile, f"{sure:.2f}", line=1, size=8)
+                gallery.caption(tile, f"{measure} {sure:.2f}", line=1, size=8)
             else:
                 gallery.caption(tile, "not", size=8, color=BAD, weight="bold")
-                text = f"{sure:.2f} {gallery.change(record.predicted, now, facts)}"
+                text = f"{gallery.change(record.predicted, now, facts)}, {measure} {sure:.2f}"
                 gallery.caption(tile, wrap(text, 12), line=1, size=8)
         shown_images = (adversarial[place], *(images[place] for images in restored.values()))
         _differences(axes[2 * place + 1], clean[place], shown_images)
@@ -100,7 +103,7 @@ def restorations(
 
 def _differences(row: np.ndarray, clean: np.ndarray, images: tuple[np.ndarray, ...]) -> None:
     """The largest channel's absolute difference of each image, with its mean and largest value."""
-    gallery.inside(row[0], f"difference\nfrom clean,\n{AMPLIFIED} times")
+    gallery.inside(row[0], f"difference\nfrom clean,\n{AMPLIFIED} times", size=8)
     for tile, image in zip(row[1:], images, strict=True):
         apart = np.abs(image.astype(int) - clean).max(2, keepdims=True)
         gallery.show(tile, np.minimum(AMPLIFIED * apart, 255).astype(np.uint8))
@@ -135,7 +138,7 @@ def recovery(summary: pd.DataFrame) -> Figure:
         f"{many(fooled, 'image')} fooled of n = {images:,}"
         + ("" if fooled else ": nothing to recover")
     )
-    below(figure, _keys("recovered, attacked images", "kept, the same images clean"))
+    below(figure, _keys("recovered, fooled images", "kept, all attacked images, clean"))
     return figure
 
 
@@ -168,7 +171,9 @@ def recovery_by_dataset(table: pd.DataFrame) -> Figure:
         axes.grid(False, axis="y")
         axes.tick_params(axis="y", length=0)
     rows_of(panel[0][0], [shown(name) for name in names])
-    below(figure, _keys("class recovered, fooled images", "class kept, clean images"))
+    below(
+        figure, _keys("class recovered, fooled images, 95 % interval", "class kept, clean images")
+    )
     return figure
 
 
