@@ -135,9 +135,9 @@ def finder_page(pages: list[Page], results: Path) -> str:
 
     def here(kind: str, number: int | str, *place: str | None) -> str:
         """Real images first, where they have a counterpart; then the runs of this copy."""
-        ours = covered.get((kind, str(number)), {}).get("ours", "")
-        first = f"real images: {recorded}; this copy: " if recorded and "value" in ours else ""
-        return first + links(*place)
+        of = covered.get((kind, str(number)), {"ours": ""})
+        compared = recorded and "value" in of["ours"] and of["source"] != "code"
+        return (f"real images: {recorded}; this copy: " if compared else "") + links(*place)
 
     def verdict(kind: str, number: int | str) -> str:
         word = covered.get((kind, str(number)), {}).get("verdict", "–")

@@ -42,7 +42,7 @@ def paragraphs(found: Recorded, p: Parameters) -> list[str]:
     told = [
         f"On *{sources}* images of {enumerated(names)}, protocol `{p.protocol}`: "
         + enumerated([_fooled(found.runs.records, pixels) for pixels in params.ATTACKS])
-        + f". {COUNTED}"
+        + "."
     ]
     shares = _pooled(found)
     rows = [
@@ -55,7 +55,7 @@ def paragraphs(found: Recorded, p: Parameters) -> list[str]:
     head = (
         f"| | class recovered, % of {fooled:,} successful attacks "
         f"| class kept, % of {images:,} clean images "
-        "| leaves more images right if so many are attacked |"
+        "| pays from |"
     )
     told.append("\n".join([head, "| --- | --- | --- | --- |", *rows]))
     return [*told, *_in_words(shares)]
@@ -73,9 +73,10 @@ def _in_words(shares: pd.DataFrame) -> list[str]:
     return [
         f"Of 100 fooled images the DAE brings {back['dae']:.0f} back to their class, and a 3 x 3 "
         f"median, which learns nothing, {back['median3']:.0f}; of 100 images that nobody attacked "
-        f"they take the class of {lost['dae']:.0f} and {lost['median3']:.0f}. Used only on the "
-        "patches that it changes most (*+ patches*, not in the paper), the DAE brings back "
-        f"{back[TOLD[1]]:.0f} and takes {lost[TOLD[1]]:.0f}."
+        f"they take the class of {lost['dae']:.0f} and {lost['median3']:.0f}. The DAE leaves more "
+        f"images right than no defence where {worth(shares.loc['dae', 'pays_from'])} or more are "
+        "attacked (*pays from*). Used only on the patches that it changes much (*+ patches*, not "
+        f"in the paper), it brings back {back[TOLD[1]]:.0f} and takes {lost[TOLD[1]]:.0f}."
     ]
 
 

@@ -67,6 +67,7 @@ def readme(found: Recorded, p: Parameters, ledger: pd.DataFrame) -> str:
         "full, with the printed values beside ours. How verdicts are made: "
         "[book/rule.md](../book/rule.md).",
         *front.paragraphs(found, p),
+        *([front.COUNTED] if found.runs else []),
         *front.knowing(found),
         *_shown(found, FIGURE),
         front.counted(ledger),
@@ -77,7 +78,13 @@ def readme(found: Recorded, p: Parameters, ledger: pd.DataFrame) -> str:
 
 
 def _first_page(found: Recorded, p: Parameters, ledger: pd.DataFrame, folder: str) -> str:
-    told = [front.paragraphs(found, p)[0], front.defended(found, "dae"), front.counted(ledger)]
+    counted = front.COUNTED if found.runs else ""
+    told = [
+        front.paragraphs(found, p)[0],
+        counted,
+        front.defended(found, "dae"),
+        front.counted(ledger),
+    ]
     link = f"Every verdict and its reason: [{folder}/{README}]({folder}/{README})."
     shown = _shown(found, f"{folder}/{FIGURE}")
     return "\n\n".join([" ".join([*filter(None, told), link]), *shown]) + "\n"
