@@ -142,6 +142,10 @@ def test_a_page_fits_a_phone(open_page, name):
     page = open_page(name, viewport={"width": 390, "height": 844}, is_mobile=True)
     wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert wide <= 1, "the page itself scrolls sideways"
+    squashed = """[...document.querySelectorAll('.bd-article img')].filter((i) => i.clientHeight &&
+        Math.abs(i.clientWidth / i.clientHeight / i.naturalWidth * i.naturalHeight - 1) > 0.03)
+        .map((i) => i.alt.slice(0, 60))"""
+    assert page.evaluate(squashed) == [], "pictures that lost their shape"
 
 
 def test_search_finds_a_term(open_page):

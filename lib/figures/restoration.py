@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from lib.facts import Facts
 from lib.figures import gallery
@@ -107,6 +108,9 @@ def _differences(row: np.ndarray, clean: np.ndarray, images: tuple[np.ndarray, .
     for tile, image in zip(row[1:], images, strict=True):
         apart = np.abs(image.astype(int) - clean).max(2, keepdims=True)
         gallery.show(tile, np.minimum(AMPLIFIED * apart, 255).astype(np.uint8))
+        # Else the tile of a picture that is far from the clean one is white on white.
+        edge = {"fill": False, "ec": "0.6", "lw": 0.8, "clip_on": False}
+        tile.add_patch(Rectangle((0, 0), 1, 1, transform=tile.transAxes, **edge))
         gallery.caption(tile, f"mean {apart.mean():.1f}\nlargest {apart.max()}", size=8)
 
 
