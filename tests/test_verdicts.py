@@ -251,6 +251,18 @@ def test_the_classifier_makes_no_difference_only_if_it_makes_none_in_every_train
     assert "Runs on Derma with another seed are left out" in reason
 
 
+def test_too_few_images_are_not_compared():
+    found = record(RUN, median3=40.0, **LEVELS)
+    fooled = found.runs.restored[found.runs.restored["success"]]
+    one = replace(found.runs, restored=fooled.groupby("defence").head(1))
+    assert claims.dae_ahead(replace(found, repeats=(one,)), P) == claims.dae_ahead(found, P)
+    five = replace(found.runs, restored=fooled.groupby("defence").head(5))
+    few = replace(found, runs=five)
+    assert claims.dae_recovers_more_than_a_median(few, P).word == "not testable"
+    both = [("oct", "resnet50", pixels, 0.5, 5) for pixels in (1, 2)]
+    assert claims.two_above_one(record(*both, **LEVELS), P).word == "not testable"
+
+
 def test_two_trainings_of_the_denoiser_say_nothing_of_the_classifier():
     both = [("derma", "resnet50", 2, 0.6), ("derma", "densenet121", 2, 0.3)]
     found = record(*both, **LEVELS)

@@ -54,7 +54,8 @@ def two_above_one(found: Recorded, p: Parameters) -> Verdict:
     records = found.runs.records if found.runs else pd.DataFrame(columns=KEYS)
     for key, group in records.groupby(KEYS[:2], sort=False):
         one, two = (outcomes(group[group["pixels"] == pixels]) for pixels in (1, 2))
-        pairs.append((place(*key), *paired((two - one).dropna())))
+        if len(both := (two - one).dropna()) >= FEWEST:
+            pairs.append((place(*key), *paired(both)))
     return of_pairs(pairs, "two pixels fool more often than one")
 
 

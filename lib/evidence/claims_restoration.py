@@ -8,7 +8,7 @@ import pandas as pd
 from lib import paper
 from lib.comparison import Collection
 from lib.evidence.findings import Recorded
-from lib.evidence.variants import KEYS
+from lib.evidence.variants import FEWEST, KEYS
 from lib.evidence.verdicts import (
     IN_PART,
     NOT_REPLICATED,
@@ -29,11 +29,14 @@ SAME_DB = 1.0  # a difference of mean PSNR below this is taken as none
 OTHERS = ("noise2noise", "median_cnn", "autoencoder")
 
 
-def _restored(found: Recorded, one: str, other: str, column: str) -> dict[tuple, list[pd.Series]]:
+def _restored(
+    found: Recorded, one: str, other: str, column: str, fewest: int
+) -> dict[tuple, list[pd.Series]]:
     """A column for one defence less that for another, image by image where the attack succeeded.
 
     Returns:
-        By data set, classifier and pixels: finite differences, a series for each training.
+        By data set, classifier and pixels: finite differences, a series for each training that has
+        at least ``fewest``.
     """
     differences: dict[tuple, list[pd.Series]] = {}
     for runs in found.trainings:
@@ -44,21 +47,21 @@ def _restored(found: Recorded, one: str, other: str, column: str) -> dict[tuple,
                 for name in (one, other)
             )
             both = (ours - theirs).replace([np.inf, -np.inf], np.nan).dropna()
-            if len(both):
+            if len(both) >= fewest:
                 differences.setdefault(key, []).append(both)
     return differences
 
 
 def _psnr(found: Recorded, one: str, other: str, p: Parameters) -> Iterator[Pair]:
     """Difference of mean PSNR of two defences on the same successfully attacked images, by run."""
-    for key, trainings in _restored(found, one, other, "psnr").items():
+    for key, trainings in _restored(found, one, other, "psnr", 2).items():
         means = [bootstrap_mean(both, p.bootstrap_samples, p.seed) for both in trainings]
         yield place(*key, other), *holding(means)
 
 
 def _recovered(found: Recorded, one: str, other: str) -> Iterator[Pair]:
     """The same for the share of classes that come back."""
-    for key, trainings in _restored(found, one, other, "recovered").items():
+    for key, trainings in _restored(found, one, other, "recovered", FEWEST).items():
         yield place(*key, other), *holding([paired(both) for both in trainings])
 
 

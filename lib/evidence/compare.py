@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from lib import ablation, comparison, paper, restoration
+from lib import ablation, comparison, paper, params, restoration
 from lib.denoisers import build
 from lib.denoisers.base import parameter_counts
 from lib.evidence.findings import Recorded
@@ -71,6 +71,10 @@ def _source(found: Recorded, dataset: str) -> str:
 def _rates(found: Recorded) -> Iterator[dict]:
     """Tables of success rates by class, and the totals."""
     keys = ["dataset", "classifier", "pixels"]
+    overall = {
+        pixels: comparison.rates(found.runs, pixels).set_index(keys[:2])
+        for pixels in params.ATTACKS
+    }
     for (dataset, classifier, pixels), group in found.runs.records.groupby(keys, sort=False):
         numbers = paper.TABLES.get((dataset, classifier, pixels), {})
         if "attack" not in numbers:
@@ -85,8 +89,7 @@ def _rates(found: Recorded) -> Iterator[dict]:
                     printed.loc[row["class"], "printed_rate"], row["rate"], row["low"],
                     row["high"], row["n"], source, SHARE,
                 )  # fmt: skip
-        rates = comparison.rates(found.runs, pixels).set_index(["dataset", "classifier"])
-        ours = rates.loc[dataset, classifier]
+        ours = overall[pixels].loc[dataset, classifier]
         totals = {32: pixels == 1, 33: pixels == 2 and classifier == "resnet50", 43: pixels == 2}
         for number in (number for number, there in totals.items() if there):
             if number == 43:
