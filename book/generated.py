@@ -8,7 +8,7 @@ from book.run_pages import Page, protocol_order
 from lib import paper, params, words
 from lib.evidence import work
 from lib.records import read_json
-from lib.steps import WRITES
+from lib.steps import COMMON, WRITES
 
 GIVEN = ("protocol", "dataset", "classifier")
 COSTS = "<!-- costs -->"  # a place in rerun.md
@@ -22,22 +22,30 @@ def table(header: list[str], rows: list[list[object]]) -> str:
 
 
 def parameters_page() -> str:
-    """Each notebook with its parameters, their type, meaning and value in each protocol."""
+    """Each notebook with what it takes and writes, and each parameter with its values, once."""
     every = sorted(params.names("protocols"), key=protocol_order)
     protocols = [name for name in reversed(every) if params.base(name) == name]
     loaded = {name: params.load(name).model_dump() for name in protocols}
+    steps = [
+        [f"`{step}`", ", ".join(f"`{name}`" for name in _own(step)) or "–",
+         ", ".join(f"`{name}`" for name in (*WRITES[step], "run.json")) if step != "explore"
+         else "nothing"]
+        for step in params.STEPS
+    ]  # fmt: skip
     schema = params.Parameters.model_json_schema()["properties"]
-    header = ["parameter", "type", "meaning", *protocols]
-    sections = []
-    for step in params.STEPS:
-        rows = [
-            [f"`{name}`", kind(schema[name]), schema[name].get("description", ""),
+    groups: dict[str, list[str]] = {}
+    for name in schema:
+        prefix, _, rest = name.partition("_")
+        groups.setdefault(f"`{prefix}_`" if rest else "Of the whole run", []).append(name)
+    sections = [
+        f"### {group}\n\n"
+        + table(["parameter", "meaning", *protocols], [
+            [f"`{name}`", _meaning(schema[name]),
              *(_value(name, loaded[protocol]) for protocol in protocols)]
-            for name in params.step_fields(step)
-        ]  # fmt: skip
-        files = [f"`{name}`" for name in (*WRITES[step], "run.json")]
-        written = "Writes nothing." if step == "explore" else f"Writes {', '.join(files)}."
-        sections.append(f"## `{step}`\n\n{written}\n\n{table(header, rows)}")
+            for name in names
+        ])
+        for group, names in groups.items()
+    ]  # fmt: skip
     variants = [
         [f"`{name}`", f"`{params.base(name)}`", "; ".join(
             f"`{key}={json.dumps(value)}`"
@@ -45,16 +53,33 @@ def parameters_page() -> str:
         )]
         for name in every if params.base(name) != name
     ]  # fmt: skip
+    common = ", ".join(f"`{name}`" for name in COMMON)
     return (
         "# Parameters\n\nEvery value can be given to `make run NAME=VALUE` and to\n"
         "`papermill -p NAME VALUE`. This page is made from the model that checks them; values of\n"
         "a protocol are those for Derma and ResNet50.\n\n"
+        "## What each notebook takes and writes\n\n"
+        f"All take {common}. `data_*`: every parameter that begins so. Files are below "
+        "`runs/<protocol>/`.\n\n"
+        + table(["notebook", "takes", "writes"], steps)
+        + "\n\n## All parameters\n\n"
         + "\n\n".join(sections)
         + "\n\n## Variants of a protocol\n\n"
         "As the protocol that they are based on, but for these values.\n\n"
         + table(["variant", "based on", "values"], variants)
         + "\n"
     )
+
+
+def _own(step: str) -> list[str]:
+    """What a step takes besides what all take; a name that ends in ``_*`` stands for a group."""
+    return [f"{name}*" if name.endswith("_") else name for name in params.STEPS[step]]
+
+
+def _meaning(schema: dict) -> str:
+    """What a parameter means, and its type."""
+    said = schema.get("description", "")
+    return f"{said} ({kind(schema)})" if said else kind(schema)
 
 
 def _value(name: str, values: dict) -> str:

@@ -116,11 +116,12 @@ def write_page(page: Page, source: Path) -> None:
     """Copy a notebook into the book below ``source``: heading, badge, and how it was made."""
     notebook = nbformat.read(page.path, as_version=4)
     first = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
-    title = f"{page.label} ({page.protocol}, {page.sources})"
+    # The printed tables are the same under every protocol.
+    of = "" if page.sources == "printed" else f" ({page.protocol}, {page.sources})"
+    below = f": {page.label}{of}\n\n{badges(page)}"
     first.source = re.sub(
-        r"^# (.*)$", lambda m: f"# {m[1]}: {title}\n\n{badges(page)}", first.source, count=1,
-        flags=re.M,
-    )  # fmt: skip
+        r"^# .*$", lambda heading: heading[0] + below, first.source, count=1, flags=re.M
+    )
     # Progress bars live in a kernel only, and would ask another host for their scripts.
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
@@ -145,7 +146,8 @@ def badges(page: Page) -> str:
     """Where the images of a page are from, as marks that are seen at once."""
     kinds = page.sources.split(" and ")
     found = [f"{{bdg-{BADGES[kind]}}}`{kind} images`" for kind in kinds if kind in BADGES]
-    return " ".join([*found, f"{{bdg-dark}}`protocol {page.protocol}`"])
+    protocol = [] if page.sources == "printed" else [f"{{bdg-dark}}`protocol {page.protocol}`"]
+    return " ".join([*found, *protocol])
 
 
 def _file(data: dict) -> str:

@@ -69,11 +69,13 @@ class Parameters(BaseModel):
     classifier_weights: Literal["imagenet", "random", "auto"] = Field(
         description="start; 'auto' is ImageNet if its weights can be had, else random (CLS02)"
     )
-    classifier_optimizer: Literal["sgd", "adamw"] = Field(description="CLS03")
-    classifier_schedule: Literal["constant", "one_cycle"] = Field(description="CLS03")
+    classifier_optimizer: Literal["sgd", "adamw"] = Field(description="of training (CLS03)")
+    classifier_schedule: Literal["constant", "one_cycle"] = Field(
+        description="of the learning rate (CLS03)"
+    )
     classifier_learning_rate: Rate = Field(description="peak rate when the schedule is one_cycle")
     classifier_momentum: Share = Field(description="of SGD (CLS03)")
-    classifier_weight_decay: Annotated[float, Field(ge=0)]
+    classifier_weight_decay: Annotated[float, Field(ge=0)] = Field(description="of AdamW (CLS03)")
     classifier_batch: Annotated[int, Field(ge=2)] = Field(description="images a step (CLS04)")
     classifier_epochs: Positive = Field(description="at most this many (CLS05)")
     classifier_stop_train: Share = Field(
@@ -93,7 +95,9 @@ class Parameters(BaseModel):
     )
 
     attack_pixels: list[Literal[1, 2]] = Field(min_length=1, description="attacks to run")
-    attack_population: Annotated[int, Field(ge=4)] = Field(description="ATK05")
+    attack_population: Annotated[int, Field(ge=4)] = Field(
+        description="candidates in each generation (ATK05)"
+    )
     attack_generations: Count = Field(description="after the initial one (ATK08)")
     attack_strategy: Literal["rand1", "best1bin"] = Field(
         description="rand1 (ATK04, ATK07), or the peers' best1bin with dither and crossover"
@@ -129,9 +133,11 @@ class Parameters(BaseModel):
         description="values of each channel in the grid of colours; gray: this to the third power"
     )
 
-    denoiser_names: list[Literal["autoencoder", "dae", "noise2noise", "median_cnn"]]
-    denoiser_epochs: Positive = Field(description="GEN03")
-    denoiser_batch: Positive = Field(description="GEN03")
+    denoiser_names: list[Literal["autoencoder", "dae", "noise2noise", "median_cnn"]] = Field(
+        description="denoisers that are trained; without any, the reference defences alone"
+    )
+    denoiser_epochs: Positive = Field(description="passes over the training images (GEN03)")
+    denoiser_batch: Positive = Field(description="images a step (GEN03)")
     denoiser_learning_rate: Rate = Field(description="of Adam (GEN02)")
     denoiser_noise: Annotated[float, Field(gt=0, le=1)] = Field(
         description="share of pixels replaced (NOI02-04)"
@@ -168,7 +174,7 @@ class Parameters(BaseModel):
     ablation_size: Literal[28, 64, 128, 224] = Field(description="edge of AbdomenCT images")
     ablation_train: Count = Field(description="training images; 0: all (DAT10)")
     ablation_test: Count = Field(description="test images; 0: all (DAT10)")
-    ablation_epochs: Positive
+    ablation_epochs: Positive = Field(description="of each variant (GEN03)")
     ablation_seeds: Positive = Field(description="runs of each variant")
 
     bootstrap_samples: Positive = Field(description="resamples behind each 95 % interval")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from fnmatch import fnmatch
 
 import nbformat
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from book import build, generated, run_pages
 from book._ext.pages import PARTED, own_texts
 from lib import params
+from lib.steps import COMMON
 
 
 @pytest.fixture
@@ -97,13 +99,21 @@ def test_parameters_page_holds_every_parameter_and_protocol():
     text = generated.parameters_page()
     for name in params.Parameters.model_fields:
         assert f"| `{name}` |" in text
-    assert "| parameter | type | meaning | demo | compact | paper |" in text
-    sections = {part.split("`")[0]: part for part in text.split("\n## `")[1:]}
-    for step in params.STEPS:
-        names = re.findall(r"^\| `(\w+)` \|", sections[step].split("## Variants")[0], re.M)
-        assert names == params.step_fields(step)
-    assert "| `attack_population` | whole number ≥ 4 | ATK05 |" in sections["pixel_attack"]
-    assert "<classifier>/<one|two>_pixel.parquet" in sections["pixel_attack"]
+    assert text.count("| parameter | meaning | demo | compact | paper |") == len(
+        {name.split("_")[0] for name in params.Parameters.model_fields if "_" in name} | {""}
+    )
+    takes = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| [`n]", text.split("## All")[0], re.M))
+    assert list(takes) == list(params.STEPS)
+    for step, said in takes.items():
+        names = {*COMMON, *re.findall(r"`(\w+\*?)`", said)}
+        of = {
+            field
+            for field in params.Parameters.model_fields
+            if any(fnmatch(field, name) for name in names)
+        }
+        assert of == set(params.step_fields(step)), step
+    assert "| `attack_population` | candidates in each generation (ATK05) (whole number" in text
+    assert "<classifier>/<one|two>_pixel.parquet" in text
     assert "| `compact-28` | `compact` | `data_size=28`" in text
 
 
