@@ -18,7 +18,8 @@ FOUND, FIGURE = "<!-- found -->", "<!-- figure -->"  # places in index.md
 def table(header: list[str], rows: list[list[object]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    cells = ([str(cell).replace("|", r"\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def parameters_page() -> str:
@@ -26,12 +27,7 @@ def parameters_page() -> str:
     every = sorted(params.names("protocols"), key=protocol_order)
     protocols = [name for name in reversed(every) if params.base(name) == name]
     loaded = {name: params.load(name).model_dump() for name in protocols}
-    steps = [
-        [f"`{step}`", ", ".join(f"`{name}`" for name in _own(step)) or "–",
-         ", ".join(f"`{name}`" for name in (*WRITES[step], "run.json")) if step != "explore"
-         else "nothing"]
-        for step in params.STEPS
-    ]  # fmt: skip
+    steps = [[f"`{step}`", _takes(step)] for step in params.STEPS]
     schema = params.Parameters.model_json_schema()["properties"]
     groups: dict[str, list[str]] = {}
     for name in schema:
@@ -61,7 +57,7 @@ def parameters_page() -> str:
         "## What each notebook takes and writes\n\n"
         f"All take {common}. `data_*`: every parameter that begins so. Files are below "
         "`runs/<protocol>/`.\n\n"
-        + table(["notebook", "takes", "writes"], steps)
+        + table(["notebook", "takes"], steps)
         + "\n\n## All parameters\n\n"
         + "\n\n".join(sections)
         + "\n\n## Variants of a protocol\n\n"
@@ -71,9 +67,11 @@ def parameters_page() -> str:
     )
 
 
-def _own(step: str) -> list[str]:
-    """What a step takes besides what all take; a name that ends in ``_*`` stands for a group."""
-    return [f"{name}*" if name.endswith("_") else name for name in params.STEPS[step]]
+def _takes(step: str) -> str:
+    """What a step takes besides what all take (``_*``: a whole group), and what it writes."""
+    takes = [f"`{name}*`" if name.endswith("_") else f"`{name}`" for name in params.STEPS[step]]
+    writes = [f"`{name}`" for name in (*WRITES[step], "run.json")] if step != "explore" else []
+    return f"{', '.join(takes) or 'nothing more'}; writes {', '.join(writes) or 'nothing'}"
 
 
 def _meaning(schema: dict) -> str:

@@ -102,7 +102,7 @@ def test_parameters_page_holds_every_parameter_and_protocol():
     assert text.count("| parameter | meaning | demo | compact | paper |") == len(
         {name.split("_")[0] for name in params.Parameters.model_fields if "_" in name} | {""}
     )
-    takes = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| [`n]", text.split("## All")[0], re.M))
+    takes = dict(re.findall(r"^\| `(\w+)` \| (.*?); writes ", text.split("## All")[0], re.M))
     assert list(takes) == list(params.STEPS)
     for step, said in takes.items():
         names = {*COMMON, *re.findall(r"`(\w+\*?)`", said)}
@@ -113,7 +113,7 @@ def test_parameters_page_holds_every_parameter_and_protocol():
         }
         assert of == set(params.step_fields(step)), step
     assert "| `attack_population` | candidates in each generation (ATK05) (whole number" in text
-    assert "<classifier>/<one|two>_pixel.parquet" in text
+    assert r"; writes `<dataset>/<classifier>/<one\|two>_pixel.parquet`, `run.json` |" in text
     assert "| `compact-28` | `compact` | `data_size=28`" in text
 
 
