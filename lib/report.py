@@ -25,8 +25,8 @@ NAMED = {
     "dataset", "data set", "classifier", "defence", "denoiser", "variant", "reference", "row",
     "quantity", "metric", "model",
 }  # fmt: skip
-LONG = 30  # characters in a cell that is a text to read
-WRAPPED = {"white-space": "normal", "text-align": "left", "min-width": "14em"}
+# Columns of texts to read: from so many characters in a cell on, at least so wide.
+WIDTHS = {30: "13em", 120: "26em"}
 
 
 def banner(p: Parameters, data: Provenance, classifier: bool = False) -> str:
@@ -122,8 +122,13 @@ def table(
     style = frame.style.hide(axis="index").format(plain | formats, na_rep="–", escape="html")
     if caption:
         style = style.set_caption(caption)
-    long = [name for name in frame.columns if frame[name].map(lambda x: len(str(x))).max() > LONG]
-    style = style.set_properties(long, **WRAPPED)
+    for name in frame.columns:
+        longest = frame[name].map(lambda value: len(str(value))).max()
+        if widths := [width for characters, width in WIDTHS.items() if longest > characters]:
+            left = {"text-align": "left", "min-width": widths[-1]}
+            style = style.set_properties([name], **left, **{"white-space": "normal"})
+            heading = [{"selector": "th.col_heading", "props": list(left.items())}]
+            style = style.set_table_styles({name: heading}, overwrite=False)
     if "verdict" in frame:  # the word gets its color from the book's style sheet
         named = "verdict " + frame[["verdict"]].astype(str).map(lambda word: word.replace(" ", "-"))
         style = style.set_td_classes(named)

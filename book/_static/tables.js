@@ -73,8 +73,18 @@
     link.addEventListener("click", () => {
       link.href = `data:text/csv;charset=utf-8,${encodeURIComponent(`${csv(table)}\n`)}`;
     });
-    bar.append(link);
+    const more = document.createElement("span");
+    more.className = "more";
+    more.textContent = "more columns: scroll sideways →";
+    bar.append(link, more);
     table.before(bar);
+    const box = table.closest(".cell_output");
+    new ResizeObserver(() => {
+      const wide = table.offsetWidth > box.clientWidth + 1;
+      more.hidden = !wide;
+      // A box that scrolls must be reachable without a mouse.
+      if (wide) box.tabIndex = 0;
+    }).observe(box);
   };
 
   document.addEventListener("DOMContentLoaded", () => {
