@@ -452,6 +452,13 @@ def test_printed_numbers_stand_beside_ours():
     sizes = table[table["source"] == "code"]
     assert sizes["holds"].all() and sizes["printed"].tolist() == [7009, 8163]
     assert set(table["source"]) == {"code", "rebuilt"}
+    told = compare.shown(table)
+    assert len(told) == len(table)
+    of = told[told["table"] == 35].iloc[0]
+    assert (of["of"], of["quantity"]) == ("Derma, DenseNet121", "success rate, %")
+    assert of["printed"] == pytest.approx(28.0) and of["ours"].endswith("]")
+    assert set(told.loc[told["table"].isin([4, 5]), "of"]) == {"AbdomenCT"}
+    assert told.loc[told["table"] == 1, "quantity"].item() == "parameters"
 
 
 def test_coverage_has_a_row_for_each_table_and_figure():

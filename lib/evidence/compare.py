@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from lib import ablation, comparison, paper, params, restoration
+from lib import ablation, comparison, paper, params, report, restoration, words
 from lib.denoisers import build
 from lib.denoisers.base import parameter_counts
 from lib.evidence.findings import Recorded
@@ -18,6 +18,7 @@ COLUMNS = (
 # Half a unit of the last printed digit: a printed number stands for all that round to it.
 ROUNDING = {"psnr": 0.005, "ssim": 0.005, "gmsd": 0.005, "fsim": 0.005, "mse": 5e-5}
 SHARE = 0.00005
+RATES = ("success rate", "test accuracy")
 
 
 def compare(found: Recorded, p: Parameters) -> pd.DataFrame:
@@ -38,6 +39,24 @@ def compare(found: Recorded, p: Parameters) -> pd.DataFrame:
     low, high = table["low"] - table["slack"], table["high"] + table["slack"]
     table["holds"] = (low <= table["printed"]) & (table["printed"] <= high)
     return table.assign(protocol=p.protocol)[list(COLUMNS)]
+
+
+def shown(compared: pd.DataFrame) -> pd.DataFrame:
+    """`compare` for readers: of which data set and classifier each row is, shares in per cent."""
+    places = [
+        words.place(*(name for name in paper.place(number)[1:] if name))
+        for number in compared["table"]
+    ]
+    rates = compared["quantity"].isin(RATES)
+    numbers = ["printed", "ours", "low", "high", "difference"]
+    scaled = compared[numbers].mul(rates.map({True: 100.0, False: 1.0}), axis=0)
+    table = compared[["table", "row", "quantity"]].copy()
+    table.insert(1, "of", places)
+    table["quantity"] += rates.map({True: ", %", False: ""})
+    table["printed"] = scaled["printed"]
+    table["ours"] = report.intervals(scaled, "ours")
+    table["difference"] = scaled["difference"]
+    return table.join(compared[["holds", "n", "source"]])
 
 
 def _row(table, row, quantity, printed, ours, low, high, n, source, slack) -> dict:
