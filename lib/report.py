@@ -26,7 +26,7 @@ NAMED = {
     "quantity", "metric", "model",
 }  # fmt: skip
 # Columns of texts to read: from so many characters in a cell on, at least so wide.
-WIDTHS = {30: "13em", 120: "26em"}
+WIDTHS = {30: "13em", 200: "26em"}
 
 
 def banner(p: Parameters, data: Provenance, classifier: bool = False) -> str:
