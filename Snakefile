@@ -16,6 +16,8 @@ import re
 import shlex
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
+
 from lib import params
 
 ATTACKED = ["derma", "pathology", "oct", "chest"]
@@ -117,9 +119,11 @@ def settings(step):
 
     def values(wildcards):
         p = of(wildcards, step)
-        found = p.of_step(step)
+        found = p.key(step)
         file = Path(p.data_root) / params.facts(p.dataset).filename(p.data_size)
-        if step not in OVERALL and not p.data_phantom_images and file.exists():
+        # A file that is downloaded is MedMNIST's own, before and after.
+        local = not p.data_phantom_images and not p.data_download and file.exists()
+        if step not in OVERALL and local:
             found["file"] = [file.stat().st_size, int(file.stat().st_mtime)]
         return json.dumps(found, sort_keys=True)
 
@@ -142,8 +146,16 @@ def arguments(step):
 
 
 def cores(wildcards):
-    """Demo steps are many and small, the others few and long."""
-    return 1 if PROTOCOL == "demo" else workflow.cores
+    """Demo steps are many and small, the others few and long: each has the machine to itself.
+
+    On a cluster there is no such machine, and a job asks for as many cores as training fills.
+    """
+    if PROTOCOL == "demo":
+        return 1
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return 8
 
 
 # Executes one notebook beside its place and moves it there when it has succeeded.

@@ -75,7 +75,7 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
     test = data.in_part("test").take(slice(0, p.ablation_test or None))
     noisy = corrupt(test.images, p.denoiser_noise, p.seed, "test")
     device = pick_device(p.device)
-    tables = [metrics.measure(test.images, noisy).assign(variant=IDENTITY, seed=p.seed)]
+    tables = [metrics.measure(test.images, noisy, device).assign(variant=IDENTITY, seed=p.seed)]
     models, examples = [], {}
     settings = [
         p.seed, p.ablation_train, p.ablation_test, p.ablation_epochs, p.denoiser_batch,
@@ -99,7 +99,7 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
                 )  # fmt: skip
                 about.unlink(missing_ok=True)  # written last, it vouches for the files beside it
                 restored = restore(model, noisy, device)
-                write_table(table, metrics.measure(test.images, restored))
+                write_table(table, metrics.measure(test.images, restored, device))
                 with atomic(images) as temporary:
                     save_file({"restored": torch.from_numpy(restored[:EXAMPLES])}, temporary)
                 seconds = sum(epoch["seconds"] for epoch in history)

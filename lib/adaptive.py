@@ -19,7 +19,7 @@ from lib import denoisers
 from lib.attack import attack, criterion_for, locate, rebuild
 from lib.attack.search import checkpoint_folder
 from lib.classifiers import Classifier, as_text, decide, logits
-from lib.data import Images, rounded
+from lib.data import Images, rounded, unit
 from lib.params import ATTACKS, PATCHES, REFERENCES, Parameters
 from lib.patches import blend
 from lib.records import code, fingerprint, md5, read_table, write_table
@@ -60,7 +60,7 @@ class Defended(nn.Module):
         restored = rounded(self.defence(images))
         if self.patches:
             restored = blend(rounded(images), restored, *self.patches)
-        return self.classifier(restored / 255)
+        return self.classifier(unit(restored))
 
 
 def names(p: Parameters) -> list[str]:
@@ -103,9 +103,10 @@ def attack_defended(
 ) -> dict[int, pd.DataFrame]:
     """Attack images of a run again, through each defence and the classifier together.
 
-    Images are those of the attack on the bare classifier, ``adaptive_images`` of each class. One
-    that the defence alone makes wrong needs no attack. A killed run goes on with the next image; a
-    finished one with the same settings, weights and code is read back.
+    The search is in float32, whatever ``attack_precision`` says. Images are those of the attack on
+    the bare classifier, ``adaptive_images`` of each class. One that the defence alone makes wrong
+    needs no attack. A killed run goes on with the next image; a finished one with the same
+    settings, weights and code is read back.
 
     Args:
         model: the trained classifier of the run folder.
@@ -178,7 +179,9 @@ def _through(
     batch = p.attack_batch or BATCH.get(device.type, BATCH["cpu"])
     hit = attack(
         behind, clean, np.flatnonzero(right), criterion, pixels,
-        p.model_copy(update={"attack_batch": batch}), device, checkpoint,
+        # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
+        p.model_copy(update={"attack_batch": batch, "attack_precision": "float32"}), device,
+        checkpoint,
     )  # fmt: skip
     empty = {"adversarial": table["predicted"], "rows": [[]] * len(table), "seconds": 0.0}
     empty |= {"cols": empty["rows"], "values": empty["rows"]}

@@ -126,8 +126,14 @@ class Images:
         return result
 
     def take(self, rows: Any) -> "Images":
-        """The images of a boolean mask (N,), of integer rows in that order, or of a slice."""
-        rows = np.arange(len(self))[rows]
+        """The images of a boolean mask (N,), of integer rows in that order, or of a slice.
+
+        All of them in their order, or a slice, are no copy: a large set need not fit twice.
+        """
+        if not isinstance(rows, slice):
+            rows = np.arange(len(self))[rows]
+            if np.array_equal(rows, np.arange(len(self))):
+                return self
         arrays = ("images", "labels", "split", "index", "part", "group")
         return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
 
@@ -209,7 +215,16 @@ def official_md5(dataset: str, size: int) -> str | None:
 
 def to_tensor(images: np.ndarray) -> torch.Tensor:
     """uint8 (N, H, W, C) as float32 (N, C, H, W) in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float().div_(255)
+    return unit(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
+
+
+def unit(values: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """8-bit values as floats in 0..1, the same on every device.
+
+    CUDA multiplies by the reciprocal of a Python number, which is off by one bit for half of the
+    256 values; by a tensor it divides.
+    """
+    return values.to(dtype) / torch.full((), 255, dtype=dtype, device=values.device)
 
 
 def rounded(tensor: torch.Tensor) -> torch.Tensor:

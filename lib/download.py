@@ -60,7 +60,9 @@ def _probe(url: str) -> str:
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(url, timeout=PROBE_SECONDS):
+            # As torchvision will ask: some hosts refuse Python's own name.
+            request = urllib.request.Request(url, headers={"User-Agent": "pytorch/vision"})
+            with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
                 answer.append("")
         except Exception as error:  # whatever it is, it is the answer
             answer.append(str(error) or type(error).__name__)

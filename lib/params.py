@@ -26,7 +26,7 @@ from lib.steps import COMMON, STEPS
 DENOISERS = ("autoencoder", "dae", "noise2noise", "median_cnn")
 REFERENCES = ("identity", "median3")
 PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
-# Where and in what batches work is done: nothing that a result depends on.
+# Where and in what batches work is done: nothing that a result depends on but by float rounding.
 PLACES = (
     "device", "runs", "data_root", "data_download", "data_phantom_images", "attack_batch",
 )  # fmt: skip
@@ -52,7 +52,7 @@ class Parameters(BaseModel):
     dataset: str = Field(description="data set: a file in params/datasets")
     classifier: str = Field(description="network to attack: a file in params/classifiers")
     seed: Count = Field(description="fixes every random choice")
-    device: str = Field(description="torch device; 'auto' takes a GPU if there is one")
+    device: str = Field(description="torch device; 'auto' takes an NVIDIA GPU if there is one")
     runs: str = Field(description="folder that run folders are written under")
     results: str = Field(description="folder of recorded results")
 

@@ -21,6 +21,11 @@ from typing import Any
 
 import pandas as pd
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 from lib.errors import InputError
 from lib.params import ROOT, Parameters, step_fields
 
@@ -143,7 +148,7 @@ def commit() -> str:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores, memory and GPU, without the machine's name."""
+    """Processor, cores, memory and the GPU if it was used, without the machine's name."""
     import torch
 
     model = platform.machine()
@@ -154,7 +159,7 @@ def hardware() -> dict[str, Any]:
     gigabytes = None
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         gigabytes = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_initialized() else None
     return {
         "processor": model,
         "cores": os.cpu_count(),
@@ -162,6 +167,20 @@ def hardware() -> dict[str, Any]:
         "memory_gib": gigabytes,
         "gpu": gpu,
     }
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Alone in a folder among all processes that ask; without effect where there is no flock."""
+    if fcntl is None:
+        yield
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)  # which unlocks
 
 
 class Run:
@@ -201,10 +220,11 @@ class Run:
             **extra,
         }
         path = self.folder / "run.json"
-        steps = read_json(path).get("steps", {}) if path.exists() else {}
-        steps = {name: steps[name] for name in steps if name != self.step} | {self.step: record}
-        merged = dict(record["parameters"])
-        for name, of in steps.items():
-            merged |= {field: of["parameters"][field] for field in step_fields(name)}
-        write_json(path, {**record, "parameters": merged, "steps": steps})
+        with locked(self.folder):  # steps of one folder may finish at the same time
+            steps = read_json(path).get("steps", {}) if path.exists() else {}
+            steps = {name: steps[name] for name in steps if name != self.step} | {self.step: record}
+            merged = dict(record["parameters"])
+            for name, of in steps.items():
+                merged |= {field: of["parameters"][field] for field in step_fields(name)}
+            write_json(path, {**record, "parameters": merged, "steps": steps})
         return record

@@ -3,12 +3,13 @@
 A checkpoint is one safetensors file: model and optimiser tensors, everything else as JSON in its
 metadata. It is written after each epoch and keyed to the settings, so that a killed run goes on
 where it was and changed settings start anew. Batches depend on the epoch number alone; a resumed
-run therefore equals an uninterrupted one.
+run therefore equals an uninterrupted one, on a GPU up to the order of its sums.
 """
 
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -24,22 +25,32 @@ from lib.params import Parameters
 from lib.records import atomic
 
 Batch = tuple[Tensor, ...]
+NVIDIA = Path("/proc/driver/nvidia")  # there with a GPU's driver
+UNUSED_GPU = (
+    "This machine has an NVIDIA GPU that PyTorch cannot use, so the CPU is used: the driver may be "
+    "too old for it, or the card."
+)
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The torch device called ``name``; ``auto`` is a GPU if there is one, else the CPU.
+    """The torch device called ``name``; ``auto`` is an NVIDIA GPU if there is one, else the CPU.
 
     Raises:
-        InputError: no such device here.
+        InputError: no such device here, or it cannot compute in float64.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    # Else a GPU's convolutions in "float32" keep 10 bits of the mantissa, and float32 decides here.
+        if name == "cpu" and NVIDIA.exists():
+            warnings.warn(UNUSED_GPU, stacklevel=2)
+    # Else a GPU's "float32" keeps 10 bits of the mantissa, and float32 decides here.
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        # A card that is too old for this PyTorch fails at the first computation, and one without
+        # float64 in the attack.
+        torch.ones(1, dtype=torch.float64, device=device).sum().item()
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"Device {name!r} cannot be used here ({reason}): try 'auto'.") from error
     return device
@@ -55,7 +66,8 @@ def native_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         # Intel's and AMD's names, then Arm's.
         has = torch.cpu.get_capabilities()
-        return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        native = any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        return native and torch.backends.mkldnn.is_available()  # else convolutions convert it
     return False
 
 

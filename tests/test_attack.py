@@ -18,8 +18,10 @@ from lib.attack import (
     locate,
     rebuild,
     records,
+    search,
     select,
 )
+from lib.attack.evaluators import out_of_memory
 from lib.attack.search import checkpoint_folder
 from lib.classifiers import as_text, decide, logits
 from lib.data import to_tensor
@@ -389,7 +391,7 @@ def test_checkpoints_are_written_and_other_settings_removed(tiny, images, tmp_pa
     assert not (tmp_path / ".one_pixel-old").exists()
 
 
-def test_out_of_memory_halves_the_batch_once_and_says_so(tiny, images, capsys):
+def test_out_of_memory_halves_the_batch_and_says_so(tiny, images, capsys, monkeypatch):
     data, model, criterion = problem(tiny, images)
 
     class Small(torch.nn.Module):
@@ -405,11 +407,28 @@ def test_out_of_memory_halves_the_batch_once_and_says_so(tiny, images, capsys):
             return model(batch)
 
     expected = attack(model, data, np.arange(8), criterion, 1, SETTINGS, CPU)
-    found = attack(Small(15).eval(), data, np.arange(8), criterion, 1, SETTINGS, CPU)
-    assert "batches of 15" in capsys.readouterr().err
-    pd.testing.assert_frame_equal(found.drop(columns="seconds"), expected.drop(columns="seconds"))
-    with pytest.raises(InputError, match="does not hold 15 candidates: lower attack_batch"):
-        attack(Small(8).eval(), data, np.arange(8), criterion, 1, SETTINGS, CPU)
+
+    def same(room, *batches):
+        found = attack(Small(room).eval(), data, np.arange(8), criterion, 1, SETTINGS, CPU)
+        told = capsys.readouterr().err
+        assert [batch for batch in (15, 7) if f"batches of {batch}." in told] == list(batches)
+        pd.testing.assert_frame_equal(
+            found.drop(columns="seconds"), expected.drop(columns="seconds")
+        )
+
+    same(15, 15)
+    same(8, 15, 7)
+    made = search.make_evaluator
+
+    def large(model, channels, pixels, p, batch, most):
+        if batch > 7:
+            raise torch.OutOfMemoryError
+        return made(model, channels, pixels, p, batch, most)
+
+    monkeypatch.setattr(search, "make_evaluator", large)
+    same(30, 15, 7)
+    with pytest.raises(InputError, match="does not hold one candidate"):
+        out_of_memory(1)
 
 
 # ---------------------------------------------------------------- selection and records

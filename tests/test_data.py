@@ -110,6 +110,9 @@ def test_take(tmp_path: Path) -> None:
     for name in ("images", "labels", "split", "index", "part", "group"):
         assert np.array_equal(getattr(some, name), getattr(images, name)[rows])
     assert np.array_equal(images.take(images.labels == 2).labels, [2] * 4)
+    everything, half = images.take(images.labels >= 0), images.take(slice(0, 14))
+    assert everything is images and np.shares_memory(half.images, images.images)
+    assert np.array_equal(half.index, images.index[:14])
     assert len(images.take([])) == 0 and images.take([]).provenance == images.provenance
     with pytest.raises(InputError, match="did you mean 'val'"):
         images.in_part("valid")
@@ -392,6 +395,13 @@ def test_tensor_and_back() -> None:
     assert tensor.min() == 0 and tensor.max() == 1
     assert tensor[1, 2, 3, 4] == torch.tensor(int(images[1, 3, 4, 2])) / 255
     assert np.array_equal(data.to_uint8(tensor), images)  # all 256 levels
+
+
+def test_unit_divides() -> None:
+    values = torch.arange(256, dtype=torch.uint8)
+    expected = (np.arange(256) / np.float64(255)).astype(np.float32)  # correctly rounded
+    assert np.array_equal(data.unit(values).numpy(), expected)
+    assert np.array_equal(data.unit(values, torch.float64).numpy(), np.arange(256) / 255)
 
 
 def test_rounding() -> None:

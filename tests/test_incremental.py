@@ -125,6 +125,18 @@ def test_equals_the_whole_network_in_float32(architecture, size):
 
 
 @BOTH
+def test_bfloat16_tells_candidates_apart_that_its_own_logits_would_not(architecture):
+    """The last layer stays in float32: a search cannot rank equal scores."""
+    model = MODELS[architecture, 64, None]
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    slots, candidates = some_candidates(images, 1, 40, 0)
+    error, found, _ = difference(model, images, slots, candidates, 1, dtype=torch.bfloat16)
+    assert error < 0.1
+    scores = found[:, 0]
+    assert len(scores.bfloat16().unique()) < len(scores.unique()) == 40
+
+
+@BOTH
 def test_a_candidate_that_changes_nothing_gives_the_clean_logits(architecture):
     model, images = MODELS[architecture, 28, 32], some_images(1, 28)
     candidate = torch.tensor([[5, 27, int(images[1, 0, 5, 27])]])

@@ -115,7 +115,7 @@ def test_steps_depend_on_what_they_use_and_no_more():
     assert "classifier_epochs" in params.step_fields("classifier")
     p = params.load(seed=3)
     assert p.of_step("comparison") == {
-        "protocol": "demo", "seed": 3, "device": "auto", "runs": "runs"
+        "protocol": "demo", "seed": 3, "device": "cpu", "runs": "runs"
     }  # fmt: skip
     with pytest.raises(InputError, match="did you mean 'pixel_attack'"):
         params.step_fields("pixel_atack")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -93,6 +94,23 @@ def test_run_json_holds_the_contract_and_all_steps(tmp_path):
         assert entry["data"] == data and entry["wall_seconds"] >= 0
         assert entry["versions"]["torch"] and entry["hardware"]["cores"]
         assert "commit" in entry and "finished" in entry
+
+
+def test_steps_that_finish_together_are_all_recorded(tmp_path, monkeypatch):
+    p, read = params.load("demo"), records.read_json
+
+    def slow(path):
+        found = read(path)
+        time.sleep(0.1)  # long enough for the others to read the same
+        return found
+
+    monkeypatch.setattr(records, "read_json", slow)
+    steps = ["classifier", "pixel_attack", "vulnerability", "restoration"]
+    runs = [records.Run(tmp_path, step, p, {}) for step in steps]
+    runs[0].finish()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda run: run.finish(), runs[1:]))
+    assert set(read(tmp_path / "run.json")["steps"]) == set(steps)
 
 
 def test_code_hash_follows_the_files(tmp_path, monkeypatch):

@@ -1,10 +1,12 @@
 """The training loop: resume equals an uninterrupted run, bad numbers stop it."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
 
-from lib import params
+from lib import params, training
 from lib.attack import __main__ as shard
 from lib.errors import InputError
 from lib.training import fit, pick_device, settled
@@ -128,6 +130,21 @@ def test_unknown_device():
     with pytest.raises(InputError, match="Device 'cuda:99' cannot be used here"):
         pick_device("cuda:99")
     assert pick_device("cpu") == CPU
+
+
+def test_a_gpu_that_cannot_be_used_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(training, "NVIDIA", tmp_path / "none")
+    with warnings.catch_warnings(action="error"):
+        assert pick_device("auto") == CPU
+    monkeypatch.setattr(training, "NVIDIA", tmp_path)
+    with pytest.warns(UserWarning, match="GPU that PyTorch cannot use"):
+        assert pick_device("auto") == CPU
+
+
+def test_a_device_without_float64_cannot_be_used():
+    with pytest.raises(InputError, match="Device 'meta' cannot be used here"):
+        pick_device("meta")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lib.attack import evolution
 from lib.attack.incremental import Incremental
 from lib.classifiers import Classifier
+from lib.data import unit
 from lib.errors import InputError
 from lib.params import Parameters
 
@@ -62,7 +63,7 @@ class Plain:
             for some, genes in zip(
                 slots.split(self.batch), candidates.split(self.batch), strict=True
             ):
-                painted = evolution.paint(self.images[some], genes.unsqueeze(1)).float() / 255
+                painted = unit(evolution.paint(self.images[some], genes.unsqueeze(1)))
                 parts.append(self.model(painted.contiguous(memory_format=torch.channels_last)))
         return torch.cat(parts).float()
 
@@ -87,12 +88,12 @@ def make_evaluator(
     """
     dtype = getattr(torch, p.attack_precision)
     if isinstance(model, Classifier):
+        # The last batch is filled up, so few images and small populations need small ones; below
+        # that the weights are laid out anew for too few candidates.
         if not batch and model.mean.is_cuda:
-            batch = GPU_BATCH
+            batch = min(GPU_BATCH, max(SMALLEST_BATCH, p.attack_population * most))
         evaluator = Incremental(model, channels, pixels, batch, dtype)
         if not batch:
-            # The last batch is filled up, so few images and small populations need small ones;
-            # below that the weights are laid out anew for too few candidates.
             evaluator.batch = min(evaluator.batch, max(SMALLEST_BATCH, p.attack_population))
         evaluator.resize(slots=min(most, images_in_work(evaluator.batch, p.attack_population)))
         return evaluator
@@ -100,15 +101,15 @@ def make_evaluator(
     return Plain(model, min(most, images_in_work(batch, p.attack_population)), batch, dtype)
 
 
-def out_of_memory(batch: int, halved: bool) -> int:
-    """Half the batch, said aloud; once.
+def out_of_memory(batch: int) -> int:
+    """Half the batch, said aloud.
 
     Raises:
-        InputError: it was halved before, or one candidate is too much.
+        InputError: one candidate is too much.
     """
-    if halved or batch < 2:
+    if batch < 2:
         raise InputError(
-            f"The GPU's memory does not hold {batch} candidates: lower attack_batch."
+            "The GPU's memory does not hold one candidate: another program may have taken it."
         ) from None
     print(f"GPU out of memory: going on with batches of {batch // 2}.", file=sys.stderr)
     torch.cuda.empty_cache()

@@ -15,12 +15,12 @@ from tqdm.auto import tqdm
 from lib import streams
 from lib.attack import checks, evolution
 from lib.attack.criteria import Criterion
-from lib.attack.evaluators import make_evaluator, out_of_memory
+from lib.attack.evaluators import GPU_BATCH, make_evaluator, out_of_memory
 from lib.attack.memory import Memory
 from lib.attack.pool import Pool
 from lib.attack.records import COLUMNS, pixels_of
 from lib.classifiers import as_text, decide
-from lib.data import Images
+from lib.data import Images, unit
 from lib.params import Parameters
 from lib.records import read_table, write_table
 
@@ -37,14 +37,19 @@ class Search:
         self.model, self.criterion, self.pixels, self.p = model, criterion, pixels, p
         self.device, self.channels, self.most = device, shape[2], most
         self.limits = evolution.bounds(pixels, *shape, device)
-        self.halved = False
         self._prepare(p.attack_batch)
 
     def _prepare(self, batch: int) -> None:
         """An evaluator for so many candidates at once, and an empty pool."""
-        self.evaluator = make_evaluator(
-            self.model, self.channels, self.pixels, self.p, batch, self.most
-        )
+        made = None
+        while made is None:
+            try:
+                made = make_evaluator(
+                    self.model, self.channels, self.pixels, self.p, batch, self.most
+                )
+            except torch.OutOfMemoryError:
+                batch = out_of_memory(batch or GPU_BATCH)
+        self.evaluator = made
         capacity = self.p.attack_population * (self.p.attack_generations + 1)
         self.memory = Memory(self.evaluator.slots, capacity, self.pixels, self.device)
 
@@ -117,9 +122,8 @@ class Search:
         try:
             return self.evaluator.logits(pool.slot[rows], genes)
         except torch.OutOfMemoryError:
-            batch = out_of_memory(self.evaluator.batch, self.halved)
+            batch = out_of_memory(self.evaluator.batch)
         # The slots stay: only the room for candidates shrinks.
-        self.halved = True
         self.evaluator.resize(batch)
         self.evaluator.enter(pool.slot, pool.images)
         return self._logits(pool, rows, genes)
@@ -165,7 +169,7 @@ class Search:
     def alone(self, image: Tensor, genes: Tensor) -> Tensor:
         """Float32 logits (1, K) of one changed image."""
         painted = evolution.paint(image.unsqueeze(0), genes.view(1, 1, -1))
-        return self.model(painted.float() / 255)
+        return self.model(unit(painted))
 
     def accept(self, image: Tensor, genes: Tensor, label: Tensor) -> bool:
         """Whether the stored image fools the classifier when it is evaluated alone in float32."""
@@ -178,7 +182,7 @@ class Search:
         own precision, has seen none.
         """
         at, label = int(pool.position[row]), pool.labels[row].unsqueeze(0)
-        clean = self.model(pool.images[row].unsqueeze(0).float() / 255)
+        clean = self.model(unit(pool.images[row].unsqueeze(0)))
         after = self.alone(pool.images[row], genes)
 
         def decision(logits: Tensor) -> int | str:

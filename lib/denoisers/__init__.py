@@ -123,7 +123,8 @@ def outputs(
     for start in range(0, len(images), batch):
         given = to_tensor(images[start : start + batch]).to(device)
         with torch.inference_mode(), torch.autocast(kind, enabled=False):
-            yield model(given).float().cpu()
+            restored = model(given).float().cpu()
+        yield restored  # outside, as the caller would go on in inference mode
 
 
 def restore(

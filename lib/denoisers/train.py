@@ -146,7 +146,8 @@ def train_module(
         batch: images a step.
         learning_rate: of Adam (GEN02).
         noise: share of pixels replaced, or several, one of them drawn for each image (NOI05).
-        seed: of order, noise and crops; first weights aside, it fixes the result.
+        seed: of order, noise and crops; first weights aside, it fixes the result, on a GPU up to
+            the order of its sums.
         precision: ``float32`` or ``bfloat16``.
         device: where it runs.
         checkpoint: file written after each epoch; the caller removes it.

@@ -8,6 +8,7 @@ from lib.attack.incremental import densenet, resnet
 from lib.attack.incremental.plan import Plan
 from lib.attack.incremental.windows import Level, Windows
 from lib.classifiers import Classifier
+from lib.data import unit
 
 LAYERS = {"resnet50": resnet.layers, "densenet121": densenet.layers}
 
@@ -42,13 +43,16 @@ class Incremental:
         device = model.mean.device
         self.chain = LAYERS[model.architecture](model.network, dtype)
         head = model.network.fc if model.architecture == "resnet50" else model.network.classifier
-        self.head = head.weight.detach().to(dtype), head.bias.detach().to(dtype)
+        # The last layer keeps float32: one pixel of a large image moves the logits by less than a
+        # step of bfloat16, and a search that sees equal scores is blind.
+        of_head = torch.promote_types(dtype, torch.float32)
+        self.head = head.weight.detach().to(of_head), head.bias.detach().to(of_head)
         source = stored_rows(model)
         self.plan = Plan(self.chain, source, pixels, switch)
         self.source = source.to(device)
         self.starts = [start.to(device) for start in self.plan.starts]
         # Every 8-bit value as the network sees it in each input channel, (256, 3).
-        values = (torch.arange(256, device=device).to(model.mean.dtype) / 255).view(-1, 1, 1, 1)
+        values = unit(torch.arange(256, device=device), model.mean.dtype).view(-1, 1, 1, 1)
         self.prepared = model.normalise(values).flatten(1).to(dtype)
         self.resize(batch or self.plan.batch(dtype.itemsize), slots)
 
@@ -92,7 +96,7 @@ class Incremental:
         """
         self.images[slots] = images.permute(0, 2, 3, 1).long()
         for slot, image in zip(slots.split(1), images.split(1), strict=True):
-            x = self.model.prepare(image.to(self.model.mean.dtype) / 255)
+            x = self.model.prepare(unit(image, self.model.mean.dtype))
             x = x.to(self.dtype).permute(0, 2, 3, 1).contiguous()
             for number, layer in enumerate(self.chain[: self.plan.switch]):
                 self.levels[number].keep(slot, x)
@@ -147,4 +151,4 @@ class Incremental:
         x = self.levels[self.plan.switch].assemble(slots, held)
         for layer in self.chain[self.plan.switch :]:
             x = layer.whole(x)
-        return F.linear(x.mean((1, 2)), *self.head)
+        return F.linear(x.mean((1, 2), dtype=self.head[0].dtype), *self.head)
