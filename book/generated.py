@@ -257,7 +257,8 @@ def front(text: str, results: Path, pages: list[Page], folder: Path) -> str:
         ]
         details.append("{ref}`What these runs allow <limits>`")
         counted = f"{front.counted(claims.ledger(found, p))} {' · '.join(details)}"
-        said = "\n\n".join([*front.paragraphs(found, p), counted])
+        told = [*front.paragraphs(found, p), *front.knowing(found), front.COUNTED]
+        said = "\n\n".join([*told, counted])
         recovery = front.recovery(found)
         if len(recovery):
             png, about = figures.recovery_by_dataset(recovery)._repr_png_()

@@ -1,14 +1,13 @@
 """All runs of one protocol side by side, read from their run folders (paper, 4.2.6 to 4.4)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from lib import paper, params, restoration
+from lib import paper, params, restoration, worth
 from lib.errors import InputError
 from lib.params import ATTACKS, DENOISERS, Parameters
 from lib.records import read_json, read_table
@@ -32,6 +31,20 @@ class Collection:
     adaptive: pd.DataFrame = field(default_factory=pd.DataFrame)
     # By run, which training of each denoiser restored its images; see `lib.records.training`.
     restorers: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def tested(self) -> "Collection":
+        """The same with images of the test part only.
+
+        The others are those that the classifier and the denoisers have learned from or were chosen
+        by: how they fare says nothing of new ones.
+        """
+        held = {
+            name: table[table["part"] == "test"]
+            for name in ("records", "restored", "adaptive")
+            if len(table := getattr(self, name))
+        }
+        return replace(self, **held)
 
     @property
     def datasets(self) -> list[str]:
@@ -72,8 +85,10 @@ def collect(folder: Path) -> Collection:
                 if not (run / f"restoration_{name}.parquet").exists():
                     continue
                 at = {"classifier": classifier, "pixels": pixels}
-                records.append(read_table(run / f"{name}.parquet").assign(**at))
-                restored.append(read_table(run / f"restoration_{name}.parquet").assign(**at))
+                attacks = read_table(run / f"{name}.parquet").assign(**at)
+                records.append(attacks)
+                of = read_table(run / f"restoration_{name}.parquet").assign(**at)
+                restored.append(of.merge(attacks[[*restoration.IMAGE, "part"]], "left"))
                 if (knowing := run / f"adaptive_{name}.parquet").exists():
                     through.append(read_table(knowing).assign(**at))
                 about = read_json(run / "run.json")
@@ -168,31 +183,22 @@ def named_classes(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return records.assign(**{"class": records["category"].map(names)})
 
 
-def pays_from(shares: pd.DataFrame) -> pd.Series:
-    """From what share of attacked images on a defence leaves more images right than doing nothing.
+def recovery(
+    found: Collection,
+    by: Sequence[str] = ("dataset", "classifier"),
+    samples: int = worth.SAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """`lib.restoration.shares` and `lib.worth.pays_from` by run, or by what else is named.
 
-    Args:
-        shares: of `lib.restoration.shares`, of one run or group.
-
-    Returns:
-        One value a row, 0..1: where what the defence saves of attacked images equals what it costs
-        of clean ones. Infinite where it saves none; NaN for doing nothing, or where the table does
-        not have it.
+    Taken are test images only (see `Collection.tested`), with all numbers of pixels together.
+    Without any the table is empty.
     """
-    nothing = shares.loc[shares["defence"] == "identity", "right"]
-    saved = shares["right"] - (nothing.iloc[0] if len(nothing) else float("nan"))
-    cost = 1 - shares["kept"]
-    pays = (cost / (cost + saved)).where(~(saved <= 0), np.inf)
-    return pays.where(shares["defence"] != "identity")
-
-
-def recovery(found: Collection, by: Sequence[str] = ("dataset", "classifier")) -> pd.DataFrame:
-    """`lib.restoration.shares` and `pays_from` by run or by what else is named; all pixels."""
     tables = []
-    for names, group in found.restored.groupby(list(by), sort=False):
+    for names, group in found.tested.restored.groupby(list(by), sort=False):
         shares = restoration.shares(group)
-        shares["pays_from"] = pays_from(shares)
+        shares = shares.merge(worth.pays_from(group, samples, seed), on="defence", how="left")
         for place, (column, name) in enumerate(zip(by, names, strict=True)):
             shares.insert(place, column, name)
         tables.append(shares)
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

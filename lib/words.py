@@ -41,9 +41,14 @@ def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
-def worth(share: float) -> str:
-    """A share of attacked images from which a defence pays, as text; see `comparison.pays_from`."""
-    return "never" if math.isinf(share) else percent(share)
+def worth(share: float, low: float = math.nan, high: float = math.nan) -> str:
+    """A share of attacked images from which a defence pays, as text; see `lib.worth.pays_from`."""
+    if math.isinf(share):
+        return "never"
+    if math.isnan(low):
+        return percent(share)
+    top = "never" if math.isinf(high) else f"{100 * high:.1f}"
+    return f"{percent(share)} [{100 * low:.1f}, {top}]"
 
 
 def figures(value: float, count: int = 3) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import comparison, counts, paper, params, words
+from lib import comparison, counts, paper, params, words, worth
 from lib.errors import InputError
 from lib.records import write_json, write_table
 
@@ -52,7 +52,7 @@ def runs(tmp_path):
                 classes = np.arange(10) % len(params.facts(dataset).attack_classes)
                 write_table(
                     folder / f"{name}.parquet",
-                    pd.DataFrame(at | {"success": success, "category": classes}),
+                    pd.DataFrame(at | {"success": success, "category": classes, "part": "test"}),
                 )
                 rows = [
                     pd.DataFrame(
@@ -101,18 +101,29 @@ def test_comparison_puts_runs_beside_the_paper(runs):
 
 
 def test_a_defence_pays_from_where_it_saves_what_it_costs():
-    shares = pd.DataFrame(
-        {
-            "defence": ["identity", "dae", "median3", "autoencoder"],
-            "right": [0.4, 0.7, 0.5, 0.3], "kept": [1.0, 0.9, 1.0, 0.2],
-        }
-    )  # fmt: skip
-    nothing, dae, median, autoencoder = comparison.pays_from(shares)
+    right = {"identity": 4, "dae": 7, "median3": 5, "autoencoder": 3}  # of ten attacks
+    kept = {"identity": 10, "dae": 9, "median3": 10, "autoencoder": 2}
+    place = np.arange(10)
+    rows = [
+        pd.DataFrame({"dataset": "oct", "split": "test", "index": place, "defence": name,
+                      "recovered": place < right[name], "kept": place < kept[name]})
+        for name in right
+    ]  # fmt: skip
+    table = pd.concat(rows, ignore_index=True)
+    found = worth.pays_from(table)
+    nothing, dae, median, autoencoder = found["pays_from"]
     assert np.isnan(nothing) and median == 0 and np.isinf(autoencoder)
     attacked = dae * 0.7 + (1 - dae) * 0.9  # with the defence
     assert attacked == pytest.approx(dae * 0.4 + (1 - dae) * 1.0)
-    assert comparison.pays_from(shares.iloc[1:]).isna().all()  # nothing to compare with
+    low, high = found.loc["dae", ["pays_from_low", "pays_from_high"]]
+    assert 0 <= low < dae < high and np.isinf(found.loc["autoencoder", "pays_from_high"])
+    # Images that stand in two attacks tell no more than in one.
+    twice = pd.concat([table.assign(pixels=1), table.assign(pixels=2)])
+    pd.testing.assert_frame_equal(worth.pays_from(twice), found)
+    assert worth.pays_from(table[table["defence"] != "identity"]).isna().all(axis=None)
     assert [words.worth(x) for x in (dae, np.inf, np.nan)] == ["25.0 %", "never", "–"]
+    assert words.worth(0.25, 0.1, 0.5) == "25.0 % [10.0, 50.0]"
+    assert words.worth(0.25, 0.1, np.inf) == "25.0 % [10.0, never]"
 
 
 def test_comparison_warns_of_mixed_sources(runs):

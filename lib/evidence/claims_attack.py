@@ -1,7 +1,6 @@
 """Claims about how often the attacks succeed."""
 
-from dataclasses import replace
-from itertools import pairwise, product
+from itertools import combinations, pairwise, product
 
 import pandas as pd
 
@@ -9,7 +8,7 @@ from lib import comparison, params
 from lib.comparison import MATCHED
 from lib.evidence.findings import Recorded
 from lib.evidence.variants import FEWEST, KEYS, outcomes
-from lib.evidence.verdicts import Verdict, at_most_in_part, holding, of_pairs
+from lib.evidence.verdicts import Verdict, holding, of_pairs, over_data_sets
 from lib.params import Parameters
 from lib.statistics import newcombe, paired
 from lib.words import enumerated, percent, place, shown
@@ -24,14 +23,14 @@ def order_of_data_sets(found: Recorded, p: Parameters) -> Verdict:
     order = ("chest", "oct", "derma", "pathology")
     rates: dict[tuple, list[pd.Series]] = {}
     for runs in (*found.trainings, *found.resized):
-        tested = replace(runs, records=runs.records[runs.records["part"] == "test"])
         for pixels in params.ATTACKS:
-            table = comparison.rates(tested, pixels)
+            table = comparison.rates(runs.tested, pixels)
             for row in table[table["classifier"] == "resnet50"].dropna(subset="matched").iloc:
                 as_rate = dict(zip(("rate", "low", "high"), row[[*MATCHED]], strict=True))
                 key = (row["dataset"], pixels, runs.sizes.get(row["dataset"], 0))
                 rates.setdefault(key, []).append(pd.Series(as_rate))
     pairs, compared = [], set()
+    apart = set(combinations(order, 2))
     for (one, pixels, size), ours in rates.items():
         for other in order[order.index(one) + 1 :]:
             if theirs := rates.get((other, pixels, size)):
@@ -39,24 +38,24 @@ def order_of_data_sets(found: Recorded, p: Parameters) -> Verdict:
                 where = place(one, pixels, f"over {shown(other)}", f"at {size} px")
                 pairs.append((where, *holding(each)))
                 compared |= {one, other}
-    left_out = [shown(name) for name in order if name not in compared]
-    why = ""
-    if pairs and left_out:
-        why = f" Not compared: {', '.join(left_out)}, where "
-        why += "no test image of some class is right or no other data set has the size."
+                apart.discard((one, other))
+    why = " A data set is compared where some test image of each class is right."
+    if never := [f"{shown(a)} and {shown(b)}" for a, b in sorted(apart) if {a, b} <= compared]:
+        why += f" Never at one size: {'; '.join(never)}."
     claim = "rates on test images, in the paper's mix of classes, are in the printed order"
-    return at_most_in_part(of_pairs(pairs, claim, why), incomplete=bool(left_out))
+    return over_data_sets(of_pairs(pairs, claim, why), compared)
 
 
 def two_above_one(found: Recorded, p: Parameters) -> Verdict:
     """Success with two pixels less that with one, image by image, where both were tried."""
-    pairs = []
+    pairs, compared = [], set()
     records = found.runs.records if found.runs else pd.DataFrame(columns=KEYS)
     for key, group in records.groupby(KEYS[:2], sort=False):
         one, two = (outcomes(group[group["pixels"] == pixels]) for pixels in (1, 2))
         if len(both := (two - one).dropna()) >= FEWEST:
             pairs.append((place(*key), *paired(both)))
-    return of_pairs(pairs, "two pixels fool more often than one")
+            compared.add(key[0])
+    return over_data_sets(of_pairs(pairs, "two pixels fool more often than one"), compared)
 
 
 def densenet_below_on_derma_only(found: Recorded, p: Parameters) -> Verdict:
@@ -67,7 +66,8 @@ def densenet_below_on_derma_only(found: Recorded, p: Parameters) -> Verdict:
     """
     differences: dict[tuple, list[pd.Series]] = {}
     for runs in (*found.trainings, *found.resized):
-        of_two = runs.records[(runs.records["pixels"] == 2) & (runs.records["part"] == "test")]
+        records = runs.tested.records
+        of_two = records[records["pixels"] == 2]
         for dataset, group in of_two.groupby("dataset", sort=False):
             less, more = ("densenet121", "resnet50")[:: 1 if dataset == "derma" else -1]
             one, other = (outcomes(group[group["classifier"] == name]) for name in (more, less))
@@ -78,7 +78,8 @@ def densenet_below_on_derma_only(found: Recorded, p: Parameters) -> Verdict:
     pairs = [
         (place(*key), *holding([paired(both) for both in of])) for key, of in differences.items()
     ]
-    return of_pairs(pairs, "the classifiers are in the printed order", _counted(differences))
+    verdict = of_pairs(pairs, "the classifiers are in the printed order", _counted(differences))
+    return over_data_sets(verdict, {dataset for dataset, _ in differences})
 
 
 def _counted(differences: dict[tuple, list[pd.Series]]) -> str:
@@ -87,7 +88,9 @@ def _counted(differences: dict[tuple, list[pd.Series]]) -> str:
     if not counts:
         return ""
     few, most = min(counts), max(counts)
-    return f" Each rests on {few if few == most else f'{few} to {most}'} images that both have."
+    return (
+        f" Each rests on {few if few == most else f'{few} to {most}'} test images that both have."
+    )
 
 
 def larger_is_easier(found: Recorded, p: Parameters) -> Verdict:
@@ -99,7 +102,7 @@ def larger_is_easier(found: Recorded, p: Parameters) -> Verdict:
     tried: dict[tuple, dict[int, list[pd.Series]]] = {}
     accuracy: dict[tuple, dict[int, list[float]]] = {}
     for runs in (*found.trainings, *found.resized):
-        for key, group in runs.records.groupby(KEYS, sort=False):
+        for key, group in runs.tested.records.groupby(KEYS, sort=False):
             of_size = tried.setdefault(key, {})
             of_size.setdefault(runs.sizes.get(key[0], 0), []).append(outcomes(group))
         for net, about in runs.classifiers.items():

@@ -1,6 +1,6 @@
 """Claims about what the denoisers give back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,9 @@ from lib.evidence.verdicts import (
     REPLICATED,
     Pair,
     Verdict,
-    at_most_in_part,
     holding,
     of_pairs,
+    over_data_sets,
 )
 from lib.params import Parameters
 from lib.restoration import IMAGE
@@ -29,40 +29,62 @@ SAME_DB = 1.0  # a difference of mean PSNR below this is taken as none
 OTHERS = ("noise2noise", "median_cnn", "autoencoder")
 
 
-def _restored(
-    found: Recorded, one: str, other: str, column: str, fewest: int
-) -> dict[tuple, list[pd.Series]]:
-    """A column for one defence less that for another, image by image where the attack succeeded.
+def _restored(found: Recorded, one: str, other: str, column: str) -> dict[tuple, list[pd.Series]]:
+    """A column for one defence less that for another, by test image where the attack succeeded.
 
     Returns:
         By data set, classifier and pixels: finite differences, a series for each training that has
-        at least ``fewest``.
+        at least `FEWEST`.
     """
     differences: dict[tuple, list[pd.Series]] = {}
     for runs in found.trainings:
-        fooled = runs.restored[runs.restored["success"]]
+        restored = runs.tested.restored
+        fooled = restored[restored["success"]]
         for key, group in fooled.groupby(KEYS, sort=False):
             ours, theirs = (
                 group[group["defence"] == name].set_index(IMAGE)[column].astype(float)
                 for name in (one, other)
             )
             both = (ours - theirs).replace([np.inf, -np.inf], np.nan).dropna()
-            if len(both) >= fewest:
+            if len(both) >= FEWEST:
                 differences.setdefault(key, []).append(both)
     return differences
 
 
-def _psnr(found: Recorded, one: str, other: str, p: Parameters) -> Iterator[Pair]:
-    """Difference of mean PSNR of two defences on the same successfully attacked images, by run."""
-    for key, trainings in _restored(found, one, other, "psnr", 2).items():
-        means = [bootstrap_mean(both, p.bootstrap_samples, p.seed) for both in trainings]
-        yield place(*key, other), *holding(means)
+def _psnr(found: Recorded, others: Sequence[str], p: Parameters) -> dict[tuple, Pair]:
+    """Mean PSNR of the DAE less that of others on the same successfully attacked images.
+
+    Returns:
+        By data set, classifier, pixels and the other's name.
+    """
+
+    def mean(both: pd.Series) -> tuple[float, float, float]:
+        return bootstrap_mean(both, p.bootstrap_samples, p.seed)
+
+    return _pairs(found, others, "psnr", mean)
 
 
-def _recovered(found: Recorded, one: str, other: str) -> Iterator[Pair]:
+def _recovered(found: Recorded, others: Sequence[str]) -> dict[tuple, Pair]:
     """The same for the share of classes that come back."""
-    for key, trainings in _restored(found, one, other, "recovered", FEWEST).items():
-        yield place(*key, other), *holding([paired(both) for both in trainings])
+    return _pairs(found, others, "recovered", paired)
+
+
+def _pairs(
+    found: Recorded, others: Sequence[str], column: str,
+    difference: Callable[[pd.Series], tuple[float, float, float]],
+) -> dict[tuple, Pair]:  # fmt: skip
+    return {
+        (*key, other): (
+            place(*key, *others[1:] and [other]),
+            *holding([difference(both) for both in trainings]),
+        )
+        for other in others
+        for key, trainings in _restored(found, "dae", other, column).items()
+    }
+
+
+def _verdict(pairs: dict[tuple, Pair], claim: str, more: str = "") -> Verdict:
+    return over_data_sets(of_pairs(pairs.values(), claim, more), {key[0] for key in pairs})
 
 
 def _effort(p: Parameters) -> str:
@@ -78,30 +100,29 @@ def _effort(p: Parameters) -> str:
 
 def dae_ahead(found: Recorded, p: Parameters) -> Verdict:
     """PSNR of the DAE above that of each other denoiser, on the same images, in every run."""
-    pairs = [pair for other in OTHERS for pair in _psnr(found, "dae", other, p)]
-    return of_pairs(pairs, "the DAE has the higher PSNR", _effort(p))
+    return _verdict(_psnr(found, OTHERS, p), "the DAE has the higher PSNR", _effort(p))
 
 
 def dae_ahead_of_nothing(found: Recorded, p: Parameters) -> Verdict:
     """PSNR of the DAE above that of the attacked image itself."""
-    pairs = _psnr(found, "dae", "identity", p)
+    pairs = _psnr(found, ["identity"], p)
     more = (
         " One or two changed pixels of thousands cost little PSNR (audit U1), so this says more of "
         "the measure than of the defence: the class of a fooled image never comes back by itself."
     )
-    return of_pairs(pairs, "the DAE has a higher PSNR than the attacked image left as it is", more)
+    return _verdict(pairs, "the DAE has a higher PSNR than the attacked image left as it is", more)
 
 
 def dae_recovers_more(found: Recorded, p: Parameters) -> Verdict:
     """Classes that the DAE brings back against those of each other denoiser, image by image."""
-    pairs = [pair for other in OTHERS for pair in _recovered(found, "dae", other)]
-    return of_pairs(pairs, "the DAE brings more classes back than another denoiser", _effort(p))
+    claim = "the DAE brings more classes back than another denoiser"
+    return _verdict(_recovered(found, OTHERS), claim, _effort(p))
 
 
 def dae_recovers_more_than_a_median(found: Recorded, p: Parameters) -> Verdict:
     """The same against the 3 x 3 median filter."""
-    pairs = _recovered(found, "dae", "median3")
-    return of_pairs(pairs, "the DAE brings more classes back than a 3 x 3 median")
+    claim = "the DAE brings more classes back than a 3 x 3 median"
+    return _verdict(_recovered(found, ["median3"]), claim)
 
 
 def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
@@ -113,7 +134,8 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
     classes: dict[str, list[tuple[float, float, float]]] = {}
     unlike = set()
     for runs in found.trainings:
-        table = runs.restored[(runs.restored["defence"] == "dae") & (runs.restored["pixels"] == 2)]
+        restored = runs.tested.restored
+        table = restored[(restored["defence"] == "dae") & (restored["pixels"] == 2)]
         for dataset, group in table.groupby("dataset", sort=False):
             fooled = group[group["success"] & np.isfinite(group["psnr"])]
             by = {name: part for name, part in fooled.groupby("classifier")}
@@ -153,7 +175,7 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
     )
     word = REPLICATED if same == len(each) else IN_PART if same else NOT_REPLICATED
     verdict = Verdict(word, reason + apart_by_training, opposite=not same and bool(apart))
-    return at_most_in_part(verdict, incomplete=bool(unlike - set(differences)))
+    return over_data_sets(verdict, differences)
 
 
 def _one_restorer(runs: Collection, dataset: str, table: pd.DataFrame) -> bool:

@@ -12,6 +12,7 @@ from lib.report import interval
 from lib.statistics import wilson
 from lib.words import enumerated, shown, worth
 from lib.words import pixels as pixels_of
+from lib.worth import pays_from
 
 # The paper's proposal, the same with patch selection, the plainest filter, and nothing.
 TOLD = ("dae", f"dae{params.PATCHES}", "median3", "identity")
@@ -19,7 +20,7 @@ TOLD = ("dae", f"dae{params.PATCHES}", "median3", "identity")
 BY_CLASS = ("dae_recovers_more", "dae_recovers_more_than_a_median")
 COUNTED = (
     "An image counts once for each classifier and number of pixels, a clean one once for each "
-    "classifier; intervals count it once in all."
+    "classifier; intervals count it once in all. All are test images."
 )
 NONE = "No run on real images is recorded in this copy yet."
 
@@ -41,13 +42,15 @@ def paragraphs(found: Recorded, p: Parameters) -> list[str]:
     sources = " and ".join(found.sources)
     told = [
         f"On *{sources}* images of {enumerated(names)}, protocol `{p.protocol}`: "
-        + enumerated([_fooled(found.runs.records, pixels) for pixels in params.ATTACKS])
+        + enumerated([_fooled(found.runs.tested.records, pixels) for pixels in params.ATTACKS])
         + "."
     ]
-    shares = _pooled(found)
+    shares = _pooled(found, p)
+    if not len(shares):
+        return told
     rows = [
         f"| {shown(name)} | {_share(shares.loc[name], 'recovered')} | "
-        f"{_share(shares.loc[name], 'kept')} | {worth(shares.loc[name, 'pays_from'])} |"
+        f"{_share(shares.loc[name], 'kept')} | {_worth(shares.loc[name])} |"
         for name in TOLD
         if name in shares.index
     ]
@@ -74,7 +77,7 @@ def _in_words(shares: pd.DataFrame) -> list[str]:
         f"Of 100 fooled images the DAE brings {back['dae']:.0f} back to their class, and a 3 x 3 "
         f"median, which learns nothing, {back['median3']:.0f}; of 100 images that nobody attacked "
         f"they take the class of {lost['dae']:.0f} and {lost['median3']:.0f}. The DAE leaves more "
-        f"images right than no defence where {worth(shares.loc['dae', 'pays_from'])} or more are "
+        f"images right than no defence where {_worth(shares.loc['dae'])} or more are "
         "attacked (*pays from*). Used only on the patches that it changes much (*+ patches*, not "
         f"in the paper), it brings back {back[TOLD[1]]:.0f} and takes {lost[TOLD[1]]:.0f}."
     ]
@@ -82,7 +85,7 @@ def _in_words(shares: pd.DataFrame) -> list[str]:
 
 def knowing(found: Recorded) -> list[str]:
     """What is left when the attacker knows the defence, a paragraph; none where it was not run."""
-    if not found.runs or not len(table := found.runs.adaptive):
+    if not found.runs or not len(table := found.runs.tested.adaptive):
         return []
     right = adaptive.summary(table).set_index("defence")
     each = [
@@ -101,9 +104,9 @@ def knowing(found: Recorded) -> list[str]:
     ]
 
 
-def defended(found: Recorded, name: str) -> str:
+def defended(found: Recorded, name: str, p: Parameters) -> str:
     """What a defence gives and takes, a sentence; empty without runs that used it."""
-    if not found.runs or name not in (shares := _pooled(found)).index:
+    if not found.runs or name not in (shares := _pooled(found, p)).index:
         return ""
     of = shares.loc[name]
     said = (
@@ -112,15 +115,22 @@ def defended(found: Recorded, name: str) -> str:
         f"{int(of['images']):,} clean images"
     )
     if math.isfinite(of["pays_from"]):
-        said += f"; more images are right than with no defence if {worth(of['pays_from'])} or more "
+        said += f"; more images are right than with no defence if {_worth(of)} or more "
         said += "are attacked"
     return f"{said}."
 
 
-def _pooled(found: Recorded) -> pd.DataFrame:
-    """Shares of each defence over all runs, by its name."""
-    shares = restoration.shares(found.runs.restored)
-    return shares.assign(pays_from=comparison.pays_from(shares)).set_index("defence")
+def _pooled(found: Recorded, p: Parameters) -> pd.DataFrame:
+    """Shares of each defence over all runs, by its name; of test images."""
+    restored = found.runs.tested.restored
+    if not len(restored):
+        return pd.DataFrame()
+    pays = pays_from(restored, p.bootstrap_samples, p.seed)
+    return restoration.shares(restored).set_index("defence").join(pays)
+
+
+def _worth(row: pd.Series) -> str:
+    return worth(*row[["pays_from", "pays_from_low", "pays_from_high"]])
 
 
 def _share(row: pd.Series, name: str) -> str:
@@ -147,5 +157,10 @@ def counted(ledger: pd.DataFrame) -> str:
         place = verdicts.WORDS.index(verdicts.NOT_REPLICATED)
         said[place] += f" (the opposite found for {opposite}, {len(failed) - opposite} open)"
     tested = more[more["id"].isin(BY_CLASS) & (more["verdict"] != verdicts.NOT_TESTABLE)]
-    by_class = [reason.partition(". ")[0].rstrip(".") + "." for reason in tested["reason"]]
+    by_class = [
+        said.rstrip(".") + "."
+        for reason in tested["reason"]
+        for said in reason.split(". ")
+        if not said.startswith("Open:")  # too many places for a first page
+    ]
     return " ".join([f"Of {len(own)} claims of the paper: {', '.join(said)}.", *by_class])

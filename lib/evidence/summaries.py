@@ -82,7 +82,7 @@ def _first_page(found: Recorded, p: Parameters, ledger: pd.DataFrame, folder: st
     told = [
         front.paragraphs(found, p)[0],
         counted,
-        front.defended(found, "dae"),
+        front.defended(found, "dae", p),
         front.counted(ledger),
     ]
     link = f"Every verdict and its reason: [{folder}/{README}]({folder}/{README})."

@@ -57,11 +57,11 @@ def trained_again(trainings: Sequence[comparison.Collection]) -> pd.DataFrame:
     Returns:
         One row a data set, classifier, defence and training, in this order: ``dataset, classifier,
         defence, seed``; the columns of `lib.restoration.shares`; and ``psnr``, the mean in dB over
-        successfully attacked images without exact matches. Runs that were not repeated are left
-        out; empty if none was.
+        successfully attacked images without exact matches; of test images. Runs that were not
+        repeated are left out; empty if none was.
     """
     tables = []
-    for runs in trainings:
+    for runs in (each.tested for each in trainings):
         seeds = runs.records.drop_duplicates(KEYS).set_index(KEYS)["seed"]
         of_two = runs.restored[runs.restored["pixels"] == 2]
         for key, group in of_two.groupby(KEYS, sort=False):
@@ -129,6 +129,8 @@ def changes(protocol: str) -> dict:
 def contrasts(collected: dict[str, comparison.Collection], protocol: str) -> pd.DataFrame:
     """Each run of a variant beside the protocol's own run of the same data set and classifier.
 
+    Taken are test images only: another training has learned from others.
+
     Args:
         collected: the runs of the protocol and of its variants, by name.
         protocol: the name of the protocol.
@@ -142,6 +144,7 @@ def contrasts(collected: dict[str, comparison.Collection], protocol: str) -> pd.
     """
     if protocol not in collected:
         return pd.DataFrame()
+    collected = {name: runs.tested for name, runs in collected.items()}
     of = rates(collected).set_index(KEYS)
     own = of[of["protocol"] == protocol]
     attacks = {

@@ -1,14 +1,17 @@
-"""Verdicts by a rule that was written down before the first result was recorded.
+"""Verdicts by rule.
 
-The rule, and what was changed in it since, stands in words on the book's page "How verdicts are
-made"; this module is the same in code. A verdict
-is a word and one sentence of reason, made from numbers.
+The rule, and what was changed in it after results had been seen, stands in words on the book's page
+"How verdicts are made"; this module is the same in code. A verdict is a word and a reason, made
+from numbers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 import pandas as pd
+
+from lib.paper import DATASETS
+from lib.words import shown
 
 REPLICATED, IN_PART = "replicated", "in part"
 NOT_REPLICATED, NOT_TESTABLE = "not replicated", "not testable"
@@ -86,13 +89,19 @@ def of_pairs(pairs: Iterable[Pair], claim: str, more: str = "") -> Verdict:
     return Verdict(IN_PART if ahead else NOT_REPLICATED, reason, not ahead and bool(behind))
 
 
-def at_most_in_part(verdict: Verdict, incomplete: bool) -> Verdict:
-    """The verdict on a claim about several data sets, if not all of them could be compared.
+def over_data_sets(verdict: Verdict, compared: Container[str]) -> Verdict:
+    """The verdict on a claim about all data sets of the paper.
 
-    What holds where it could be tested is then no more than a part of the claim.
+    What holds where it could be tested is no more than a part of the claim if some could not be
+    compared; the reason names those.
     """
-    capped = incomplete and verdict.word == REPLICATED
-    return replace(verdict, word=IN_PART) if capped else verdict
+    missing = [shown(name) for name in DATASETS if name not in compared]
+    if verdict.word == NOT_TESTABLE or not missing:
+        return verdict
+    word = IN_PART if verdict.word == REPLICATED else verdict.word
+    return replace(
+        verdict, word=word, reason=f"{verdict.reason} Not compared: {', '.join(missing)}."
+    )
 
 
 def holding(differences: Iterable[tuple[float, float, float]]) -> tuple[float, float, float]:
