@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lib import classifiers, data, paper, params, restoration
+from lib import classifiers, data, detection, paper, params, restoration
 from lib.adaptive import attack_defended
 from lib.attack import attack_run, locate, rebuild
 from lib.classifiers import Classifier, predictor
@@ -52,6 +52,7 @@ def finished(tmp_path_factory):
         predictor(model, P, "cpu"), "cpu",
     )  # fmt: skip
     write_table(folder / "restoration_one_pixel.parquet", table)
+    write_table(folder / "detection_one_pixel.parquet", detection.summary(table, 50, 0))
     attack_defended(model, images, {1: records}, P, folder)
     Run(folder, "restoration", P, images.provenance.as_dict()).finish()
     return base
@@ -82,13 +83,28 @@ def put(column, row, value):
     return change
 
 
+def everywhere(column, value):
+    """A change of each cell of a column."""
+    return lambda table: table.assign(**{column: [value] * len(table)})
+
+
+def negated(was):
+    return not was
+
+
+def unsearched(table):
+    """Nothing was searched, and still the class is right in the end."""
+    nothing = dict.fromkeys(("rows", "cols", "values"), [[]] * len(table))
+    return table.assign(clean=False, adaptive=True, **nothing)
+
+
 def test_the_record_holds_tables_and_history_but_no_weights(run):
     (folder,) = freeze(run)
     assert folder == run / "results" / "demo" / "oct" / "resnet50"
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "classifier.json", "run.json", "one_pixel.parquet", "restoration_one_pixel.parquet",
-        "adaptive_one_pixel.parquet",
+        "adaptive_one_pixel.parquet", "detection_one_pixel.parquet",
     }  # fmt: skip
     pd.testing.assert_frame_equal(
         read_table(folder / "one_pixel.parquet"),
@@ -127,6 +143,7 @@ def test_every_class_is_tested_again(run):
 
 
 TABLE = "one_pixel.parquet"
+RESTORED, AGAIN, DETECTED = (f"{kind}_{TABLE}" for kind in ("restoration", "adaptive", "detection"))
 
 
 @pytest.mark.parametrize(
@@ -141,16 +158,46 @@ TABLE = "one_pixel.parquet"
         (TABLE, put("values", 0, [[256]]), "outside 0 to 255"),
         (TABLE, put("success", 0, lambda was: not was), "does not agree"),
         (TABLE, lambda t: t.assign(index=t["index"][0]), "attacked twice"),
-        ("restoration_one_pixel.parquet", put("fsim", 4, 2.0), "row 4: fsim"),
-        ("restoration_one_pixel.parquet", put("index", 0, 999), "not as in"),
-        ("adaptive_one_pixel.parquet", put("index", 0, 999), "999 is not as in one_pixel"),
-        ("adaptive_one_pixel.parquet", put("adaptive", 0, lambda was: not was), "not as in one"),
-        ("adaptive_one_pixel.parquet", put("evaluations", 1, -1), "row 1: evaluations is .*-1"),
+        (TABLE, put("rows", 1, [28]), r"row 1: \(28, \d+\) is changed; .* from 0 to 27"),
+        (TABLE, put("cols", 2, [-1]), r"row 2: \(\d+, -1\) is changed; .* from 0 to 27"),
+        (TABLE, everywhere("rows", [0.5]), r"row 0: \(0.5, \d+\) is changed; .* whole"),
+        (TABLE, everywhere("cols", ["a"]), "column cols holds .* cannot be checked"),
+        (TABLE, everywhere("values", [[1.5]]), "row 0: a pixel value is no whole number"),
+        (TABLE, put("values", 0, [[1, 2]]), "row 0: values is .* which cannot be"),
+        (TABLE, put("dataset", 1, "derma"), "row 1: dataset .* is 'derma'; .* must be 'oct'"),
+        (TABLE, put("part", 2, "val"), "row 2: part .* is 'val'; in the official .* 'test'"),
+        (RESTORED, put("fsim", 4, 2.0), "row 4: fsim"),
+        (RESTORED, put("index", 0, 999), "row 0: image test 999 is not in one_pixel"),
+        (RESTORED, lambda t: t[:-1], r"image test \d+ is missing behind median3"),
+        (RESTORED, lambda t: pd.concat([t, t[8:9]]), "row 12: .* comes twice behind median3"),
+        (RESTORED, put("label", 7, -1), r"row 7: label .* is -1; by one_pixel.* must be \d"),
+        (RESTORED, put("success", 8, negated), "row 8: success .* by one_pixel.parquet it must"),
+        (RESTORED, put("kept", 9, negated), "row 9: kept .* by one_pixel.parquet it must be"),
+        (RESTORED, put("clean_class", 0, -1), "row 0: kept .* is True; .* must be False"),
+        (RESTORED, put("recovered", 3, negated), "row 3: recovered .* by one_pixel.* it must be"),
         (
-            "adaptive_one_pixel.parquet",
-            lambda t: t.assign(clean=False, adaptive=True),
-            "row 0: right when attacked, and wrong through the defence alone",
+            RESTORED,
+            lambda t: t.assign(restored_class=-1, recovered=True),
+            "row 0: recovered .* is True; .* must be False",
         ),
+        (RESTORED, put("dataset", 4, "chest"), "row 4: dataset .* is 'chest'; .* 'oct'"),
+        (AGAIN, put("index", 0, 999), "row 0: image test 999 is not in one_pixel"),
+        (AGAIN, put("adaptive", 0, negated), "row 0: adaptive .* by one_pixel.parquet it must be"),
+        (AGAIN, put("evaluations", 1, -1), "row 1: evaluations is .*-1"),
+        (AGAIN, put("label", 1, -1), r"row 1: label .* is -1; by one_pixel.* it must be \d"),
+        (AGAIN, put("part", 1, "train"), "row 1: part .* is 'train'; in the official split"),
+        (AGAIN, put("dataset", 1, "derma"), "row 1: dataset .* is 'derma'; .* must be 'oct'"),
+        (AGAIN, put("cols", 0, [99]), r"row 0: \(\d+, 99\) is changed"),
+        (AGAIN, put("rows", 0, []), r"row 0: \[0, 1\] pixels are changed instead of 1"),
+        (AGAIN, unsearched, "row 0: right when attacked, and wrong through the defence alone"),
+        (DETECTED, lambda t: t.drop(columns="auc"), "has no column auc"),
+        (DETECTED, put("images", 0, "some"), "row 0: images is 'some'"),
+        (DETECTED, put("auc", 2, 1.5), "row 2: auc is .*1.5"),
+        (DETECTED, put("auc_low", 2, -0.5), "row 2: auc_low is .*-0.5"),
+        (DETECTED, put("auc", 2, np.nan), "row 2: auc is nan of 6 images"),
+        (DETECTED, put("n", 2, 0), "row 2: auc is .* of 0 images"),
+        (DETECTED, put("auc_high", 2, 0.0), "row 2: auc is .* must lie from auc_low, .* to"),
+        (DETECTED, put("auc_low", 2, 1.0), "row 2: auc is .* must lie from auc_low, 1.0, to"),
     ],
 )
 def test_a_wrong_table_is_named_and_nothing_is_recorded(run, file, change, sentence):
@@ -158,6 +205,97 @@ def test_a_wrong_table_is_named_and_nothing_is_recorded(run, file, change, sente
     with pytest.raises(InputError, match=f"runs/demo/oct/resnet50/.*{sentence}"):
         freeze(run)
     assert not list((run / "results").glob("**/*.*"))
+
+
+@pytest.mark.parametrize(
+    ("test", "sentence"),
+    [
+        ({"accuracy": 0.26}, "test accuracy is 0.26; 10 of 40 images are 0.25"),
+        ({"accuracy": None}, "test accuracy is None; 10 of 40"),
+        ({"correct": 41}, "41 of 40 test images are correct; .* no more correct than tested"),
+        ({"correct": 10.5}, "10.5 of 40 test images are correct; both must be whole"),
+        ({"images": 0}, "10 of 0 test images are correct"),
+        ({"correct": 11, "accuracy": 0.275}, "correct of the test is 11; the classes have 10"),
+    ],
+)
+def test_an_accuracy_must_follow_from_its_counts(run, test, sentence):
+    path = run / "runs/demo/oct/resnet50/classifier.json"
+    about = read_json(path) | {"task": "single-label"}
+    about["test_by_class"] = [{"images": 30, "correct": 8}, {"images": 10, "correct": 2}]
+    write_json(path, about)
+    freeze(run)
+    write_json(path, about | {"test": about["test"] | test})
+    with pytest.raises(InputError, match=f"resnet50/classifier.json: {sentence}"):
+        freeze(run)
+
+
+def test_a_row_of_another_variant_is_one_sentence(run):
+    (folder,) = freeze(run)
+    path = folder / "run.json"
+    about = read_json(path)
+    for table in folder.glob("*_pixel.parquet"):
+        if "dataset" in read_table(table):
+            edit(table, everywhere("dataset", "derma"))
+    about["parameters"]["dataset"] = "derma"
+    write_json(path, about)
+    record.write_sums(run / "results")
+    (problem,) = verify.problems(run / "results")
+    assert problem == f"{path} is of data set 'derma', which is not that of its folder."
+    del about["parameters"]["data_size"]
+    write_json(path, about)
+    assert f"{path} has no parameter data_size." in list(verify.problems(run / "results"))
+
+
+def test_parts_drawn_anew_differ_from_the_splits(run):
+    folder = run / "runs/demo/oct/resnet50"
+    about = read_json(folder / "run.json")
+    about["parameters"]["data_split"] = "paper"
+    write_json(folder / "run.json", about)
+    for name in (TABLE, AGAIN):
+        edit(folder / name, everywhere("part", "train"))
+    freeze(run)
+    edit(folder / AGAIN, put("part", 0, "val"))
+    with pytest.raises(InputError, match="row 0: part .* is 'val'; by one_pixel.* 'train'"):
+        freeze(run)
+
+
+def test_a_restoration_without_its_attack_is_found(run):
+    (run / "runs/demo/oct/resnet50" / TABLE).unlink()
+    with pytest.raises(InputError, match=f"has no {TABLE} beside it"):
+        freeze(run)
+
+
+def test_a_file_that_was_changed_lost_or_added_is_found(run):
+    (folder,) = freeze(run)
+    base = run / "results"
+    sums = base / verify.FILE_SUMS
+    known = read_json(sums)
+    assert list(known) == sorted(f"demo/oct/resnet50/{path.name}" for path in folder.iterdir())
+
+    edit(folder / RESTORED, put("psnr", 0, 20.0))  # which could be
+    (problem,) = verify.problems(base)
+    assert f"{RESTORED} was changed after it was recorded" in problem
+    assert problem.endswith(f"not {known[f'demo/oct/resnet50/{RESTORED}']}.")
+    (folder / RESTORED).unlink()
+    (problem,) = verify.problems(base)
+    assert problem == f"{folder / RESTORED} is missing; by sums.json it was recorded."
+    record.write_sums(base)
+    assert list(verify.problems(base)) == []
+
+    (base / "README.md").write_text("made from the record\n")  # held against it elsewhere
+    (base / summaries.FIGURE).write_bytes(b"drawn")
+    (problem,) = verify.problems(base)
+    assert problem == f"{base / 'recovery.png'} was not recorded: sums.json does not have it."
+    record.write_sums(base)
+    assert list(verify.problems(base)) == []
+
+    shutil.rmtree(base / "demo")
+    assert len(found := list(verify.problems(base))) == len(known) - 1
+    assert all("is missing; by sums.json" in problem for problem in found)
+    sums.write_text("{")
+    assert "sums.json is no JSON" in next(verify.problems(base))
+    sums.unlink()
+    assert list(verify.problems(base)) == [f"{sums} is missing: run `make record`."]
 
 
 def test_phantoms_and_unknown_sources_are_refused(run):
@@ -182,6 +320,7 @@ def test_results_on_different_data_are_not_mixed(run):
     about = read_json(other / "run.json")
     about["steps"]["restoration"]["data"]["md5"] = "0" * 32
     write_json(other / "run.json", about)
+    record.write_sums(run / "results")
     (problem,) = verify.problems(run / "results")
     assert "mixes results on different data" in problem and "0" * 32 in problem
 
@@ -261,8 +400,10 @@ def test_repeats_on_another_file_are_found(tmp_path):
     p = params.load("compact", "abdomen_ct", device="cpu")
     ablated(tmp_path / "compact" / "abdomen_ct", (0,), p)
     ablated(tmp_path / "compact-seed-2" / "abdomen_ct", (2,), p)
+    record.write_sums(tmp_path)
     assert list(verify.problems(tmp_path)) == []
     ablated(tmp_path / "compact-seed-2" / "abdomen_ct", (2,), p, md5="other")
+    record.write_sums(tmp_path)
     (problem,) = verify.problems(tmp_path)
     assert "mixes results on different data" in problem and "compact-seed-2" in problem
 

@@ -18,6 +18,7 @@ def main(words: list[str]) -> None:
             print(f"{folder.relative_to(params.ROOT)}  {size / 1024:,.0f} kB")
         for path in summaries.write(results):
             print(path.relative_to(params.ROOT))
+        record.write_sums(results)  # again: a figure was drawn
     elif what == "verify":
         wrong = list(verify.problems(results)) or list(summaries.problems(results))
         for problem, table in verify.retest(results, runs, root) if not wrong else ():

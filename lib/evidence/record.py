@@ -16,7 +16,7 @@ def freeze(runs: Path, results: Path, protocol: str) -> list[Path]:
     """Copy what is small from ``runs/<protocol>`` to ``results/<protocol>``, folder by folder.
 
     A folder appears whole or not at all, and only if `verify.problems` finds nothing wrong in it;
-    one that was recorded before is replaced.
+    one that was recorded before is replaced. The sums of all files are written last.
 
     Args:
         runs: folder of the run folders.
@@ -46,6 +46,7 @@ def freeze(runs: Path, results: Path, protocol: str) -> list[Path]:
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         written.append(target)
+    write_sums(results)
     return written
 
 
@@ -57,6 +58,14 @@ def freeze_all(runs: Path, results: Path, protocol: str) -> list[Path]:
     """
     there = [name for name in params.variants(protocol) if any(_finished(runs / name))]
     return [folder for name in (protocol, *there) for folder in freeze(runs, results, name)]
+
+
+def write_sums(results: Path) -> None:
+    """Take the recorded files as they are, for `verify.file_problems`.
+
+    To be called again whenever a file of the record was written, the front page's figure too.
+    """
+    write_json(results / verify.FILE_SUMS, verify.file_sums(results))
 
 
 def _finished(base: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 The columns are the contract of the book's page "Run folder".
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ import pandas as pd
 
 from lib import params
 from lib.attack.records import COLUMNS
-from lib.detection import SCORES, column
+from lib.detection import ALL, FOOLED, SCORES, column
 
 Check = Callable[[pd.Series], pd.Series]  # True where a value is as it must be
+ROUNDING = 1e-9  # an area or a share that is computed in two ways differs by less
 
 
 def _between(low: float, high: float = float("inf")) -> Check:
@@ -40,6 +41,19 @@ def _finite(values: pd.Series) -> pd.Series:
     return pd.Series(np.isfinite(values.astype(float)), values.index)
 
 
+def _numbers(values: pd.Series) -> pd.Series:
+    return values.map(lambda each: np.asarray(each, dtype=float).ndim == 1)
+
+
+def _colours(values: pd.Series) -> pd.Series:
+    shapes = values.map(lambda each: {np.asarray(value, dtype=float).shape for value in each})
+    return shapes.map(lambda found: found <= {(1,), (3,)})
+
+
+def _area(values: pd.Series) -> pd.Series:
+    return values.isna() | ((values >= 0) & (values <= 1))
+
+
 _SHARE, _SPLIT = _between(0, 1), _one_of("train", "val", "test")
 _KEY = {"dataset": _any, "split": _SPLIT, "index": _whole(0), "label": _any, "success": _flag}
 _METRICS = {
@@ -47,7 +61,8 @@ _METRICS = {
     "fsim": _SHARE,
 }  # fmt: skip
 _RESIDUALS = {column(state, s): _between(0, 255) for state in ("attacked", "clean") for s in SCORES}
-_ATTACK = dict.fromkeys(COLUMNS, _any) | _KEY | {
+_PIXELS = {"rows": _numbers, "cols": _numbers, "values": _colours}
+_ATTACK = dict.fromkeys(COLUMNS, _any) | _KEY | _PIXELS | {
     "p_before": _finite, "p_after": _finite, "evaluations": _whole(1), "generations": _whole(0),
     "computed": _whole(0), "seconds": _between(0), "part": _SPLIT, "category": _whole(0),
     "true_label_changed": _flag, "disagreements": _whole(0), "seed": _whole(0),
@@ -57,14 +72,16 @@ _RESTORATION = _KEY | _METRICS | _RESIDUALS | {
     "error_elsewhere": _between(0, 255), "restored_class": _any, "recovered": _flag,
     "clean_class": _any, "kept": _flag,
 }  # fmt: skip
-# A share without images has no value, so its range is left to the tests of what computes it.
 _ADAPTIVE = {
-    **{name: check for name, check in _KEY.items() if name != "success"}, "category": _whole(0),
-    "defence": _any, "clean": _flag, "oblivious": _flag, "adaptive": _flag, "predicted": _any,
-    "adversarial": _any, "rows": _any, "cols": _any, "values": _any, "evaluations": _whole(0),
+    **{name: check for name, check in _KEY.items() if name != "success"}, **_PIXELS,
+    "category": _whole(0), "part": _SPLIT, "defence": _any, "clean": _flag, "oblivious": _flag,
+    "adaptive": _flag, "predicted": _any, "adversarial": _any, "evaluations": _whole(0),
     "seconds": _between(0), "seed": _whole(0),
 }  # fmt: skip
-_DETECTION = {"defence": _any, "score": _one_of(*SCORES), "images": _any, "n": _whole(0)}
+_DETECTION = {
+    "defence": _any, "score": _one_of(*SCORES), "images": _one_of(FOOLED, ALL), "n": _whole(0),
+    "auc": _area, "auc_low": _area, "auc_high": _area,
+}  # fmt: skip
 _ABLATION = _METRICS | {"variant": _any, "seed": _whole(0)}
 _MODELS = {"variant": _any, "seed": _whole(0), "seconds": _between(0), "loss": _between(0)}
 TABLES: dict[str, dict[str, Check]] = {
@@ -78,13 +95,18 @@ TABLES: dict[str, dict[str, Check]] = {
 }
 
 
-def problems(path: Path, table: pd.DataFrame, criterion: str = "auto") -> Iterator[str]:
+def problems(
+    path: Path, table: pd.DataFrame, criterion: str = "auto", size: float = float("inf")
+) -> Iterator[str]:
     """One sentence, with file and row, for each thing that is wrong; the first row of each kind.
+
+    What takes several columns is looked at once each of them is as it must be.
 
     Args:
         path: of the table; its name says which it is.
         table: what it holds.
         criterion: ``attack_criterion`` of the run, which says what a success is.
+        size: ``data_size`` of the run, pixels on each side of an image.
     """
     columns = TABLES[path.stem]
     missing = [name for name in columns if name not in table]
@@ -94,35 +116,69 @@ def problems(path: Path, table: pd.DataFrame, criterion: str = "auto") -> Iterat
     if not len(table):
         yield f"{path} has no rows."
         return
+    sound = True
     for name, check in columns.items():
         try:
             wrong = ~check(table[name]).fillna(False).astype(bool)
         except (TypeError, ValueError):
+            sound = False
             yield f"{path}: column {name} holds {table[name].dtype}, which cannot be checked."
             continue
         if wrong.any():
-            row = int(wrong.to_numpy().argmax())
+            sound = False
+            row = first(wrong)
             yield f"{path}, row {row}: {name} is {table[name].iloc[row]!r}, which cannot be."
+    if not sound:
+        return
+    if columns.keys() >= _PIXELS.keys():
+        yield from _pixel_problems(path, table, size)
     if path.stem in params.ATTACKS.values():
         yield from _attack_problems(path, table, criterion)
     if path.stem.startswith("adaptive_"):
         wrong = (table["oblivious"] | table["adaptive"]) & ~table["clean"]
         if wrong.any():
-            row = int(wrong.to_numpy().argmax())
+            row = first(wrong)
             yield f"{path}, row {row}: right when attacked, and wrong through the defence alone."
+    if path.stem.startswith("detection_"):
+        yield from _detection_problems(path, table)
+
+
+def first(wrong: pd.Series) -> int:
+    """Place of the first row that is wrong."""
+    return int(wrong.to_numpy(bool).argmax())
+
+
+def _pixel_problems(path: Path, table: pd.DataFrame, size: float) -> Iterator[str]:
+    """Pixels that are too many or too few, outside the image, or of no 8-bit colour."""
+    number = next(n for n, name in params.ATTACKS.items() if path.stem.endswith(name))
+    # Of an image that the defence alone makes wrong there was nothing to search.
+    searched = table["clean"] if "clean" in table else [True] * len(table)
+    changes = zip(table["rows"], table["cols"], table["values"], searched, strict=True)
+    for row, (rows, cols, values, any_searched) in enumerate(changes):
+        lengths, wanted = {len(rows), len(cols), len(values)}, number * bool(any_searched)
+        if lengths != {wanted}:
+            yield f"{path}, row {row}: {sorted(lengths)} pixels are changed instead of {wanted}."
+            return
+        if not _all_whole([*rows, *cols], size - 1):
+            at = ", ".join(f"({r}, {c})" for r, c in zip(rows, cols, strict=True))
+            yield (
+                f"{path}, row {row}: {at} is changed; rows and cols must be whole and from 0 to "
+                f"{size - 1}."
+            )
+            return
+        if not all(_all_whole(value, 255) for value in values):
+            yield f"{path}, row {row}: a pixel value is no whole number or outside 0 to 255."
+            return
+
+
+def _all_whole(values: Sequence[float], high: float) -> bool:
+    numbers = np.asarray(values, dtype=float)
+    return bool(((numbers >= 0) & (numbers <= high) & (numbers == numbers.round())).all())
 
 
 def _attack_problems(path: Path, table: pd.DataFrame, criterion: str) -> Iterator[str]:
-    """What one column alone does not show."""
-    number = next(n for n, name in params.ATTACKS.items() if name == path.stem)
+    """Successes that contradict the classes, and images that come twice."""
     for row, record in enumerate(table.itertuples()):
-        lengths = {len(record.rows), len(record.cols), len(record.values)}
-        if lengths != {number}:
-            yield f"{path}, row {row}: {sorted(lengths)} pixels are changed instead of {number}."
-            break
-        if any(not 0 <= v <= 255 for value in record.values for v in value):
-            yield f"{path}, row {row}: a pixel value is outside 0 to 255."
-            break
         fooled = record.predicted != record.adversarial
         if criterion == "true_label":
             fooled &= record.true_label_changed
@@ -131,4 +187,25 @@ def _attack_problems(path: Path, table: pd.DataFrame, criterion: str) -> Iterato
             break
     twice = table.duplicated(["split", "index"])
     if twice.any():
-        yield f"{path}, row {int(twice.to_numpy().argmax())}: the image is attacked twice."
+        yield f"{path}, row {first(twice)}: the image is attacked twice."
+
+
+def _detection_problems(path: Path, table: pd.DataFrame) -> Iterator[str]:
+    """Areas without images or images without areas, and areas outside their intervals."""
+    area, low, high = table["auc"], table["auc_low"], table["auc_high"]
+    # A single image has an area, but no interval.
+    for name, fewest in {"auc": 1, "auc_low": 2, "auc_high": 2}.items():
+        wrong = table[name].isna() != (table["n"] < fewest)
+        if wrong.any():
+            row = first(wrong)
+            yield (
+                f"{path}, row {row}: {name} is {table[name].iloc[row]} of {table['n'].iloc[row]} "
+                f"images; it must be a number from {fewest} on and nothing below."
+            )
+    wrong = (low > area + ROUNDING) | (high < area - ROUNDING)
+    if wrong.any():
+        row = first(wrong)
+        yield (
+            f"{path}, row {row}: auc is {area.iloc[row]}, and must lie from auc_low, "
+            f"{low.iloc[row]}, to auc_high, {high.iloc[row]}."
+        )

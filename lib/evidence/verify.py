@@ -11,13 +11,16 @@ import torch
 from lib import adaptive, attack, data, paper, params
 from lib.classifiers import load, predictor
 from lib.errors import InputError
-from lib.evidence import schema, variants
+from lib.evidence import consistency, schema, variants
+from lib.evidence.summaries import FIGURE
 from lib.params import ATTACKS, PATCHES
-from lib.records import read_json, read_table, training, write_json
+from lib.records import md5, read_json, read_table, training, write_json
 
 REAL = ("official", "rebuilt")
 SUMS = paper.FOLDER / "sums.json"
+FILE_SUMS = "sums.json"  # in the folder of results, see `file_sums`
 RUN_KEYS = ("parameters", "seed", "data", "commit", "versions", "hardware", "steps")
+PARAMETERS = ("dataset", "data_size", "data_split")  # that the tables of a folder are held against
 
 
 def problems(results: Path) -> Iterator[str]:
@@ -25,14 +28,19 @@ def problems(results: Path) -> Iterator[str]:
     yield from printed_problems()
     for path in sorted(results.glob("**/run.json")):
         yield from folder_problems(path.parent)
+        yield from _misplaced(results, path)
     for protocol in sorted(path for path in results.glob("*") if path.is_dir()):
         for dataset in sorted(path for path in protocol.iterdir() if path.is_dir()):
             again = variants.repeats(protocol.name)
             yield from _mixed(dataset, *(results / name / dataset.name for name in again))
+    yield from file_problems(results)
 
 
 def folder_problems(folder: Path) -> Iterator[str]:
-    """What is wrong in one folder of the record."""
+    """What is wrong in one folder of the record.
+
+    A table that is wrong in itself is not held against the others before it is right.
+    """
     try:
         about = read_json(folder / "run.json")
     except InputError as error:
@@ -49,16 +57,25 @@ def folder_problems(folder: Path) -> Iterator[str]:
                 f"{folder / 'run.json'}: the data of step {name} are {source!r}; a record needs "
                 f"real images, {' or '.join(REAL)}."
             )
-    criterion = _parameters(about, "pixel_attack").get("attack_criterion", "auto")
+    given, tables = _parameters(about, "pixel_attack"), {}
+    if missing := [name for name in PARAMETERS if name not in given]:
+        yield f"{folder / 'run.json'} has no parameter {', '.join(missing)}."
+        return
     for path in sorted(folder.glob("*.parquet")):
         if path.stem not in schema.TABLES:
             yield f"{path} is no table of the record."
             continue
         try:
-            yield from schema.problems(path, read_table(path), criterion)
+            table = read_table(path)
         except InputError as error:
             yield str(error)
-    yield from _restored_are_attacked(folder)
+            continue
+        criterion = given.get("attack_criterion", "auto")
+        wrong = list(schema.problems(path, table, criterion, given["data_size"]))
+        yield from wrong
+        if not wrong:
+            tables[path.stem] = table
+    yield from consistency.problems(folder, given, tables)
 
 
 def _parameters(about: dict[str, Any], step: str) -> dict[str, Any]:
@@ -66,27 +83,14 @@ def _parameters(about: dict[str, Any], step: str) -> dict[str, Any]:
     return about["steps"].get(step, about)["parameters"]
 
 
-def _restored_are_attacked(folder: Path) -> Iterator[str]:
-    """What was restored, and what was attacked again, are images of the attack beside it."""
-
-    def outcomes(table: pd.DataFrame) -> set[tuple]:
-        return set(map(tuple, table[["split", "index", "success"]].to_numpy()))
-
-    for name in ATTACKS.values():
-        attacked = folder / f"{name}.parquet"
-        if not attacked.exists():
-            continue
-        known, odd = outcomes(read_table(attacked)), {}
-        if (path := folder / f"adaptive_{name}.parquet").exists():  # some of the images
-            table = read_table(path)
-            bare = table[table["defence"] == "identity"]
-            odd[path] = outcomes(bare.assign(success=~bare["adaptive"])) - known
-        if (path := folder / f"restoration_{name}.parquet").exists():  # all of them
-            odd[path] = outcomes(read_table(path)) ^ known
-        for path, images in odd.items():
-            if images:
-                split, index, _ = min(images)
-                yield f"{path}: image {split} {index} is not as in {attacked.name}."
+def _misplaced(results: Path, path: Path) -> Iterator[str]:
+    """A folder of the record is named for the data set of its run."""
+    try:
+        of = read_json(path).get("parameters", {}).get("dataset")
+    except InputError:
+        return  # said by `folder_problems`
+    if of not in path.relative_to(results).parts[1:2]:
+        yield f"{path} is of data set {of!r}, which is not that of its folder."
 
 
 def _mixed(folder: Path, *repeats: Path) -> Iterator[str]:
@@ -100,6 +104,41 @@ def _mixed(folder: Path, *repeats: Path) -> Iterator[str]:
     if len(found) > 1:
         places = " and ".join(f"{path} ({npz} {md5})" for (npz, md5), path in found.items())
         yield f"{folder} mixes results on different data: {places}."
+
+
+def file_sums(results: Path) -> dict[str, str]:
+    """MD5 of each recorded file, by its path in the folder of results, sorted.
+
+    What `lib.evidence.summaries` can make again as text is held against the record itself.
+    """
+    found = [path for path in results.glob("*/**/*") if path.suffix in (".json", ".parquet")]
+    found += [path for path in (results / FIGURE,) if path.exists()]
+    named = {path.relative_to(results).as_posix(): path for path in found}
+    return {name: md5(named[name]) for name in sorted(named)}
+
+
+def file_problems(results: Path) -> Iterator[str]:
+    """One sentence for each file that was changed, lost or added since the record was written."""
+    path = results / FILE_SUMS
+    if not path.exists():
+        yield f"{path} is missing: run `make record`."
+        return
+    try:
+        known = read_json(path)
+    except InputError as error:
+        yield str(error)
+        return
+    found = file_sums(results)
+    for name in sorted(known.keys() | found.keys()):
+        if name not in found:
+            yield f"{results / name} is missing; by {FILE_SUMS} it was recorded."
+        elif name not in known:
+            yield f"{results / name} was not recorded: {FILE_SUMS} does not have it."
+        elif known[name] != found[name]:
+            yield (
+                f"{results / name} was changed after it was recorded: its MD5 is {found[name]}, "
+                f"not {known[name]}."
+            )
 
 
 def row_sums() -> dict[str, list[str]]:

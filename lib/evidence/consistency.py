@@ -1,0 +1,142 @@
+"""Whether the files of one recorded folder fit each other and the run that they are of."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib.errors import InputError
+from lib.evidence.schema import ROUNDING, first
+from lib.params import ATTACKS
+from lib.records import read_json
+
+IMAGE = ["split", "index"]  # names an image within its data set
+# A table and the row of the attack for each of its rows; its columns as they must be.
+Rules = Callable[[pd.DataFrame, pd.DataFrame], dict[str, pd.Series]]
+BARE = "identity"  # rows of an adaptive table that repeat the attack on the bare classifier
+
+
+def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame]) -> Iterator[str]:
+    """One sentence, with file and row, for each thing that does not fit; the first row of each.
+
+    Every row must be of the run's data set, and of the part that its split is where the split is
+    the official one. A restoration table must have each image of the attack once a defence, with
+    its label and success, and ``recovered`` and ``kept`` must follow from the classes. An adaptive
+    table must have the same images behind each defence, as they are in the attack; without a
+    defence also what the attack did.
+
+    Args:
+        folder: holds the files.
+        given: parameters of the run: ``dataset`` and ``data_split``.
+        tables: by name without ending, each as `lib.evidence.schema.problems` wants it.
+    """
+    if (path := folder / "classifier.json").exists():
+        yield from _test_problems(path)
+    for name, table in tables.items():
+        path = folder / f"{name}.parquet"
+        if "dataset" in table:
+            dataset = pd.Series(given["dataset"], table.index)
+            yield from _differing(path, table, {"dataset": dataset}, "in this folder")
+        if "part" in table and given["data_split"] == "official":
+            yield from _differing(path, table, {"part": table["split"]}, "in the official split")
+    for name in ATTACKS.values():
+        attack = folder / f"{name}.parquet"
+        # Only some of the images are attacked again.
+        for kind, rules, every in (("restoration", _restored, True), ("adaptive", _again, False)):
+            path = folder / f"{kind}_{name}.parquet"
+            if path.stem in tables and not attack.exists():
+                yield f"{path} has no {attack.name} beside it."
+            elif path.stem in tables and attack.stem in tables:
+                both = tables[path.stem], tables[attack.stem]
+                yield from _beside(path, *both, attack.name, rules, every)
+
+
+def _beside(
+    path: Path, table: pd.DataFrame, attacked: pd.DataFrame, attack: str, rules: Rules, every: bool
+) -> Iterator[str]:
+    """What a table says otherwise than the attack that it goes back to."""
+    images, known = (pd.MultiIndex.from_frame(each[IMAGE]) for each in (table, attacked))
+    odd = pd.Series(~images.isin(known))
+    if odd.any():
+        row = first(odd)
+        yield f"{path}, row {row}: image {_name(table, row)} is not in {attack}."
+        return
+    wanted = known if every else images.unique()
+    for defence, rows in table.groupby("defence", sort=False).indices.items():
+        there = images[rows]
+        if there.has_duplicates:
+            row = int(rows[there.duplicated().argmax()])
+            yield f"{path}, row {row}: image {_name(table, row)} comes twice behind {defence}."
+        if len(missing := wanted.difference(there)):
+            split, index = missing[0]
+            yield f"{path}: image {split} {index} is missing behind {defence}."
+    before = attacked.set_index(known).loc[images].set_index(table.index)
+    yield from _differing(path, table, rules(table, before), f"by {attack}")
+
+
+def _restored(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
+    """Columns of a restoration table as they must be."""
+    was = before["predicted"].astype(object)
+    return {
+        "label": before["label"],
+        "success": before["success"],
+        "recovered": table["restored_class"].astype(object) == was,
+        "kept": table["clean_class"].astype(object) == was,
+    }
+
+
+def _again(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
+    """Columns of an adaptive table as they must be."""
+    must = {column: before[column] for column in ("label", "category", "part")}
+    right = ~before["success"].astype(bool)
+    done = {column: before[column] for column in ("predicted", "adversarial")}
+    done |= {"clean": pd.Series(True, right.index), "oblivious": right, "adaptive": right}
+    behind = table["defence"] != BARE
+    for column, values in done.items():
+        must[column] = table[column].astype(object).where(behind, values.astype(object))
+    return must
+
+
+def _differing(
+    path: Path, table: pd.DataFrame, must: dict[str, pd.Series], why: str
+) -> Iterator[str]:
+    """The first row of each column that is not what it must be."""
+    for column, right in must.items():
+        # As objects, so that a text and a number differ instead of failing.
+        found, right = table[column].astype(object), right.astype(object)
+        if (wrong := found != right).any():
+            row = first(wrong)
+            yield (
+                f"{path}, row {row}: {column} of image {_name(table, row)} is {found.iloc[row]!r}; "
+                f"{why} it must be {right.iloc[row]!r}."
+            )
+
+
+def _name(table: pd.DataFrame, row: int) -> str:
+    return " ".join(str(table[column].iloc[row]) for column in IMAGE)
+
+
+def _test_problems(path: Path) -> Iterator[str]:
+    """Counts of the classifier's test that cannot be, and what does not follow from them."""
+    try:
+        about = read_json(path)
+    except InputError as error:
+        yield str(error)
+        return
+    test = about.get("test", {})
+    images, correct, accuracy = (test.get(name) for name in ("images", "correct", "accuracy"))
+    whole = isinstance(images, int) and isinstance(correct, int)
+    if not whole or not 0 <= correct <= images or not images:
+        yield (
+            f"{path}: {correct!r} of {images!r} test images are correct; both must be whole, and "
+            "no more correct than tested."
+        )
+        return
+    right = correct / images
+    if not isinstance(accuracy, float | int) or not abs(accuracy - right) <= ROUNDING:
+        yield f"{path}: test accuracy is {accuracy!r}; {correct} of {images} images are {right}."
+    if about.get("task") == "single-label" and (classes := about.get("test_by_class")):
+        for name, total in (("images", images), ("correct", correct)):
+            if (counted := sum(each.get(name, 0) for each in classes)) != total:
+                yield f"{path}: {name} of the test is {total}; the classes have {counted}."
