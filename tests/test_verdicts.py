@@ -540,8 +540,8 @@ def test_the_front_page_says_what_the_tables_hold():
     ]
     found.runs.adaptive = pd.concat(knowing, ignore_index=True)
     said = front.knowing(found)[-1]
-    assert said.startswith("In 4 attacks on Derma (ResNet50, two pixels), % with the right class")
-    assert "DAE + patches 100.0 [51.0, 100.0] and 0.0 [0.0, 49.0]; Nothing" in said
+    assert "knows the defence, in 4 attacks (Derma, ResNet50, two pixels), leaves right" in said
+    assert "DAE + patches 0.0 [0.0, 49.0] (100.0); Nothing (identity) 100.0 [51.0, 100.0]." in said
     assert front.defended(found, "blur", P) == front.defended(NOTHING, "dae", P) == ""
     shares = front.recovery(found)
     assert set(shares["defence"]) == set(LEVELS) and set(shares["dataset"]) == {"derma"}

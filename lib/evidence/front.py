@@ -10,7 +10,7 @@ from lib.evidence.findings import Recorded
 from lib.params import Parameters
 from lib.report import interval
 from lib.statistics import wilson
-from lib.words import enumerated, shown, worth
+from lib.words import enumerated, place, shown, worth
 from lib.words import pixels as pixels_of
 from lib.worth import pays_from
 
@@ -89,18 +89,19 @@ def knowing(found: Recorded) -> list[str]:
         return []
     right = adaptive.summary(table).set_index("defence")
     each = [
-        f"{shown(name)} {_share(right.loc[name], 'oblivious')} and "
-        f"{_share(right.loc[name], 'adaptive')}"
+        f"{shown(name)} {_share(right.loc[name], 'adaptive')}"
+        + (f" ({100 * right.loc[name, 'oblivious']:.1f})" if name != "identity" else "")
         for name in TOLD
         if name in right.index
     ]
     runs = [
-        f"{shown(dataset)} ({shown(classifier)}, {pixels_of(pixels)})"
-        for dataset, classifier, pixels in table[variants.KEYS].drop_duplicates().values
+        place(*net, " and ".join(pixels_of(n) for n in of["pixels"].unique()))
+        for net, of in table.groupby(variants.KEYS[:2], sort=False)
     ]
     return [
-        f"In {int(right['n'].max()):,} attacks on {enumerated(runs)}, % with the right class when "
-        f"the attacker does not know the defence and when he does: {'; '.join(each)}."
+        f"An attacker who knows the defence, in {int(right['n'].max()):,} attacks "
+        f"({'; '.join(runs)}), leaves right, % (in brackets: if he does not know it): "
+        f"{'; '.join(each)}."
     ]
 
 
@@ -154,8 +155,8 @@ def counted(ledger: pd.DataFrame) -> str:
     failed = own[own["verdict"] == verdicts.NOT_REPLICATED]
     if len(failed):
         opposite = int(failed["opposite"].sum())
-        place = verdicts.WORDS.index(verdicts.NOT_REPLICATED)
-        said[place] += f" (the opposite found for {opposite}, {len(failed) - opposite} open)"
+        at = verdicts.WORDS.index(verdicts.NOT_REPLICATED)
+        said[at] += f" (the opposite found for {opposite}, {len(failed) - opposite} open)"
     tested = more[more["id"].isin(BY_CLASS) & (more["verdict"] != verdicts.NOT_TESTABLE)]
     by_class = [
         said.rstrip(".") + "."
