@@ -171,7 +171,7 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
     reason = (
         f"The mean PSNR after attacks on the two classifiers is within {SAME_DB:g} dB on "
         f"{same} of {len(each)} data sets and further apart on {apart}; else it is open. The share "
-        f"of classes that come back differs on {unequal}. {_printed_apart()}"
+        f"of classes that come back is shown to differ on {unequal}. {_printed_apart()}"
     )
     word = REPLICATED if same == len(each) else IN_PART if same else NOT_REPLICATED
     verdict = Verdict(word, reason + apart_by_training, opposite=not same and bool(apart))
