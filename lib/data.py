@@ -126,11 +126,8 @@ class Images:
         return result
 
     def take(self, rows: Any) -> "Images":
-        """The images of a boolean mask (N,), of integer rows in that order, or of a slice.
-
-        All of them in their order, or a slice, are no copy: a large set need not fit twice.
-        """
-        if not isinstance(rows, slice):
+        """The images of a boolean mask (N,), of integer rows in that order, or of a slice."""
+        if not isinstance(rows, slice):  # nor are all images a copy: a large set need not fit twice
             rows = np.arange(len(self))[rows]
             if np.array_equal(rows, np.arange(len(self))):
                 return self
@@ -219,11 +216,8 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
 
 
 def unit(values: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """8-bit values as floats in 0..1, the same on every device.
-
-    CUDA multiplies by the reciprocal of a Python number, which is off by one bit for half of the
-    256 values; by a tensor it divides.
-    """
+    """8-bit values as floats in 0..1, the same on every device."""
+    # CUDA multiplies by the reciprocal of a Python number, half of the time off by one bit.
     return values.to(dtype) / torch.full((), 255, dtype=dtype, device=values.device)
 
 

@@ -12,7 +12,7 @@ import sys
 from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,7 +23,6 @@ from lib.facts import Facts
 from lib.protocols import ROOT, base, names, read, variants
 from lib.steps import COMMON, STEPS
 
-DENOISERS = ("autoencoder", "dae", "noise2noise", "median_cnn")
 REFERENCES = ("identity", "median3")
 PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
 # Where and in what batches work is done: nothing that a result depends on but by float rounding.
@@ -39,6 +38,8 @@ Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
+Denoiser = Literal["autoencoder", "dae", "noise2noise", "median_cnn"]
+DENOISERS = get_args(Denoiser)
 # "auto" is settled where a step begins: `lib.training.settled`.
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -70,9 +71,7 @@ class Parameters(BaseModel):
         description="start; 'auto' is ImageNet if its weights can be had, else random (CLS02)"
     )
     classifier_optimizer: Literal["sgd", "adamw"] = Field(description="of training (CLS03)")
-    classifier_schedule: Literal["constant", "one_cycle"] = Field(
-        description="of the learning rate (CLS03)"
-    )
+    classifier_schedule: Literal["constant", "one_cycle"] = Field(description="of the rate (CLS03)")
     classifier_learning_rate: Rate = Field(description="peak rate when the schedule is one_cycle")
     classifier_momentum: Share = Field(description="of SGD (CLS03)")
     classifier_weight_decay: Annotated[float, Field(ge=0)] = Field(description="of AdamW (CLS03)")
@@ -95,9 +94,7 @@ class Parameters(BaseModel):
     )
 
     attack_pixels: list[Literal[1, 2]] = Field(min_length=1, description="attacks to run")
-    attack_population: Annotated[int, Field(ge=4)] = Field(
-        description="candidates in each generation (ATK05)"
-    )
+    attack_population: Annotated[int, Field(ge=4)] = Field(description="of a generation (ATK05)")
     attack_generations: Count = Field(description="after the initial one (ATK08)")
     attack_strategy: Literal["rand1", "best1bin"] = Field(
         description="rand1 (ATK04, ATK07), or the peers' best1bin with dither and crossover"
@@ -133,7 +130,7 @@ class Parameters(BaseModel):
         description="values of each channel in the grid of colours; gray: this to the third power"
     )
 
-    denoiser_names: list[Literal["autoencoder", "dae", "noise2noise", "median_cnn"]] = Field(
+    denoiser_names: list[Denoiser] = Field(
         description="denoisers that are trained; without any, the reference defences alone"
     )
     denoiser_epochs: Positive = Field(description="passes over the training images (GEN03)")
@@ -154,9 +151,9 @@ class Parameters(BaseModel):
     )
     denoiser_precision: Precision = Field(description="of training, as classifier_precision")
 
-    restoration_patch_denoisers: list[
-        Literal["autoencoder", "dae", "noise2noise", "median_cnn"]
-    ] = Field(description="those of denoiser_names that are used with patch selection too (EVA14)")
+    restoration_patch_denoisers: list[Denoiser] = Field(
+        description="those of denoiser_names that are used with patch selection too (EVA14)"
+    )
     restoration_patch_size: Annotated[int, Field(gt=0)] = Field(
         description="edge in pixels of the patch around a strongly changed pixel, odd (EVA14)"
     )
