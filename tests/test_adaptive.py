@@ -43,7 +43,7 @@ class Shifted(nn.Module):
         return images * 0.98 + 0.013
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**31), st.sampled_from([None, (1, 0.0), (3, 0.02), (5, 0.2)]))
 def test_one_model_gives_what_restoring_storing_and_classifying_gives(seed, patches):
     images = np.random.default_rng(seed).integers(0, 256, (3, 9, 7, 3), np.uint8)
@@ -56,7 +56,7 @@ def test_one_model_gives_what_restoring_storing_and_classifying_gives(seed, patc
         np.testing.assert_array_equal(found, classifiers.logits(Toy(), stored, torch.device("cpu")))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**31), st.sampled_from([1, 3, 5]), st.floats(0, 1))
 def test_patches_are_those_of_a_loop_over_pixels(seed, size, threshold):
     rng = np.random.default_rng(seed)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import TinyNet, make_images
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import tqdm
 
@@ -44,7 +44,6 @@ def test_keys_tell_candidates_apart(channels, pixels, seed):
 
 
 @given(st.integers(1, 3), st.integers(0, 2**31))
-@settings(deadline=None)
 def test_memory_evaluates_each_candidate_once_and_gives_its_score_again(pixels, seed):
     generator = torch.Generator().manual_seed(seed)
     genes, members, rounds = 3 * pixels, 8, 6

@@ -301,7 +301,7 @@ def samples(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     return pixels.astype(np.uint8), labels, groups, draw(st.integers(0, 1000))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(samples())
 def test_paper_split(sample: tuple[np.ndarray, np.ndarray, np.ndarray, int]) -> None:
     images, labels, groups, seed = sample

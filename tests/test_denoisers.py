@@ -174,7 +174,7 @@ def test_unknown_name():
 # ---- median
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     images=arrays(
         np.float32,
@@ -369,7 +369,7 @@ class Shift(nn.Module):
         return images + self.levels / 255
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     arrays(
         np.uint8,

@@ -78,7 +78,7 @@ def test_fooled_images_are_told_from_all():
 scores = arrays(np.float64, 7, elements=st.integers(0, 5).map(float))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(scores, scores, st.integers(0, 99))
 def test_auc_and_its_resamples_equal_counted_pairs(positive, negative, seed):
     def counted(one, other):
@@ -98,7 +98,7 @@ def test_auc_and_its_resamples_equal_counted_pairs(positive, negative, seed):
 
 
 @given(st.integers(0, 1000), st.integers(2, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_an_area_lies_in_its_interval_however_few_the_images(seed, n):
     image = np.random.default_rng(seed).normal(
         0, 10, n
@@ -135,7 +135,7 @@ def test_areas_of_few_or_unfit_scores():
 stored = arrays(np.uint8, (2, 6, 7, 3))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(stored, stored, st.sampled_from([1, 3, 5]), st.floats(0, 1))
 def test_patches_equal_a_slow_reference(images, restored, size, threshold):
     expected, half = images.copy(), size // 2

@@ -80,7 +80,7 @@ def test_fsim_of_a_batch_is_that_of_each_image(monkeypatch):
     assert fsim_measures(clean[:0], other[:0]).shape == (0,)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), channels=st.sampled_from([1, 3]))
 def test_wrapped_mse_is_the_sum_of_remainders(seed, channels):
     a, b = np.random.default_rng(seed).integers(0, 256, (2, 2, 5, 4, channels), dtype=np.uint8)
@@ -102,7 +102,7 @@ def test_small_errors_do_not_wrap_and_sixteen_levels_vanish():
     assert forensics.psnr_wrapped(a, a)[0] == np.inf
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), target=st.floats(20, 36))
 def test_errors_scaled_to_a_psnr_keep_their_shape(seed, target):
     random = np.random.default_rng(seed)

@@ -73,7 +73,7 @@ def some_images(channels, size, seed=0):
     st.integers(1, 5),
     st.integers(0, 2**31),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_equals_the_whole_network(which, channels, pixels, batch, seed):
     images = some_images(channels, which[1], seed)
     slots, candidates = some_candidates(images, pixels, 4, seed)

@@ -98,7 +98,7 @@ def test_squares_of_large_errors_do_not_wrap(level):
     assert metrics.mse_255(clean + np.uint8(level), clean)[0] == level**2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), channels=st.sampled_from([1, 3]), size=st.integers(11, 40))
 def test_psnr_and_mse_equal_the_definition(seed, channels, size):
     random = np.random.default_rng(seed)
