@@ -183,22 +183,27 @@ def named_classes(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return records.assign(**{"class": records["category"].map(names)})
 
 
+def shares(restored: pd.DataFrame, samples: int = worth.SAMPLES, seed: int = 0) -> pd.DataFrame:
+    """`lib.restoration.shares` and `lib.worth.pays_from` of the same rows, one row a defence."""
+    pays = worth.pays_from(restored, samples, seed)
+    return restoration.shares(restored).merge(pays, on="defence", how="left")
+
+
 def recovery(
     found: Collection,
     by: Sequence[str] = ("dataset", "classifier"),
     samples: int = worth.SAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """`lib.restoration.shares` and `lib.worth.pays_from` by run, or by what else is named.
+    """`shares` by run, or by what else is named.
 
     Taken are test images only (see `Collection.tested`), with all numbers of pixels together.
     Without any the table is empty.
     """
     tables = []
     for names, group in found.tested.restored.groupby(list(by), sort=False):
-        shares = restoration.shares(group)
-        shares = shares.merge(worth.pays_from(group, samples, seed), on="defence", how="left")
+        table = shares(group, samples, seed)
         for place, (column, name) in enumerate(zip(by, names, strict=True)):
-            shares.insert(place, column, name)
-        tables.append(shares)
+            table.insert(place, column, name)
+        tables.append(table)
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

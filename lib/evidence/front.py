@@ -12,7 +12,6 @@ from lib.report import interval
 from lib.statistics import wilson
 from lib.words import enumerated, place, shown, worth
 from lib.words import pixels as pixels_of
-from lib.worth import pays_from
 
 # The paper's proposal, the same with patch selection, the plainest filter, and nothing.
 TOLD = ("dae", f"dae{params.PATCHES}", "median3", "identity")
@@ -126,8 +125,7 @@ def _pooled(found: Recorded, p: Parameters) -> pd.DataFrame:
     restored = found.runs.tested.restored
     if not len(restored):
         return pd.DataFrame()
-    pays = pays_from(restored, p.bootstrap_samples, p.seed)
-    return restoration.shares(restored).set_index("defence").join(pays)
+    return comparison.shares(restored, p.bootstrap_samples, p.seed).set_index("defence")
 
 
 def _worth(row: pd.Series) -> str:
