@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from lib import evaluation
 from lib.classifiers import Classifier, decide, load, logits, save
-from lib.data import Images, to_tensor
+from lib.data import Images, unit
 from lib.errors import InputError
 from lib.params import Parameters
 from lib.records import code, fingerprint, read_json
@@ -87,18 +87,29 @@ def start_weights(architecture: str, wanted: str) -> dict[str, Tensor] | None:
 
 
 def epoch_batches(
-    images: np.ndarray, labels: Tensor, batch: int, seed: int, device: torch.device
+    images: np.ndarray,
+    labels: Tensor,
+    batch: int,
+    seed: int,
+    device: torch.device,
+    size_of: Callable[[int], int] | None = None,
 ) -> Callable:
     """Batches of a shuffled epoch; a last batch of one image is left out (batch norm needs two).
 
     Images uint8 (N, H, W, C) become floats a batch at a time: all at once take four times the room.
+    ``size_of`` gives the edge that the images of an epoch are reduced to.
     """
 
     def batches(epoch: int):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         for chosen in torch.randperm(len(images), generator=generator).split(batch):
             if len(chosen) > 1:
-                yield to_tensor(images[chosen.numpy()]).to(device), labels[chosen].to(device)
+                given = torch.from_numpy(images[chosen.numpy()]).to(device)
+                given = unit(given.permute(0, 3, 1, 2))
+                size = size_of(epoch) if size_of else given.shape[-1]
+                if size < given.shape[-1]:
+                    given = F.interpolate(given, size=size, mode="bilinear", antialias=True)
+                yield given, labels[chosen].to(device)
 
     return batches
 
@@ -210,7 +221,12 @@ def fit_classifier(
     model.to(device, memory_format=torch.channels_last)
     labels = torch.from_numpy(train.labels)
     labels = labels.float() if multi_label else labels.long()
-    batches = epoch_batches(train.images, labels, p.classifier_batch, p.seed, device)
+    sizes = p.classifier_sizes or [data.size]
+
+    def size_of(epoch: int) -> int:
+        return sizes[epoch * len(sizes) // p.classifier_epochs]
+
+    batches = epoch_batches(train.images, labels, p.classifier_batch, p.seed, device, size_of)
     steps = -(-len(train) // p.classifier_batch)
     optimizer, schedule = _optimizer(model, p, steps * p.classifier_epochs)
     # Training accuracy on a sample, so that measuring costs less than the epoch itself.
@@ -218,13 +234,16 @@ def fit_classifier(
     sample = train.take(np.sort(seen))
 
     def loss(network: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-        output = network(batch[0])
+        if batch[0].shape[-1] == data.size:
+            output = network(batch[0])
+        else:  # a reduced image is seen as small as it is, not enlarged again
+            output = network.network(network.normalise(batch[0]))
         if multi_label:
             return F.binary_cross_entropy_with_logits(output, batch[1])
         return F.cross_entropy(output, batch[1])
 
     def evaluate(network: nn.Module, epoch: int) -> dict[str, float]:
-        found = {}
+        found: dict[str, float] = {"size": size_of(epoch)}
         for name, part in (("train", sample), ("validation", validation)):
             values = logits(network, part.images, device)
             decisions = decide(values, multi_label, p.classifier_threshold)
@@ -234,7 +253,8 @@ def fit_classifier(
     def stop(history: list[dict]) -> bool:
         last = history[-1]
         return (
-            last["train_accuracy"] > p.classifier_stop_train
+            last["size"] == sizes[-1]
+            and last["train_accuracy"] > p.classifier_stop_train
             and last["validation_accuracy"] > p.classifier_stop_validation
         )
 

@@ -28,6 +28,7 @@ PATCHES = "+patches"  # ends the name of a denoiser that is used with patch sele
 # Where and in what batches work is done: nothing that a result depends on but by float rounding.
 PLACES = (
     "device", "runs", "data_root", "data_download", "data_phantom_images", "attack_batch",
+    "attack_evaluator",
 )  # fmt: skip
 ATTACKS = {1: "one_pixel", 2: "two_pixel"}
 
@@ -42,6 +43,7 @@ Denoiser = Literal["autoencoder", "dae", "noise2noise", "median_cnn"]
 DENOISERS = get_args(Denoiser)
 # "auto" is settled where a step begins: `lib.training.settled`.
 Precision = Literal["auto", "float32", "bfloat16"]
+SearchPrecision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class Parameters(BaseModel):
@@ -77,6 +79,10 @@ class Parameters(BaseModel):
     classifier_weight_decay: Annotated[float, Field(ge=0)] = Field(description="of AdamW (CLS03)")
     classifier_batch: Annotated[int, Field(ge=2)] = Field(description="images a step (CLS04)")
     classifier_epochs: Positive = Field(description="at most this many (CLS05)")
+    classifier_sizes: list[Annotated[int, Field(ge=28)]] = Field(
+        description="edges that training images are reduced to one after another, each for an "
+        "equal share of the epochs; []: as they are (CLS05)"
+    )
     classifier_stop_train: Share = Field(
         description="stop when training accuracy exceeds this and ... (CLS06)"
     )
@@ -121,7 +127,10 @@ class Parameters(BaseModel):
     attack_batch: Count = Field(
         description="candidates evaluated at once; 0: what the device holds well"
     )
-    attack_precision: Precision = Field(
+    attack_evaluator: Literal["incremental", "whole"] = Field(
+        description="what changed pixels change, or whole images, compiled; a GPU may like either"
+    )
+    attack_precision: SearchPrecision = Field(
         description="of the search, as classifier_precision; acceptance is always float32"
     )
 

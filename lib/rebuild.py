@@ -32,7 +32,7 @@ LIMITS = {
         (28,),
         "the source has 28-pixel images, which the classifier enlarges inside the model",
     ),
-    "chest": ((28, 64), "64 pixels are the largest that the source has of all images"),
+    "chest": ((28, 64, 224), "the source has these sizes of the images"),
 }
 
 
@@ -126,6 +126,8 @@ def chest(source: Path, size: int) -> Rebuilt:
 
     All images of a patient go to the split that holds most of them, on a tie to the earlier one.
     """
+    if size == 224:
+        return _boxed_chest(source / "nih_bbox1860", size)
     folder = source / "nih_chestxray"
     parts, indexes = [], []
     for name in ("nih1000", "nih1000b"):
@@ -146,6 +148,29 @@ def chest(source: Path, size: int) -> Rebuilt:
         f"{' (bicubic and bilinear)' if size == 28 else ''}; {(~keep).sum()} repeated images "
         f"dropped and {(home != split).sum()} moved so that no patient is in two splits; groups "
         "are patients.",
+    )  # fmt: skip
+
+
+def _boxed_chest(folder: Path, size: int) -> Rebuilt:
+    """The 880 images of NIH's list of boxes and 980 without finding, split by patient."""
+    index = _csv(folder / "nih1860_index.csv")
+    path = _there(folder / f"nih1860_{size}.zip")
+    # Labels and the order of rows are those of the folder's small copy.
+    small = folder / "nih1860_64.npz"
+    _, labels, split = _npz(small)
+    index = _ordered(index, split, small)
+    images = np.empty((len(index), size, size), np.uint8)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for row, name in enumerate(index["image"]):
+                images[row] = np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("L"))
+    except (KeyError, *READ_ERRORS) as error:
+        raise InputError(f"{path} cannot be read ({error}): get the archive again.") from error
+    return Rebuilt(
+        images, labels, split, index["patient"].to_numpy(np.int64),
+        f"{len(index)} images of NIH ChestX-ray14 (the 880 with marked lesions and 980 without "
+        f"finding), whole image reduced from 1024 to {size} pixels with bilinear interpolation; "
+        "split anew by patient; groups are patients.",
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,14 @@ def commit() -> str:
     return head.stdout.strip()
 
 
+def _version(package: str) -> str:
+    """Of an installed package; '' of one that is not."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
 def hardware() -> dict[str, Any]:
     """Processor, cores, memory and the GPU if it was used, without the machine's name."""
     import torch
@@ -213,7 +221,7 @@ class Run:
             "data": self.data,
             "commit": commit(),
             "versions": {"python": platform.python_version()}
-            | {name: version(name) for name in PACKAGES},
+            | {name: found for name in PACKAGES if (found := _version(name))},
             "hardware": hardware(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "wall_seconds": round(time.monotonic() - self.started, 2),

@@ -1,10 +1,13 @@
 """Logits of candidates: by the whole network, or by what the changed pixels change."""
 
+import copy
 import sys
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lib.attack import evolution
 from lib.attack.incremental import Incremental
@@ -57,15 +60,63 @@ class Plain:
         self.batch = batch
 
     def logits(self, slots: Tensor, candidates: Tensor) -> Tensor:
-        low = self.dtype == torch.bfloat16
+        low = self.dtype != torch.float32
         parts = []
-        with torch.autocast(slots.device.type, torch.bfloat16, enabled=low):
+        with torch.autocast(slots.device.type, self.dtype if low else None, enabled=low):
             for some, genes in zip(
                 slots.split(self.batch), candidates.split(self.batch), strict=True
             ):
                 painted = unit(evolution.paint(self.images[some], genes.unsqueeze(1)))
                 parts.append(self.model(painted.contiguous(memory_format=torch.channels_last)))
         return torch.cat(parts).float()
+
+
+class Half(Plain):
+    """The whole network of a `Classifier` in half precision, compiled: what suits a GPU.
+
+    Batches have one size, the last one filled up, as in `Incremental`. The mean over the last map
+    and the last layer are float32.
+    """
+
+    def __init__(self, model: Classifier, slots: int, batch: int, dtype: torch.dtype) -> None:
+        super().__init__(model, slots, batch, dtype)
+        network = copy.deepcopy(model.network)
+        if model.architecture == "resnet50":
+            head, body = network.fc, nn.Sequential(*list(network.children())[:-2])
+        else:
+            head, body = network.classifier, nn.Sequential(network.features, nn.ReLU())
+        self.weight, self.bias = head.weight.detach().float(), head.bias.detach().float()
+        self.body = _folded(body).to(dtype, memory_format=torch.channels_last).eval()
+        self.compiled = torch.compile(self._forward, dynamic=False)
+
+    def _forward(self, painted: Tensor) -> Tensor:
+        x = self.model.prepare(unit(painted)).to(self.dtype, memory_format=torch.channels_last)
+        return F.linear(self.body(x).float().mean((2, 3)), self.weight, self.bias)
+
+    def logits(self, slots: Tensor, candidates: Tensor) -> Tensor:
+        count = len(candidates)
+        short = -count % self.batch
+        if short:
+            candidates = torch.cat([candidates, candidates[-1:].expand(short, -1)])
+            slots = torch.cat([slots, slots[-1:].expand(short)])
+        parts = []
+        for some, genes in zip(slots.split(self.batch), candidates.split(self.batch), strict=True):
+            painted = evolution.paint(self.images[some], genes.unsqueeze(1))
+            parts.append(self.compiled(painted))
+        return torch.cat(parts)[:count]
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    """The network with each batch norm that follows a convolution folded into it, in place."""
+    pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("conv0", "norm0"))
+    pairs += (("conv1", "norm2"), ("0", "1"))
+    for module in network.modules():
+        for conv, norm in pairs:
+            first, second = getattr(module, conv, None), getattr(module, norm, None)
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                setattr(module, conv, fuse_conv_bn_eval(first, second))
+                setattr(module, norm, nn.Identity())
+    return network
 
 
 def images_in_work(batch: int, population: int) -> int:
@@ -87,6 +138,9 @@ def make_evaluator(
         most: images to attack; no more slots are made.
     """
     dtype = getattr(torch, p.attack_precision)
+    if isinstance(model, Classifier) and p.attack_evaluator == "whole":
+        batch = batch or GPU_BATCH
+        return Half(model, min(most, images_in_work(batch, p.attack_population)), batch, dtype)
     if isinstance(model, Classifier):
         # The last batch is filled up, so few images and small populations need small ones; below
         # that the weights are laid out anew for too few candidates.

@@ -1,0 +1,347 @@
+"""Runs of the protocol ``sample`` side by side on one GPU, where nothing but Python is installed.
+
+    python -m benchmarks.gpu_list all --minutes 25 --jobs 6 oct chest derma
+
+runs each step as a process of its own, as many at once as asked for, the most wanted first, and
+starts none after the time is up. Steps are those of the notebooks, without their figures; what is
+finished is read back, so the command can be given again. ``make record PROTOCOL=sample`` then keeps
+the tables. ``bench`` measures the evaluators and holds the logits of GPU and CPU side by side.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lib import (
+    ablation,
+    adaptive,
+    attack,
+    classifier_training,
+    classifiers,
+    data,
+    denoisers,
+    detection,
+    evaluation,
+    params,
+    restoration,
+)
+from lib.attack.evaluators import Half
+from lib.attack.incremental import Incremental
+from lib.classifiers import Classifier
+from lib.denoisers.train import train
+from lib.records import Run, md5, read_json, read_table, training, write_json, write_table
+from lib.training import pick_device, settled
+
+NETWORKS = ("resnet50", "densenet121")
+LOGS = params.ROOT / "runs" / "logs"
+
+
+GO = params.ROOT / "runs" / "attack"  # attacks wait for this file; it holds their settings
+
+
+def parameters(dataset: str, classifier: str = "resnet50"):
+    """The protocol's values, with what words of the environment variable GIVEN change."""
+    words = os.environ.get("GIVEN", "") + " " + (GO.read_text() if GO.exists() else "")
+    given = params.from_words(words.split())
+    p = params.load(given.pop("protocol", "sample"), dataset, classifier, **given)
+    p = settled(p)
+    half = p.device != "cpu" and torch.cuda.is_available() and "attack_precision" not in given
+    return p.model_copy(update={"attack_precision": "float16"}) if half else p
+
+
+def loaded(p):
+    return data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download)
+
+
+def classifier(dataset: str, network: str) -> None:
+    p = parameters(dataset, network)
+    images = loaded(p)
+    run = Run(p.run_folder, "classifier", p, images.provenance.as_dict())
+    model, about = classifier_training.train(images, p, p.run_folder)
+    device = pick_device(p.device)
+    test, facts = images.in_part("test"), images.facts
+    values = classifiers.logits(model.to(device), test.images, device)
+    decisions = classifiers.decide(values, facts.multi_label, p.classifier_threshold)
+    measured = evaluation.summary(test.labels, decisions, values, facts)
+    quality = evaluation.by_class(test.labels, decisions, facts)
+    about |= {"weights_md5": md5(p.run_folder / "classifier.safetensors")}
+    about |= {"test": measured, "test_by_class": quality.to_dict("records")}
+    write_json(p.run_folder / "classifier.json", about)
+    run.finish(start=about["start"], test=measured)
+    print(dataset, network, "test", {k: v for k, v in measured.items() if k != "auc"}, flush=True)
+
+
+def pixel_attack(dataset: str, network: str) -> None:
+    p = parameters(dataset, network)
+    images = loaded(p)
+    model = classifiers.load(p.run_folder, p.classifier)
+    run = Run(p.run_folder, "pixel_attack", p, images.provenance.as_dict())
+    records, _ = attack.attack_runs(model, images, p, p.run_folder)
+    for pixels, found in records.items():
+        if "group" not in found:
+            found["group"] = attack.locate(images, found).group
+            write_table(p.run_folder / f"{params.ATTACKS[pixels]}.parquet", found)
+        print(
+            dataset, network, pixels, len(found), found["success"].mean(),
+            found["seconds"].sum(), found["computed"].sum(), flush=True,
+        )  # fmt: skip
+    run.finish(
+        weights={"classifier": md5(p.run_folder / "classifier.safetensors")},
+        attacks={
+            params.ATTACKS[pixels]: {
+                "attacked": len(found),
+                "successes": int(found["success"].sum()),
+                "evaluations": int(found["evaluations"].sum()),
+                "computed": int(found["computed"].sum()),
+                "seconds": float(found["seconds"].sum()),
+                "disagreements": int(found["disagreements"].sum()),
+            }
+            for pixels, found in records.items()
+        },
+    )
+
+
+def denoiser(dataset: str, name: str) -> None:
+    p = parameters(dataset)
+    images = loaded(p)
+    folder = p.dataset_folder / "denoisers"
+    train(name, images.in_part("train").images, images.in_part("val").images, p, folder)
+    about = read_json(folder / f"{name}.json")
+    weights = md5(folder / f"{name}.safetensors")
+    write_json(folder / f"{name}.json", about | {"weights_md5": weights})
+    print(
+        dataset, name, about["validation_psnr"], about["identity_psnr"], about["wall_seconds"],
+        flush=True,
+    )  # fmt: skip
+
+
+def restored(dataset: str, network: str) -> None:
+    p = parameters(dataset, network)
+    images = loaded(p)
+    folder = p.dataset_folder / "denoisers"
+    done = Run(folder, "denoisers", p, images.provenance.as_dict())
+    done.finish(
+        psnr={n: read_json(folder / f"{n}.json")["validation_psnr"] for n in p.denoiser_names}
+    )
+    run = Run(p.run_folder, "restoration", p, images.provenance.as_dict())
+    device = pick_device(p.device)
+    model = classifiers.load(p.run_folder, p.classifier).to(device)
+    predict = classifiers.predictor(model, p, device)
+    channels = images.facts.channels
+    defences = {name: denoisers.build(name, channels) for name in params.REFERENCES}
+    for name in p.denoiser_names:
+        defences[name] = denoisers.load(name, folder, channels)
+    defences = {name: network.to(device).eval() for name, network in defences.items()}
+    patches, summaries = restoration.Patches.of(p), {}
+    for pixels in p.attack_pixels:
+        name = params.ATTACKS[pixels]
+        records = read_table(p.run_folder / f"{name}.parquet")
+        clean = attack.locate(images, records).images
+        attacked = attack.rebuild(clean, records)
+        table = restoration.restore_all(
+            clean, attacked, records, defences, predict, device, patches
+        )
+        write_table(p.run_folder / f"restoration_{name}.parquet", table)
+        areas = detection.summary(table, p.bootstrap_samples, p.seed)
+        write_table(p.run_folder / f"detection_{name}.parquet", areas)
+        shares = restoration.summary(table, p.bootstrap_samples, p.seed)
+        summaries[name] = shares[["defence", "n", "recovered", "kept"]]
+        print(dataset, network, name, summaries[name].round(3).to_string(), flush=True)
+    weights = {n: md5(folder / f"{n}.safetensors") for n in p.denoiser_names}
+    weights["classifier"] = md5(p.run_folder / "classifier.safetensors")
+    run.finish(
+        weights=weights,
+        denoisers={n: training(folder / f"{n}.json") for n in p.denoiser_names},
+        summaries={
+            n: s.astype(object).where(s.notna(), None).to_dict("records")
+            for n, s in summaries.items()
+        },
+    )
+
+
+def adapted(dataset: str, network: str) -> None:
+    p = parameters(dataset, network)
+    images = loaded(p)
+    run = Run(p.run_folder, "adaptive", p, images.provenance.as_dict())
+    model = classifiers.load(p.run_folder, p.classifier)
+    records = {
+        n: read_table(p.run_folder / f"{params.ATTACKS[n]}.parquet") for n in p.attack_pixels
+    }
+    found = adaptive.attack_defended(model, images, records, p, p.run_folder)
+    store = p.dataset_folder / "denoisers"
+    names = dict.fromkeys(name.removesuffix(params.PATCHES) for name in adaptive.names(p))
+    run.finish(
+        weights={"classifier": md5(p.run_folder / "classifier.safetensors")}
+        | {n: md5(store / f"{n}.safetensors") for n in names if n in denoisers.TRAINED},
+        denoisers={n: training(store / f"{n}.json") for n in names if n in denoisers.TRAINED},
+        summaries={
+            params.ATTACKS[n]: adaptive.summary(table)[["defence", "n", *adaptive.SHARES]].to_dict(
+                "records"
+            )
+            for n, table in found.items()
+        },
+    )
+
+
+def ablated(variant: str, seed: str) -> None:
+    """One variant and seed; ``all`` collects them."""
+    p = parameters("abdomen_ct")
+    images = data.load(p.dataset, p.data_root, p.ablation_size, "official", p.seed)
+    folder = p.dataset_folder / "ablation"
+    every = ablation.variants
+    if variant != "all":
+        ablation.variants = lambda channels: {variant: every(channels)[variant]}
+        # The key holds the first seed of a run, so that of a run of one seed must be put right.
+        seeds = range(p.seed, p.seed + p.ablation_seeds)
+        ablation.range = lambda *_: [int(seed)] if int(seed) in seeds else []
+        ablation.run(images, p, folder)
+        return
+    run = Run(p.dataset_folder, "ablation", p, images.provenance.as_dict())
+    result = ablation.run(images, p, folder)
+    write_table(p.dataset_folder / "ablation.parquet", result.found)
+    write_table(p.dataset_folder / "ablation_models.parquet", result.models)
+    summary, contrasts = ablation.summary(result.found, p), ablation.contrasts(result.found, p)
+    print(summary[["variant", "psnr", "psnr_worst", "psnr_best"]].to_string(), flush=True)
+    run.finish(
+        summary=summary[["variant", "n", "psnr", "ssim"]].to_dict("records"),
+        better=contrasts[["variant", "reference", "better"]].to_dict("records"),
+    )
+
+
+def bench(network: str, size: str = "224") -> None:
+    """Candidates a second by evaluator, and how far its logits are from the CPU's."""
+    torch.manual_seed(0)
+    model = Classifier(network, 7, int(size)).eval()
+    for module in model.modules():  # running statistics that are not those of a new network
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_var.uniform_(0.5, 2)
+    device = pick_device("auto")
+    images = torch.randint(0, 256, (8, 3, int(size), int(size)), dtype=torch.uint8)
+    with torch.inference_mode():
+        reference = model(images.float() / 255)
+        model = model.to(device, memory_format=torch.channels_last)
+        there = model(images.to(device).float() / 255).cpu()
+        print(network, "float32, largest difference GPU - CPU", (there - reference).abs().max())
+        generator = torch.Generator().manual_seed(0)
+        high = torch.tensor([int(size), int(size), 256, 256, 256])
+        for kind in ("incremental", "whole"):
+            for pixels in (1, 2):
+                for batch in (512, 1024, 2048) if kind == "incremental" else (512, 1024):
+                    if kind == "whole" and pixels == 2:
+                        continue
+                    genes = (torch.rand(2 * batch, 5, generator=generator) * high).long()
+                    genes = genes.repeat(1, pixels).to(device)
+                    slots = torch.randint(0, 8, (2 * batch,), generator=generator).to(device)
+                    started = time.monotonic()
+                    if kind == "whole":
+                        it = Half(model, 8, batch, torch.float16)
+                    else:
+                        it = Incremental(model, 3, pixels, batch, torch.float16, 8)
+                    it.enter(torch.arange(8, device=device), images.to(device))
+                    it.logits(slots, genes)
+                    torch.cuda.synchronize()
+                    began = time.monotonic()
+                    for _ in range(4):
+                        it.logits(slots, genes)
+                    torch.cuda.synchronize()
+                    rate = 8 * batch / (time.monotonic() - began)
+                    print(
+                        f"{network} {size} {kind} float16 pixels {pixels} batch {batch}: "
+                        f"{rate:.0f}/s, start {began - started:.1f} s",
+                        flush=True,
+                    )
+                    del it
+                    torch.cuda.empty_cache()
+
+
+STEPS = {
+    "classifier": classifier, "attack": pixel_attack, "denoiser": denoiser, "restored": restored,
+    "adaptive": adapted, "ablated": ablated, "bench": bench,
+}  # fmt: skip
+
+
+def plan(datasets: list[str]) -> list[tuple[list[str], list[str], list[str]]]:
+    """Jobs, the most wanted first: words, files that it waits for, jobs that it waits for."""
+    found = []
+    for dataset in datasets:
+        if dataset == "abdomen_ct":
+            continue
+        p = parameters(dataset)
+        file = f"{p.data_root}/{params.facts(dataset).filename(p.data_size)}"
+        found += [(["classifier", dataset, n], [file], []) for n in NETWORKS]
+        found += [(["attack", dataset, n], [GO], [f"classifier-{dataset}-{n}"]) for n in NETWORKS]
+        names = p.denoiser_names
+        found += [(["denoiser", dataset, n], [file], []) for n in reversed(names)]
+        trained = [f"denoiser-{dataset}-{n}" for n in names]
+        found += [
+            (["restored", dataset, n], [], [f"attack-{dataset}-{n}", *trained]) for n in NETWORKS
+        ]
+    for dataset in datasets:
+        if dataset != "abdomen_ct":
+            found += [(["adaptive", dataset, n], [], [f"restored-{dataset}-{n}"]) for n in NETWORKS]
+    if "abdomen_ct" in datasets:
+        p = parameters("abdomen_ct")
+        file = f"{p.data_root}/{params.facts('abdomen_ct').filename(p.ablation_size)}"
+        each = [
+            ["ablated", name, str(seed)]
+            for seed in range(p.seed, p.seed + p.ablation_seeds)
+            for name in ablation.variants(1)
+        ]
+        found += [(words, [file], []) for words in each]
+        found.append((["ablated", "all", "0"], [], ["-".join(words) for words in each]))
+    return found
+
+
+def schedule(datasets: list[str], minutes: float, jobs: int) -> None:
+    """Start jobs as their needs are there, until the time is up; wait for those that run."""
+    end = time.monotonic() + 60 * minutes
+    LOGS.mkdir(parents=True, exist_ok=True)
+    waiting, running, done = plan(datasets), {}, set()
+    began = {}
+    while (waiting and time.monotonic() < end) or running:
+        for name, process in list(running.items()):
+            if process.poll() is not None:
+                took = time.monotonic() - began[name]
+                print(f"{name}: {process.returncode} after {took:.0f} s", flush=True)
+                del running[name]
+                if process.returncode == 0:
+                    done.add(name)
+        for entry in list(waiting):
+            words, files, needs = entry
+            ready = all(Path(f).exists() for f in files) and done.issuperset(needs)
+            if ready and len(running) < jobs and time.monotonic() < end:
+                name = "-".join(words)
+                with (LOGS / f"{name}.log").open("w") as log:
+                    running[name] = subprocess.Popen(
+                        [sys.executable, "-m", "benchmarks.gpu_list", *words],
+                        stdout=log, stderr=subprocess.STDOUT,
+                        env=os.environ | {"OMP_NUM_THREADS": "2"},
+                    )  # fmt: skip
+                began[name] = time.monotonic()
+                waiting.remove(entry)
+        time.sleep(0.5)
+    print("left:", ["-".join(words) for words, _, _ in waiting], flush=True)
+
+
+def main() -> None:
+    if sys.argv[1] != "all":
+        STEPS[sys.argv[1]](*sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser()
+    parser.add_argument("all")
+    parser.add_argument("--minutes", type=float, default=25)
+    parser.add_argument("--jobs", type=int, default=6)
+    parser.add_argument("datasets", nargs="+")
+    given = parser.parse_args()
+    schedule(given.datasets, given.minutes, given.jobs)
+
+
+if __name__ == "__main__":
+    np.seterr(all="warn")
+    main()
