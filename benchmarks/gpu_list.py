@@ -47,8 +47,10 @@ GO = params.ROOT / "runs" / "attack"  # attacks wait for this file; it holds the
 
 def parameters(dataset: str, classifier: str = "resnet50"):
     """The protocol's values, with what words of the environment variable GIVEN change."""
-    words = os.environ.get("GIVEN", "") + " " + (GO.read_text() if GO.exists() else "")
-    given = params.from_words(words.split())
+    words = os.environ.get("GIVEN", "").split()
+    for path in (GO, GO.with_name(dataset)):
+        words += path.read_text().split() if path.exists() else []
+    given = params.from_words(words)
     p = params.load(given.pop("protocol", "sample"), dataset, classifier, **given)
     p = settled(p)
     half = p.device != "cpu" and torch.cuda.is_available() and "attack_precision" not in given
