@@ -1,16 +1,18 @@
 """Intervals: Wilson for rates, bootstrap over images for means; n stands beside every number."""
 
 import math
-from collections.abc import Iterable, Sequence
-from statistics import NormalDist
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import bootstrap
+from statsmodels.stats.proportion import proportion_confint
 
 from lib.errors import InputError
 
 TOTAL = "all"
 CLASS_MEAN = "mean of classes"
+NONE = (math.nan,) * 3
 
 # Resampled values held at a time: 32 MB of indices.
 CHUNK_VALUES = 2**22
@@ -35,40 +37,38 @@ def wilson(
     Raises:
         InputError: successes outside 0..n, or more units than trials.
     """
-    successes, n = int(successes), int(n)
     if not 0 <= successes <= n:
         raise InputError(f"A rate needs successes between 0 and n: got {successes} of {n}.")
     if n == 0:
-        return float("nan"), float("nan")
-    # In closed form, because importing scipy.stats costs a page more than all its intervals.
-    z, share = NormalDist().inv_cdf((1 + level) / 2), successes / n
-    never, always = not successes, successes == n
-    if units is not None:
-        if not 0 < units <= n:
-            raise InputError(f"{n} trials cannot be of {units} images.")
-        successes, n = share * units, units
-    center = (successes + z * z / 2) / (n + z * z)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    # Where nothing or everything succeeds, one bound is exact and must not miss by a rounding.
-    low = 0.0 if never else center - half
-    high = 1.0 if always else center + half
-    return low, high
+        return math.nan, math.nan
+    if units is None:
+        units = n
+    elif not 0 < units <= n:
+        raise InputError(f"{n} trials cannot be of {units} images.")
+    rate = successes / n
+    low, high = proportion_confint(rate * units, units, alpha=1 - level, method="wilson")
+    # Where nothing or everything succeeds, one bound is the rate and must not miss by a rounding.
+    return min(low, rate), max(high, rate)
 
 
-def newcombe(one: pd.Series, other: pd.Series) -> tuple[float, float, float]:
-    """Difference of two independent rates with an interval from Wilson's of each (Newcombe 1998).
+def newcombe(
+    one: pd.Series | Sequence[float], other: pd.Series | Sequence[float]
+) -> tuple[float, float, float]:
+    """Difference of two independent estimates with an interval from that of each.
+
+    Of two rates with Wilson intervals this is Newcombe's (1998), which statsmodels has too; but
+    it takes counts, and a rate in another mix of classes or a mean has none.
 
     Args:
-        one: ``rate, low, high`` as `wilson` gives them, shares 0..1.
-        other: the same of the rate that is taken away.
+        one: estimate, lower and upper bound.
+        other: the same of the estimate that is taken away.
 
     Returns:
-        Difference, lower and upper bound, -1..1; NaN where a rate has no trials.
+        Difference, lower and upper bound; NaN where an estimate is.
     """
-    difference = one["rate"] - other["rate"]
-    down = math.hypot(one["rate"] - one["low"], other["high"] - other["rate"])
-    up = math.hypot(one["high"] - one["rate"], other["rate"] - other["low"])
-    return difference, difference - down, difference + up
+    (a, a_low, a_high), (b, b_low, b_high) = one, other
+    down, up = math.hypot(a - a_low, b_high - b), math.hypot(a_high - a, b - b_low)
+    return a - b, a - b - down, a - b + up
 
 
 def paired(differences: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
@@ -89,21 +89,17 @@ def paired(differences: Sequence[float] | np.ndarray) -> tuple[float, float, flo
     Raises:
         InputError: another value.
     """
-    from scipy.special import betaincinv  # as in `wilson`: a page should not wait for it
-
     values = np.asarray(differences, dtype=float)
-    ahead, behind = int((values == 1).sum()), int((values == -1).sum())
-    n, differ = len(values), ahead + behind
-    if differ + int((values == 0).sum()) != n:
+    if not np.isin(values, (-1, 0, 1)).all():
         raise InputError("A difference of two outcomes is -1, 0 or 1: leave others out first.")
-    if not n:
-        return (float("nan"),) * 3
-    few, most = wilson(differ, n)
-    least = float(betaincinv(ahead, behind + 1, 0.025)) if ahead else 0.0
-    largest = float(betaincinv(ahead + 1, behind, 0.975)) if behind else 1.0
-    low, high = 2 * least - 1, 2 * largest - 1
+    if not len(values):
+        return NONE
+    ahead, differ = int((values == 1).sum()), int(np.count_nonzero(values))
+    few, most = wilson(differ, len(values))
+    share = proportion_confint(ahead, differ, method="beta") if differ else (0.0, 1.0)
+    low, high = (2 * bound - 1 for bound in share)
     return (
-        (ahead - behind) / n,
+        float(values.mean()),
         low * (most if low < 0 else few),
         high * (most if high > 0 else few),
     )
@@ -121,14 +117,13 @@ def standardised(table: pd.DataFrame, weights: pd.Series) -> tuple[float, float,
         Huang and Zhang (2009) do. NaN where a group with a weight has no trial.
     """
     weights = weights[weights > 0] / weights.sum()
-    rows = table[table["n"] > 0]
-    if not len(weights) or not weights.index.isin(rows.index).all():
-        return (float("nan"),) * 3
-    rows = rows.loc[weights.index]
-    rate = float((weights * rows["rate"]).sum())
-    below = np.square(weights * (rows["rate"] - rows["low"])).sum()
-    above = np.square(weights * (rows["high"] - rows["rate"])).sum()
-    return rate, rate - math.sqrt(below), rate + math.sqrt(above)
+    rows = table[table["n"] > 0].reindex(weights.index)
+    if not len(rows) or rows["rate"].isna().any():
+        return NONE
+    rate = float(weights @ rows["rate"])
+    below = np.linalg.norm(weights * (rows["rate"] - rows["low"]))
+    above = np.linalg.norm(weights * (rows["high"] - rows["rate"]))
+    return rate, rate - float(below), rate + float(above)
 
 
 def bootstrap_mean(
@@ -150,28 +145,28 @@ def bootstrap_mean(
         InputError: a value is NaN or infinite (leave it out and count it), or no samples.
     """
     values = np.sort(np.asarray(values, dtype=np.float64))
-    if samples < 1:
-        raise InputError(f"A bootstrap needs at least one sample, not {samples}.")
-    if not np.isfinite(values).all():
-        bad = int((~np.isfinite(values)).sum())
-        raise InputError(f"{bad} of {values.size} values are not finite: leave them out first.")
-    nan = float("nan")
-    if values.size == 0:
-        return nan, nan, nan
-    if values.size == 1:
-        return float(values[0]), nan, nan
-    random = np.random.default_rng(seed)
-    step = max(1, CHUNK_VALUES // values.size)
-    means = np.concatenate(
-        [
-            values[random.integers(values.size, size=(min(step, samples - done), values.size))]
-            .mean(axis=1)
-            for done in range(0, samples, step)
-        ]
+    _check_resampling(values, samples)
+    if len(values) < 2:
+        return (float(values[0]), *NONE[1:]) if len(values) else NONE
+    found = bootstrap(
+        [values], np.mean, n_resamples=samples, confidence_level=level, method="percentile",
+        batch=max(1, CHUNK_VALUES // len(values)), rng=np.random.default_rng(seed),
     )  # fmt: skip
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(values.mean()), float(low), float(high)
+    return float(values.mean()), *map(float, found.confidence_interval)
+
+
+def resampled(n: int, samples: int, seed: int) -> Iterator[np.ndarray]:
+    """Bootstrap resamples as counts: how often each of ``n`` images is drawn.
+
+    For what `scipy.stats.bootstrap` cannot do: images that stand in several rows, statistics that
+    may be infinite, and areas over all pairs, which its copies of every value make too large.
+
+    Yields:
+        Int (some, n), ``samples`` rows in all.
+    """
+    random, step = np.random.default_rng(seed), max(1, CHUNK_VALUES // n)
+    for done in range(0, samples, step):
+        yield random.multinomial(n, np.full(n, 1 / n), size=min(step, samples - done))
 
 
 def bootstrap_auc(
@@ -202,39 +197,36 @@ def bootstrap_auc(
     Raises:
         InputError: lengths differ, a score is not finite, or no samples.
     """
-    from sklearn.metrics import roc_auc_score
-
     positive, negative = (np.asarray(each, dtype=np.float64) for each in (positive, negative))
     n = len(positive)
     if n != len(negative):
         raise InputError(f"Scores come in pairs: got {n} positive and {len(negative)} negative.")
-    if samples < 1:
-        raise InputError(f"A bootstrap needs at least one sample, not {samples}.")
-    if not (np.isfinite(positive).all() and np.isfinite(negative).all()):
-        raise InputError("A score is not finite: leave its image out first.")
-    nan = float("nan")
+    _check_resampling(np.concatenate([positive, negative]), samples)
     if n == 0:
-        return nan, nan, nan
-    area = float(roc_auc_score(np.repeat([1, 0], n), np.concatenate([positive, negative])))
-    if n == 1:
-        return area, nan, nan
+        return NONE
+    # Of each positive, how many of the lowest negatives lie below it, and not above it.
     order = np.argsort(negative)
-    below = np.searchsorted(negative[order], positive, "left")
-    upto = np.searchsorted(negative[order], positive, "right")
-    random = np.random.default_rng(seed)
-    step = max(1, CHUNK_VALUES // n)
+    below, upto = (np.searchsorted(negative[order], positive, side) for side in ("left", "right"))
+    area = float((below + upto).mean() / (2 * n))
+    if n == 1:
+        return area, *NONE[1:]
     areas = []
-    for done in range(0, samples, step):
-        drawn = random.multinomial(n, np.full(n, 1 / n), size=min(step, samples - done))
+    for drawn in resampled(n, samples, seed):
         # Negatives drawn among the lowest 0, 1, ... n, so that each pair is counted at once.
         lowest = np.pad(drawn[:, order].cumsum(axis=1), ((0, 0), (1, 0)))
         areas.append((drawn * (lowest[:, below] + lowest[:, upto])).sum(axis=1) / (2 * n * n))
-    tail = (1 - level) / 2
-    low, high = np.quantile(np.concatenate(areas), [tail, 1 - tail])
+    bounds = np.quantile(np.concatenate(areas), [(1 - level) / 2, (1 + level) / 2])
     # A resample is expected to hold a share of 1/n more pairs of an image with itself.
-    alone = ((positive > negative).mean() + (positive >= negative).mean()) / 2
-    low, high = np.clip([low - (alone - area) / n, high - (alone - area) / n], 0, 1)
+    alone = (np.sign(positive - negative).mean() + 1) / 2
+    low, high = np.clip(bounds - (alone - area) / n, 0, 1)
     return area, float(low), float(high)
+
+
+def _check_resampling(values: np.ndarray, samples: int) -> None:
+    if samples < 1:
+        raise InputError(f"A bootstrap needs at least one sample, not {samples}.")
+    if bad := int((~np.isfinite(values)).sum()):
+        raise InputError(f"{bad} of {values.size} values are not finite: leave them out first.")
 
 
 def rate_table(
@@ -253,8 +245,7 @@ def rate_table(
     Returns:
         Columns ``by, n, successes, rate, low, high``: a row per group, then `TOTAL`, then
         `CLASS_MEAN`, the plain mean of the rates of groups that have trials. Rates are shares
-        0..1 with Wilson intervals; that of the mean combines the groups' Wilson intervals as
-        Zou, Huang and Zhang (2009) do. NaN where n is 0.
+        0..1 with Wilson intervals; that of the mean is `standardised`. NaN where n is 0.
 
     Raises:
         InputError: a column is missing or not boolean, or a trial lies in no given group.
@@ -269,18 +260,13 @@ def rate_table(
     if strange := [group for group in found if group not in groups]:
         raise InputError(f"Column {by!r} has {strange[0]!r}, which is none of {groups}.")
 
-    columns = [by, "n", "successes", "rate", "low", "high"]
-    table = pd.DataFrame(
-        [_rate(group, frame.loc[frame[by] == group, success]) for group in groups], columns=columns
-    )
-    total = _rate(TOTAL, frame[success])
-    tried = table[table["n"] > 0]
-    class_mean = (CLASS_MEAN, *total[1:3], *standardised(tried, pd.Series(1.0, tried.index)))
-    table.loc[len(table)] = total
-    table.loc[len(table)] = class_mean
+    trials = [frame.loc[frame[by] == group, success] for group in groups]
+    rows = [
+        (name, len(of), int(of.sum()), of.mean(), *wilson(int(of.sum()), len(of)))
+        for name, of in zip([*groups, TOTAL], [*trials, frame[success]], strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=[by, "n", "successes", "rate", "low", "high"])
+    tried = table[:-1].query("n > 0")
+    mean = standardised(tried, pd.Series(1.0, tried.index))
+    table.loc[len(table)] = (CLASS_MEAN, *rows[-1][1:3], *mean)
     return table
-
-
-def _rate(name: object, outcomes: pd.Series) -> tuple[object, int, int, float, float, float]:
-    n, successes = len(outcomes), int(outcomes.sum())
-    return name, n, successes, successes / n if n else float("nan"), *wilson(successes, n)

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 from lib.restoration import IMAGE
+from lib.statistics import resampled
 
 ATTACK = [*IMAGE, "classifier", "pixels"]  # which attack a row is of, as far as the table says it
 SAMPLES = 2000  # bootstrap resamples
-CHUNK_VALUES = 1 << 22  # drawn at once
 
 
 def pays_from(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> pd.DataFrame:
@@ -42,12 +42,10 @@ def pays_from(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> 
     saved = right[others].sub(right["identity"], axis=0).groupby(level=IMAGE).sum().to_numpy()
     lost = (1 - kept[others]).groupby(level=IMAGE).sum().to_numpy()
     found.loc[others, "pays_from"] = _even(saved.sum(0), lost.sum(0))
-    random, n, drawn = np.random.default_rng(seed), len(saved), []
-    for start in range(0, samples, step := max(1, CHUNK_VALUES // n)):
-        counts = random.multinomial(n, np.full(n, 1 / n), size=min(step, samples - start))
-        drawn.append(_even(counts @ saved, counts @ lost))
+    draws = resampled(len(saved), samples, seed)
+    drawn = np.concatenate([_even(counts @ saved, counts @ lost) for counts in draws])
     # Resamples may be infinite, so that bounds are resamples and not means of two.
-    bounds = np.quantile(np.concatenate(drawn), [0.025, 0.975], axis=0, method="inverted_cdf")
+    bounds = np.quantile(drawn, [0.025, 0.975], axis=0, method="inverted_cdf")
     found.loc[others, columns[1:]] = bounds.T
     return found
 

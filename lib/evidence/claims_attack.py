@@ -21,14 +21,13 @@ def order_of_data_sets(found: Recorded, p: Parameters) -> Verdict:
     printed order is one of those.
     """
     order = ("chest", "oct", "derma", "pathology")
-    rates: dict[tuple, list[pd.Series]] = {}
+    rates: dict[tuple, list[tuple[float, ...]]] = {}
     for runs in (*found.trainings, *found.resized):
         for pixels in params.ATTACKS:
             table = comparison.rates(runs.tested, pixels)
             for row in table[table["classifier"] == "resnet50"].dropna(subset="matched").iloc:
-                as_rate = dict(zip(("rate", "low", "high"), row[[*MATCHED]], strict=True))
                 key = (row["dataset"], pixels, runs.sizes.get(row["dataset"], 0))
-                rates.setdefault(key, []).append(pd.Series(as_rate))
+                rates.setdefault(key, []).append(tuple(row[[*MATCHED]]))
     pairs, compared = [], set()
     apart = set(combinations(order, 2))
     for (one, pixels, size), ours in rates.items():

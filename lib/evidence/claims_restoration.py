@@ -22,7 +22,7 @@ from lib.evidence.verdicts import (
 )
 from lib.params import Parameters
 from lib.restoration import IMAGE
-from lib.statistics import bootstrap_mean, newcombe, paired, rate_table
+from lib.statistics import bootstrap_mean, newcombe, paired, wilson
 from lib.words import place, shown
 
 SAME_DB = 1.0  # a difference of mean PSNR below this is taken as none
@@ -144,16 +144,11 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
             if not _one_restorer(runs, dataset, group):
                 unlike.add(dataset)
                 continue
-            (one, a, b), (other, c, d) = (
-                bootstrap_mean(by[name]["psnr"], p.bootstrap_samples, p.seed) for name in sorted(by)
-            )
-            low = one - other - np.hypot(one - a, d - other)
-            high = one - other + np.hypot(b - one, other - c)
-            differences.setdefault(dataset, []).append((one - other, low, high))
-            back = [
-                rate_table(by[name].assign(of="fooled"), "of", "recovered").iloc[0]
-                for name in sorted(by)
-            ]
+            images = [by[name] for name in sorted(by)]
+            psnr = [bootstrap_mean(of["psnr"], p.bootstrap_samples, p.seed) for of in images]
+            differences.setdefault(dataset, []).append(newcombe(*psnr))
+            counts = [(int(of["recovered"].sum()), len(of)) for of in images]
+            back = [(hits / n, *wilson(hits, n)) for hits, n in counts]
             classes.setdefault(dataset, []).append(newcombe(*back))
     # Of a data set that was run with several seeds those runs are meant that have another seed.
     apart_by_training = "".join(
