@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lib import statistics
-from lib.errors import InputError
+from lib.errors import check_images
 
 # A pixel that stands out moves the largest difference; the mean is what reconstruction errors
 # of whole images usually are.
@@ -30,11 +30,7 @@ def scores(images: np.ndarray, restored: np.ndarray) -> dict[str, np.ndarray]:
     Raises:
         InputError: arrays of another type or of two shapes.
     """
-    if images.dtype != np.uint8 or restored.dtype != np.uint8 or images.shape != restored.shape:
-        raise InputError(
-            "A residual needs two uint8 arrays of one shape, not "
-            f"{images.dtype} {images.shape} and {restored.dtype} {restored.shape}."
-        )
+    check_images("Images of a residual", images=images, restored=restored)
     # int16 holds every difference of two 8-bit values.
     residual = np.abs(images.astype(np.int16) - restored)
     return {

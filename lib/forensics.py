@@ -17,7 +17,7 @@ from torch import nn
 
 from lib import metrics, statistics
 from lib.denoisers.median_cnn import MedianLayer
-from lib.errors import InputError
+from lib.errors import InputError, check_images
 from lib.similarity_measures import fsim_measures, psnr_measures, ssim_measures
 
 IMAGES = 32  # of each attack at most: the restated FSIM takes half a second an image of 224 pixels
@@ -38,21 +38,14 @@ def mse_wrapped(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     """MSE on 0..255 with differences and squares in unsigned 8 bits, which wrap at 256 (P2).
 
     An error of 16 gray levels counts as 0, one of 17 as 33. Shapes as in `lib.metrics`.
-
-    Raises:
-        InputError: shapes or types do not fit.
     """
-    metrics.check(reference, image)
+    check_images(metrics.COMPARED, reference=reference, image=image)
     difference = reference - image
     return (difference * difference).mean(axis=(1, 2, 3), dtype=np.float64)
 
 
 def psnr_wrapped(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """PSNR in dB of `mse_wrapped`.
-
-    Raises:
-        InputError: shapes or types do not fit.
-    """
+    """PSNR in dB of `mse_wrapped`."""
     with np.errstate(divide="ignore"):
         return 10 * np.log10(255**2 / mse_wrapped(reference, image))
 

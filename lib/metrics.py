@@ -2,9 +2,10 @@
 
 The paper's section 4.1.2 names the five and leaves out most constants; we take those of the
 original definitions and compare stored 8-bit images, so that every number is on one known scale
-(decisions EVA04 to EVA08, audit P1 to P3 and F1 to F6). All functions take two uint8 arrays of
-one shape (N, H, W, C), C = 1 (gray) or 3 (RGB), and return float64 of shape (N,). The value of an
-image does not depend on the other images beside it.
+(decisions EVA04 to EVA08, audit P1 to P3 and F1 to F6). All functions take a reference and an
+image: two uint8 arrays of one shape (N, H, W, C), C = 1 (gray) or 3 (RGB), and return float64 of
+shape (N,). The value of an image does not depend on the other images beside it. Arrays of other
+types or shapes are refused with `InputError`.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib.errors import InputError
+from lib.errors import InputError, check_images
 
+COMPARED = "Images to compare"
 COLUMNS = ("psnr", "mse", "ssim", "gmsd", "fsim")
 WINDOW = 11  # of SSIM (EVA06)
 UNIFORM = 7  # of the other common SSIM
@@ -30,38 +32,22 @@ def psnr(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Peak signal-to-noise ratio in dB, 10 log10(255^2 / MSE), joint over channels (EVA04).
 
     Identical images give ``inf``: the caller counts them and leaves them out of a mean.
-
-    Raises:
-        InputError: shapes or types do not fit.
     """
     with np.errstate(divide="ignore"):
         return 10 * np.log10(255**2 / mse_255(reference, image))
 
 
 def mse(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Mean squared error over pixels and channels of images on 0..1 (EVA05).
-
-    Raises:
-        InputError: shapes or types do not fit.
-    """
+    """Mean squared error over pixels and channels of images on 0..1 (EVA05)."""
     return mse_255(reference, image) / 255**2
 
 
 def mse_255(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """`mse` on 0..255, which is 65025 times as large: the other scale of the paper's tables.
-
-    Raises:
-        InputError: shapes or types do not fit.
-    """
-    check(reference, image)
+    """`mse` on 0..255, which is 65025 times as large: the other scale of the paper's tables."""
+    check_images(COMPARED, reference=reference, image=image)
     # Squares are summed as int64: 8-bit arithmetic would wrap (audit P2).
-    return np.array(
-        [
-            np.square(a.astype(np.int64) - b).sum() / a.size
-            for a, b in zip(reference, image, strict=True)
-        ],
-        dtype=np.float64,
-    )
+    pairs = zip(reference, image, strict=True)
+    return np.array([np.square(a.astype(np.int64) - b).mean() for a, b in pairs], dtype=np.float64)
 
 
 def ssim(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -71,7 +57,7 @@ def ssim(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     (EVA06; the paper prints the formula without window and constants).
 
     Raises:
-        InputError: shapes or types do not fit, or an edge is below 11 pixels.
+        InputError: an edge is below 11 pixels.
     """
     return _ssim(
         reference, image, WINDOW, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
@@ -84,12 +70,10 @@ def ssim_uniform(reference: np.ndarray, image: np.ndarray, peak: float = 255) ->
     Stands beside `ssim` where it matters which of the two a paper may have used (audit F6).
 
     Args:
-        reference: clean images, uint8 (N, H, W, C).
-        image: restored images of the same shape.
         peak: largest gray value that the constants are made for; 255 is right for 8 bits.
 
     Raises:
-        InputError: shapes or types do not fit, or an edge is below 7 pixels.
+        InputError: an edge is below 7 pixels.
     """
     return _ssim(reference, image, UNIFORM, peak=peak)
 
@@ -106,13 +90,8 @@ def gmsd(
     (EVA07; the constants are missing in the paper, whose values fit another one, audit F1).
 
     Args:
-        reference: clean images, uint8 (N, H, W, C).
-        image: restored images of the same shape.
         device: where it is computed.
         constant: what keeps the similarity finite, for gradients of images on 0..255.
-
-    Raises:
-        InputError: shapes or types do not fit.
     """
     import piq
 
@@ -127,9 +106,6 @@ def fsim(
 
     As published: phase congruency with four scales and orientations, T1 = 0.85, T2 = 160 on
     0..255 (EVA08; the paper names no constants, and its values fit no standard code, audit F2).
-
-    Raises:
-        InputError: shapes or types do not fit.
     """
     import piq
 
@@ -145,11 +121,11 @@ def fsim_chromatic(
     and colour sets share; this is the other reading of the paper's "FSIM" for colour.
 
     Raises:
-        InputError: shapes or types do not fit, or the images are gray.
+        InputError: the images are gray.
     """
     import piq
 
-    check(reference, image)
+    check_images(COMPARED, reference=reference, image=image)
     if reference.shape[3] != 3:
         raise InputError("FSIMc compares colours: it needs RGB images (N, H, W, 3), not gray ones.")
     return _in_chunks(piq.fsim, reference, image, device, chromatic=True)
@@ -161,22 +137,11 @@ def measure(
     """All five metrics as a table, one row per image, columns as in `COLUMNS`.
 
     Args:
-        reference: clean images, uint8 (N, H, W, C).
-        image: restored images of the same shape.
         device: where GMSD and FSIM are computed.
-
-    Raises:
-        InputError: shapes or types do not fit.
     """
-    return pd.DataFrame(
-        {
-            "psnr": psnr(reference, image),
-            "mse": mse(reference, image),
-            "ssim": ssim(reference, image),
-            "gmsd": gmsd(reference, image, device),
-            "fsim": fsim(reference, image, device),
-        }
-    )
+    values = [metric(reference, image) for metric in (psnr, mse, ssim)]
+    values += [metric(reference, image, device) for metric in (gmsd, fsim)]
+    return pd.DataFrame(dict(zip(COLUMNS, values, strict=True)))
 
 
 def _ssim(
@@ -185,22 +150,16 @@ def _ssim(
     """scikit-image's SSIM of each pair, K1 = 0.01, K2 = 0.03, mean over channels."""
     from skimage.metrics import structural_similarity
 
-    check(reference, image)
+    check_images(COMPARED, reference=reference, image=image)
     if min(reference.shape[1:3]) < window:
         raise InputError(
             f"SSIM needs images of {window} x {window} pixels or more, "
             f"not {reference.shape[1]} x {reference.shape[2]}."
         )
-    return np.array(
-        [
-            structural_similarity(
-                a, b, win_size=window, K1=0.01, K2=0.03, data_range=peak, channel_axis=-1,
-                **options,
-            )
-            for a, b in zip(reference, image, strict=True)
-        ],
-        dtype=np.float64,
-    )  # fmt: skip
+    options |= {"win_size": window, "K1": 0.01, "K2": 0.03, "data_range": peak}
+    pairs = zip(reference, image, strict=True)
+    values = [structural_similarity(a, b, channel_axis=-1, **options) for a, b in pairs]
+    return np.array(values, dtype=np.float64)
 
 
 def _in_chunks(
@@ -211,7 +170,7 @@ def _in_chunks(
     **options: float,
 ) -> np.ndarray:
     """One of piq's functions on (N, C, H, W) tensors of values 0..255, some images at a time."""
-    check(reference, image)
+    check_images(COMPARED, reference=reference, image=image)
     count, height, width, _ = reference.shape
     step = max(1, CHUNK_PIXELS // (height * width))
     values = np.empty(count, dtype=np.float64)
@@ -224,25 +183,3 @@ def _in_chunks(
         result = function(*pair, data_range=255, reduction="none", **options)
         values[part] = result.cpu().numpy()
     return values
-
-
-def check(reference: np.ndarray, image: np.ndarray) -> None:
-    """Refuse anything but two arrays of stored images of one shape, uint8 (N, H, W, 1 or 3).
-
-    Raises:
-        InputError: shapes or types do not fit.
-    """
-    for name, array in (("reference", reference), ("image", image)):
-        if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
-            kind = getattr(array, "dtype", type(array).__name__)
-            raise InputError(f"Metrics compare stored 8-bit images: {name} is {kind}, not uint8.")
-        if array.ndim != 4 or array.shape[3] not in (1, 3):
-            raise InputError(
-                f"Metrics need images of shape (N, H, W, 1) or (N, H, W, 3): {name} has "
-                f"{array.shape}."
-            )
-    if reference.shape != image.shape:
-        raise InputError(
-            f"Metrics need two arrays of one shape: reference has {reference.shape}, "
-            f"image {image.shape}."
-        )

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.errors import InputError
+from lib.errors import InputError, check_images
 
 
 def select_patches(
@@ -31,11 +31,7 @@ def select_patches(
     Raises:
         InputError: arrays of other types or of two shapes, an even size, a threshold outside 0..1.
     """
-    if images.dtype != np.uint8 or restored.dtype != np.uint8 or images.shape != restored.shape:
-        raise InputError(
-            "Patch selection needs two uint8 arrays of one shape, not "
-            f"{images.dtype} {images.shape} and {restored.dtype} {restored.shape}."
-        )
+    check_images("Images of patch selection", images=images, restored=restored)
     if size < 1 or size % 2 == 0:
         raise InputError(f"A patch has an odd edge, so that it has a middle, not {size!r}.")
     if not 0 <= threshold <= 1:

@@ -6,7 +6,7 @@ old numpy, so it is no part of this environment; here is what it does, in our ow
 switch off `fsim_measures` is the FSIM of Zhang et al. (2011) as in `lib.metrics.fsim`.
 
 All functions take two uint8 arrays of one shape (N, H, W, C), C = 1 (gray) or 3 (RGB), and return
-float64 of shape (N,).
+float64 of shape (N,), or refuse them as `lib.metrics` does.
 """
 
 from functools import cache
@@ -15,6 +15,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from lib import metrics
+from lib.errors import check_images
 
 PEAK = 4095  # the package's default in PSNR and SSIM, for satellite images of 12 bits
 T1, T2 = 0.85, 160.0  # of FSIM, the latter for gradients on 0..255
@@ -23,20 +24,12 @@ CHUNK_PIXELS = 2**14  # of images whose 24 filter responses are held at a time, 
 
 
 def psnr_measures(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """PSNR in dB with the package's default peak of 4095: 24.1 dB above the right one.
-
-    Raises:
-        InputError: shapes or types do not fit.
-    """
+    """PSNR in dB with the package's default peak of 4095: 24.1 dB above the right one."""
     return metrics.psnr(reference, image) + 20 * np.log10(PEAK / 255)
 
 
 def ssim_measures(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """SSIM with a uniform window of 7 and the package's default peak of 4095: nearer to 1.
-
-    Raises:
-        InputError: shapes or types do not fit, or an edge is below 7 pixels.
-    """
+    """SSIM with a uniform window of 7 and the package's default peak of 4095: nearer to 1."""
     return metrics.ssim_uniform(reference, image, peak=PEAK)
 
 
@@ -72,11 +65,8 @@ def fsim_measures(
 
     Returns:
         FSIM of each pair, NaN where neither image has a feature (the package's value too).
-
-    Raises:
-        InputError: shapes or types do not fit.
     """
-    metrics.check(reference, image)
+    check_images(metrics.COMPARED, reference=reference, image=image)
     if not len(reference):
         return np.empty(0)
     pair = []

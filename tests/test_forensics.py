@@ -119,7 +119,7 @@ def test_errors_scaled_to_a_psnr_keep_their_shape(seed, target):
 
 def test_an_exact_image_cannot_be_scaled():
     clean = pattern(28, 28, 1)[0]
-    with pytest.raises(InputError, match="leave it out"):
+    with pytest.raises(InputError):
         forensics.at_psnr(clean, clean, 30)
 
 

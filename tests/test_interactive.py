@@ -58,9 +58,9 @@ def test_a_probe_holds_the_map():
 
 def test_what_cannot_be_probed_is_refused():
     image, shares, label = pictures(1, 1), np.zeros((1, 28, 28)), np.zeros(1, int)
-    with pytest.raises(InputError, match="Chest has margins"):
+    with pytest.raises(InputError):
         interactive.probes(image, shares, image, label, CHEST, [""])
-    with pytest.raises(InputError, match="square image, not 27 x 28"):
+    with pytest.raises(InputError):
         interactive.probes(image[:, 1:], shares[:, 1:], image[:, 1:], label, OCT, [""])
 
 

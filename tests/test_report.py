@@ -27,7 +27,7 @@ def test_intervals_of_a_table():
 
 def test_an_interval_of_another_column_is_refused():
     frame = pd.DataFrame({"rate": [0.5], "low": [0.4], "high": [0.6], "base_rate": [0.9]})
-    with pytest.raises(ValueError, match="not the interval of base_rate"):
+    with pytest.raises(ValueError):
         report.intervals(frame, "base_rate")
 
 

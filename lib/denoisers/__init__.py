@@ -15,12 +15,12 @@ from lib.denoisers.dae import DAE, ablation_variants, depth_variants
 from lib.denoisers.median_cnn import MedianCNN
 from lib.denoisers.reference import Identity, Median3
 from lib.denoisers.srresnet import SRResNet
-from lib.errors import InputError, unknown
+from lib.errors import InputError, check_images, unknown
 from lib.params import DENOISERS, REFERENCES
 from lib.records import read_json
 
 __all__ = [
-    "REFERENCES", "TRAINED", "ablation_variants", "build", "check_images", "depth_variants",
+    "REFERENCES", "TRAINED", "ablation_variants", "build", "depth_variants",
     "load", "outputs", "restore",
 ]  # fmt: skip
 
@@ -90,19 +90,6 @@ def load(name: str, folder: Path, channels: int) -> nn.Module:
     return model.eval()
 
 
-def check_images(images: np.ndarray, what: str) -> None:
-    """Refuse anything but stored images, uint8 (N, H, W, 1 or 3).
-
-    Raises:
-        InputError: another type or shape.
-    """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
-        raise InputError(
-            f"{what} must be uint8 of shape (N, H, W, 1) or (N, H, W, 3), not {images.dtype} of "
-            f"shape {images.shape}."
-        )
-
-
 def outputs(
     model: nn.Module, images: np.ndarray, device: str | torch.device, batch: int = BATCH
 ) -> Iterator[Tensor]:
@@ -117,7 +104,7 @@ def outputs(
     Raises:
         InputError: images of another type or shape.
     """
-    check_images(images, "Images to restore")
+    check_images("Images to restore", images=images)
     kind = torch.device(device).type
     model.to(device, memory_format=torch.channels_last).eval()
     for start in range(0, len(images), batch):

@@ -15,7 +15,7 @@ from lib import denoisers, metrics, streams
 from lib.data import to_tensor, to_uint8
 from lib.denoisers.base import parameter_counts
 from lib.denoisers.noise import corrupt, impulse_noise
-from lib.errors import InputError, unknown
+from lib.errors import InputError, check_images, unknown
 from lib.params import Parameters
 from lib.records import atomic, code, fingerprint, read_json, write_json
 from lib.training import fit, pick_device
@@ -293,7 +293,7 @@ def _batches(
 
 def _check(images_train: np.ndarray, images_val: np.ndarray) -> None:
     for what, images in (("Training", images_train), ("Validation", images_val)):
-        denoisers.check_images(images, f"{what} images")
+        check_images(f"{what} images", images=images)
         if not len(images):
             raise InputError(f"{what} images are missing: a denoiser needs at least one.")
     if images_train.shape[3] != images_val.shape[3]:
