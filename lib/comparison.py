@@ -116,13 +116,12 @@ def collect(folder: Path) -> Collection:
 
 def banner(p: Parameters, found: Collection) -> str:
     """First lines of the page: protocol, and the data source of each data set."""
-    sources = " · ".join(
-        f"{params.facts(n).title} `{found.data[n]['source']}`" for n in found.datasets
-    )
-    mixed = len({found.data[name]["source"] for name in found.datasets}) > 1
-    warning = "\n\n> Data sources are mixed: compare rows of one source only." if mixed else ""
-    notes = {found.data[name]["source"] for name in found.datasets}
-    said = "".join(f"\n\n> {WARNINGS[source]}" for source in sorted(notes))
+    source = {name: found.data[name]["source"] for name in found.datasets}
+    sources = " · ".join(f"{params.facts(name).title} `{source[name]}`" for name in source)
+    kinds = sorted(set(source.values()))
+    said = "".join(f"\n\n> {WARNINGS[kind]}" for kind in kinds)
+    mixed = "\n\n> Data sources are mixed: compare rows of one source only."
+    warning = mixed if len(kinds) > 1 else ""
     return f"**protocol** `{p.protocol}` · **data sources** {sources}{said}{warning}"
 
 
@@ -142,26 +141,14 @@ def rates(found: Collection, pixels: int) -> pd.DataFrame:
     rows = []
     chosen = found.records[found.records["pixels"] == pixels]
     for (dataset, classifier), group in chosen.groupby(["dataset", "classifier"], sort=False):
-        count = int(group["success"].sum())
-        low, high = wilson(count, len(group))
-        matched = dict(zip(MATCHED, _matched(group, dataset, classifier, pixels), strict=True))
+        n, count = len(group), int(group["success"].sum())
         if pixels == 2:
             beside = both.loc[dataset, classifier]
         else:
             beside = printed[dataset] if classifier == "resnet50" else float("nan")
-        rows.append(
-            {
-                "dataset": dataset,
-                "classifier": classifier,
-                "n": len(group),
-                "successes": count,
-                "rate": count / len(group),
-                "low": low,
-                "high": high,
-                **matched,
-                "printed": beside,
-            }
-        )
+        matched = _matched(group, dataset, classifier, pixels)
+        own = (count / n, *wilson(count, n))
+        rows.append((dataset, classifier, n, count, *own, *matched, beside))
     columns = ["dataset", "classifier", "n", "successes", "rate", "low", "high", *MATCHED]
     return pd.DataFrame(rows, columns=[*columns, "printed"])
 

@@ -31,28 +31,20 @@ def by_class(labels: np.ndarray, decisions: np.ndarray, facts: Facts) -> pd.Data
 
     A class that is never decided has precision 0.
     """
-    from sklearn.metrics import precision_recall_fscore_support
+    from sklearn.metrics import multilabel_confusion_matrix, precision_recall_fscore_support
 
-    numbers = None if facts.multi_label else range(len(facts.classes))
+    given = {"labels": None if facts.multi_label else range(len(facts.classes))}
+    _, extra, _, correct = multilabel_confusion_matrix(labels, decisions, **given).reshape(-1, 4).T
     precision, recall, f1, support = precision_recall_fscore_support(
-        labels, decisions, labels=numbers, zero_division=0
+        labels, decisions, zero_division=0, **given
     )
-    if facts.multi_label:
-        correct, decided = (labels & decisions).sum(0), decisions.sum(0)
-    else:
-        matrix = confusion(labels, decisions, facts)
-        correct, decided = matrix.diagonal(), matrix.sum(0)
     return pd.DataFrame(
         {
-            "class": [item.name for item in facts.classes],
-            "images": support,
-            "decided": decided,
-            "correct": correct,
-            "precision": precision,
-            "recall": recall,
-            "f1": f1,
+            "class": [item.name for item in facts.classes], "images": support,
+            "decided": correct + extra, "correct": correct,
+            "precision": precision, "recall": recall, "f1": f1,
         }
-    )
+    )  # fmt: skip
 
 
 def confusion(labels: np.ndarray, decisions: np.ndarray, facts: Facts) -> np.ndarray:
@@ -77,22 +69,19 @@ def summary(labels: np.ndarray, decisions: np.ndarray, scores: np.ndarray, facts
         output that never reports anything would reach; audit K6) and auc by label, ``None``
         where a label has no positive or no negative image.
     """
-    found = {
-        "images": len(labels),
-        "correct": int(right(labels, decisions).sum()),
-        "accuracy": accuracy(labels, decisions),
-    }
-    if not facts.multi_label:
-        found["majority_accuracy"] = float(np.bincount(labels).max() / len(labels))
-        return found
     from sklearn.metrics import roc_auc_score
 
-    both = labels.any(0) & ~labels.all(0)
-    found["label_accuracy"] = float((labels == decisions).mean())
-    found["all_zero_accuracy"] = float((~labels.any(1)).mean())
-    found["all_zero_label_accuracy"] = float((labels == 0).mean())
-    found["auc"] = {
-        item.name: float(roc_auc_score(labels[:, i], scores[:, i])) if both[i] else None
-        for i, item in enumerate(facts.classes)
+    same = right(labels, decisions)
+    found = {"images": len(labels), "correct": int(same.sum()), "accuracy": float(same.mean())}
+    if not facts.multi_label:
+        return found | {"majority_accuracy": float(np.bincount(labels).max() / len(labels))}
+    names = [item.name for item in facts.classes]
+    return found | {
+        "label_accuracy": float((labels == decisions).mean()),
+        "all_zero_accuracy": float((~labels.any(1)).mean()),
+        "all_zero_label_accuracy": float((labels == 0).mean()),
+        "auc": {
+            name: float(roc_auc_score(known, score)) if known.any() and not known.all() else None
+            for name, known, score in zip(names, labels.T, scores.T, strict=True)
+        },
     }
-    return found

@@ -7,6 +7,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
 from lib import words
+from lib.errors import check_images
 from lib.facts import Facts
 from lib.figures import gallery
 from lib.figures.style import (
@@ -14,10 +15,10 @@ from lib.figures.style import (
     OURS,
     below,
     diamonds,
+    dots,
     key,
     message,
     panels,
-    points,
     printed_key,
     rows_of,
     styled,
@@ -53,7 +54,7 @@ def attacks(
     Raises:
         InputError: no stored images, or shapes that differ.
     """
-    gallery.same_images(clean=clean, adversarial=adversarial)
+    check_images("Images to show", clean=clean, adversarial=adversarial)
     chosen = list(records.head(limit).itertuples())
     if not chosen:
         return message(NOTHING)
@@ -191,32 +192,24 @@ def success_by_class(table: pd.DataFrame, printed: pd.DataFrame | None) -> Figur
         1.1 + 0.42 * len(table),
         alt=f"Success rate of the attack by class: {', '.join(said)}.",
     )
-    places = range(len(table))
-    numbers = 100 * table[["rate", "low", "high"]].to_numpy(float)
-    paints = [OURS if name in set(classes["class"]) else INK for name in table["class"]]
-    points(axes, numbers[:, 0], places, numbers[:, 1], numbers[:, 2], paints)
+    paints = np.where(table["class"].isin(classes["class"]), OURS, INK)
+    dots(axes, table, "rate", paints, scale=100)
     handles = [key("this run, 95 % interval", "o", OURS)]
     beside = np.full(len(table), np.nan)
     if printed is not None:
-        known = dict(zip(printed["class"], printed["printed_rate"], strict=True))
-        beside = np.array([100 * known.get(name, np.nan) for name in table["class"]])
-        diamonds(axes, beside, places)
+        beside = 100 * table["class"].map(printed.set_index("class")["printed_rate"])
+        diamonds(axes, beside, range(len(table)))
         handles.append(printed_key(printed))
     for place in np.flatnonzero(table["n"] == 0):
         axes.annotate(
             "no image attacked", (0.99, place), xycoords=("axes fraction", "data"), ha="right",
             va="center", color="0.45", fontsize=9,
         )  # fmt: skip
-    rows_of(
-        axes,
-        [
-            f"{wrap(name, 26)}, n = {n:,}"
-            for name, n in zip(table["class"], table["n"], strict=True)
-        ],
-    )
+    counts = zip(table["class"], table["n"], strict=True)
+    rows_of(axes, [f"{wrap(name, 26)}, n = {n:,}" for name, n in counts])
     if len(classes) < len(table):
         axes.axhline(len(classes) - 0.5, color=INK, lw=0.8)
-    top = np.nanmax([*numbers.ravel(), *beside])
+    top = np.nanmax([*100 * table["high"], *beside])
     axes.set_xlim(-1, min(102, max(10, 1.1 * top)))
     axes.set_xlabel("success rate, %")
     below(figure, handles)

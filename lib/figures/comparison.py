@@ -12,10 +12,10 @@ from lib.figures.style import (
     below,
     color,
     diamonds,
+    dots,
     key,
     message,
     panels,
-    points,
     printed_key,
     rows_of,
     styled,
@@ -43,13 +43,10 @@ def rates(table: pd.DataFrame) -> Figure:
     figure, axes = panels(
         1.1 + 0.45 * len(table), alt=f"Success rates by data set and classifier: {', '.join(said)}."
     )
-    numbers = 100 * table[["rate", "low", "high", "printed"]].to_numpy(float)
-    mixed = 100 * table[["matched", "matched_low", "matched_high"]].to_numpy(float)
-    places = np.arange(len(table))
     paints = [color(name) for name in table["classifier"]]
-    points(axes, numbers[:, 0], places - 0.13, numbers[:, 1], numbers[:, 2], paints)
-    points(axes, mixed[:, 0], places + 0.17, mixed[:, 1], mixed[:, 2], paints, "s", hollow=True)
-    diamonds(axes, numbers[:, 3], places)
+    dots(axes, table, "rate", paints, -0.13, 100)
+    dots(axes, table, "matched", paints, 0.17, 100, marker="s", hollow=True)
+    diamonds(axes, 100 * table["printed"], range(len(table)))
     rows_of(
         axes,
         [
@@ -62,7 +59,7 @@ def rates(table: pd.DataFrame) -> Figure:
     axes.set_xlim(-2, 102)
     axes.set_xlabel("success rate, %")
     handles = [key(f"{shown(name)}, 95 % interval", "o", color(name)) for name in names]
-    if not np.isnan(mixed).all():
+    if table["matched"].notna().any():
         handles.append(key("in the paper's mix of classes", "s", hollow=True))
     below(figure, [*handles, printed_key()])
     return figure
@@ -122,11 +119,8 @@ def variants(table: pd.DataFrame, metric: str) -> Figure:
         for row in table.to_dict("records")
     ]
     figure, axes = panels(1.1 + 0.38 * len(table), alt=f"{metric}: {', '.join(said)}.")
-    places = range(len(table))
-    numbers = table[["mean", "low", "high"]].to_numpy(float)
-    paints = [color(name) for name in table["variant"]]
-    points(axes, numbers[:, 0], places, *numbers[:, 1:].T, paints)
-    diamonds(axes, table["printed"], places)
+    dots(axes, table, "mean", map(color, table["variant"]))
+    diamonds(axes, table["printed"], range(len(table)))
     rows_of(axes, [shown(name) for name in table["variant"]])
     axes.margins(x=0.06)
     axes.set_xlabel(metric)

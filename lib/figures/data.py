@@ -2,11 +2,12 @@
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from lib.errors import InputError
+from lib.errors import InputError, check_images
 from lib.facts import Facts
 from lib.figures import gallery
 from lib.figures.style import (
@@ -18,7 +19,7 @@ from lib.figures.style import (
     key,
     message,
     panels,
-    points,
+    printed_key,
     rows_of,
     styled,
     wrap,
@@ -41,7 +42,7 @@ def samples(images: np.ndarray, categories: np.ndarray, facts: Facts, per_class:
     Raises:
         InputError: no stored images, or another number of categories.
     """
-    gallery.same_images(images=images)
+    check_images("Images to show", images=images)
     if np.shape(categories) != (len(images),):
         raise InputError(
             f"{len(images)} images need one category each, not categories of shape "
@@ -95,12 +96,9 @@ def class_counts(ours: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
         left += share
     ends = [(place - shift, value) for place, value in zip(places, left, strict=True)]
     if printed is not None:
-        known = dict(zip(printed["class"], printed["share"], strict=True))
-        share = np.array([100 * known.get(name, np.nan) for name in names])
+        share = 100 * ours["class"].map(printed.set_index("class")["share"]).to_numpy(float)
         axes.barh(places + shift, share, bar, color=PRINTED)
-        table = printed.attrs.get("table")
-        about = "printed" + (f" (Table {table})" if table else "")
-        handles.append(Patch(color=PRINTED, label=about))
+        handles.append(Patch(color=PRINTED, label=printed_key(printed).get_label()))
         ends += [(place + shift, v) for place, v in zip(places, share, strict=True) if v == v]
     for place, value in ends:
         axes.annotate(
@@ -180,8 +178,6 @@ def confusion(matrix: np.ndarray, names: list[str]) -> Figure:
     Raises:
         InputError: sizes differ.
     """
-    import seaborn  # here, because no other figure needs it and its scipy.stats
-
     matrix = np.asarray(matrix)
     if matrix.shape != (len(names), len(names)):
         raise InputError(f"{len(names)} classes need a square matrix, not shape {matrix.shape}.")
@@ -220,25 +216,21 @@ def label_auc(auc: dict[str, float | None]) -> Figure:
     Args:
         auc: 0..1 by label; ``None`` where the test images do not allow one.
     """
-    known = {name: value for name, value in auc.items() if value is not None}
     if not auc:
         return message("No label, no area under a curve.")
-    listed = ", ".join(f"{name} {value:.2f}" for name, value in known.items()) or "none known"
-    figure, axes = panels(0.9 + 0.3 * len(auc), alt=f"Area under the ROC curve: {listed}.")
-    values = np.array([np.nan if value is None else value for value in auc.values()])
-    missing = np.full(len(values), np.nan)
-    points(axes, values, range(len(values)), missing, missing, [OURS] * len(values))
-    for place, value in enumerate(values):
-        known = not np.isnan(value)
+    values = pd.Series(auc, dtype=float)
+    listed = ", ".join(f"{name} {value:.2f}" for name, value in values.dropna().items())
+    alt = f"Area under the ROC curve: {listed or 'none known'}."
+    figure, axes = panels(0.9 + 0.3 * len(auc), alt=alt)
+    axes.plot(values, range(len(values)), "o", ms=7.5, mec=INK, mew=0.6, color=OURS)
+    texts = values.map("{:.2f}".format).where(
+        values.notna(), "undefined: all test images with it, or none"
+    )
+    for place, (value, text) in enumerate(zip(values.fillna(0), texts, strict=True)):
         axes.annotate(
-            f"{value:.2f}" if known else "undefined: all test images with it, or none",
-            (value if known else 0, place),
-            (8, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
+            text, (value, place), (8, 0), textcoords="offset points", va="center", fontsize=8.5,
             bbox={"fc": "white", "ec": "none", "pad": 0.8},
-        )
+        )  # fmt: skip
     axes.axvline(0.5, color=INK, ls="--", lw=1.2, zorder=0.9)
     rows_of(axes, list(auc))
     axes.set_xlim(0, 1.05)

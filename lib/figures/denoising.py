@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lib import metrics
+from lib.errors import check_images
 from lib.figures import gallery
 from lib.figures.style import below, color, message, panels, styled, wrap
 from lib.words import shown
@@ -42,7 +43,7 @@ def denoised_examples(
         InputError: no stored images, or shapes that differ.
     """
     columns = {"noisy": noisy} | {shown(name): images for name, images in restored.items()}
-    gallery.same_images(clean=clean, **columns)
+    check_images("Images to show", clean=clean, **columns)
     said = [f"{name} {_decibel(metrics.psnr(clean, images))}" for name, images in columns.items()]
     return _examples(clean, columns, f"Noisy and denoised images, median PSNR: {', '.join(said)}.")
 
@@ -52,7 +53,7 @@ def _examples(clean: np.ndarray, columns: dict[str, np.ndarray], alt: str) -> Fi
 
     A large image is cut and not averaged down: an average hides the noise.
     """
-    gallery.same_images(clean=clean, **columns)
+    check_images("Images to show", clean=clean, **columns)
     if not len(clean):
         return message("No image to show.")
     titles = [wrap(name, 13) for name in ("clean", *columns)]

@@ -18,6 +18,7 @@ from lib.figures.style import (
     OURS,
     WIDTH,
     Picture,
+    bare,
     below,
     key,
     message,
@@ -185,8 +186,7 @@ def throughput(rates: pd.DataFrame, model: str, device: str) -> Figure:
         tick.set_fontweight("normal" if row is not None else "bold")
     axes.set_ylim(at - 0.6, -0.7)
     axes.set_xlim(0, 1.35 * chosen["ratio_to_plain_dense"].max())
-    axes.grid(False, axis="y")
-    axes.tick_params(axis="y", length=0)
+    bare(axes)
     axes.set_xlabel("times the plain network in float32; candidates a second beside the bars")
     axes.set_title(f"{shown(model)}, {device}")
     return figure

@@ -11,6 +11,7 @@ from lib.figures.style import (
     PRINTED,
     WIDTH,
     Picture,
+    bare,
     below,
     color,
     key,
@@ -68,8 +69,7 @@ def readings(table: pd.DataFrame, number: int) -> Figure:
         rows_of(row[0], lines[metric])
         row[0].set_ylabel(TITLES[metric], fontweight="bold")
         for axes in row[1:]:
-            axes.grid(False, axis="y")
-            axes.tick_params(axis="y", length=0)
+            bare(axes)
     for name, axes in zip(names, grid[0], strict=True):
         axes.set_title(wrap(shown(name), 14), fontsize=9)
     below(

@@ -6,8 +6,6 @@ from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from lib.denoisers import check_images
-from lib.errors import InputError
 from lib.facts import Facts
 from lib.figures.style import WIDTH, Picture
 
@@ -132,19 +130,3 @@ def change(before: int | str, after: int | str, facts: Facts) -> str:
 def _list(names: list[str]) -> str:
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return ", ".join(names[:2]) + more if names else "no finding"
-
-
-def same_images(**images: np.ndarray) -> None:
-    """Refuse images that do not belong together.
-
-    Raises:
-        InputError: another type than stored images, or shapes that differ.
-    """
-    first = next(iter(images))
-    for name, pictures in images.items():
-        check_images(pictures, f"Images to show ({name})")
-        if pictures.shape != images[first].shape:
-            raise InputError(
-                f"Images to show must have one shape: {first} has {images[first].shape}, {name} "
-                f"has {pictures.shape}."
-            )

@@ -14,9 +14,8 @@ import pandas as pd
 from IPython.display import HTML
 from PIL import Image
 
-from lib.errors import InputError
+from lib.errors import InputError, check_images
 from lib.facts import Facts
-from lib.figures import gallery
 from lib.figures.style import COLORS
 from lib.words import shown
 
@@ -32,7 +31,7 @@ def sliders(before: np.ndarray, after: np.ndarray, captions: Iterable[str]) -> H
     Raises:
         InputError: no stored images, or shapes that differ.
     """
-    gallery.same_images(before=before, after=after)
+    check_images("Images to show", before=before, after=after)
     figures = [
         f'<figure class="compare"><div class="pair">{picture(one, "before: " + caption)}'
         f"{picture(other, 'after: ' + caption)}</div><figcaption>{escape(caption)}</figcaption>"

@@ -7,18 +7,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from lib.errors import check_images
 from lib.facts import Facts
 from lib.figures import gallery
 from lib.figures.style import (
     BAD,
     GOOD,
+    bare,
     below,
     color,
     diamonds,
+    dots,
     key,
     message,
     panels,
-    points,
     printed_key,
     rows_of,
     styled,
@@ -62,7 +64,7 @@ def restorations(
         InputError: no stored images, or shapes that differ.
     """
     restored = {name: images for name, images in restored.items() if name != "identity"}
-    gallery.same_images(clean=clean, adversarial=adversarial, **restored)
+    check_images("Images to show", clean=clean, adversarial=adversarial, **restored)
     chosen = list(records.head(limit).itertuples())
     if not chosen:
         return message("No attack succeeded: there is nothing to restore.")
@@ -172,8 +174,7 @@ def recovery_by_dataset(table: pd.DataFrame) -> Figure:
         axes.set_xlim(-7, 107)
         axes.set_title(f"{shown(dataset)}\nn = {int(of['n'].max()):,}")
         axes.set_xlabel("images, %")
-        axes.grid(False, axis="y")
-        axes.tick_params(axis="y", length=0)
+        bare(axes)
     rows_of(panel[0][0], [shown(name) for name in names])
     below(
         figure, _keys("class recovered, fooled images, 95 % interval", "class kept, clean images")
@@ -183,21 +184,14 @@ def recovery_by_dataset(table: pd.DataFrame) -> Figure:
 
 def _shares(axes: Axes, table: pd.DataFrame) -> None:
     """Recovered and kept share of each row of ``table``, in per cent, from the top down."""
-    paints, places = [color(name) for name in table["defence"]], np.arange(len(table))
-    for share, shift, marker, hollow in (
-        ("recovered", -0.14, "o", False),
-        ("kept", 0.14, "s", True),
-    ):
-        numbers = 100 * table[[share, f"{share}_low", f"{share}_high"]].to_numpy(float)
-        points(axes, numbers[:, 0], places + shift, *numbers[:, 1:].T, paints, marker, hollow)
+    paints = [color(name) for name in table["defence"]]
+    dots(axes, table, "recovered", paints, -0.14, 100)
+    dots(axes, table, "kept", paints, 0.14, 100, marker="s", hollow=True)
 
 
 def _keys(recovered: str, kept: str) -> list[Line2D]:
     """Legend of `_shares`: what each share is called, with the images it is of."""
-    return [
-        key(recovered, "o", "0.45"),
-        key(kept, "s", "0.45", hollow=True),
-    ]
+    return [key(recovered, "o", "0.45"), key(kept, "s", "0.45", hollow=True)]
 
 
 @styled
@@ -226,8 +220,7 @@ def quality(summary: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
     places = range(len(names))
     handles = [key("this run, 95 % interval", "o", "0.45")]
     for axes, metric, label in zip(panel, ("psnr", "ssim"), ("PSNR, dB", "SSIM"), strict=True):
-        numbers = summary[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(float)
-        points(axes, numbers[:, 0], places, *numbers[:, 1:].T, [color(name) for name in names])
+        dots(axes, summary, metric, map(color, names))
         if printed is not None:
             known = dict(zip(printed["defence"], printed[metric], strict=True))
             diamonds(axes, [known.get(name, np.nan) for name in names], places)
@@ -239,8 +232,7 @@ def quality(summary: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
             va="center", fontsize=9,
         )  # fmt: skip
     rows_of(panel[0], [shown(name) for name in names])
-    panel[1].grid(False, axis="y")
-    panel[1].tick_params(axis="y", length=0)
+    bare(panel[1])
     panel[0].set_title(f"n = {many(count, 'fooled image')}")
     if printed is not None:
         handles.append(printed_key(printed))
