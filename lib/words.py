@@ -85,8 +85,8 @@ def place(*parts: str | int) -> str:
 
 
 def enumerated(items: list[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+    """``a``, ``a and b``, ``a, b and c``; nothing of no items."""
+    return " and ".join([*filter(None, [", ".join(items[:-1])]), *items[-1:]])
 
 
 def listed(names: str) -> str:

