@@ -58,18 +58,11 @@ def interval(value: float, low: float, high: float, percent: bool = False) -> st
     """A value with its 95 % interval, ``12.3 [8.1, 17.9]``; a dash where there is none."""
     if math.isnan(value):
         return "–"
-    digits, scale = (1, 100) if percent else (_digits(value), 1)
+    digits, scale = (1, 100) if percent else (min(6, words.decimals(value)), 1)
     text = f"{value * scale:.{digits}f}"
     if math.isnan(low) or math.isnan(high):
         return text
     return f"{text} [{low * scale:.{digits}f}, {high * scale:.{digits}f}]"
-
-
-def _digits(value: float) -> int:
-    """Decimals that keep three figures of a value."""
-    if not math.isfinite(value) or value == 0:
-        return 2
-    return max(0, min(6, 2 - math.floor(math.log10(abs(value)))))
 
 
 def intervals(frame: pd.DataFrame, column: str, percent: bool = False) -> pd.Series:
@@ -88,11 +81,8 @@ def intervals(frame: pd.DataFrame, column: str, percent: bool = False) -> pd.Ser
     outside = (frame[column] < frame[low] - 1e-9) | (frame[column] > frame[high] + 1e-9)
     if not own and outside.any():
         raise ValueError(f"low and high are not the interval of {column}, which lies outside.")
-    return frame.apply(
-        lambda row: interval(row[column], row[low], row[high], percent),
-        axis=1,
-        result_type="reduce",
-    )
+    rows = frame[[column, low, high]].itertuples(index=False)
+    return pd.Series([interval(*row, percent) for row in rows], frame.index, dtype=object)
 
 
 def table(

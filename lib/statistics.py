@@ -18,15 +18,12 @@ NONE = (math.nan,) * 3
 CHUNK_VALUES = 2**22
 
 
-def wilson(
-    successes: int, n: int, level: float = 0.95, units: int | None = None
-) -> tuple[float, float]:
-    """Wilson score interval of a rate (Wilson 1927).
+def wilson(successes: int, n: int, units: int | None = None) -> tuple[float, float]:
+    """Wilson score interval of a rate (Wilson 1927), 95 %.
 
     Args:
         successes: 0..n.
         n: number of trials; with 0 both bounds are NaN.
-        level: coverage wanted, between 0 and 1.
         units: how many images the trials are of, if one image stands for several. The interval is
             then that of the same rate in so many trials, as if the trials of an image always had
             the same outcome: too wide rather than too narrow.
@@ -46,7 +43,7 @@ def wilson(
     elif not 0 < units <= n:
         raise InputError(f"{n} trials cannot be of {units} images.")
     rate = successes / n
-    low, high = proportion_confint(rate * units, units, alpha=1 - level, method="wilson")
+    low, high = proportion_confint(rate * units, units, method="wilson")
     # Where nothing or everything succeeds, one bound is the rate and must not miss by a rounding.
     return min(low, rate), max(high, rate)
 
@@ -127,15 +124,14 @@ def standardised(table: pd.DataFrame, weights: pd.Series) -> tuple[float, float,
 
 
 def bootstrap_mean(
-    values: Sequence[float] | np.ndarray, samples: int, seed: int, level: float = 0.95
+    values: Sequence[float] | np.ndarray, samples: int, seed: int
 ) -> tuple[float, float, float]:
-    """Mean and percentile bootstrap interval over images (Efron; EVA12).
+    """Mean and 95 % percentile bootstrap interval over images (Efron; EVA12).
 
     Args:
         values: one finite value per image, in any order (the order changes nothing).
         samples: number of resamples.
         seed: fixes the resamples.
-        level: coverage wanted, between 0 and 1.
 
     Returns:
         Mean, lower and upper bound. All NaN without values; with one value only the bounds are
@@ -149,7 +145,7 @@ def bootstrap_mean(
     if len(values) < 2:
         return (float(values[0]), *NONE[1:]) if len(values) else NONE
     found = bootstrap(
-        [values], np.mean, n_resamples=samples, confidence_level=level, method="percentile",
+        [values], np.mean, n_resamples=samples, method="percentile",
         batch=max(1, CHUNK_VALUES // len(values)), rng=np.random.default_rng(seed),
     )  # fmt: skip
     return float(values.mean()), *map(float, found.confidence_interval)
@@ -174,9 +170,8 @@ def bootstrap_auc(
     negative: Sequence[float] | np.ndarray,
     samples: int,
     seed: int,
-    level: float = 0.95,
 ) -> tuple[float, float, float]:
-    """Area under the ROC curve of a score and its bootstrap interval over pairs of images.
+    """Area under the ROC curve of a score and its 95 % bootstrap interval over images.
 
     The area is the share of all (positive, negative) pairs of scores in the right order, ties
     counting half: 0.5 is chance. A resample draws images with both of their scores, because a
@@ -188,7 +183,6 @@ def bootstrap_auc(
         negative: the score of the same images in the other state, in the same order.
         samples: number of resamples.
         seed: fixes the resamples.
-        level: coverage wanted, between 0 and 1.
 
     Returns:
         Area, lower and upper bound. All NaN without images; with one image only the bounds are
@@ -215,7 +209,7 @@ def bootstrap_auc(
         # Negatives drawn among the lowest 0, 1, ... n, so that each pair is counted at once.
         lowest = np.pad(drawn[:, order].cumsum(axis=1), ((0, 0), (1, 0)))
         areas.append((drawn * (lowest[:, below] + lowest[:, upto])).sum(axis=1) / (2 * n * n))
-    bounds = np.quantile(np.concatenate(areas), [(1 - level) / 2, (1 + level) / 2])
+    bounds = np.quantile(np.concatenate(areas), [0.025, 0.975])
     # A resample is expected to hold a share of 1/n more pairs of an image with itself.
     alone = (np.sign(positive - negative).mean() + 1) / 2
     low, high = np.clip(bounds - (alone - area) / n, 0, 1)

@@ -55,8 +55,14 @@ def figures(value: float, count: int = 3) -> str:
     """A number with so many figures, without an exponent: ``0.0123``, ``1.52``, ``1,523``."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    places = max(0, count - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{places}f}"
+    return f"{value:,.{decimals(value, count)}f}"
+
+
+def decimals(value: float, count: int = 3) -> int:
+    """How many decimals keep so many figures of a number."""
+    if value == 0 or not math.isfinite(value):
+        return 2
+    return max(0, count - 1 - math.floor(math.log10(abs(value))))
 
 
 def pixels(count: int) -> str:

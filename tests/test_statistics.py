@@ -59,9 +59,8 @@ def test_trials_of_fewer_images_have_a_wider_interval_of_the_same_rate(data, n):
         wilson(k, n, units=n + 1)
 
 
-def test_wilson_level_and_no_trials():
+def test_a_rate_of_no_trials_is_unknown():
     assert np.isnan(wilson(0, 0)).all()
-    assert wilson(5, 20, 0.5)[0] > wilson(5, 20, 0.95)[0]
 
 
 @pytest.mark.parametrize(("successes", "n"), [(3, 2), (-1, 2)])
@@ -116,7 +115,6 @@ def test_bootstrap_is_fixed_by_the_seed_and_not_by_the_order():
     assert bootstrap_mean(values[::-1], 300, 7) == first
     assert bootstrap_mean(values, 300, 8)[1:] != first[1:]
     assert first[0] == pytest.approx(values.mean())
-    assert bootstrap_mean(values, 300, 7, 0.5)[1] > first[1]
 
 
 def test_a_bootstrap_in_small_batches_has_the_same_resamples(monkeypatch):

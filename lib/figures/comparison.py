@@ -89,11 +89,8 @@ def minutes(ours: dict[str, float], printed: dict[str, float], title: str) -> Fi
     start = 10 ** (np.floor(np.log10(least)) - 0.3)
     for name, value, paint, who in bars:
         place = names.index(name) + (0.2 if who == "printed" else -0.2)
-        axes.barh(place, max(value - start, 0), 0.36, left=start, color=paint)
-        axes.annotate(
-            f"{figures(value)} min, {who}", (max(value, start), place), (4, 0),
-            textcoords="offset points", va="center", fontsize=9,
-        )  # fmt: skip
+        bar = axes.barh(place, max(value - start, 0), 0.36, left=start, color=paint)
+        axes.bar_label(bar, [f"{figures(value)} min, {who}"], padding=4, fontsize=9)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.set_xlim(start, 30 * max(value for _, value, _, _ in bars))

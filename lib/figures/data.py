@@ -91,22 +91,19 @@ def class_counts(ours: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
     handles = []
     for part, alpha in zip(PARTS, (1, 0.6, 0.3), strict=True):
         share = 100 * ours[part].to_numpy(float) / total
-        axes.barh(places - shift, share, bar, left=left, color=OURS, alpha=alpha, lw=0)
+        bars = axes.barh(places - shift, share, bar, left=left, color=OURS, alpha=alpha, lw=0)
         handles.append(Patch(color=OURS, alpha=alpha, lw=0, label=f"ours, {PARTS[part]}"))
         left += share
-    ends = [(place - shift, value) for place, value in zip(places, left, strict=True)]
+    axes.bar_label(bars, [f"{value:.1f}" for value in left], padding=3, fontsize=8.5)
+    largest = left.max()
     if printed is not None:
         share = 100 * ours["class"].map(printed.set_index("class")["share"]).to_numpy(float)
-        axes.barh(places + shift, share, bar, color=PRINTED)
+        bars = axes.barh(places + shift, share, bar, color=PRINTED)
+        axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=8.5)
+        largest = max(largest, np.nanmax(share, initial=0))
         handles.append(Patch(color=PRINTED, label=printed_key(printed).get_label()))
-        ends += [(place + shift, v) for place, v in zip(places, share, strict=True) if v == v]
-    for place, value in ends:
-        axes.annotate(
-            f"{value:.1f}", (value, place), (3, 0), textcoords="offset points", va="center",
-            fontsize=8.5,
-        )  # fmt: skip
     rows_of(axes, [f"{wrap(n, 24)}\nn = {c:,.0f}" for n, c in zip(names, counts, strict=True)])
-    axes.set_xlim(0, 1.1 * max(value for _, value in ends))
+    axes.set_xlim(0, 1.1 * largest)
     axes.set_xlabel("share of all images, %")
     axes.set_title(f"n = {total:,.0f}")
     below(figure, handles, 4)

@@ -103,10 +103,9 @@ def chart(table: pd.DataFrame, group: str, x: str = "printed, %", y: str = "ours
         "points": [
             {
                 "x": round(100 * row["printed"], 2),
-                **{
-                    to: round(100 * row[of], 1)
-                    for to, of in (("y", "ours"), ("low", "low"), ("high", "high"))
-                },
+                "y": round(100 * row["ours"], 1),
+                "low": round(100 * row["low"], 1),
+                "high": round(100 * row["high"], 1),
                 "n": int(row["n"]),
                 "label": str(row["label"]),
                 "group": shown(row[group]),
