@@ -77,10 +77,9 @@ def attacks(
         gallery.show(tiles[2], adversarial[place], detail=size)
         top, left = (int(np.clip(at - CROP // 2, 0, size - CROP)) for at in (row, col))
         tiles[2].set(xlim=(left - 0.5, left + CROP - 0.5), ylim=(top + CROP - 0.5, top - 0.5))
-        tiles[2].add_patch(Rectangle((col - 0.5, row - 0.5), 1, 1, fill=False, ec="black", lw=3))
-        tiles[2].add_patch(
-            Rectangle((col - 0.5, row - 0.5), 1, 1, fill=False, ec=gallery.MARK, lw=1.4)
-        )
+        for paint, width in (("black", 3), (gallery.MARK, 1.4)):
+            frame = {"fill": False, "ec": paint, "lw": width}
+            tiles[2].add_patch(Rectangle((col - 0.5, row - 0.5), 1, 1, **frame))
         gallery.caption(tiles[1], texts[place])
         if place < blocks:
             for tile, text in zip(tiles, ("clean", "attacked", "magnified"), strict=True):
@@ -122,14 +121,12 @@ def convergence(records: pd.DataFrame) -> Figure:
     axes.set(xlabel="generation", ylabel="best objective (log-odds or margin)")
     axes.margins(x=0.02)
     axes.set_title(_title(records))
-    below(
-        figure,
-        [
-            key("fooled, at the dot", "o", OURS),
-            key("not fooled", "", "0.6"),
-            key("an image can only fall below this line", "", line="--"),
-        ],
-    )
+    handles = [
+        key("fooled, at the dot", "o", OURS),
+        key("not fooled", "", "0.6"),
+        key("an image can only fall below this line", "", line="--"),
+    ]
+    below(figure, handles)
     return figure
 
 
@@ -149,16 +146,13 @@ def pixel_map(records: pd.DataFrame, size: int) -> Figure:
         alt=f"Place of the changed pixels of the {_attack(records)}, {fooled.sum():,} of "
         f"{many(len(records), 'image')} fooled.",
     )
-    few = len(records) <= 150
-    for group, face, edge in (
-        (records[~fooled], "none", "0.6"),
-        (records[fooled], OURS, "white"),
-    ):
-        cols = np.concatenate([*map(np.asarray, group["cols"]), []])
-        rows = np.concatenate([*map(np.asarray, group["rows"]), []])
+    size_of_mark = 40 if len(records) <= 150 else 16
+    for chosen, face, edge in ((~fooled, "none", "0.6"), (fooled, OURS, "white")):
+        pixels = records.loc[chosen, ["cols", "rows"]].explode(["cols", "rows"]).astype(float)
         axes.scatter(
-            cols, rows, 40 if few else 16, facecolors=face, edgecolors=edge, lw=0.9, clip_on=False
-        )
+            *pixels.to_numpy().T, size_of_mark, facecolors=face, edgecolors=edge, lw=0.9,
+            clip_on=False,
+        )  # fmt: skip
     axes.set(
         xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal", xlabel="column, pixels",
         ylabel="row, pixels", title=_title(records),
@@ -188,10 +182,8 @@ def success_by_class(table: pd.DataFrame, printed: pd.DataFrame | None) -> Figur
     said = [
         f"{row['class']} {percent(row['rate'])} of {row['n']}" for row in table.to_dict("records")
     ]
-    figure, axes = panels(
-        1.1 + 0.42 * len(table),
-        alt=f"Success rate of the attack by class: {', '.join(said)}.",
-    )
+    alt = f"Success rate of the attack by class: {', '.join(said)}."
+    figure, axes = panels(1.1 + 0.42 * len(table), alt=alt)
     paints = np.where(table["class"].isin(classes["class"]), OURS, INK)
     dots(axes, table, "rate", paints, scale=100)
     handles = [key("this run, 95 % interval", "o", OURS)]

@@ -47,13 +47,8 @@ def rates(table: pd.DataFrame) -> Figure:
     dots(axes, table, "rate", paints, -0.13, 100)
     dots(axes, table, "matched", paints, 0.17, 100, marker="s", hollow=True)
     diamonds(axes, 100 * table["printed"], range(len(table)))
-    rows_of(
-        axes,
-        [
-            f"{shown(row['dataset'])}, {shown(row['classifier'])}, n = {row['n']:,}"
-            for row in table.to_dict("records")
-        ],
-    )
+    names_of = table[["dataset", "classifier"]].map(shown).agg(", ".join, axis=1)
+    rows_of(axes, [f"{name}, n = {n:,}" for name, n in zip(names_of, table["n"], strict=True)])
     for place in np.flatnonzero(table["dataset"].ne(table["dataset"].shift()))[1:]:
         axes.axhline(place - 0.5, color=FAINT, lw=1)
     axes.set_xlim(-2, 102)

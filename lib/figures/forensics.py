@@ -72,14 +72,12 @@ def readings(table: pd.DataFrame, number: int) -> Figure:
             bare(axes)
     for name, axes in zip(names, grid[0], strict=True):
         axes.set_title(wrap(shown(name), 14), fontsize=9)
-    below(
-        figure,
-        [
-            key("at the printed PSNR, or other images", "o", INK),
-            key("as restored", "o", INK, hollow=True, line="none"),
-            key(f"printed (Table {number})", "", PRINTED),
-        ],
-    )
+    handles = [
+        key("at the printed PSNR, or other images", "o", INK),
+        key("as restored", "o", INK, hollow=True, line="none"),
+        key(f"printed (Table {number})", "", PRINTED),
+    ]
+    below(figure, handles)
     return figure
 
 
