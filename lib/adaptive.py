@@ -23,7 +23,7 @@ from lib.data import Images, rounded, unit
 from lib.params import ATTACKS, PATCHES, REFERENCES, Parameters
 from lib.patches import blend
 from lib.records import code, fingerprint, md5, read_table, write_table
-from lib.statistics import wilson
+from lib.statistics import columns, rate
 from lib.training import pick_device
 
 IMAGE = ["dataset", "split", "index", "label", "category", "part"]  # as in the attack records
@@ -213,8 +213,6 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         row = {"defence": name, "n": len(of), "searched": int(of["clean"].sum())}
         units = len(of[IMAGE[:3]].drop_duplicates())
         for share in SHARES:
-            row[share] = of[share].mean()
-            interval = wilson(int(of[share].sum()), len(of), units=units)
-            row[f"{share}_low"], row[f"{share}_high"] = interval
+            row |= columns(share, rate(int(of[share].sum()), len(of), units))
         rows.append(row)
     return pd.DataFrame(rows)

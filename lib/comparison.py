@@ -12,7 +12,7 @@ from lib.errors import InputError
 from lib.params import ATTACKS, DENOISERS, Parameters
 from lib.records import read_json, read_table
 from lib.report import WARNINGS
-from lib.statistics import rate_table, standardised, wilson
+from lib.statistics import rate, rate_table, standardised
 
 MATCHED = ("matched", "matched_low", "matched_high")
 
@@ -147,8 +147,7 @@ def rates(found: Collection, pixels: int) -> pd.DataFrame:
         else:
             beside = printed[dataset] if classifier == "resnet50" else float("nan")
         matched = _matched(group, dataset, classifier, pixels)
-        own = (count / n, *wilson(count, n))
-        rows.append((dataset, classifier, n, count, *own, *matched, beside))
+        rows.append((dataset, classifier, n, count, *rate(count, n), *matched, beside))
     columns = ["dataset", "classifier", "n", "successes", "rate", "low", "high", *MATCHED]
     return pd.DataFrame(rows, columns=[*columns, "printed"])
 

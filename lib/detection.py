@@ -72,9 +72,9 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
         for images, chosen in ((FOOLED, every[every["success"]]), (ALL, every)):
             for score in SCORES:
                 attacked, clean = _pair(chosen, score)
-                area, low, high = statistics.bootstrap_auc(attacked, clean, samples, seed)
+                area = statistics.bootstrap_auc(attacked, clean, samples, seed)
                 row = {"defence": name, "score": score, "images": images, "n": len(chosen)}
-                rows.append(row | {"auc": area, "auc_low": low, "auc_high": high})
+                rows.append(row | statistics.columns("auc", area))
     return pd.DataFrame(rows)
 
 
@@ -91,13 +91,10 @@ def curves(frame: pd.DataFrame, score: str = "largest") -> dict[str, tuple[np.nd
     """
     from sklearn.metrics import roc_curve
 
-    found = {}
-    for name, every in frame[frame["success"]].groupby("defence", sort=False):
-        attacked, clean = _pair(every, score)
-        kinds = np.repeat([1, 0], len(every))
-        false, true, _ = roc_curve(kinds, np.concatenate([attacked, clean]))
-        found[name] = (false, true)
-    return found
+    return {
+        name: roc_curve(np.repeat([1, 0], len(every)), np.concatenate(_pair(every, score)))[:2]
+        for name, every in frame[frame["success"]].groupby("defence", sort=False)
+    }
 
 
 def _pair(frame: pd.DataFrame, score: str) -> tuple[np.ndarray, np.ndarray]:

@@ -163,11 +163,8 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
         for share, of, column in (
             ("recovered", won, "recovered"), ("right", every, "recovered"), ("kept", clean, "kept"),
         ):  # fmt: skip
-            count = of[column].sum()
-            row[share] = count / len(of) if len(of) else float("nan")
-            units = len(of[IMAGE].drop_duplicates())
-            interval = statistics.wilson(count, len(of), units=units or None)
-            row[f"{share}_low"], row[f"{share}_high"] = interval
+            units = len(of[IMAGE].drop_duplicates()) or None
+            row |= statistics.columns(share, statistics.rate(of[column].sum(), len(of), units))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -192,9 +189,7 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
         row = {"defence": name, "exact": won["exact"].sum()}
         for metric in MEASURES:
             values = won.loc[~won["exact"], metric] if metric == "psnr" else won[metric]
-            row[metric], row[f"{metric}_low"], row[f"{metric}_high"] = statistics.bootstrap_mean(
-                values, samples, seed
-            )
+            row |= statistics.columns(metric, statistics.bootstrap_mean(values, samples, seed))
             row[f"{metric}_median"], row[f"{metric}_deviation"] = values.median(), values.std()
         rows.append(row)
     return shares(frame).merge(pd.DataFrame(rows), on="defence")

@@ -42,10 +42,20 @@ def wilson(successes: int, n: int, units: int | None = None) -> tuple[float, flo
         units = n
     elif not 0 < units <= n:
         raise InputError(f"{n} trials cannot be of {units} images.")
-    rate = successes / n
-    low, high = proportion_confint(rate * units, units, method="wilson")
+    share = successes / n
+    low, high = proportion_confint(share * units, units, method="wilson")
     # Where nothing or everything succeeds, one bound is the rate and must not miss by a rounding.
-    return min(low, rate), max(high, rate)
+    return min(low, share), max(high, share)
+
+
+def rate(successes: int, n: int, units: int | None = None) -> tuple[float, float, float]:
+    """A rate with its `wilson` interval; all NaN without trials."""
+    return successes / n if n else math.nan, *wilson(successes, n, units)
+
+
+def columns(name: str, estimate: Sequence[float]) -> dict[str, float]:
+    """An estimate and its bounds as columns of a table: ``<name>, <name>_low, <name>_high``."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
 
 
 def newcombe(
@@ -117,10 +127,10 @@ def standardised(table: pd.DataFrame, weights: pd.Series) -> tuple[float, float,
     rows = table[table["n"] > 0].reindex(weights.index)
     if not len(rows) or rows["rate"].isna().any():
         return NONE
-    rate = float(weights @ rows["rate"])
+    mean = float(weights @ rows["rate"])
     below = np.linalg.norm(weights * (rows["rate"] - rows["low"]))
     above = np.linalg.norm(weights * (rows["high"] - rows["rate"]))
-    return rate, rate - float(below), rate + float(above)
+    return mean, mean - float(below), mean + float(above)
 
 
 def bootstrap_mean(
@@ -256,7 +266,7 @@ def rate_table(
 
     trials = [frame.loc[frame[by] == group, success] for group in groups]
     rows = [
-        (name, len(of), int(of.sum()), of.mean(), *wilson(int(of.sum()), len(of)))
+        (name, len(of), int(of.sum()), *rate(int(of.sum()), len(of)))
         for name, of in zip([*groups, TOTAL], [*trials, frame[success]], strict=True)
     ]
     table = pd.DataFrame(rows, columns=[by, "n", "successes", "rate", "low", "high"])

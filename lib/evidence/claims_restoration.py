@@ -22,7 +22,7 @@ from lib.evidence.verdicts import (
 )
 from lib.params import Parameters
 from lib.restoration import IMAGE
-from lib.statistics import bootstrap_mean, newcombe, paired, wilson
+from lib.statistics import bootstrap_mean, newcombe, paired, rate
 from lib.words import place, shown
 
 SAME_DB = 1.0  # a difference of mean PSNR below this is taken as none
@@ -147,8 +147,7 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
             images = [by[name] for name in sorted(by)]
             psnr = [bootstrap_mean(of["psnr"], p.bootstrap_samples, p.seed) for of in images]
             differences.setdefault(dataset, []).append(newcombe(*psnr))
-            counts = [(int(of["recovered"].sum()), len(of)) for of in images]
-            back = [(hits / n, *wilson(hits, n)) for hits, n in counts]
+            back = [rate(int(of["recovered"].sum()), len(of)) for of in images]
             classes.setdefault(dataset, []).append(newcombe(*back))
     # Of a data set that was run with several seeds those runs are meant that have another seed.
     apart_by_training = "".join(

@@ -9,7 +9,7 @@ from lib.evidence import variants, verdicts
 from lib.evidence.findings import Recorded
 from lib.params import Parameters
 from lib.report import interval
-from lib.statistics import wilson
+from lib.statistics import rate
 from lib.words import enumerated, place, shown, worth
 from lib.words import pixels as pixels_of
 
@@ -142,8 +142,8 @@ def _fooled(records: pd.DataFrame, pixels: int) -> str:
     if not len(of):
         return f"{word} were not tried"
     units = len(of[restoration.IMAGE].drop_duplicates())
-    rate = interval(count / len(of), *wilson(count, len(of), units=units), percent=True)
-    return f"{word} changed the class in {rate} % of {len(of):,} attacks on {units:,} images"
+    share = interval(*rate(count, len(of), units), percent=True)
+    return f"{word} changed the class in {share} % of {len(of):,} attacks on {units:,} images"
 
 
 def counted(ledger: pd.DataFrame) -> str:
