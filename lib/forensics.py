@@ -181,13 +181,11 @@ def compare(
         if name not in restored:
             continue
         some_error = (restored[name] != clean).any(axis=(1, 2, 3))
+        inexact = clean[some_error], restored[name][some_error]
         off = levels_of(row["psnr"])
         sets = {
             AS_RESTORED: (clean, restored[name]),
-            MATCHED: (
-                clean[some_error],
-                at_psnr(clean[some_error], restored[name][some_error], row["psnr"]),
-            ),
+            MATCHED: (inexact[0], at_psnr(*inexact, row["psnr"])),
             UNDEFENDED: (clean, attacked),
         }
         if name == "median_cnn":
@@ -199,13 +197,9 @@ def compare(
             every = images in (AS_RESTORED, MATCHED)
             for variant in variants(clean.shape[3]):
                 if every or variant.name == STANDARD:
-                    values = variant.function(*pair)
-                    rows.append(
-                        {"metric": variant.metric, "variant": variant.name,
-                         "label": variant.label if every else images, "images": images,
-                         "defence": name}
-                        | _place(values, row[variant.metric], variant.metric, samples, seed)
-                    )  # fmt: skip
+                    metric, label = variant.metric, variant.label if every else images
+                    found = _place(variant.function(*pair), row[metric], metric, samples, seed)
+                    rows.append([metric, variant.name, label, images, name, *found])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -215,28 +209,17 @@ def scaling(tables: Iterable[pd.DataFrame]) -> tuple[float, float] | None:
     Args:
         tables: of `compare`. ``None`` is returned where they hold no restored image.
     """
-    changes = [
-        table.loc[
-            (table["metric"] == "psnr")
-            & (table["variant"] == STANDARD)
-            & (table["images"] == AS_RESTORED),
-            "distance",
-        ]
-        for table in tables
-    ]
-    every = pd.concat(changes).dropna() if changes else pd.Series(dtype=float)
+    plain = f"metric == 'psnr' and variant == '{STANDARD}' and images == '{AS_RESTORED}'"
+    changes = [table.query(plain)["distance"].dropna() for table in tables]
+    every = np.concatenate([*changes, []])
     return (every.min(), every.max()) if len(every) else None
 
 
-def _place(
-    values: np.ndarray, printed: float, metric: str, samples: int, seed: int
-) -> dict[str, float]:
+def _place(values: np.ndarray, printed: float, metric: str, samples: int, seed: int) -> tuple:
+    """From ``n`` to ``reached``, see `compare`."""
     finite = values[np.isfinite(values)]
     mean, low, high = statistics.bootstrap_mean(finite, samples, seed)
     least, most = (finite.min(), finite.max()) if len(finite) else (np.nan, np.nan)
     digit = ROUNDING.get(metric, 0.00005 if printed < 1 else 0.005)
-    return {
-        "n": len(finite), "value": mean, "low": low, "high": high, "least": least, "most": most,
-        "printed": printed, "distance": printed - mean,
-        "reached": bool(least - digit <= printed <= most + digit),
-    }  # fmt: skip
+    reached = bool(least - digit <= printed <= most + digit)
+    return len(finite), mean, low, high, least, most, printed, printed - mean, reached
