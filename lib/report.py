@@ -111,19 +111,18 @@ def table(
     plain |= {n: lambda name: words.listed(str(name)) for n in frame.columns if n in NAMED}
     style = frame.style.hide(axis="index").format(plain | formats, na_rep="–", escape="html")
     if caption:
-        style = style.set_caption(caption)
+        style.set_caption(caption)
     for name in frame.columns:
         longest = frame[name].map(lambda value: len(str(value))).max()
         if widths := [width for characters, width in WIDTHS.items() if longest > characters]:
             left = {"text-align": "left", "min-width": widths[-1]}
-            style = style.set_properties([name], **left, **{"white-space": "normal"})
+            style.set_properties([name], **left, **{"white-space": "normal"})
             heading = [{"selector": "th.col_heading", "props": list(left.items())}]
-            style = style.set_table_styles({name: heading}, overwrite=False)
+            style.set_table_styles({name: heading}, overwrite=False)
     if "verdict" in frame:  # the word gets its color from the book's style sheet
         named = "verdict " + frame[["verdict"]].astype(str).map(lambda word: word.replace(" ", "-"))
-        style = style.set_td_classes(named)
-    names = {column: words.shown(str(column)) for column in frame.columns}
-    return style.format_index(lambda name: names.get(name, name), axis="columns")
+        style.set_td_classes(named)
+    return style.format_index(lambda name: words.shown(str(name)), axis="columns")
 
 
 def ours_and_printed(
