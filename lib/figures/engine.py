@@ -20,10 +20,10 @@ from lib.figures.style import (
     Picture,
     bare,
     below,
+    dots,
     key,
     message,
     panels,
-    points,
     rows_of,
     styled,
 )
@@ -210,9 +210,8 @@ def peers(found: pd.DataFrame) -> Figure:
     ]
     said = [f"{label} {percent(row['rate'])}" for label, row in zip(labels, rows, strict=True)]
     figure, axes = panels(1.1 + 0.32 * len(rows), alt=f"Success rates: {'; '.join(said)}.")
-    numbers = 100 * found[["rate", "low", "high"]].to_numpy(float)
     paints = [OURS if row["method"].startswith("ours") else PEER for row in rows]
-    points(axes, numbers[:, 0], range(len(rows)), numbers[:, 1], numbers[:, 2], paints)
+    dots(axes, found, "rate", paints, scale=100)
     rows_of(axes, labels)
     case = found[["dataset", "model", "pixels"]].reset_index(drop=True)
     for place in np.flatnonzero(case.ne(case.shift()).any(axis=1))[1:]:

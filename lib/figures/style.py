@@ -134,45 +134,28 @@ def wrap(text: str, width: int) -> str:
     return textwrap.fill(" ".join(words), width, break_on_hyphens=False)
 
 
-def points(
-    axes: Axes,
-    values: Iterable[float],
-    places: Iterable[float],
-    lows: Iterable[float],
-    highs: Iterable[float],
-    colors: Iterable[str],
-    marker: str = "o",
-    hollow: bool = False,
-) -> None:
-    """Values along x with their intervals; what is NaN is left out."""
-    for value, place, low, high, paint in zip(values, places, lows, highs, colors, strict=True):
-        axes.plot([low, high], [place, place], color=paint, lw=2, solid_capstyle="butt")
-        axes.plot(value, place, marker, zorder=3, **_look(marker, paint, hollow))
-
-
 def dots(
-    axes: Axes,
-    table: pd.DataFrame,
-    name: str,
-    paints: Iterable[str],
-    shift: float = 0.0,
-    scale: float = 1.0,
-    **look: Any,
-) -> None:
-    """`points` of a column from the top down, one place a row.
+    axes: Axes, table: pd.DataFrame, name: str, paints: Iterable[str],
+    shift: float = 0.0, scale: float = 1.0, marker: str = "o", hollow: bool = False,
+) -> None:  # fmt: skip
+    """Values of a column along x with their intervals, one place a row from the top down.
 
     Args:
         axes: where.
-        table: column ``name``, and its interval in ``<name>_low, <name>_high`` or ``low, high``.
+        table: column ``name``, and its interval in ``<name>_low, <name>_high`` or ``low, high``;
+            what is NaN is left out.
         name: of the column.
         paints: a color for each row.
         shift: of all places.
         scale: 100 for shares in per cent.
-        look: marker, hollow; see `points`.
+        marker: as in matplotlib.
+        hollow: whether marks are white inside.
     """
-    bounds = ("low", "high") if f"{name}_low" not in table else (f"{name}_low", f"{name}_high")
-    values, lows, highs = scale * table[[name, *bounds]].to_numpy(float).T
-    points(axes, values, np.arange(len(table)) + shift, lows, highs, paints, **look)
+    bounds = (f"{name}_low", f"{name}_high") if f"{name}_low" in table else ("low", "high")
+    numbers = scale * table[[name, *bounds]].to_numpy(float)
+    for place, ((value, *ends), paint) in enumerate(zip(numbers, paints, strict=True)):
+        axes.plot(ends, [place + shift] * 2, color=paint, lw=2, solid_capstyle="butt")
+        axes.plot(value, place + shift, marker, zorder=3, **_look(marker, paint, hollow))
 
 
 def diamonds(axes: Axes, values: Iterable[float], places: Iterable[float]) -> None:
@@ -183,7 +166,7 @@ def diamonds(axes: Axes, values: Iterable[float], places: Iterable[float]) -> No
 def key(
     label: str, marker: str = "o", paint: str = INK, hollow: bool = False, line: str = "-"
 ) -> Line2D:
-    """An entry of a legend for `points`; see `printed_key` for `diamonds`."""
+    """An entry of a legend for `dots`; see `printed_key` for `diamonds`."""
     width = 1.2 if line == "--" else 2
     look = _look(marker, paint, hollow)
     return Line2D([], [], marker=marker, ls=line, lw=width, color=paint, label=label, **look)
