@@ -1,0 +1,1 @@
+"""Images: the one door to them, and where they come from."""

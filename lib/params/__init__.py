@@ -1,0 +1,1 @@
+"""Settings, run folders and what else every room stands on."""
