@@ -1,7 +1,7 @@
 """What the page "The engine" shows of `lib.attack.incremental`: equality, windows and work.
 
 The work is counted on networks without weights (PyTorch's device ``meta``), so it takes no time and
-is the same on every machine. What was measured is read by `lib.measured`.
+is the same on every machine. What was measured is read by `benchmarks.measured`.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from lib import params, phantoms
+from lib import params
 from lib.attack import evolution
 from lib.attack.incremental import Incremental, Plan
 from lib.attack.incremental.layers import Layer
 from lib.attack.incremental.network import LAYERS, stored_rows
-from lib.classifiers import Classifier
+from lib.data import phantoms
+from lib.models.classifiers import Classifier
 from lib.params import Parameters
 
 CLASSES = 7  # Derma's

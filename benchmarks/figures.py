@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from lib.engine import Growth
+from benchmarks.engine import Growth
+from lib.figures.formatting import many, percent, shown
 from lib.figures.style import (
     BAD,
     COLORS,
@@ -26,7 +27,6 @@ from lib.figures.style import (
     rows_of,
     styled,
 )
-from lib.words import many, percent, shown
 
 PEER = COLORS["autoencoder"]
 PLAIN_BAR = "#888888"
@@ -41,7 +41,7 @@ def growth(found: Growth) -> Figure:
     """How the change of one pixel spreads: maps with their windows, and all layers' edges.
 
     Args:
-        found: of `lib.engine.growth`.
+        found: of `benchmarks.engine.growth`.
     """
     layers, name = found.layers, shown(found.classifier)
     sizes = ", ".join(
@@ -109,7 +109,7 @@ def work(found: pd.DataFrame, title: str) -> Figure:
     """Multiply-adds of a candidate by stage, on whole maps and as planned.
 
     Args:
-        found: of `lib.engine.profile`.
+        found: of `benchmarks.engine.profile`.
         title: network, size and pixels.
     """
     said = ", ".join(
@@ -146,7 +146,7 @@ def throughput(rates: pd.DataFrame, model: str, device: str) -> Figure:
     """Speed of every method over the plain network on one model and device.
 
     Args:
-        rates: the table ``attack`` of `lib.measured`.
+        rates: the table ``attack`` of `benchmarks.measured`.
         model: classifier.
         device: ``cpu`` or ``cuda``.
     """
@@ -197,7 +197,7 @@ def peers(found: pd.DataFrame) -> Figure:
     """Success rates of ours and of the peers with equal budgets, with their intervals.
 
     Args:
-        found: the table ``peers`` of `lib.measured`.
+        found: the table ``peers`` of `benchmarks.measured`.
     """
     if not len(found):
         return message("No peer was measured.")
@@ -228,7 +228,7 @@ def vulnerable(found: pd.DataFrame) -> Figure:
     """Share of positions at which some colour fools the classifier, image by image.
 
     Args:
-        found: the table ``recall`` of `lib.measured`.
+        found: the table ``recall`` of `benchmarks.measured`.
     """
     if not len(found):
         return message("No image was mapped.")

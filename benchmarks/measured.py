@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lib import paper, params, statistics
-from lib.errors import InputError
-from lib.records import read_json
+from lib import params
+from lib.evidence import printed as paper
+from lib.metrics import intervals
+from lib.params.errors import InputError
+from lib.params.files import read_json
 
 FOLDER = params.ROOT / "benchmarks"
 PLAIN, WHOLE, WINDOWS, SEARCH = "plain dense", "ours, whole maps", "ours, windows", "ours, search"
@@ -184,7 +186,7 @@ def factors(rates: pd.DataFrame, work: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         rates: ``attack`` rows of one device.
-        work: of `lib.engine.work`.
+        work: of `benchmarks.engine.work`.
 
     Returns:
         ``network``: our network on whole maps over torchvision's; ``windows``: windows over whole
@@ -225,12 +227,12 @@ def recall(found: pd.DataFrame) -> pd.DataFrame:
     """
     groups = [(*names, group) for names, group in found.groupby(["dataset", "source"], sort=False)]
     if len(groups) > 1:
-        groups.append((statistics.TOTAL, " and ".join(sorted(set(found["source"]))), found))
+        groups.append((intervals.TOTAL, " and ".join(sorted(set(found["source"]))), found))
     rows = []
     for dataset, source, group in groups:
         mapped, searched = group["map_success"].astype(bool), group["search_success"].astype(bool)
         n, hits = int(mapped.sum()), int((mapped & searched).sum())
-        low, high = statistics.wilson(hits, n)
+        low, high = intervals.wilson(hits, n)
         rows.append(
             {
                 "dataset": dataset,

@@ -4,14 +4,15 @@ import math
 
 import pandas as pd
 
-from lib import adaptive, comparison, params, restoration
-from lib.evidence import variants, verdicts
+from lib import params
+from lib.defense import adaptive, restoration
+from lib.evidence import comparison, variants, verdicts
 from lib.evidence.findings import Recorded
+from lib.figures.formatting import enumerated, place, shown, worth
+from lib.figures.formatting import pixels as pixels_of
+from lib.figures.tables import interval
+from lib.metrics.intervals import wilson
 from lib.params import Parameters
-from lib.report import interval
-from lib.statistics import wilson
-from lib.words import enumerated, place, shown, worth
-from lib.words import pixels as pixels_of
 
 # The paper's proposal, the same with patch selection, the plainest filter, and nothing.
 TOLD = ("dae", f"dae{params.PATCHES}", "median3", "identity")

@@ -1,8 +1,13 @@
-"""Files beside the record that follow from all of it: the coverage, and what was found in words
-and as a figure, here and on the project's first page."""
+"""Files beside the record that follow from all of it: coverage, and what was found in words and as
+a figure, here and on the project's first page.
+
+``python -m book.summaries record|verify [NAME=VALUE ...]`` writes them, or holds them against the
+record.
+"""
 
 import io
 import re
+import sys
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -11,14 +16,16 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from lib import figures
-from lib.errors import InputError
-from lib.evidence import claims, compare, coverage, findings, front
+from book import front
+from lib import figures, params
+from lib.evidence import archive, claims, compare, coverage, findings
 from lib.evidence.findings import Recorded
+from lib.evidence.verify import FIGURE
 from lib.params import Parameters
-from lib.records import atomic
+from lib.params.errors import InputError
+from lib.params.files import atomic
 
-COVERAGE, README, FIGURE = "coverage.csv", "README.md", "recovery.png"
+COVERAGE, README = "coverage.csv", "README.md"
 # In the project's README, beside the folder of results.
 PLACE = re.compile(r"(?<=<!-- found -->\n).*?(?=<!-- /found -->)", re.DOTALL)
 ABOUT = "Description"  # of a PNG: the figure in words, with its numbers
@@ -144,3 +151,26 @@ def problems(results: Path) -> Iterator[str]:
         else:
             if about != drawn[1]:
                 yield f"{path} shows other numbers than the record; run `make record`."
+
+
+def main(words: list[str]) -> None:
+    """Raises `InputError` for an unknown word, or files that do not follow from the record."""
+    what, *settings = words or [""]
+    p = params.load(**({"protocol": "compact"} | params.from_words(settings)))
+    results = params.ROOT / p.results
+    if what == "record":
+        for path in write(results):
+            print(path.relative_to(params.ROOT))
+        archive.write_sums(results)  # again: a figure was drawn
+    elif what == "verify":
+        if wrong := list(problems(results)):
+            raise InputError("\n".join(wrong))
+    else:
+        raise InputError(f"{what!r} is none of record and verify.")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""lib.statistics against closed forms, known values and simulation."""
+"""lib.metrics.intervals against closed forms, known values and simulation."""
 
 import math
 import warnings
@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, multinomial
 
-from lib.errors import InputError
-from lib.statistics import (
+from lib.metrics.intervals import (
     CLASS_MEAN,
     TOTAL,
     bootstrap_mean,
@@ -21,6 +20,7 @@ from lib.statistics import (
     standardised,
     wilson,
 )
+from lib.params.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +121,7 @@ def test_bootstrap_is_fixed_by_the_seed_and_not_by_the_order():
 def test_bootstrap_in_chunks_makes_all_the_samples(monkeypatch):
     seen = []
     quantile = np.quantile
-    monkeypatch.setattr("lib.statistics.CHUNK_VALUES", 64)
+    monkeypatch.setattr("lib.metrics.intervals.CHUNK_VALUES", 64)
     monkeypatch.setattr(np, "quantile", lambda x, q: seen.append(len(x)) or quantile(x, q))
     bootstrap_mean(np.arange(10.0), 1001, 0)
     assert seen == [1001]

@@ -19,12 +19,12 @@ import torch
 from medmnist.dataset import MedMNIST2D
 from medmnist.info import INFO
 
-from lib.download import fetch
-from lib.errors import InputError, unknown
-from lib.facts import Facts
+from lib.data.download import fetch
+from lib.data.splits import paper_parts
 from lib.params import ROOT, facts
-from lib.records import md5
-from lib.splits import paper_parts
+from lib.params.dataset_info import Facts
+from lib.params.errors import InputError, unknown
+from lib.params.files import md5
 
 PARTS = ("train", "val", "test")
 _GROUPS = tuple(f"{part}_groups" for part in PARTS)
@@ -323,7 +323,7 @@ def _missing(path: Path, dataset: str, size: int) -> str:
     if dataset == "abdomen_ct":
         fetch = "there is no official file to download, "
     return (
-        f"{path} is missing: {fetch}run `python -m lib.rebuild --source FOLDER --root "
+        f"{path} is missing: {fetch}run `python -m lib.data.rebuild --source FOLDER --root "
         f"{path.parent} --size {size} {dataset}` to make it from other copies, or set "
         "data_phantom_images above 0 to use phantoms."
     )

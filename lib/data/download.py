@@ -10,7 +10,7 @@ from pathlib import Path
 from medmnist.dataset import MedMNIST2D
 from medmnist.info import INFO
 
-from lib.errors import InputError
+from lib.params.errors import InputError
 
 PROBE_SECONDS = 15  # for the host's first answer, name look-up included
 STALL_SECONDS = 20  # without a byte, then a download is given up; torchvision tries twice

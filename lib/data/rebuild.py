@@ -1,6 +1,6 @@
 """Makes npz files in MedMNIST's form from other public copies of the same images.
 
-``python -m lib.rebuild --source FOLDER --root data --size 64 [derma pathology ...]``
+``python -m lib.data.rebuild --source FOLDER --root data --size 64 [derma pathology ...]``
 
 The folder holds, in subfolders, what the constants below name. Each file made says in ``note`` what
 it is; `lib.data` reports it as *rebuilt*, never as official.
@@ -20,11 +20,11 @@ import pandas as pd
 from medmnist.info import INFO
 from PIL import Image
 
-from lib.data import PARTS, READ_ERRORS, SIZES, official_md5
-from lib.errors import InputError, unknown
+from lib.data.dataset import PARTS, READ_ERRORS, SIZES, official_md5
+from lib.data.splits import content, linked
 from lib.params import facts
-from lib.records import atomic, md5
-from lib.splits import content, linked
+from lib.params.errors import InputError, unknown
+from lib.params.files import atomic, md5
 
 # Data sets that are not offered at all sizes, and why.
 LIMITS = {
@@ -208,7 +208,7 @@ def rebuild(dataset: str, source: Path, root: Path, size: int) -> str:
 
 def main(words: list[str]) -> int:
     """The command line; 1 if a file could not be made, else 0."""
-    parser = argparse.ArgumentParser(prog="python -m lib.rebuild", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m lib.data.rebuild", description=__doc__)
     parser.add_argument("--source", type=Path, required=True, help="folder of the other copies")
     parser.add_argument("--root", type=Path, default=Path("data"), help="where the npz files go")
     parser.add_argument("--size", type=int, default=64, choices=SIZES, help="edge in pixels")

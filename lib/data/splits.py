@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-from lib.errors import InputError
+from lib.params.errors import InputError
 
 FOLDS = {"train": range(7), "val": range(7, 8), "test": range(8, 10)}  # 70/10/20 (SPL01)
 

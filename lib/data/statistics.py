@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from lib.data import PARTS, Images
-from lib.splits import content
+from lib.data.dataset import PARTS, Images
+from lib.data.splits import content
 
 
 def by_class(data: Images) -> pd.DataFrame:

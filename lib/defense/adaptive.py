@@ -15,16 +15,17 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lib import denoisers
 from lib.attack import attack, criterion_for, locate, rebuild
 from lib.attack.search import checkpoint_folder
-from lib.classifiers import Classifier, as_text, decide, logits
 from lib.data import Images, rounded, unit
+from lib.defense.patch_selection import blend
+from lib.metrics.intervals import wilson
+from lib.models import denoisers
+from lib.models.classifiers import Classifier, as_text, decide, logits
 from lib.params import ATTACKS, PATCHES, REFERENCES, Parameters
-from lib.patches import blend
-from lib.records import code, fingerprint, md5, read_table, write_table
-from lib.statistics import wilson
-from lib.training import pick_device
+from lib.params.device import pick_device
+from lib.params.files import fingerprint, md5, read_table, write_table
+from lib.params.runs import code
 
 IMAGE = ["dataset", "split", "index", "label", "category", "part"]  # as in the attack records
 SHARES = ("clean", "oblivious", "adaptive")
@@ -33,14 +34,17 @@ SEARCH = ("adversarial", "p_before", "p_after", "rows", "cols", "values", "evalu
           "computed", "generations", "seconds", "seed")  # fmt: skip
 COLUMNS = (*IMAGE, "defence", *SHARES, "predicted", *SEARCH)
 BATCH = {"cpu": 64, "cuda": 256}  # candidates at once: a denoiser works at the image's full size
-CODE = code("lib/adaptive.py", "lib/attack", "lib/denoisers", "lib/patches.py", "lib/streams.py")
+CODE = code(
+    "lib/defense/adaptive.py", "lib/attack", "lib/models/denoisers",
+    "lib/defense/patch_selection.py", "lib/data/counter_rng.py",
+)  # fmt: skip
 
 
 class Defended(nn.Module):
     """A classifier behind a defence as one model, from the stored image to the logits.
 
-    The restored image is rounded to 8 bits, as `lib.denoisers.restore` leaves it, so the logits are
-    those of the image that a user would store and classify.
+    The restored image is rounded to 8 bits, as `lib.models.denoisers.restore` leaves it, so the
+    logits are those of the image that a user would store and classify.
 
     Args:
         classifier: images in 0..1 to logits.

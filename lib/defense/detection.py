@@ -9,8 +9,8 @@ reference 8, with an autoencoder; whether the authors mean this is not said (EVA
 import numpy as np
 import pandas as pd
 
-from lib import statistics
-from lib.errors import InputError
+from lib.metrics import intervals
+from lib.params.errors import InputError
 
 # A pixel that stands out moves the largest difference; the mean is what reconstruction errors
 # of whole images usually are.
@@ -60,8 +60,8 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     between the two sides.
 
     Args:
-        frame: rows of `lib.restoration.restore_all` of one data set, classifier and number of
-            pixels.
+        frame: rows of `lib.defense.restoration.restore_all` of one data set, classifier and number
+            of pixels.
         samples: bootstrap resamples.
         seed: of the bootstrap.
 
@@ -76,7 +76,7 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
         for images, chosen in ((FOOLED, every[every["success"]]), (ALL, every)):
             for score in SCORES:
                 attacked, clean = _pair(chosen, score)
-                area, low, high = statistics.bootstrap_auc(attacked, clean, samples, seed)
+                area, low, high = intervals.bootstrap_auc(attacked, clean, samples, seed)
                 row = {"defence": name, "score": score, "images": images, "n": len(chosen)}
                 rows.append(row | {"auc": area, "auc_low": low, "auc_high": high})
     return pd.DataFrame(rows)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.errors import InputError
+from lib.params.errors import InputError
 
 
 def select_patches(

@@ -14,16 +14,20 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lib import detection, metrics, statistics
-from lib.denoisers import restore
-from lib.errors import InputError
+from lib.defense import detection
+from lib.defense.patch_selection import select_patches
+from lib.metrics import image_quality, intervals
+from lib.models.denoisers import restore
 from lib.params import PATCHES, Parameters
-from lib.patches import select_patches
+from lib.params.errors import InputError
 
 KEYS = ["dataset", "split", "index", "label", "success"]  # copied from the attack records
 IMAGE = KEYS[:3]  # which image a row is of
 CLEAN = (*IMAGE, "classifier")  # what the class of a clean image depends on besides the defence
-MEASURES = (*metrics.COLUMNS, "error_attacked", "error_elsewhere")
+MEASURES = (*image_quality.COLUMNS, "error_attacked", "error_elsewhere")
+ATTACK = [*IMAGE, "classifier", "pixels"]  # which attack a row is of, as far as the table says it
+SAMPLES = 2000  # bootstrap resamples
+CHUNK_VALUES = 1 << 22  # drawn at once
 CHUNK = 64  # images restored by all defences at a time, which bounds the memory
 
 
@@ -54,7 +58,7 @@ def defend(
     same forward pass.
 
     Raises:
-        InputError: as `lib.denoisers.restore` and `select_patches`.
+        InputError: as `lib.models.denoisers.restore` and `select_patches`.
     """
     for name, model in defences.items():
         restored = restore(model, images, device)
@@ -94,7 +98,7 @@ def restore_all(
         the one before the attack (tells something only where ``success``); ``clean_class``, the
         class of the clean image after the defence, and ``kept``, whether it is still the same
         (EVA10); ``attacked_residual_...`` and ``clean_residual_...``, how much the defence changes
-        the image it is given, attacked and clean, by each of `lib.detection.SCORES`.
+        the image it is given, attacked and clean, by each of `lib.defense.detection.SCORES`.
 
     Raises:
         InputError: nothing to restore, lengths or shapes do not fit, an attacked pixel lies
@@ -118,7 +122,7 @@ def restore_all(
         every = np.concatenate([*restored.values(), *cleaned.values()])
         classes = _classes(predict, every, before).reshape(2, len(restored), -1)
         for name, after, became, stayed in zip(restored, restored.values(), *classes, strict=True):
-            frame = metrics.measure(clean[part], after, device)
+            frame = image_quality.measure(clean[part], after, device)
             frame = pd.concat([records[KEYS].iloc[part].reset_index(drop=True), frame], axis=1)
             frame.insert(len(KEYS), "defence", name)
             frame["exact"] = (after == clean[part]).all(axis=(1, 2, 3))
@@ -166,7 +170,7 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
             count = of[column].sum()
             row[share] = count / len(of) if len(of) else float("nan")
             units = len(of[IMAGE].drop_duplicates())
-            interval = statistics.wilson(count, len(of), units=units or None)
+            interval = intervals.wilson(count, len(of), units=units or None)
             row[f"{share}_low"], row[f"{share}_high"] = interval
         rows.append(row)
     return pd.DataFrame(rows)
@@ -192,7 +196,7 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
         row = {"defence": name, "exact": won["exact"].sum()}
         for metric in MEASURES:
             values = won.loc[~won["exact"], metric] if metric == "psnr" else won[metric]
-            row[metric], row[f"{metric}_low"], row[f"{metric}_high"] = statistics.bootstrap_mean(
+            row[metric], row[f"{metric}_low"], row[f"{metric}_high"] = intervals.bootstrap_mean(
                 values, samples, seed
             )
             row[f"{metric}_median"], row[f"{metric}_deviation"] = values.median(), values.std()
@@ -236,3 +240,51 @@ def _classes(
             "kind."
         )
     return classes.astype(object) if text else classes.astype(np.int64)
+
+
+def pays_from(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> pd.DataFrame:
+    """From what share of attacked images on a defence leaves more images right than doing nothing.
+
+    Saved and lost are counted on the same attacks: after one, the class may be right thanks to the
+    defence; before it, the same image clean may lose its class to the defence.
+
+    Args:
+        restored: rows of `lib.defense.restoration.restore_all`, of one run or of several with
+            ``classifier`` and ``pixels``.
+        samples: bootstrap resamples of images.
+        seed: of the bootstrap.
+
+    Returns:
+        By defence ``pays_from``, 0..1, where what it saves of attacked images equals what it costs
+        of clean ones, and its 95 % percentile bootstrap interval over images, ``pays_from_low,
+        pays_from_high``. Infinite where it saves none; NaN for doing nothing, or where the table
+        does not have it.
+    """
+    keys = [name for name in ATTACK if name in restored]
+    right, kept = (
+        restored.pivot(index=keys, columns="defence", values=name).astype(float)
+        for name in ("recovered", "kept")
+    )
+    names = restored["defence"].unique()
+    columns = ["pays_from", "pays_from_low", "pays_from_high"]
+    found = pd.DataFrame(np.nan, index=pd.Index(names, name="defence"), columns=columns)
+    if "identity" not in right:
+        return found
+    others = [name for name in names if name != "identity"]
+    saved = right[others].sub(right["identity"], axis=0).groupby(level=IMAGE).sum().to_numpy()
+    lost = (1 - kept[others]).groupby(level=IMAGE).sum().to_numpy()
+    found.loc[others, "pays_from"] = _even(saved.sum(0), lost.sum(0))
+    random, n, drawn = np.random.default_rng(seed), len(saved), []
+    for start in range(0, samples, step := max(1, CHUNK_VALUES // n)):
+        counts = random.multinomial(n, np.full(n, 1 / n), size=min(step, samples - start))
+        drawn.append(_even(counts @ saved, counts @ lost))
+    # Resamples may be infinite, so that bounds are resamples and not means of two.
+    bounds = np.quantile(np.concatenate(drawn), [0.025, 0.975], axis=0, method="inverted_cdf")
+    found.loc[others, columns[1:]] = bounds.T
+    return found
+
+
+def _even(saved: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Share of attacked images where both are equal; infinite where nothing is saved."""
+    total = np.where(saved > 0, lost + saved, np.inf)
+    return np.where(saved > 0, lost / total, np.inf)

@@ -14,20 +14,26 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lib import metrics, paper, report
 from lib.data import Images
-from lib.denoisers import ablation_variants, depth_variants, restore
-from lib.denoisers.base import parameter_counts
-from lib.denoisers.noise import corrupt
-from lib.denoisers.train import train_module
+from lib.evidence import printed as paper
+from lib.figures import tables as report
+from lib.metrics import image_quality
+from lib.metrics.intervals import bootstrap_mean
+from lib.models.denoiser_training import train_module
+from lib.models.denoisers import ablation_variants, depth_variants, restore
+from lib.models.denoisers.base import parameter_counts
+from lib.models.denoisers.noise import corrupt
 from lib.params import Parameters
-from lib.records import atomic, code, fingerprint, read_json, read_table, write_json, write_table
-from lib.statistics import bootstrap_mean
-from lib.training import pick_device
+from lib.params.device import pick_device
+from lib.params.files import atomic, fingerprint, read_json, read_table, write_json, write_table
+from lib.params.runs import code
 
 IDENTITY = "identity"
 EXAMPLES = 4  # restored images kept of each variant, for the paper's Figure 2
-CODE = code("lib/denoisers", "lib/training.py", "lib/streams.py", "lib/metrics.py")
+CODE = code(
+    "lib/models/denoiser_training.py", "lib/models/denoisers", "lib/models/training.py",
+    "lib/params/device.py", "lib/data/counter_rng.py", "lib/metrics/image_quality.py",
+)  # fmt: skip
 # What is asked of Table 4, each module against the model without it, and of Table 5.
 MODULES = ("original", "depth_kernels", "bn_leakyrelu", "attention", "residual", "proposed")
 DEPTHS = {"levels_3": 3, "proposed": 4, "levels_5": 5}
@@ -75,7 +81,9 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
     test = data.in_part("test").take(slice(0, p.ablation_test or None))
     noisy = corrupt(test.images, p.denoiser_noise, p.seed, "test")
     device = pick_device(p.device)
-    tables = [metrics.measure(test.images, noisy, device).assign(variant=IDENTITY, seed=p.seed)]
+    tables = [
+        image_quality.measure(test.images, noisy, device).assign(variant=IDENTITY, seed=p.seed)
+    ]
     models, examples = [], {}
     settings = [
         p.seed, p.ablation_train, p.ablation_test, p.ablation_epochs, p.denoiser_batch,
@@ -99,7 +107,7 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
                 )  # fmt: skip
                 about.unlink(missing_ok=True)  # written last, it vouches for the files beside it
                 restored = restore(model, noisy, device)
-                write_table(table, metrics.measure(test.images, restored, device))
+                write_table(table, image_quality.measure(test.images, restored, device))
                 with atomic(images) as temporary:
                     save_file({"restored": torch.from_numpy(restored[:EXAMPLES])}, temporary)
                 seconds = sum(epoch["seconds"] for epoch in history)
@@ -131,7 +139,7 @@ def summary(found: pd.DataFrame, p: Parameters) -> pd.DataFrame:
         images = _by_image(group)
         row = {"variant": name, "n": len(images), "seeds": group["seed"].nunique()}
         row["exact"] = int(np.isinf(group["psnr"]).sum())
-        for metric in metrics.COLUMNS:
+        for metric in image_quality.COLUMNS:
             row[metric], row[f"{metric}_low"], row[f"{metric}_high"] = bootstrap_mean(
                 images[metric].dropna(), p.bootstrap_samples, p.seed
             )
@@ -212,7 +220,7 @@ def conclusion(means: pd.DataFrame, compared: pd.DataFrame) -> str:
 def _by_image(group: pd.DataFrame) -> pd.DataFrame:
     """Each image's mean over seeds; PSNR is NaN where a seed restored the image exactly."""
     place = group.groupby("seed").cumcount()
-    means = group.groupby(place.to_numpy())[list(metrics.COLUMNS)].mean()
+    means = group.groupby(place.to_numpy())[list(image_quality.COLUMNS)].mean()
     return means.assign(psnr=means["psnr"].where(np.isfinite(means["psnr"])))
 
 

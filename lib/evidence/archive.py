@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from lib import params
-from lib.errors import InputError
 from lib.evidence import schema, verify
-from lib.records import read_json, read_table, write_json, write_table
+from lib.params.errors import InputError
+from lib.params.files import read_json, read_table, write_json, write_table
 
 DENOISERS = "denoisers"
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from lib import paper, params
-from lib.paper import DATASETS, TABLES
+from lib import params
+from lib.evidence import printed as paper
+from lib.evidence.printed import DATASETS, TABLES
 
 CLASSIFIERS = {"resnet50": (12, 44), "densenet121": (34, 45)}  # accuracy, time
 TEST_SHARE = 0.2  # the printed split (section 3.2.2)

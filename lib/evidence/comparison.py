@@ -7,12 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from lib import paper, params, restoration, worth
-from lib.errors import InputError
+from lib import params
+from lib.defense import restoration
+from lib.evidence import printed as paper
+from lib.figures.tables import WARNINGS
+from lib.metrics.intervals import rate_table, standardised, wilson
 from lib.params import ATTACKS, DENOISERS, Parameters
-from lib.records import read_json, read_table
-from lib.report import WARNINGS
-from lib.statistics import rate_table, standardised, wilson
+from lib.params.errors import InputError
+from lib.params.files import read_json, read_table
 
 MATCHED = ("matched", "matched_low", "matched_high")
 
@@ -29,7 +31,7 @@ class Collection:
     denoisers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     # Rows of the attacks through defences of all runs, with classifier and pixels.
     adaptive: pd.DataFrame = field(default_factory=pd.DataFrame)
-    # By run, which training of each denoiser restored its images; see `lib.records.training`.
+    # By run, which training of each denoiser restored its images; see `lib.params.runs.training`.
     restorers: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
 
     @property
@@ -183,16 +185,18 @@ def named_classes(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return records.assign(**{"class": records["category"].map(names)})
 
 
-def shares(restored: pd.DataFrame, samples: int = worth.SAMPLES, seed: int = 0) -> pd.DataFrame:
-    """`lib.restoration.shares` and `lib.worth.pays_from` of the same rows, one row a defence."""
-    pays = worth.pays_from(restored, samples, seed)
+def shares(
+    restored: pd.DataFrame, samples: int = restoration.SAMPLES, seed: int = 0
+) -> pd.DataFrame:
+    """`restoration.shares` and `restoration.pays_from` of the same rows, one row a defence."""
+    pays = restoration.pays_from(restored, samples, seed)
     return restoration.shares(restored).merge(pays, on="defence", how="left")
 
 
 def recovery(
     found: Collection,
     by: Sequence[str] = ("dataset", "classifier"),
-    samples: int = worth.SAMPLES,
+    samples: int = restoration.SAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """`shares` by run, or by what else is named.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lib.forensics import (
+from lib.evidence.forensics import (
     AS_RESTORED,
     BRIGHTER_INPUT,
     BRIGHTER_OUTPUT,
@@ -96,7 +96,7 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
     all, in their order, the hypothesis *is not needed*.
 
     Args:
-        table: rows of `lib.forensics.compare`.
+        table: rows of `lib.evidence.forensics.compare`.
 
     Returns:
         One row per hypothesis: ``item, hypothesis``; ``values``, the printed values it is about;
@@ -177,7 +177,7 @@ def undefended(table: pd.DataFrame, pixels: int) -> str:
     """What doing nothing scores beside our denoisers and the printed ones (U1), as a sentence.
 
     Args:
-        table: rows of `lib.forensics.compare`.
+        table: rows of `lib.evidence.forensics.compare`.
         pixels: changed by the attack.
     """
     found = table[(table["metric"] == "psnr") & (table["variant"] == STANDARD)]

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from lib import metrics, statistics
-from lib.denoisers.median_cnn import MedianLayer
-from lib.errors import InputError
-from lib.similarity_measures import fsim_measures, psnr_measures, ssim_measures
+from lib.metrics import image_quality, intervals
+from lib.metrics.legacy_fsim import fsim_measures, psnr_measures, ssim_measures
+from lib.models.denoisers.median_cnn import MedianLayer
+from lib.params.errors import InputError
 
 IMAGES = 32  # of each attack at most: the restated FSIM takes half a second an image of 224 pixels
 PUBLISHED = {
@@ -37,12 +37,13 @@ COLUMNS = ["metric", "variant", "label", "images", "defence", "n", "value", "low
 def mse_wrapped(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     """MSE on 0..255 with differences and squares in unsigned 8 bits, which wrap at 256 (P2).
 
-    An error of 16 gray levels counts as 0, one of 17 as 33. Shapes as in `lib.metrics`.
+    An error of 16 gray levels counts as 0, one of 17 as 33. Shapes as in
+    `lib.metrics.image_quality`.
 
     Raises:
         InputError: shapes or types do not fit.
     """
-    metrics.check(reference, image)
+    image_quality.check(reference, image)
     difference = reference - image
     return (difference * difference).mean(axis=(1, 2, 3), dtype=np.float64)
 
@@ -59,7 +60,7 @@ def psnr_wrapped(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to compute a metric; ``function`` takes reference and image, as in `lib.metrics`."""
+    """One way to compute a metric; ``function`` takes reference and image as `image_quality`."""
 
     metric: str
     name: str
@@ -68,23 +69,23 @@ class Variant:
 
 
 VARIANTS = (
-    Variant("psnr", STANDARD, "peak 255", metrics.psnr),
+    Variant("psnr", STANDARD, "peak 255", image_quality.psnr),
     Variant("psnr", "wrapped", "8-bit squares", psnr_wrapped),
     Variant("psnr", "measures", "peak 4095", psnr_measures),
-    Variant("ssim", STANDARD, "Gaussian 11", metrics.ssim),
-    Variant("ssim", "uniform", "uniform 7", metrics.ssim_uniform),
+    Variant("ssim", STANDARD, "Gaussian 11", image_quality.ssim),
+    Variant("ssim", "uniform", "uniform 7", image_quality.ssim_uniform),
     Variant("ssim", "measures", "uniform 7, peak 4095", ssim_measures),
-    Variant("mse", STANDARD, "0..1", metrics.mse),
-    Variant("mse", "mse_255", "0..255", metrics.mse_255),
+    Variant("mse", STANDARD, "0..1", image_quality.mse),
+    Variant("mse", "mse_255", "0..255", image_quality.mse_255),
     Variant("mse", "wrapped", "0..255, 8-bit squares", mse_wrapped),
-    Variant("gmsd", STANDARD, "170 on 0..255", metrics.gmsd),
+    Variant("gmsd", STANDARD, "170 on 0..255", image_quality.gmsd),
     # The constant that belongs to one scale on images of the other, said on 0..255.
     Variant("gmsd", "unit_constant", "0.0026 on 0..255",
-            partial(metrics.gmsd, constant=metrics.GMSD_CONSTANT / 255**2)),
+            partial(image_quality.gmsd, constant=image_quality.GMSD_CONSTANT / 255**2)),
     Variant("gmsd", "unit_images", "170 on 0..1",
-            partial(metrics.gmsd, constant=metrics.GMSD_CONSTANT * 255**2)),
-    Variant("fsim", STANDARD, "as published", metrics.fsim),
-    Variant("fsim", "chromatic", "FSIMc", metrics.fsim_chromatic),
+            partial(image_quality.gmsd, constant=image_quality.GMSD_CONSTANT * 255**2)),
+    Variant("fsim", STANDARD, "as published", image_quality.fsim),
+    Variant("fsim", "chromatic", "FSIMc", image_quality.fsim_chromatic),
     Variant("fsim", "unit_images", "as published, on 0..1",
             partial(fsim_measures, reference_peak=1, image_peak=1, **PUBLISHED)),
     Variant("fsim", "measures", "package", fsim_measures),
@@ -147,7 +148,7 @@ def at_psnr(clean: np.ndarray, restored: np.ndarray, target: float) -> np.ndarra
     Raises:
         InputError: shapes do not fit, or an image is restored exactly.
     """
-    now = metrics.psnr(clean, restored)
+    now = image_quality.psnr(clean, restored)
     if not np.isfinite(now).all():
         raise InputError("An image restored exactly has no error to scale: leave it out first.")
     factor = 10 ** ((now.mean() - target) / 20) if len(now) else 1.0
@@ -171,7 +172,7 @@ def compare(
         attacked: the same after it.
         restored: the attacked images after each defence, by name.
         without_medians: the attacked images after ``median_cnn`` with inactive median layers.
-        printed: ``defence, psnr, ssim, mse, gmsd, fsim`` of `lib.paper.denoise_table`.
+        printed: ``defence, psnr, ssim, mse, gmsd, fsim`` of `lib.evidence.printed.denoise_table`.
         samples: bootstrap resamples.
         seed: of the bootstrap.
 
@@ -239,7 +240,7 @@ def _place(
     values: np.ndarray, printed: float, metric: str, samples: int, seed: int
 ) -> dict[str, float]:
     finite = values[np.isfinite(values)]
-    mean, low, high = statistics.bootstrap_mean(finite, samples, seed)
+    mean, low, high = intervals.bootstrap_mean(finite, samples, seed)
     least, most = (finite.min(), finite.max()) if len(finite) else (np.nan, np.nan)
     digit = ROUNDING.get(metric, 0.00005 if printed < 1 else 0.005)
     return {

@@ -1,7 +1,7 @@
 """What the paper prints: its tables as data frames, to stand beside our values.
 
-`printed` gives a table as it is in ``book/paper``; the other functions give the same numbers under
-our names: data sets, classes and defences as in ``params``, percentages as shares 0..1. They
+`printed` gives a table as it is in ``results/printed``; the other functions give the same numbers
+under our names: data sets, classes and defences as in ``params``, percentages as shares 0..1. They
 return ``None`` where the paper has no such table. Every frame carries ``attrs["table"]`` (the
 number) and ``attrs["note"]`` (what is odd about it, or ``""``); printed values are never corrected.
 """
@@ -13,9 +13,9 @@ import pandas as pd
 import yaml
 
 from lib import params
-from lib.errors import InputError, unknown
+from lib.params.errors import InputError, unknown
 
-FOLDER = params.ROOT / "book" / "paper"
+FOLDER = params.ROOT / "results" / "printed"
 
 # (data set, classifier, pixels): tables of success rates and of the images after denoising.
 # Missing are denoising after the one-pixel attack on Pathology (audit M12) and all one-pixel

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lib.figures.formatting import ATTACKERS, many, percent, shown
 from lib.figures.style import below, color, key, message, panels, points, rows_of, styled
-from lib.words import ATTACKERS, many, percent, shown
 
 MARKS = {"clean": ("s", True), "oblivious": ("o", False), "adaptive": ("v", False)}
 
@@ -16,7 +16,7 @@ def adaptive(summary: pd.DataFrame) -> Figure:
 
     Args:
         summary: ``defence, n`` and ``clean, oblivious, adaptive`` with ``_low`` and ``_high`` of
-            `lib.adaptive.summary`, shares 0..1.
+            `lib.defense.adaptive.summary`, shares 0..1.
     """
     if not len(summary) or not summary["n"].sum():
         return message("No image was attacked through a defence.")

@@ -24,7 +24,7 @@ _NAMES = {
     "levels_3": "3 levels",
     "levels_5": "5 levels",
 }  # fmt: skip
-# How an image reached a defence, as columns of `lib.adaptive` and for readers.
+# How an image reached a defence, as columns of `lib.defense.adaptive` and for readers.
 ATTACKERS = {
     "clean": "clean", "oblivious": "attacker does not know the defence",
     "adaptive": "attacker knows it",
@@ -42,7 +42,7 @@ def percent(share: float) -> str:
 
 
 def worth(share: float, low: float = math.nan, high: float = math.nan) -> str:
-    """A share of attacked images from which a defence pays, as text; see `lib.worth.pays_from`."""
+    """A share of attacked images from which a defence pays, as text; see `pays_from`."""
     if math.isinf(share):
         return "never"
     if math.isnan(low):

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from lib import params, words
+from lib import params
 from lib.data import Provenance
+from lib.figures import formatting
 from lib.params import Parameters
 
 WARNINGS = {
@@ -118,7 +119,7 @@ def table(
 
     formats = {column: "{:.1%}" for column in percent}
     plain = {column: number for column in frame.columns if column not in formats}
-    plain |= {n: lambda name: words.listed(str(name)) for n in frame.columns if n in NAMED}
+    plain |= {n: lambda name: formatting.listed(str(name)) for n in frame.columns if n in NAMED}
     style = frame.style.hide(axis="index").format(plain | formats, na_rep="–", escape="html")
     if caption:
         style = style.set_caption(caption)
@@ -132,7 +133,7 @@ def table(
     if "verdict" in frame:  # the word gets its color from the book's style sheet
         named = "verdict " + frame[["verdict"]].astype(str).map(lambda word: word.replace(" ", "-"))
         style = style.set_td_classes(named)
-    names = {column: words.shown(str(column)) for column in frame.columns}
+    names = {column: formatting.shown(str(column)) for column in frame.columns}
     return style.format_index(lambda name: names.get(name, name), axis="columns")
 
 

@@ -7,7 +7,7 @@ where it is used: it costs a second or two, and attacks need only `right`.
 import numpy as np
 import pandas as pd
 
-from lib.facts import Facts
+from lib.params.dataset_info import Facts
 
 
 def right(labels: np.ndarray, decisions: np.ndarray) -> np.ndarray:

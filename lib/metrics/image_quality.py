@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib.errors import InputError
+from lib.params.errors import InputError
 
 COLUMNS = ("psnr", "mse", "ssim", "gmsd", "fsim")
 WINDOW = 11  # of SSIM (EVA06)

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from lib.errors import InputError
+from lib.params.errors import InputError
 
 TOTAL = "all"
 CLASS_MEAN = "mean of classes"

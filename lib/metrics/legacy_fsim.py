@@ -3,7 +3,8 @@
 The package (github.com/up42/image-similarity-measures, read at version 0.3.6) is what a search for
 "FSIM Python" finds, and the audit supposes that it made some of the paper's values (F2). It pins an
 old numpy, so it is no part of this environment; here is what it does, in our own words. With every
-switch off `fsim_measures` is the FSIM of Zhang et al. (2011) as in `lib.metrics.fsim`.
+switch off `fsim_measures` is the FSIM of Zhang et al. (2011) as in
+`lib.metrics.image_quality.fsim`.
 
 All functions take two uint8 arrays of one shape (N, H, W, C), C = 1 (gray) or 3 (RGB), and return
 float64 of shape (N,).
@@ -14,7 +15,7 @@ from functools import cache
 import numpy as np
 from scipy import fft, ndimage
 
-from lib import metrics
+from lib.metrics import image_quality
 
 PEAK = 4095  # the package's default in PSNR and SSIM, for satellite images of 12 bits
 T1, T2 = 0.85, 160.0  # of FSIM, the latter for gradients on 0..255
@@ -28,7 +29,7 @@ def psnr_measures(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     Raises:
         InputError: shapes or types do not fit.
     """
-    return metrics.psnr(reference, image) + 20 * np.log10(PEAK / 255)
+    return image_quality.psnr(reference, image) + 20 * np.log10(PEAK / 255)
 
 
 def ssim_measures(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -37,7 +38,7 @@ def ssim_measures(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     Raises:
         InputError: shapes or types do not fit, or an edge is below 7 pixels.
     """
-    return metrics.ssim_uniform(reference, image, peak=PEAK)
+    return image_quality.ssim_uniform(reference, image, peak=PEAK)
 
 
 def fsim_measures(
@@ -76,7 +77,7 @@ def fsim_measures(
     Raises:
         InputError: shapes or types do not fit.
     """
-    metrics.check(reference, image)
+    image_quality.check(reference, image)
     if not len(reference):
         return np.empty(0)
     pair = []

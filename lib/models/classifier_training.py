@@ -14,15 +14,20 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib import evaluation
-from lib.classifiers import Classifier, decide, load, logits, save
 from lib.data import Images, to_tensor
-from lib.errors import InputError
+from lib.metrics import classification
+from lib.models.classifiers import Classifier, decide, load, logits, save
+from lib.models.training import fit
 from lib.params import Parameters
-from lib.records import code, fingerprint, read_json
-from lib.training import fit, pick_device
+from lib.params.device import pick_device
+from lib.params.errors import InputError
+from lib.params.files import fingerprint, read_json
+from lib.params.runs import code
 
-CODE = code("lib/classifiers.py", "lib/classifier_training.py", "lib/training.py")
+CODE = code(
+    "lib/models/classifiers.py", "lib/models/classifier_training.py", "lib/models/training.py",
+    "lib/params/device.py",
+)  # fmt: skip
 DOWNLOAD_SECONDS = 20.0  # without an answer, or without a byte more, for so long: not to be had
 
 
@@ -228,7 +233,7 @@ def fit_classifier(
         for name, part in (("train", sample), ("validation", validation)):
             values = logits(network, part.images, device)
             decisions = decide(values, multi_label, p.classifier_threshold)
-            found[f"{name}_accuracy"] = evaluation.accuracy(part.labels, decisions)
+            found[f"{name}_accuracy"] = classification.accuracy(part.labels, decisions)
         return found
 
     def stop(history: list[dict]) -> bool:

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 
 from lib import params
 from lib.data import to_tensor
-from lib.errors import InputError, unknown
 from lib.params import Parameters
-from lib.records import atomic, read_json, write_json
+from lib.params.errors import InputError, unknown
+from lib.params.files import atomic, read_json, write_json
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's (CLS08)
 NETWORKS: dict[str, Callable[..., nn.Module]] = {

@@ -11,20 +11,24 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib import denoisers, metrics, streams
-from lib.data import to_tensor, to_uint8
-from lib.denoisers.base import parameter_counts
-from lib.denoisers.noise import corrupt, impulse_noise
-from lib.errors import InputError, unknown
+from lib.data import counter_rng, to_tensor, to_uint8
+from lib.metrics import image_quality
+from lib.models import denoisers
+from lib.models.denoisers.base import parameter_counts
+from lib.models.denoisers.noise import corrupt, impulse_noise
+from lib.models.training import fit
 from lib.params import Parameters
-from lib.records import atomic, code, fingerprint, read_json, write_json
-from lib.training import fit, pick_device
+from lib.params.device import pick_device
+from lib.params.errors import InputError, unknown
+from lib.params.files import atomic, fingerprint, read_json, write_json
+from lib.params.runs import code
 
 LARGE = ("noise2noise", "median_cnn")  # too dear at full size: crops, fewer images (GEN04, T5, T6)
 VALIDATION_IMAGES = 64  # at most, so that validation stays a small part of an epoch
 VALIDATION_NOISE = 0.1  # for every denoiser, whatever it was trained on: one scale for all
 EPSILON = 1e-8  # of the annealed L0 loss (audit N6)
-CODE = code("lib/denoisers", "lib/training.py", "lib/streams.py")
+CODE = code("lib/models/denoiser_training.py", "lib/models/denoisers", "lib/models/training.py",
+            "lib/params/device.py", "lib/data/counter_rng.py")  # fmt: skip
 
 
 def train(
@@ -46,7 +50,7 @@ def train(
     settings and images is read back instead.
 
     Args:
-        name: one of `lib.denoisers.TRAINED`.
+        name: one of `lib.models.denoisers.TRAINED`.
         images_train: uint8 (N, H, W, C).
         images_val: uint8 (M, H, W, C).
         p: parameters; the fields ``denoiser_...``, ``seed`` and ``device`` count.
@@ -261,10 +265,10 @@ def _batches(
 
     def keys(purpose: str) -> Tensor:
         every = range(len(images))
-        return streams.image_keys(seed, purpose, "", ["train"] * len(images), list(every))
+        return counter_rng.image_keys(seed, purpose, "", ["train"] * len(images), list(every))
 
     def draw(keys: Tensor, epoch: int, slots: int) -> Tensor:
-        return streams.bits(keys, torch.full_like(keys, epoch), 1, slots)[:, 0]
+        return counter_rng.bits(keys, torch.full_like(keys, epoch), 1, slots)[:, 0]
 
     noise, target, level, place = map(keys, ("noise", "target", "level", "crop"))
     height, width = images.shape[1:3]
@@ -275,13 +279,13 @@ def _batches(
         order = torch.randperm(len(images), generator=generator)[:used]
         for chosen in order.split(batch):
             room = torch.tensor([height - rows + 1, width - cols + 1])
-            corners = streams.below(draw(place[chosen], epoch, 2), room).tolist()
+            corners = counter_rng.below(draw(place[chosen], epoch, 2), room).tolist()
             cut = [
                 images[i, r : r + rows, c : c + cols]
                 for i, (r, c) in zip(chosen.tolist(), corners, strict=True)
             ]
             clean = to_tensor(np.stack(cut)).to(device, memory_format=torch.channels_last)
-            drawn = levels[streams.below(draw(level[chosen], epoch, 1)[:, 0], len(levels))]
+            drawn = levels[counter_rng.below(draw(level[chosen], epoch, 1)[:, 0], len(levels))]
             source = impulse_noise(clean, drawn, noise[chosen], epoch)
             wanted = clean
             if noisy_targets:  # a second, independent draw (NOI04)
@@ -311,7 +315,7 @@ def _sample(images: np.ndarray, seed: int) -> np.ndarray:
 def _mean_psnr(clean: np.ndarray, other: np.ndarray) -> float:
     """Mean PSNR in dB; an exact match counts as one value off by one, to keep the mean finite."""
     return float(
-        np.minimum(metrics.psnr(clean, other), 10 * np.log10(255**2 * clean[0].size)).mean()
+        np.minimum(image_quality.psnr(clean, other), 10 * np.log10(255**2 * clean[0].size)).mean()
     )
 
 

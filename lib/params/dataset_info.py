@@ -1,8 +1,11 @@
 """What is known of a data set before any file is read: the models of ``params/datasets``."""
 
+from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from lib.params.parameters import read
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -47,3 +50,9 @@ class Facts(BaseModel):
     def filename(self, size: int) -> str:
         """MedMNIST's name of the npz file for images of ``size`` pixels."""
         return f"{self.flag}{'' if size == 28 else f'_{size}'}.npz"
+
+
+@cache
+def facts(dataset: str) -> Facts:
+    """Facts of a data set by name; raises `InputError` for an unknown one."""
+    return Facts(**read("datasets", dataset))

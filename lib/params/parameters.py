@@ -1,28 +1,23 @@
-"""Parameters: YAML in ``params/`` merged in one place and checked.
+"""Parameters: the files of ``params/``, merged in one place and checked.
 
 Precedence, weakest first: the protocol file (after the one that it names as its ``base``), the
 data set's and classifier's own overrides in it, then what the caller gives. All values live in one
 flat model, because papermill can only set flat names; the prefix says which step a value belongs
 to.
-
-``python -m lib.params PROTOCOL=compact DATASET=derma seed=1`` prints the merged values as YAML.
 """
 
-import sys
 from functools import cache
 from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lib import protocols
-from lib.errors import InputError, unknown
-from lib.facts import Facts
-from lib.protocols import ROOT, base, names, read, variants
-from lib.steps import COMMON, STEPS
+from lib.params.errors import InputError, unknown
+from lib.params.stages import COMMON, STEPS
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+FOLDER = ROOT / "params"
 REFERENCES = ("identity", "median3")
 PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
 # Where and in what batches work is done: nothing that a result depends on but by float rounding.
@@ -31,17 +26,64 @@ PLACES = (
 )  # fmt: skip
 ATTACKS = {1: "one_pixel", 2: "two_pixel"}
 
-# of lib.protocols and lib.steps
-__all__ = ["ROOT", "STEPS", "base", "names", "read", "variants"]
-
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
 Denoiser = Literal["autoencoder", "dae", "noise2noise", "median_cnn"]
 DENOISERS = get_args(Denoiser)
-# "auto" is settled where a step begins: `lib.training.settled`.
+# "auto" is settled where a step begins: `lib.params.device.settled`.
 Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def names(kind: str) -> list[str]:
+    """Names of the files in ``params/<kind>``; kind is protocols, datasets or classifiers."""
+    return sorted(path.stem for path in (FOLDER / kind).glob("*.yaml"))
+
+
+@cache
+def read(kind: str, name: str) -> dict[str, Any]:
+    """One YAML file of ``params/<kind>`` as a dictionary.
+
+    Raises:
+        InputError: no such file; the message names the nearest one.
+    """
+    if name not in names(kind):
+        raise unknown({"datasets": "data set"}.get(kind, kind.rstrip("s")), name, names(kind))
+    return yaml.safe_load((FOLDER / kind / f"{name}.yaml").read_text())
+
+
+def base(protocol: str) -> str:
+    """The protocol that a variant changes in a few values; a protocol of its own is its own base.
+
+    Raises:
+        InputError: no such file, or a base that is itself a variant.
+    """
+    named = read("protocols", protocol).get("base", protocol)
+    if named != protocol and "base" in read("protocols", named):
+        raise InputError(
+            f"Protocol {protocol!r} names {named!r} as its base, which is a variant itself: name "
+            "the base of that one."
+        )
+    return named
+
+
+def variants(protocol: str) -> list[str]:
+    """Names of the protocols that have this one as their base, without itself."""
+    return [name for name in names("protocols") if name != protocol == base(name)]
+
+
+def values(protocol: str, *special: str) -> dict[str, Any]:
+    """Values of a protocol file on top of its base's, and what both have for ``special``."""
+    merged: dict[str, Any] = {}
+    for each in dict.fromkeys((base(protocol), protocol)):
+        own = dict(read("protocols", each))
+        own.pop("base", None)
+        overrides = own.pop("overrides", {})
+        merged |= own
+        for one in special:
+            merged |= overrides.get(one, {})
+    return merged
 
 
 class Parameters(BaseModel):
@@ -251,15 +293,15 @@ def load(
         InputError: an unknown name (the nearest valid one is named) or an impossible value.
     """
     read("datasets", dataset), read("classifiers", classifier)
-    values = protocols.values(protocol, dataset, classifier)
+    given = values(protocol, dataset, classifier)
     for name, value in overrides.items():
         if name not in Parameters.model_fields:
             raise unknown("parameter", name, Parameters.model_fields)
         if value is not None:
-            values[name] = value
-    values.update(protocol=protocol, dataset=dataset, classifier=classifier)
+            given[name] = value
+    given.update(protocol=protocol, dataset=dataset, classifier=classifier)
     try:
-        return Parameters(**values)
+        return Parameters(**given)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "parameters"
@@ -270,61 +312,3 @@ def load(
             raise cause from None
         got = "" if first["type"] == "missing" else f", not {first['input']!r}"
         raise InputError(f"Parameter {name} in {where}: {first['msg']}{got}.") from None
-
-
-def from_notebook(namespace: dict[str, Any]) -> Parameters:
-    """Parameters out of a notebook's global variables.
-
-    Every variable that the user or papermill has set before the first call must be a parameter;
-    papermill alone would only warn of a misspelt one. Variables that appear later are the
-    notebook's own, so the cell can be run again. What ``auto`` stands for is filled in, so that
-    the record says what was computed.
-
-    Args:
-        namespace: ``globals()`` of the notebook, before it defines anything but parameters.
-
-    Raises:
-        InputError: as `load`.
-    """
-    own = {"In", "Out", "exit", "quit", "open", "get_ipython"}  # IPython's
-    given = {
-        name: value
-        for name, value in namespace.items()
-        if not name.startswith("_")
-        and name not in own
-        and not isinstance(value, ModuleType | FunctionType | type | Parameters)
-    }
-    first = namespace.setdefault("_parameter_names", frozenset(given))
-    known = Parameters.model_fields.keys()
-    p = load(**{name: value for name, value in given.items() if name in known or name in first})
-    from lib.training import settled  # imports torch, for which a wrong name need not wait
-
-    return settled(p)
-
-
-def from_words(words: list[str]) -> dict[str, Any]:
-    """``["DATASET=oct", "seed=1"]`` as a dictionary; names in any case, values read as YAML."""
-    given = {}
-    for word in words:
-        name, sign, value = word.partition("=")
-        if not sign:
-            raise InputError(f"{word!r} is no parameter: write NAME=VALUE.")
-        try:
-            given[name.lower()] = yaml.safe_load(value) if value else None
-        except yaml.YAMLError:
-            raise InputError(f"{word!r} cannot be read: a list is written [1,2].") from None
-    return given
-
-
-@cache
-def facts(dataset: str) -> Facts:
-    """Facts of a data set by name; raises `InputError` for an unknown one."""
-    return Facts(**read("datasets", dataset))
-
-
-if __name__ == "__main__":
-    try:
-        given = load(**from_words(sys.argv[1:]))
-    except InputError as error:
-        sys.exit(f"error: {error}")
-    print(yaml.safe_dump(given.model_dump(), sort_keys=False), end="")

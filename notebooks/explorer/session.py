@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lib import attack, classifiers, data, denoisers, params
+from lib import attack, data, params
 from lib.attack.search import Search
-from lib.errors import InputError
+from lib.models import classifiers, denoisers
 from lib.params import Parameters
-from lib.training import pick_device
+from lib.params.device import pick_device
+from lib.params.errors import InputError
 
 
 class Stopped(Exception):

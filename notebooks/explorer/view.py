@@ -15,14 +15,14 @@ import traitlets
 
 from lib import params
 from lib.attack.vulnerability import Vulnerability
-from lib.errors import InputError
-from lib.explorer.session import Session, finished_runs
 from lib.figures import gallery
+from lib.figures.formatting import shown
 from lib.figures.interactive import picture
 from lib.figures.style import BAD, GOOD, OURS, color
 from lib.params import Parameters
-from lib.training import settled
-from lib.words import shown
+from lib.params.device import settled
+from lib.params.errors import InputError
+from notebooks.explorer.session import Session, finished_runs
 
 
 class Canvas(anywidget.AnyWidget):

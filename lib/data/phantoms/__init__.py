@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.errors import InputError
-from lib.facts import Facts
+from lib.data.phantoms import abdomen, chest, retina, skin, tissue
 from lib.params import facts
-from lib.phantoms import abdomen, chest, retina, skin, tissue
-from lib.records import atomic
+from lib.params.dataset_info import Facts
+from lib.params.errors import InputError
+from lib.params.files import atomic
 
 DRAWN = {"derma": skin, "pathology": tissue, "oct": retina, "chest": chest, "abdomen_ct": abdomen}
 # Drawn this many times larger and then averaged, so that fine structures do not alias.
@@ -83,7 +83,7 @@ def generate(dataset: str, size: int, images: int, seed: int) -> dict[str, np.nd
         patients += len(drawn)
     result["source"] = np.array("phantom")
     result["note"] = np.array(
-        f"Drawn by this project's lib.phantoms with seed {seed}; no medical image is in it."
+        f"Drawn by this project's lib.data.phantoms with seed {seed}; no medical image is in it."
     )
     return result
 

@@ -1,4 +1,4 @@
-"""``python -m lib.phantoms --root data/phantoms --size 28 --images 700 --seed 0 derma oct``.
+"""``python -m lib.data.phantoms --root data/phantoms --size 28 --images 700 --seed 0 derma oct``.
 
 Without names all five data sets are drawn.
 """
@@ -6,9 +6,9 @@ Without names all five data sets are drawn.
 import argparse
 import sys
 
-from lib.errors import InputError
+from lib.data.phantoms import DRAWN, write
 from lib.params import facts
-from lib.phantoms import DRAWN, write
+from lib.params.errors import InputError
 
 
 def main(words: list[str]) -> str | None:
@@ -20,7 +20,9 @@ def main(words: list[str]) -> str | None:
     Returns:
         An error message, or None.
     """
-    parser = argparse.ArgumentParser(prog="python -m lib.phantoms", description="Draw phantoms.")
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.data.phantoms", description="Draw phantoms."
+    )
     parser.add_argument("datasets", nargs="*", metavar="DATASET", help=f"of {', '.join(DRAWN)}")
     parser.add_argument("--root", default="data/phantoms", help="folder for the npz files")
     parser.add_argument("--size", type=int, default=28, help="28, 64, 128 or 224 pixels")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lib.phantoms.canvas import cells, ellipse, grid, noise, paint, soft
+from lib.data.phantoms.canvas import cells, ellipse, grid, noise, paint, soft
 
 # Deviation of the noise: a fixed part, and one that grows with the signal.
 NOISE = (0.018, 0.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lib.phantoms.canvas import curve, ellipse, grid, noise, paint, soft
+from lib.data.phantoms.canvas import curve, ellipse, grid, noise, paint, soft
 
 # Deviation of the noise: a fixed part, and one that grows with the signal, as speckle does.
 NOISE = (0.012, 0.16)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.phantoms.canvas import cells, ellipse, field, grid, noise, paint, soft
+from lib.data.phantoms.canvas import cells, ellipse, field, grid, noise, paint, soft
 
 # Deviation of the noise: a fixed part, and one that grows with the signal.
 NOISE = (0.012, 0.0)

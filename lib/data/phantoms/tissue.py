@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lib.phantoms.canvas import cells, field, grid, noise, paint, soft
+from lib.data.phantoms.canvas import cells, field, grid, noise, paint, soft
 
 # Deviation of the noise: a fixed part, and one that grows with the signal.
 NOISE = (0.015, 0.0)

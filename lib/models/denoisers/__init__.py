@@ -10,14 +10,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lib.data import to_tensor, to_uint8
-from lib.denoisers.autoencoder import Autoencoder
-from lib.denoisers.dae import DAE, ablation_variants, depth_variants
-from lib.denoisers.median_cnn import MedianCNN
-from lib.denoisers.reference import Identity, Median3
-from lib.denoisers.srresnet import SRResNet
-from lib.errors import InputError, unknown
+from lib.models.denoisers.autoencoder import Autoencoder
+from lib.models.denoisers.dae import DAE, ablation_variants, depth_variants
+from lib.models.denoisers.median_cnn import MedianCNN
+from lib.models.denoisers.reference import Identity, Median3
+from lib.models.denoisers.srresnet import SRResNet
 from lib.params import DENOISERS, REFERENCES
-from lib.records import read_json
+from lib.params.errors import InputError, unknown
+from lib.params.files import read_json
 
 __all__ = [
     "REFERENCES", "TRAINED", "ablation_variants", "build", "check_images", "depth_variants",

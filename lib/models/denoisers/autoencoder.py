@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from lib.denoisers.base import Denoiser
+from lib.models.denoisers.base import Denoiser
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Conv2d:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.errors import InputError
+from lib.params.errors import InputError
 
 
 class Denoiser(nn.Module):

@@ -5,9 +5,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from lib.denoisers.autoencoder import Autoencoder
-from lib.denoisers.base import Denoiser
-from lib.errors import InputError
+from lib.models.denoisers.autoencoder import Autoencoder
+from lib.models.denoisers.base import Denoiser
+from lib.params.errors import InputError
 
 WIDTHS = (32, 64, 128, 256, 256)  # kernels of each level (DAE02; the fifth: DAE12)
 SLOPE = 0.1  # of LeakyReLU (DAE03)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lib.denoisers.base import Denoiser
-from lib.errors import InputError
+from lib.models.denoisers.base import Denoiser
+from lib.params.errors import InputError
 
 CHUNK_VALUES = 2**18  # filtered at a time on a CPU, so that the work stays in its cache
 CHUNK_VALUES_GPU = 2**22  # and on a GPU, where few large steps are faster

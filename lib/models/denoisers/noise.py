@@ -4,9 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import streams
-from lib.data import to_tensor, to_uint8
-from lib.errors import InputError
+from lib.data import counter_rng, to_tensor, to_uint8
+from lib.params.errors import InputError
 
 CHUNK = 64  # stored images made noisy at a time
 
@@ -22,7 +21,7 @@ def impulse_noise(images: Tensor, level: float | Tensor, keys: Tensor, salt: int
     Args:
         images: float32 (N, C, H, W) in 0..1, at most 65,536 pixels each.
         level: share of pixels in 0..1, or one for each image, (N,).
-        keys: int64 (N,), from ``lib.streams.image_keys``.
+        keys: int64 (N,), from ``lib.data.counter_rng.image_keys``.
         salt: the epoch, so that noise is fresh in each (NOI07).
 
     Returns:
@@ -45,10 +44,10 @@ def impulse_noise(images: Tensor, level: float | Tensor, keys: Tensor, salt: int
             f"Noise is made for images of 65,536 pixels at most, not {height * width}."
         )
     keys = keys.to(images.device)
-    draws = streams.bits(keys, torch.full_like(keys, salt), height * width, 1 + channels)
+    draws = counter_rng.bits(keys, torch.full_like(keys, salt), height * width, 1 + channels)
     draws = draws.transpose(1, 2).unflatten(2, (height, width))
     threshold = (level * 2**31).long().to(images.device).view(-1, 1, 1, 1)
-    colors = streams.below(draws[:, 1:], 256).to(images.dtype) / 255
+    colors = counter_rng.below(draws[:, 1:], 256).to(images.dtype) / 255
     return torch.where(draws[:, :1] < threshold, colors, images)
 
 
@@ -64,7 +63,7 @@ def corrupt(images: np.ndarray, level: float, seed: int, part: str) -> np.ndarra
     Raises:
         InputError: as `impulse_noise`.
     """
-    keys = streams.image_keys(seed, "noise", "", [part] * len(images), list(range(len(images))))
+    keys = counter_rng.image_keys(seed, "noise", "", [part] * len(images), list(range(len(images))))
     noisy = np.empty_like(images)
     for start in range(0, len(images), CHUNK):
         rows = slice(start, start + CHUNK)

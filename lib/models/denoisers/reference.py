@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from lib.denoisers.base import Denoiser
-from lib.denoisers.median_cnn import MedianLayer
+from lib.models.denoisers.base import Denoiser
+from lib.models.denoisers.median_cnn import MedianLayer
 
 
 class Identity(Denoiser):

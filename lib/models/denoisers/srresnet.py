@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from lib.denoisers.base import Denoiser
+from lib.models.denoisers.base import Denoiser
 
 
 class ResidualBlock(nn.Module):
