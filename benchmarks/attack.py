@@ -37,14 +37,15 @@ from torch import Tensor
 
 from benchmarks.harness import throughput
 from benchmarks.peers import PEERS
-from lib import params, phantoms
+from lib import params
 from lib.attack import ClassChange, attack, evolution
 from lib.attack.incremental import Incremental
-from lib.classifiers import Classifier, logits
-from lib.data import Images, Provenance
-from lib.errors import InputError
-from lib.records import PACKAGES, atomic, hardware, write_json
-from lib.training import native_bfloat16, pick_device, settled
+from lib.data import Images, Provenance, phantoms
+from lib.models.classifiers import Classifier, logits
+from lib.params.device import native_bfloat16, pick_device, settled
+from lib.params.errors import InputError
+from lib.params.files import atomic, write_json
+from lib.params.runs import PACKAGES, hardware
 
 FOLDER = Path(__file__).parent
 CLASSES = 7

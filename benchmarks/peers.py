@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from benchmarks.harness import BATCH, Counted, Peer, Plan, Search
 from lib.attack import evolution
 from lib.data import to_tensor, to_uint8
-from lib.errors import InputError
+from lib.params.errors import InputError
 
 SMALLEST = 5  # population that all three implementations need
 

@@ -20,14 +20,15 @@ import pandas as pd
 
 from benchmarks.attack import FOLDER, write_csv
 from benchmarks.peers import PEERS
-from lib import classifiers, data, params
+from lib import data, params
 from lib.attack import attack, criterion_for, select, vulnerability_map
 from lib.attack.campaign import correct
 from lib.data import Images
-from lib.errors import InputError
+from lib.metrics.intervals import wilson
+from lib.models import classifiers
 from lib.params import Parameters
-from lib.statistics import wilson
-from lib.training import pick_device
+from lib.params.device import pick_device
+from lib.params.errors import InputError
 
 STRATEGIES = {"ours, rand1": "rand1", "ours, best1bin": "best1bin"}
 

@@ -10,15 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lib import adaptive, classifiers, denoisers, params, phantoms
 from lib import data as data_
-from lib.adaptive import Defended
+from lib import params
 from lib.attack import attack_run, locate, rebuild
-from lib.classifiers import Classifier
-from lib.denoisers import restore
-from lib.denoisers.reference import Identity, Median3
-from lib.patches import select_patches
-from lib.records import read_table
+from lib.data import phantoms
+from lib.defense import adaptive
+from lib.defense.adaptive import Defended
+from lib.defense.patch_selection import select_patches
+from lib.models import classifiers, denoisers
+from lib.models.classifiers import Classifier
+from lib.models.denoisers import restore
+from lib.models.denoisers.reference import Identity, Median3
+from lib.params.errors import InputError
+from lib.params.files import read_table
 
 P = params.load(
     "demo", "oct", "resnet50", attack_population=8, attack_generations=2, attack_pixels=[1],
@@ -172,14 +176,14 @@ def test_shares_count_every_image():
 
 
 def test_a_defence_that_nobody_knows_is_refused():
-    with pytest.raises(params.InputError, match="Unknown defence 'dea': did you mean 'dae'"):
+    with pytest.raises(InputError, match="Unknown defence 'dea': did you mean 'dae'"):
         params.load("demo", adaptive_defences=["dea"])
-    with pytest.raises(params.InputError, match="Unknown defence 'identity'"):
+    with pytest.raises(InputError, match="Unknown defence 'identity'"):
         params.load("demo", adaptive_defences=["identity"])
 
 
 def test_denoisers_come_from_the_runs_folder(run, tmp_path):
-    with pytest.raises(params.InputError, match=r"dae\.json is missing"):
+    with pytest.raises(InputError, match=r"dae\.json is missing"):
         adaptive.defended(run[0], ["dae+patches"], tmp_path, 1, P)
     made = adaptive.defended(run[0], ["median3"], tmp_path, 1, P)
     assert isinstance(made["median3"].defence, type(denoisers.build("median3", 1)))

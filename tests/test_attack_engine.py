@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import tqdm
 
-from lib import params, streams
+from lib import params
 from lib.attack import attack, criterion_for, evolution, search, vulnerability_map
 from lib.attack.memory import Memory, keys_of
 from lib.attack.vulnerability import colour_grid
-from lib.classifiers import Classifier, decide, logits
-from lib.data import to_tensor
-from lib.errors import InputError
+from lib.data import counter_rng, to_tensor
+from lib.models.classifiers import Classifier, decide, logits
+from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
 SETTINGS = params.load(
@@ -104,7 +104,7 @@ def test_children_of_best_follow_the_formula():
     limits = evolution.bounds(1, 9, 9, 1, CPU)
     found = evolution.children_of_best(members, scores, keys, generation, limits, [0.5, 1.0], 0.7)
     chosen = evolution.partners(keys, generation, 6)
-    draws = streams.bits(keys, generation, 6, 8)[..., 3:].double() / 2**31
+    draws = counter_rng.bits(keys, generation, 6, 8)[..., 3:].double() / 2**31
     for i in range(2):
         best = members[i, scores[i].argmin()]
         factor = 0.5 + 0.5 * draws[i, 0, 0].item()
@@ -200,7 +200,7 @@ def test_a_search_killed_twenty_times_ends_with_the_same_records(tmp_path, monke
     # Not a fork of this process: what its threads hold would be held in the fork for good.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["hypothesis", "lib.attack", "lib.classifiers", "lib.data", "pytest"]
+        ["hypothesis", "lib.attack", "lib.models.classifiers", "lib.data", "pytest"]
     )
     rng, kills = random.Random(0), 0
     for _ in range(20):

@@ -4,14 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import comparison, counts, paper, params, words, worth
-from lib.errors import InputError
-from lib.records import write_json, write_table
+from lib import params
+from lib.data import statistics
+from lib.defense import restoration
+from lib.evidence import comparison
+from lib.evidence import printed as paper
+from lib.figures import formatting
+from lib.params.errors import InputError
+from lib.params.files import write_json, write_table
 
 
 def test_counts_by_class_and_part(images):
     data = images("oct", 40)
-    table = counts.by_class(data).set_index("class")
+    table = statistics.by_class(data).set_index("class")
     assert list(table.index) == [item.name for item in params.facts("oct").classes]
     assert (
         table["images"].sum() == 40
@@ -23,9 +28,9 @@ def test_counts_by_class_and_part(images):
 
 def test_counts_of_chest_are_of_categories_and_of_labels(images):
     data = images("chest", 200)
-    categories = counts.by_class(data).set_index("class")
+    categories = statistics.by_class(data).set_index("class")
     assert categories.loc["normal", "images"] == (data.labels.sum(1) == 0).sum()
-    labels = counts.by_label(data).set_index("label")
+    labels = statistics.by_label(data).set_index("label")
     assert labels["images"].tolist() == data.labels.sum(0).tolist()
 
 
@@ -33,9 +38,9 @@ def test_overlap_finds_patients_and_pixels(images):
     data = images("oct", 8)
     data.part[:] = ["train"] * 4 + ["val", "test", "test", "test"]
     data.images[5] = data.images[0]
-    assert counts.overlap(data).set_index("part")["same_patient"].isna().all()
+    assert statistics.overlap(data).set_index("part")["same_patient"].isna().all()
     data.group[:] = [1, 2, 3, -1, 9, 1, -1, 4]
-    found = counts.overlap(data).set_index("part")
+    found = statistics.overlap(data).set_index("part")
     assert found.loc["test", ["images", "same_patient", "same_pixels"]].tolist() == [3, 1, 1]
     assert found.loc["val", ["images", "same_patient", "same_pixels"]].tolist() == [1, 0, 0]
 
@@ -110,7 +115,7 @@ def test_a_defence_pays_from_where_it_saves_what_it_costs():
         for name in right
     ]  # fmt: skip
     table = pd.concat(rows, ignore_index=True)
-    found = worth.pays_from(table)
+    found = restoration.pays_from(table)
     nothing, dae, median, autoencoder = found["pays_from"]
     assert np.isnan(nothing) and median == 0 and np.isinf(autoencoder)
     attacked = dae * 0.7 + (1 - dae) * 0.9  # with the defence
@@ -119,11 +124,11 @@ def test_a_defence_pays_from_where_it_saves_what_it_costs():
     assert 0 <= low < dae < high and np.isinf(found.loc["autoencoder", "pays_from_high"])
     # Images that stand in two attacks tell no more than in one.
     twice = pd.concat([table.assign(pixels=1), table.assign(pixels=2)])
-    pd.testing.assert_frame_equal(worth.pays_from(twice), found)
-    assert worth.pays_from(table[table["defence"] != "identity"]).isna().all(axis=None)
-    assert [words.worth(x) for x in (dae, np.inf, np.nan)] == ["25.0 %", "never", "–"]
-    assert words.worth(0.25, 0.1, 0.5) == "25.0 % [10.0, 50.0]"
-    assert words.worth(0.25, 0.1, np.inf) == "25.0 % [10.0, never]"
+    pd.testing.assert_frame_equal(restoration.pays_from(twice), found)
+    assert restoration.pays_from(table[table["defence"] != "identity"]).isna().all(axis=None)
+    assert [formatting.worth(x) for x in (dae, np.inf, np.nan)] == ["25.0 %", "never", "–"]
+    assert formatting.worth(0.25, 0.1, 0.5) == "25.0 % [10.0, 50.0]"
+    assert formatting.worth(0.25, 0.1, np.inf) == "25.0 % [10.0, never]"
 
 
 def test_the_banner_names_the_source_of_each_data_set_and_warns_where_they_differ(runs):

@@ -1,4 +1,4 @@
-"""lib.denoisers.train: what the networks see, what they learn, resuming, and the files."""
+"""lib.models.denoiser_training: what the networks see, what they learn, resuming, and the files."""
 
 import json
 
@@ -9,11 +9,12 @@ from safetensors.torch import load_file
 from scipy import ndimage
 from torch import nn
 
-from lib import denoisers, params, training
-from lib.denoisers import train as subject
-from lib.denoisers.autoencoder import Autoencoder
-from lib.denoisers.dae import DAE, ablation_variants
-from lib.errors import InputError
+from lib import params
+from lib.models import denoiser_training as subject
+from lib.models import denoisers, training
+from lib.models.denoisers.autoencoder import Autoencoder
+from lib.models.denoisers.dae import DAE, ablation_variants
+from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
 USUAL = {

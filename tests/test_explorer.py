@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from lib import classifiers, data, denoisers, params
-from lib.classifiers import Classifier
-from lib.errors import InputError
-from lib.explorer import Explorer, Session, finished_runs, view
-from lib.phantoms import write
+from lib import data, params
+from lib.data.phantoms import write
+from lib.models import classifiers, denoisers
+from lib.models.classifiers import Classifier
+from lib.params.errors import InputError
+from notebooks.explorer import Explorer, Session, finished_runs, view
 
 
 @pytest.fixture(scope="module", params=["derma", "oct", "chest"])

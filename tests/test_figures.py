@@ -15,10 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from PIL import Image
 
-from lib import figures, forensics, paper, params, statistics
+from lib import figures, params
 from lib.attack import rebuild
-from lib.errors import InputError
+from lib.evidence import forensics
+from lib.evidence import printed as paper
 from lib.figures import gallery, style
+from lib.metrics import intervals
+from lib.params.errors import InputError
 
 NAN = float("nan")
 DERMA, CHEST = params.facts("derma"), params.facts("chest")
@@ -75,15 +78,15 @@ def class_table(success: dict[str, list[bool]]) -> pd.DataFrame:
         [(name, value) for name, found in success.items() for value in found],
         columns=["class", "success"],
     ).astype({"success": bool})
-    return statistics.rate_table(frame, "class", "success", success)
+    return intervals.rate_table(frame, "class", "success", success)
 
 
 def restored_summary(n: int, images: int = 20) -> pd.DataFrame:
     rows = []
     for name in DEFENCES:
         value = NAN if not n or name == "median3" else 31.25
-        low, high = statistics.wilson(n // 2, n)
-        kept = statistics.wilson(images, images)
+        low, high = intervals.wilson(n // 2, n)
+        kept = intervals.wilson(images, images)
         rows.append(
             {
                 "defence": name, "images": images, "n": n, "exact": n * (name == "median3"),
@@ -195,13 +198,13 @@ DRAWN = {
 
 
 def knowing(count: int) -> pd.DataFrame:
-    """Shares of images right through two defences; see `lib.adaptive.summary`."""
+    """Shares of images right through two defences; see `lib.defense.adaptive.summary`."""
     rows = []
     for name in ("identity", "dae+patches"):
         row = {"defence": name, "n": count}
         for place, share in enumerate(("clean", "oblivious", "adaptive")):
             right = count - count * place // 4
-            low, high = statistics.wilson(right, count)
+            low, high = intervals.wilson(right, count)
             row |= {share: right / count if count else NAN, f"{share}_low": low}
             row |= {f"{share}_high": high}
         rows.append(row)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from lib import params
-from lib.errors import InputError
 from lib.figures import interactive
+from lib.params.errors import InputError
 
 DERMA, CHEST, OCT = (params.facts(name) for name in ("derma", "chest", "oct"))
 

@@ -1,12 +1,14 @@
-"""Intervals of the recorded tables, as they were when `lib.statistics` had its own formulas."""
+"""Intervals of the recorded tables, as they were when we had formulas of our own."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lib import detection, params, restoration, statistics, worth
-from lib.records import read_json, read_table
+from lib import params
+from lib.defense import detection, restoration
+from lib.metrics import intervals
+from lib.params.files import read_json, read_table
 
 RECORDS = params.ROOT / "results"
 FROZEN = Path(__file__).parent / "data" / "intervals.parquet"
@@ -16,23 +18,23 @@ KEYS = ["folder", "attack", "of", "name"]
 def numbers(folder: Path, attack: str) -> pd.DataFrame:
     """Value, lower and upper bound of each kind of interval that a page shows of a run."""
     attacks = read_table(folder / f"{attack}.parquet")
-    by_class = statistics.rate_table(attacks, "category", "success").set_index("category")
+    by_class = intervals.rate_table(attacks, "category", "success").set_index("category")
     found = {("rate", name): row[["rate", "low", "high"]] for name, row in by_class.iterrows()}
-    first, total = found["rate", by_class.index[0]], found["rate", statistics.TOTAL]
-    found["rate", "first less total"] = statistics.newcombe(first, total)
+    first, total = found["rate", by_class.index[0]], found["rate", intervals.TOTAL]
+    found["rate", "first less total"] = intervals.newcombe(first, total)
     restored = read_table(folder / f"restoration_{attack}.parquet")
     defence = restored.columns[restored.columns.str.startswith("defen")][0]
     for row in restoration.shares(restored).to_dict("records"):
         for share in ("recovered", "right", "kept"):
             bounds = (row[share], row[f"{share}_low"], row[f"{share}_high"])
             found[share, row[defence]] = bounds
-    for name, row in worth.pays_from(restored, 500).iterrows():
+    for name, row in restoration.pays_from(restored, 500).iterrows():
         found["pays from", name] = row
     right = restored.pivot(index=restoration.IMAGE, columns=defence, values="recovered").astype(int)
     for name in right:
-        found["paired", name] = statistics.paired(right[name] - right["median3"])
+        found["paired", name] = intervals.paired(right[name] - right["median3"])
     for name, of in restored[~restored["exact"]].groupby(defence):
-        found["psnr", name] = statistics.bootstrap_mean(of["psnr"], 2000, 0)
+        found["psnr", name] = intervals.bootstrap_mean(of["psnr"], 2000, 0)
     found = {key: list(values) for key, values in found.items()}
     table = pd.DataFrame(found, index=["value", "low", "high"]).T
     return table.rename_axis(KEYS[2:]).reset_index()

@@ -12,9 +12,11 @@ import nbformat
 import pandas as pd
 import pytest
 
-from lib import hypotheses, params, phantoms
-from lib.records import read_json
-from lib.steps import WRITES
+from lib import params
+from lib.data import phantoms
+from lib.evidence import forensic_hypotheses
+from lib.params.files import read_json
+from lib.params.stages import WRITES
 
 FOLDER = params.ROOT / "notebooks"
 STEPS = list(params.STEPS)
@@ -166,7 +168,7 @@ def test_forensics_judges_every_hypothesis_under_a_rule_told_before(executed):
     page = nbformat.read(executed / "forensics.out.ipynb", as_version=4)
     run = read_json(executed / "runs" / "demo" / "chest" / "densenet121" / "run.json")
     verdicts = run["steps"]["forensics"]["verdicts"]["two_pixel"]
-    assert len(verdicts) == len(hypotheses.HYPOTHESES)
+    assert len(verdicts) == len(forensic_hypotheses.HYPOTHESES)
     said = ["".join(str(o.get("data", {}).get("text/markdown", "")) for o in c.get("outputs", []))
             for c in page.cells]  # fmt: skip
     last = max(place for place, text in enumerate(said) if "**U1**" in text)

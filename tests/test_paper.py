@@ -1,4 +1,4 @@
-"""lib.paper: printed numbers under our names."""
+"""lib.evidence.printed: printed numbers under our names."""
 
 import re
 
@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import paper, params
-from lib.errors import InputError
+from lib import params
+from lib.evidence import printed as paper
+from lib.params.errors import InputError
 
 NUMBERS = [*range(1, 52), "A1"]
 ATTACKS = list(paper.TABLES)

@@ -11,10 +11,11 @@ import pytest
 from medmnist.info import INFO
 from PIL import Image
 
-from lib import data, rebuild
-from lib.errors import InputError
-from lib.records import md5
-from lib.splits import content
+from lib import data
+from lib.data import rebuild
+from lib.data.splits import content
+from lib.params.errors import InputError
+from lib.params.files import md5
 
 REAL = Path(os.environ.get("REAL_DATA") or Path(__file__).parents[2] / "shared" / "data")
 PARTS = ("train", "val", "test")

@@ -1,4 +1,4 @@
-"""lib.restoration on synthetic images, toy defences and a toy classifier."""
+"""lib.defense.restoration on synthetic images, toy defences and a toy classifier."""
 
 import warnings
 
@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from lib import metrics, params, restoration
+from lib import params
 from lib.attack.records import rebuild
-from lib.denoisers import restore
-from lib.errors import InputError
-from lib.restoration import Patches, restore_all, shares, summary
-from lib.statistics import wilson
+from lib.defense import restoration
+from lib.defense.restoration import Patches, restore_all, shares, summary
+from lib.metrics import image_quality
+from lib.metrics.intervals import wilson
+from lib.models.denoisers import restore
+from lib.params.errors import InputError
 
 N, SIZE = 12, 16
 
@@ -86,7 +88,7 @@ def test_columns_and_classes(channels, pixels, multi_label):
     assert list(predict(adversarial)) == records["adversarial"].tolist()
     frame = restore_all(clean, adversarial, records, DEFENCES, predict, "cpu")
     assert set(frame.columns) == {
-        "dataset", "split", "index", "label", "success", "defence", *metrics.COLUMNS, "exact",
+        "dataset", "split", "index", "label", "success", "defence", *image_quality.COLUMNS, "exact",
         "restored_class", "recovered", "clean_class", "kept", "error_attacked", "error_elsewhere",
         "attacked_residual_largest", "attacked_residual_mean", "clean_residual_largest",
         "clean_residual_mean",
@@ -114,11 +116,13 @@ def test_metrics_compare_restored_with_clean_images():
     clean, adversarial, records, predict = case()
     frame = restore_all(clean, adversarial, records, DEFENCES, predict, "cpu")
     none = frame[frame["defence"] == "identity"].reset_index(drop=True)
-    expected = metrics.measure(clean, adversarial)
-    pd.testing.assert_frame_equal(none[list(metrics.COLUMNS)], expected)
+    expected = image_quality.measure(clean, adversarial)
+    pd.testing.assert_frame_equal(none[list(image_quality.COLUMNS)], expected)
     lift = frame[frame["defence"] == "lift"]
-    lifted = metrics.measure(clean, adversarial.astype(int).__add__(30).clip(0, 255).astype("u1"))
-    np.testing.assert_allclose(lift[list(metrics.COLUMNS)], lifted, rtol=1e-6)
+    lifted = image_quality.measure(
+        clean, adversarial.astype(int).__add__(30).clip(0, 255).astype("u1")
+    )
+    np.testing.assert_allclose(lift[list(image_quality.COLUMNS)], lifted, rtol=1e-6)
 
 
 def test_residuals_are_those_of_the_image_given():
@@ -299,7 +303,7 @@ def test_summary_by_hand():
     assert row["ssim"] == pytest.approx(0.9) and row["fsim"] == pytest.approx(0.85)
     assert row["gmsd"] == pytest.approx(0.15) and row["gmsd_median"] == pytest.approx(0.15)
     assert row["error_attacked_median"] == 4 and row["error_elsewhere_median"] == 1
-    for name in (*metrics.COLUMNS, "error_attacked", "error_elsewhere"):
+    for name in (*image_quality.COLUMNS, "error_attacked", "error_elsewhere"):
         assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
         assert row[f"{name}_low"] < row[f"{name}_high"]
     assert row[["recovered", "recovered_low", "recovered_high"]].tolist() == pytest.approx(

@@ -12,8 +12,7 @@ from scipy.stats import multinomial
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from lib.errors import InputError
-from lib.statistics import (
+from lib.metrics.intervals import (
     CLASS_MEAN,
     TOTAL,
     bootstrap_auc,
@@ -25,6 +24,7 @@ from lib.statistics import (
     standardised,
     wilson,
 )
+from lib.params.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +120,7 @@ def test_bootstrap_is_fixed_by_the_seed_and_not_by_the_order():
 def test_a_bootstrap_in_small_batches_has_the_same_resamples(monkeypatch):
     values = np.arange(10.0)
     whole = bootstrap_mean(values, 1001, 0), bootstrap_auc(values + 1.5, values, 1001, 0)
-    monkeypatch.setattr("lib.statistics.CHUNK_VALUES", 64)
+    monkeypatch.setattr("lib.metrics.intervals.CHUNK_VALUES", 64)
     assert (bootstrap_mean(values, 1001, 0), bootstrap_auc(values + 1.5, values, 1001, 0)) == whole
     assert [len(each) for each in resampled(10, 20, 0)] == [6, 6, 6, 2]
 

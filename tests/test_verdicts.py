@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib import ablation, paper, params
-from lib.comparison import Collection
-from lib.evidence import claims, compare, coverage, findings, front, variants, verdicts
+from book import front
+from lib import params
+from lib.evidence import ablation, claims, compare, coverage, findings, variants, verdicts
+from lib.evidence import printed as paper
+from lib.evidence.comparison import Collection
 from lib.evidence.findings import Recorded
-from lib.statistics import wilson
+from lib.metrics.intervals import wilson
 
 P = params.load("compact", bootstrap_samples=200)
 FOLDERS = pd.DataFrame(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.errors import InputError, unknown
+from lib.params.errors import InputError, unknown
 
 
 @dataclass(frozen=True)

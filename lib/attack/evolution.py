@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from lib import streams
+from lib.data import counter_rng as streams
 
 INITIAL_SD = 127.0  # of "normal" starts, around mid-gray, as in Su et al. (ATK13)
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from lib import paper
-from lib.comparison import Collection
+from lib.defense.restoration import IMAGE
+from lib.evidence import printed as paper
+from lib.evidence.comparison import Collection
 from lib.evidence.findings import Recorded
 from lib.evidence.variants import FEWEST, KEYS
 from lib.evidence.verdicts import (
@@ -20,10 +21,9 @@ from lib.evidence.verdicts import (
     of_pairs,
     over_data_sets,
 )
+from lib.figures.formatting import place, shown
+from lib.metrics.intervals import bootstrap_mean, newcombe, paired, rate
 from lib.params import Parameters
-from lib.restoration import IMAGE
-from lib.statistics import bootstrap_mean, newcombe, paired, rate
-from lib.words import place, shown
 
 SAME_DB = 1.0  # a difference of mean PSNR below this is taken as none
 OTHERS = ("noise2noise", "median_cnn", "autoencoder")

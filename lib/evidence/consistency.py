@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from lib.errors import InputError
 from lib.evidence.schema import ROUNDING, first
 from lib.params import ATTACKS
-from lib.records import read_json
+from lib.params.errors import InputError
+from lib.params.files import read_json
 
 IMAGE = ["split", "index"]  # names an image within its data set
 # A table and the row of the attack for each of its rows; its columns as they must be.

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lib import params
 from lib.attack.records import COLUMNS
-from lib.detection import ALL, FOOLED, SCORES, column
+from lib.defense.detection import ALL, FOOLED, SCORES, column
 
 Check = Callable[[pd.Series], pd.Series]  # True where a value is as it must be
 ROUNDING = 1e-9  # an area or a share that is computed in two ways differs by less

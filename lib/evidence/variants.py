@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import comparison, params, restoration
-from lib.errors import InputError
-from lib.statistics import paired
+from lib import params
+from lib.defense import restoration
+from lib.evidence import comparison
+from lib.metrics.intervals import paired
+from lib.params.errors import InputError
 
 KEYS = ["dataset", "classifier", "pixels"]
 BESIDE = ("accuracy", "n", "rate", "low", "high")
@@ -56,8 +58,9 @@ def trained_again(trainings: Sequence[comparison.Collection]) -> pd.DataFrame:
 
     Returns:
         One row a data set, classifier, defence and training, in this order: ``dataset, classifier,
-        defence, seed``; the columns of `lib.restoration.shares`; and ``psnr``, the mean in dB over
-        successfully attacked images without exact matches; of test images. Runs that were not
+        defence, seed``; the columns of `lib.defense.restoration.shares`; and ``psnr``, the mean in
+        dB over successfully attacked images without exact matches; of test images. Runs that were
+        not
         repeated are left out; empty if none was.
     """
     tables = []
@@ -139,7 +142,7 @@ def contrasts(collected: dict[str, comparison.Collection], protocol: str) -> pd.
         ``dataset, classifier, pixels, variant, changed, printed``; ``accuracy, n, rate, low, high``
         and the same of the protocol's own run, ``base_accuracy``, ``base_rate``,
         ``base_rate_low`` and so on; ``shared``, the images attacked in both; and ``difference,
-        difference_low, difference_high`` (variant less base, on those, see `statistics.paired`),
+        difference_low, difference_high`` (variant less base, on those, see `intervals.paired`),
         NaN where they are fewer than `FEWEST`. Rows without a counterpart are left out.
     """
     if protocol not in collected:

@@ -8,16 +8,19 @@ from typing import Any
 import pandas as pd
 import torch
 
-from lib import adaptive, attack, data, paper, params
-from lib.classifiers import load, predictor
-from lib.errors import InputError
+from lib import attack, data, params
+from lib.defense import adaptive
 from lib.evidence import consistency, schema, variants
-from lib.evidence.summaries import FIGURE
+from lib.evidence import printed as paper
+from lib.models.classifiers import load, predictor
 from lib.params import ATTACKS, PATCHES
-from lib.records import md5, read_json, read_table, training, write_json
+from lib.params.errors import InputError
+from lib.params.files import md5, read_json, read_table, write_json
+from lib.params.runs import training
 
 REAL = ("official", "rebuilt")
 SUMS = paper.FOLDER / "sums.json"
+FIGURE = "recovery.png"  # beside the record, drawn from it
 FILE_SUMS = "sums.json"  # in the folder of results, see `file_sums`
 RUN_KEYS = ("parameters", "seed", "data", "commit", "versions", "hardware", "steps")
 PARAMETERS = ("dataset", "data_size", "data_split")  # that the tables of a folder are held against
@@ -109,9 +112,10 @@ def _mixed(folder: Path, *repeats: Path) -> Iterator[str]:
 def file_sums(results: Path) -> dict[str, str]:
     """MD5 of each recorded file, by its path in the folder of results, sorted.
 
-    What `lib.evidence.summaries` can make again as text is held against the record itself.
+    What can be made again as text is held against the record itself, where it is made.
     """
     found = [path for path in results.glob("*/**/*") if path.suffix in (".json", ".parquet")]
+    found = [path for path in found if path.parent.name != paper.FOLDER.name]  # see `row_sums`
     found += [path for path in (results / FIGURE,) if path.exists()]
     named = {path.relative_to(results).as_posix(): path for path in found}
     return {name: md5(named[name]) for name in sorted(named)}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lib.records import read_json, read_table
+from lib.params.files import read_json, read_table
 
 
 def minutes(folder: Path, step: str, run: dict[str, Any]) -> float:

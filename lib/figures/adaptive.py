@@ -3,8 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lib.figures.formatting import ATTACKERS, many, percent, shown
 from lib.figures.style import below, color, dots, key, message, panels, rows_of, styled
-from lib.words import ATTACKERS, many, percent, shown
 
 MARKS = {
     "clean": {"marker": "s", "hollow": True}, "oblivious": {"marker": "o"},
@@ -18,7 +18,7 @@ def adaptive(summary: pd.DataFrame) -> Figure:
 
     Args:
         summary: ``defence, n`` and ``clean, oblivious, adaptive`` with ``_low`` and ``_high`` of
-            `lib.adaptive.summary`, shares 0..1.
+            `lib.defense.adaptive.summary`, shares 0..1.
     """
     if not len(summary) or not summary["n"].sum():
         return message("No image was attacked through a defence.")

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from lib.figures.formatting import many, shown
 from lib.figures.style import (
     INK,
     PRINTED,
@@ -20,7 +21,6 @@ from lib.figures.style import (
     styled,
     wrap,
 )
-from lib.words import many, shown
 
 TITLES = {"psnr": "PSNR, dB", "ssim": "SSIM", "mse": "MSE", "gmsd": "GMSD", "fsim": "FSIM"}
 ROW = 0.19  # inches of a line
@@ -31,8 +31,8 @@ def readings(table: pd.DataFrame, number: int) -> Figure:
     """Each printed value, a gray line, among our values by every reading; a column a defence.
 
     Args:
-        table: rows of `lib.forensics.compare`. The sets of images "as restored" and "at the
-            printed PSNR" have a line for each variant together, every other set one of its own.
+        table: rows of `lib.evidence.forensics.compare`. The sets of images "as restored" and "at
+            the printed PSNR" have a line for each variant together, every other set one of its own.
         number: of the printed table.
     """
     if not len(table) or not table["n"].sum():

@@ -14,10 +14,10 @@ import pandas as pd
 from IPython.display import HTML
 from PIL import Image
 
-from lib.errors import InputError, check_images
-from lib.facts import Facts
+from lib.figures.formatting import shown
 from lib.figures.style import COLORS
-from lib.words import shown
+from lib.params.dataset_info import Facts
+from lib.params.errors import InputError, check_images
 
 
 def sliders(before: np.ndarray, after: np.ndarray, captions: Iterable[str]) -> HTML:

@@ -7,9 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from lib.errors import check_images
-from lib.facts import Facts
 from lib.figures import gallery
+from lib.figures.formatting import many, percent, shown
 from lib.figures.style import (
     BAD,
     GOOD,
@@ -27,7 +26,8 @@ from lib.figures.style import (
     wrap,
 )
 from lib.params import PATCHES
-from lib.words import many, percent, shown
+from lib.params.dataset_info import Facts
+from lib.params.errors import check_images
 
 AMPLIFIED = 4  # how much brighter differences are shown than they are
 
@@ -122,7 +122,7 @@ def recovery(summary: pd.DataFrame) -> Figure:
 
     Args:
         summary: ``defence, images, n`` and ``recovered, kept`` with ``_low`` and ``_high`` of
-            `lib.restoration.summary` or `shares`, shares 0..1; NaN where there is no image.
+            `lib.defense.restoration.summary` or `shares`, shares 0..1; NaN where there is no image.
     """
     if not len(summary) or not summary["images"].sum():
         return message("No image was attacked: there is nothing to recover or to keep.")
@@ -154,7 +154,7 @@ def recovery_by_dataset(table: pd.DataFrame) -> Figure:
 
     Args:
         table: ``dataset, defence, images, n`` and ``recovered, kept`` with ``_low`` and ``_high``
-            of `lib.evidence.front.recovery`, shares 0..1; NaN where there is no image.
+            of `book.front.recovery`, shares 0..1; NaN where there is no image.
     """
     if not len(table):
         return message("No run on real images is recorded yet.")
@@ -200,8 +200,10 @@ def quality(summary: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
 
     Args:
         summary: ``defence, n, exact, psnr, ssim`` with ``_low`` and ``_high`` of
-            `lib.restoration.summary`; PSNR in dB, NaN where all images are restored exactly.
-        printed: ``defence, psnr, ssim`` of `lib.paper.denoise_table`; ``None`` if there is none.
+            `lib.defense.restoration.summary`; PSNR in dB, NaN where all images are restored
+            exactly.
+        printed: ``defence, psnr, ssim`` of `lib.evidence.printed.denoise_table`; ``None`` if there
+            is none.
     """
     if not len(summary) or not summary["n"].sum():
         return message("No attack succeeded: there is no restored image to measure.")
@@ -247,9 +249,9 @@ def detection(curves: dict[str, tuple[np.ndarray, np.ndarray]], summary: pd.Data
     Doing nothing changes nothing and is the diagonal, chance.
 
     Args:
-        curves: by defence, as of `lib.detection.curves`.
+        curves: by defence, as of `lib.defense.detection.curves`.
         summary: ``defence, n, auc, auc_low, auc_high`` of the same images and score, of
-            `lib.detection.summary`.
+            `lib.defense.detection.summary`.
     """
     if not curves:
         return message("No attack succeeded: there is no attacked image to detect.")

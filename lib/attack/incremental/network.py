@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from lib.attack.incremental import densenet, resnet
 from lib.attack.incremental.plan import Plan
 from lib.attack.incremental.windows import Level, Windows
-from lib.classifiers import Classifier
 from lib.data import unit
+from lib.models.classifiers import Classifier
 
 LAYERS = {"resnet50": resnet.layers, "densenet121": densenet.layers}
 
