@@ -257,7 +257,7 @@ def test_printed_times_imply_the_rates_of_the_audit():
         lambda: figures.vulnerable(recall_rows().head(3)),
     ],
 )
-def test_figures_are_drawn_labelled_and_legible(make):
+def test_figures_are_drawn_labeled_and_legible(make):
     check_drawn(make)
 
 

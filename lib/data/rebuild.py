@@ -108,7 +108,7 @@ def pathology(source: Path, size: int) -> Rebuilt:
 def oct(source: Path, size: int) -> Rebuilt:
     """The 1,000 images of Kermany's test set, split by patient."""
     folder = source / "kermany_oct1000"
-    # The source folder's copy at 28 pixels is a centre crop; sizes are to differ in nothing else.
+    # The source folder's copy at 28 pixels is a center crop; sizes are to differ in nothing else.
     stored = size if size in (64, 224) else 224
     path = folder / f"kermany1000_{stored}.npz"
     images, labels, split = _npz(path)

@@ -116,7 +116,7 @@ def message(text: str) -> Picture:
 
 
 def color(name: str) -> str:
-    """Fixed color of a defence or classifier; that of our values for anything else.
+    """Fixed color of a defense or classifier; that of our values for anything else.
 
     A denoiser keeps its color with patch selection: the mark or the line tells them apart.
     """
@@ -147,7 +147,7 @@ def dots(
         name: of the column.
         paints: a color for each row.
         shift: of all places.
-        scale: 100 for shares in per cent.
+        scale: 100 for shares in percent.
         marker: as in matplotlib.
         hollow: whether marks are white inside.
     """

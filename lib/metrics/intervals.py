@@ -112,8 +112,8 @@ def paired(differences: Sequence[float] | np.ndarray) -> tuple[float, float, flo
     )
 
 
-def standardised(table: pd.DataFrame, weights: pd.Series) -> tuple[float, float, float]:
-    """Rate in another mix of groups: the groups' rates, weighted (direct standardisation).
+def standardized(table: pd.DataFrame, weights: pd.Series) -> tuple[float, float, float]:
+    """Rate in another mix of groups: the groups' rates, weighted (direct standardization).
 
     Args:
         table: ``n, rate, low, high`` of groups as `rate_table` gives them, by group.
@@ -249,7 +249,7 @@ def rate_table(
     Returns:
         Columns ``by, n, successes, rate, low, high``: a row per group, then `TOTAL`, then
         `CLASS_MEAN`, the plain mean of the rates of groups that have trials. Rates are shares
-        0..1 with Wilson intervals; that of the mean is `standardised`. NaN where n is 0.
+        0..1 with Wilson intervals; that of the mean is `standardized`. NaN where n is 0.
 
     Raises:
         InputError: a column is missing or not boolean, or a trial lies in no given group.
@@ -271,6 +271,6 @@ def rate_table(
     ]
     table = pd.DataFrame(rows, columns=[by, "n", "successes", "rate", "low", "high"])
     tried = table[:-1].query("n > 0")
-    mean = standardised(tried, pd.Series(1.0, tried.index))
+    mean = standardized(tried, pd.Series(1.0, tried.index))
     table.loc[len(table)] = (CLASS_MEAN, *rows[-1][1:3], *mean)
     return table
