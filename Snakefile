@@ -30,7 +30,7 @@ RUNS, RESULTS = BASE.runs, BASE.results
 DATASETS = [CHOSEN["dataset"]] if "dataset" in CHOSEN else ATTACKED
 NETWORKS = [CHOSEN["classifier"]] if "classifier" in CHOSEN else CLASSIFIERS
 # The forensic page asks how the paper's numbers were computed, the map of vulnerable positions what
-# the search missed, the adaptive attack what is left of a defence that the attacker knows; they take
+# the search missed, the adaptive attack what is left of a defense that the attacker knows; they take
 # long and say much the same for each data set. So they are made for the runs that are named, and
 # for the first one where all of them are asked for.
 NAMED = {"dataset", "classifier"} & CHOSEN.keys()
@@ -265,7 +265,7 @@ def recorded(wildcards):
     return sorted(str(file) for name in names for file in Path(RESULTS, name).glob("**/*.*"))
 
 
-# A protocol without denoisers restores with the reference defences alone.
+# A protocol without denoisers restores with the reference defenses alone.
 DENOISED = [f"{SET}/denoisers.ipynb"] if BASE.denoiser_names else []
 ATTACKS = [f"{NET}/pixel_attack.ipynb"]
 RESTORED = expand(f"{NET}/restoration.ipynb", dataset=ATTACKED, classifier=CLASSIFIERS)

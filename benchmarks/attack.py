@@ -263,7 +263,7 @@ def main(words: list[str]) -> str | None:
         scaling(given.scaling)
         return None
     started, plain, rows = time.perf_counter(), {}, []
-    slow = not native_bfloat16(pick_device("auto"))  # hours of emulation, and nothing learnt
+    slow = not native_bfloat16(pick_device("auto"))  # hours of emulation, and nothing learned
     try:
         for case in CASES:
             text = f"{case.model} {case.size} {case.precision} {case.pixels}"

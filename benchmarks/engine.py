@@ -54,7 +54,7 @@ def phantom(size: int, seed: int) -> Tensor:
 
 
 def enlarged(image: Tensor, size: int) -> Tensor:
-    """An image (1, 3, S, S) at another size by nearest neighbour."""
+    """An image (1, 3, S, S) at another size by nearest neighbor."""
     return torch.nn.functional.interpolate(image, size=size, mode="nearest")
 
 
@@ -172,7 +172,7 @@ def growth(model: Classifier, image: Tensor, row: int, col: int) -> Growth:
     plan = plan_of(model.architecture, image.shape[-1])
     changed = image.clone()
     changed[:, :, row, col] = 0 if image[:, :, row, col].float().mean() > 127 else 255
-    x = model.normalise(torch.cat([image, changed]).to(model.mean.dtype) / 255)
+    x = model.normalize(torch.cat([image, changed]).to(model.mean.dtype) / 255)
     kept = [x]
     hooks = [
         model.network.get_submodule(name).register_forward_hook(

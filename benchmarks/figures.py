@@ -225,7 +225,7 @@ def peers(found: pd.DataFrame) -> Figure:
 
 @styled
 def vulnerable(found: pd.DataFrame) -> Figure:
-    """Share of positions at which some colour fools the classifier, image by image.
+    """Share of positions at which some color fools the classifier, image by image.
 
     Args:
         found: the table ``recall`` of `benchmarks.measured`.

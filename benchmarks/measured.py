@@ -28,7 +28,7 @@ COLUMNS = {
         "mean_evaluations", "seconds", "dataset", "size", "model", "source",
     ),
     "recall": (
-        "dataset", "split", "index", "label", "pixels_vulnerable", "positions", "colours",
+        "dataset", "split", "index", "label", "pixels_vulnerable", "positions", "colors",
         "share_vulnerable", "map_success", "search_success", "search_row", "search_col",
         "evaluations", "computed", "source",
     ),
@@ -223,7 +223,7 @@ def recall(found: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row a data set and source, then all together: ``images``, ``vulnerable`` by the map,
         ``found`` of these by the search, ``rate, low, high`` (Wilson), and ``beyond``: fooled by
-        the search with a colour that the map did not try.
+        the search with a color that the map did not try.
     """
     groups = [(*names, group) for names, group in found.groupby(["dataset", "source"], sort=False)]
     if len(groups) > 1:

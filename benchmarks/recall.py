@@ -3,7 +3,7 @@
 ``python -m benchmarks.recall PROTOCOL DATASET CLASSIFIER`` reads the classifier of a finished run
 and writes, beside `benchmarks.attack`'s tables,
 
-- ``recall.csv``: for some correct test images every position with a grid of colours, and whether
+- ``recall.csv``: for some correct test images every position with a grid of colors, and whether
   the search found a success where there is one;
 - ``peers.csv``: successes of ours and of the peers with equal budgets on the same images.
 
@@ -56,7 +56,7 @@ def recall(
             {
                 "dataset": images.name, "split": record.split, "index": index,
                 "label": record.label, "pixels_vulnerable": int(tried.success.sum()),
-                "positions": tried.success.size, "colours": tried.colours,
+                "positions": tried.success.size, "colors": tried.colors,
                 "share_vulnerable": round(float(tried.success.mean()), 5),
                 "map_success": bool(tried.success.any()), "search_success": record.success,
                 "search_row": record.rows[0], "search_col": record.cols[0],

@@ -26,7 +26,7 @@ NONE = "No run on real images is recorded in this copy yet."
 
 
 def recovery(found: Recorded) -> pd.DataFrame:
-    """Recovered and kept shares by data set and defence, over classifiers and numbers of pixels.
+    """Recovered and kept shares by data set and defense, over classifiers and numbers of pixels.
 
     Returns:
         ``dataset`` and the columns of `restoration.shares`; empty without runs.
@@ -65,7 +65,7 @@ def paragraphs(found: Recorded, p: Parameters) -> list[str]:
 
 
 def _in_words(shares: pd.DataFrame) -> list[str]:
-    """What the table comes to, a paragraph; nothing where a defence of it is missing.
+    """What the table comes to, a paragraph; nothing where a defense of it is missing.
 
     Args:
         shares: of `_pooled`.
@@ -77,17 +77,17 @@ def _in_words(shares: pd.DataFrame) -> list[str]:
         f"Of 100 fooled images the DAE brings {back['dae']:.0f} back to their class, and a 3 x 3 "
         f"median, which learns nothing, {back['median3']:.0f}; of 100 images that nobody attacked "
         f"they take the class of {lost['dae']:.0f} and {lost['median3']:.0f}. The DAE leaves more "
-        f"images right than no defence where {_worth(shares.loc['dae'])} or more are "
+        f"images right than no defense where {_worth(shares.loc['dae'])} or more are "
         "attacked (*pays from*). Used only on the patches that it changes much (*+ patches*, not "
         f"in the paper), it brings back {back[TOLD[1]]:.0f} and takes {lost[TOLD[1]]:.0f}."
     ]
 
 
 def knowing(found: Recorded) -> list[str]:
-    """What is left when the attacker knows the defence, a paragraph; none where it was not run."""
+    """What is left when the attacker knows the defense, a paragraph; none where it was not run."""
     if not found.runs or not len(table := found.runs.tested.adaptive):
         return []
-    right = adaptive.summary(table).set_index("defence")
+    right = adaptive.summary(table).set_index("defense")
     each = [
         f"{shown(name)} {_share(right.loc[name], 'adaptive')}"
         + (f" ({100 * right.loc[name, 'oblivious']:.1f})" if name != "identity" else "")
@@ -99,34 +99,34 @@ def knowing(found: Recorded) -> list[str]:
         for net, of in table.groupby(variants.KEYS[:2], sort=False)
     ]
     return [
-        f"An attacker who knows the defence, in {int(right['n'].max()):,} attacks "
+        f"An attacker who knows the defense, in {int(right['n'].max()):,} attacks "
         f"({'; '.join(runs)}), leaves right, % (in brackets: if he does not know it): "
         f"{'; '.join(each)}."
     ]
 
 
 def defended(found: Recorded, name: str, p: Parameters) -> str:
-    """What a defence gives and takes, a sentence; empty without runs that used it."""
+    """What a defense gives and takes, a sentence; empty without runs that used it."""
     if not found.runs or name not in (shares := _pooled(found, p)).index:
         return ""
     of = shares.loc[name]
     said = (
-        f"The defence {shown(name)} brings the class back after {_share(of, 'recovered')} % of "
+        f"The defense {shown(name)} brings the class back after {_share(of, 'recovered')} % of "
         f"{int(of['n']):,} successful attacks, and keeps that of {_share(of, 'kept')} % of "
         f"{int(of['images']):,} clean images"
     )
     if math.isfinite(of["pays_from"]):
-        said += f"; more images are right than with no defence if {_worth(of)} or more "
+        said += f"; more images are right than with no defense if {_worth(of)} or more "
         said += "are attacked"
     return f"{said}."
 
 
 def _pooled(found: Recorded, p: Parameters) -> pd.DataFrame:
-    """Shares of each defence over all runs, by its name; of test images."""
+    """Shares of each defense over all runs, by its name; of test images."""
     restored = found.runs.tested.restored
     if not len(restored):
         return pd.DataFrame()
-    return comparison.shares(restored, p.bootstrap_samples, p.seed).set_index("defence")
+    return comparison.shares(restored, p.bootstrap_samples, p.seed).set_index("defense")
 
 
 def _worth(row: pd.Series) -> str:

@@ -102,7 +102,7 @@ def _shown(found: Recorded, path: str) -> list[str]:
     if not len(front.recovery(found)):
         return []
     return [
-        "![Share of fooled images whose class each defence brings back, and of clean images that "
+        "![Share of fooled images whose class each defense brings back, and of clean images that "
         f"keep theirs, by data set]({path})"
     ]
 

@@ -26,16 +26,16 @@ def networks():
 
 
 @pytest.mark.parametrize("name", ["resnet50", "densenet121"])
-def test_forward_is_torchvisions_on_the_normalised_image(networks, name):
+def test_forward_is_torchvisions_on_the_normalized_image(networks, name):
     model = networks[name]
     reference = getattr(torchvision.models, name)(num_classes=5).eval()
     reference.load_state_dict(model.network.state_dict())
     size = {"resnet50": 28, "densenet121": 32}[name]
     assert model.input_size == size
     images = torch.rand(3, 3, size, size)
-    normalise = torchvision.transforms.Normalize(classifiers.MEAN, classifiers.STD)
+    normalize = torchvision.transforms.Normalize(classifiers.MEAN, classifiers.STD)
     with torch.no_grad():
-        assert torch.allclose(model(images), reference(normalise(images)), atol=1e-5)
+        assert torch.allclose(model(images), reference(normalize(images)), atol=1e-5)
 
 
 def test_a_gray_image_is_repeated_inside(networks):

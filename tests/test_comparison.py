@@ -62,9 +62,9 @@ def runs(tmp_path):
                 rows = [
                     pd.DataFrame(
                         at
-                        | {"success": success, "defence": defence, "recovered": back, "kept": True}
+                        | {"success": success, "defense": defense, "recovered": back, "kept": True}
                     )  # fmt: skip
-                    for defence, back in (("identity", False), ("dae", True))
+                    for defense, back in (("identity", False), ("dae", True))
                 ]
                 write_table(folder / f"restoration_{name}.parquet", pd.concat(rows))
             about = {"data": {"source": source}, "parameters": {"data_size": 64}}
@@ -97,7 +97,7 @@ def test_comparison_puts_runs_beside_the_paper(runs):
     row = one.loc[("oct", "resnet50")]
     assert row["matched"] == pytest.approx(expected)
     assert 0 <= row["matched_low"] < expected < row["matched_high"] <= 1
-    recovery = comparison.recovery(found).set_index(["dataset", "classifier", "defence"])
+    recovery = comparison.recovery(found).set_index(["dataset", "classifier", "defense"])
     told = recovery.loc[("derma", "resnet50", "dae"), ["n", "recovered", "images", "kept"]]
     assert told.tolist() == [6, 1, 10, 1]  # a clean image that both attacks are on counts once
     assert recovery.loc[("derma", "resnet50", "identity"), "recovered"] == 0
@@ -105,12 +105,12 @@ def test_comparison_puts_runs_beside_the_paper(runs):
     assert found.denoiser_minutes("oct") == {"dae": 1.5}
 
 
-def test_a_defence_pays_from_where_it_saves_what_it_costs():
+def test_a_defense_pays_from_where_it_saves_what_it_costs():
     right = {"identity": 4, "dae": 7, "median3": 5, "autoencoder": 3}  # of ten attacks
     kept = {"identity": 10, "dae": 9, "median3": 10, "autoencoder": 2}
     place = np.arange(10)
     rows = [
-        pd.DataFrame({"dataset": "oct", "split": "test", "index": place, "defence": name,
+        pd.DataFrame({"dataset": "oct", "split": "test", "index": place, "defense": name,
                       "recovered": place < right[name], "kept": place < kept[name]})
         for name in right
     ]  # fmt: skip
@@ -118,14 +118,14 @@ def test_a_defence_pays_from_where_it_saves_what_it_costs():
     found = restoration.pays_from(table)
     nothing, dae, median, autoencoder = found["pays_from"]
     assert np.isnan(nothing) and median == 0 and np.isinf(autoencoder)
-    attacked = dae * 0.7 + (1 - dae) * 0.9  # with the defence
+    attacked = dae * 0.7 + (1 - dae) * 0.9  # with the defense
     assert attacked == pytest.approx(dae * 0.4 + (1 - dae) * 1.0)
     low, high = found.loc["dae", ["pays_from_low", "pays_from_high"]]
     assert 0 <= low < dae < high and np.isinf(found.loc["autoencoder", "pays_from_high"])
     # Images that stand in two attacks tell no more than in one.
     twice = pd.concat([table.assign(pixels=1), table.assign(pixels=2)])
     pd.testing.assert_frame_equal(restoration.pays_from(twice), found)
-    assert restoration.pays_from(table[table["defence"] != "identity"]).isna().all(axis=None)
+    assert restoration.pays_from(table[table["defense"] != "identity"]).isna().all(axis=None)
     assert [formatting.worth(x) for x in (dae, np.inf, np.nan)] == ["25.0 %", "never", "–"]
     assert formatting.worth(0.25, 0.1, 0.5) == "25.0 % [10.0, 50.0]"
     assert formatting.worth(0.25, 0.1, np.inf) == "25.0 % [10.0, never]"

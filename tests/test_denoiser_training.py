@@ -172,7 +172,7 @@ def test_the_rate_is_halved_after_each_quarter(tmp_path, monkeypatch, halving, l
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("original", 15), ("proposed", 4)])
-def test_a_tiny_set_is_learnt(tmp_path, name, epochs):
+def test_a_tiny_set_is_learned(tmp_path, name, epochs):
     torch.manual_seed(0)
     model = ablation_variants(1)[name]()
     images = photographs(4).repeat(10, axis=0)

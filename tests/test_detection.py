@@ -1,4 +1,4 @@
-"""Detection and patch selection: what a defence's residual says, on images made by hand."""
+"""Detection and patch selection: what a defense's residual says, on images made by hand."""
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,8 @@ from lib.params.errors import InputError
 
 
 def frame(attacked: list[float], clean: list[float], success: list[bool]) -> pd.DataFrame:
-    """A restoration table of one defence with the same values for both scores."""
-    columns = {"defence": "dae", "success": success}
+    """A restoration table of one defense with the same values for both scores."""
+    columns = {"defense": "dae", "success": success}
     for score in detection.SCORES:
         columns[detection.column("attacked", score)] = np.asarray(attacked, float)
         columns[detection.column("clean", score)] = np.asarray(clean, float)

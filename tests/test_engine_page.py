@@ -257,7 +257,7 @@ def test_printed_times_imply_the_rates_of_the_audit():
         (lambda: figures.vulnerable(recall_rows().head(3)), "3 images, 3 with a vulnerable"),
     ],
 )  # fmt: skip
-def test_figures_are_drawn_labelled_and_legible(make, said):
+def test_figures_are_drawn_labeled_and_legible(make, said):
     check_drawn(make, said)
 
 

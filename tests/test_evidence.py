@@ -194,7 +194,7 @@ RESTORED, AGAIN, DETECTED = (f"{kind}_{TABLE}" for kind in ("restoration", "adap
         (AGAIN, put("dataset", 1, "derma"), "row 1: dataset .* is 'derma'; .* must be 'oct'"),
         (AGAIN, put("cols", 0, [99]), r"row 0: \(\d+, 99\) is changed"),
         (AGAIN, put("rows", 0, []), r"row 0: \[0, 1\] pixels are changed instead of 1"),
-        (AGAIN, unsearched, "row 0: right when attacked, and wrong through the defence alone"),
+        (AGAIN, unsearched, "row 0: right when attacked, and wrong through the defense alone"),
         (DETECTED, lambda t: t.drop(columns="auc"), "has no column auc"),
         (DETECTED, put("images", 0, "some"), "row 0: images is 'some'"),
         (DETECTED, put("auc", 2, 1.5), "row 2: auc is .*1.5"),
@@ -368,10 +368,10 @@ def test_findings_are_those_of_the_tables(run):
     assert (row["accuracy"], row["printed accuracy"]) == (0.25, 0.9617)
     assert "OCT" in findings.banner("demo", found)
     shown = findings.restored(found.runs, P)
-    assert list(shown["defence"]) == ["identity", "median3"]
-    printed = paper.denoise_table("oct", "resnet50", 1).set_index("defence")["psnr"]
+    assert list(shown["defense"]) == ["identity", "median3"]
+    printed = paper.denoise_table("oct", "resnet50", 1).set_index("defense")["psnr"]
     assert shown["printed PSNR, dB"].isna().all()  # the paper has neither of the two
-    table = found.runs.restored.assign(defence="dae")
+    table = found.runs.restored.assign(defense="dae")
     beside = findings.restored(replace(found.runs, restored=table), P)
     assert beside["printed PSNR, dB"].tolist() == [printed["dae"]]
     with pytest.raises(InputError, match="holds no results: run `make record`"):

@@ -19,7 +19,7 @@ from lib.metrics.legacy_fsim import fsim_measures, psnr_measures, ssim_measures
 from lib.models.denoisers.median_cnn import MedianCNN, MedianLayer
 from lib.params.errors import InputError
 
-DEFENCES = ("dae", "noise2noise", "median_cnn", "autoencoder")
+DEFENSES = ("dae", "noise2noise", "median_cnn", "autoencoder")
 
 
 def pattern(height, width, channels):
@@ -164,7 +164,7 @@ def example(count=3, channels=3):
     clean, other = (v.repeat(count, 0) for v in pattern(28, 28, channels))
     attacked = clean.copy()
     attacked[:, 4, 5] = 255 - attacked[:, 4, 5]
-    restored = {name: np.roll(other, i, axis=2) for i, name in enumerate(DEFENCES)}
+    restored = {name: np.roll(other, i, axis=2) for i, name in enumerate(DEFENSES)}
     return clean, attacked, restored, paper.denoise_table("derma", "resnet50", 1)
 
 
@@ -178,10 +178,10 @@ def table():
 def test_every_reading_stands_beside_the_printed_value(table):
     clean, attacked, restored, printed = example()
     assert list(table.columns) == forensics.COLUMNS
-    assert not table.duplicated(["metric", "variant", "images", "defence"]).any()
-    of = table.set_index(["metric", "variant", "images", "defence"])
+    assert not table.duplicated(["metric", "variant", "images", "defense"]).any()
+    of = table.set_index(["metric", "variant", "images", "defense"])
     for metric in image_quality.COLUMNS:
-        for name in DEFENCES:
+        for name in DEFENSES:
             for images, shown in ((forensics.AS_RESTORED, restored[name]),
                                   (forensics.UNDEFENDED, attacked)):  # fmt: skip
                 row = of.loc[(metric, "standard", images, name)]
@@ -189,15 +189,15 @@ def test_every_reading_stands_beside_the_printed_value(table):
                     image_quality.measure(clean, shown)[metric].mean()
                 )
                 assert row["least"] - 1e-9 <= row["value"] <= row["most"] + 1e-9
-            number = printed.set_index("defence").loc[name, metric]
+            number = printed.set_index("defense").loc[name, metric]
             assert row["printed"] == number and row["distance"] == number - row["value"]
     matched = of.sort_index().loc[("psnr", "standard", forensics.MATCHED)]
     np.testing.assert_allclose(matched["value"], matched["printed"], atol=0.3)
     only = table[table["images"].isin([forensics.BRIGHTER_INPUT, forensics.INACTIVE])]
-    assert set(only["defence"]) == {"median_cnn"}
+    assert set(only["defense"]) == {"median_cnn"}
     low, high = forensics.scaling([table])
-    changes = [printed.set_index("defence").loc[n, "psnr"]
-               - image_quality.psnr(clean, restored[n]).mean() for n in DEFENCES]  # fmt: skip
+    changes = [printed.set_index("defense").loc[n, "psnr"]
+               - image_quality.psnr(clean, restored[n]).mean() for n in DEFENSES]  # fmt: skip
     assert (low, high) == pytest.approx((min(changes), max(changes)))
 
 
@@ -205,10 +205,10 @@ def test_a_printed_value_is_reached_within_its_rounding():
     clean, attacked, restored, printed = example(1)
     value = image_quality.ssim(clean, restored["dae"])[0]
     for shift, reached in ((0.0049, True), (-0.0049, True), (0.0051, False)):
-        printed.loc[printed["defence"] == "dae", "ssim"] = value + shift
+        printed.loc[printed["defense"] == "dae", "ssim"] = value + shift
         one = {"dae": restored["dae"]}
         table = forensics.compare(clean, attacked, one, None, printed, 5, 0)
-        row = table[(table["images"] == forensics.AS_RESTORED) & (table["defence"] == "dae")
+        row = table[(table["images"] == forensics.AS_RESTORED) & (table["defense"] == "dae")
                     & (table["metric"] == "ssim") & (table["variant"] == "standard")]  # fmt: skip
         assert row["reached"].tolist() == [reached]
 
@@ -226,7 +226,7 @@ def test_no_success_and_exact_images_leave_gaps_but_no_error(channels):
     assert "No attack succeeded" in figures.readings(table, 18).get_label()
     exact = restored | {"dae": clean}
     table = forensics.compare(clean, attacked, exact, None, printed, 5, 0)
-    assert table.loc[table["defence"] == "dae", "n"].min() == 0
+    assert table.loc[table["defense"] == "dae", "n"].min() == 0
     assert len(forensic_hypotheses.sentences(forensic_hypotheses.judge(table))) == len(
         forensic_hypotheses.HYPOTHESES
     )
@@ -234,23 +234,23 @@ def test_no_success_and_exact_images_leave_gaps_but_no_error(channels):
 
 def test_every_hypothesis_asks_for_readings_that_exist(table):
     there = set(
-        table[["metric", "variant", "images", "defence"]].itertuples(index=False, name=None)
+        table[["metric", "variant", "images", "defense"]].itertuples(index=False, name=None)
     )
     for each in forensic_hypotheses.HYPOTHESES:
         assert len(each.readings) == len(each.plain)
         for reading in (*each.readings, *each.plain):
-            for name in each.defences:
+            for name in each.defenses:
                 assert (*reading, name) in there, (each.item, reading, name)
 
 
 def readings_table(**of):
-    """Rows for F1, GMSD with the other constant: ``defence=(value, plain value, printed)``."""
+    """Rows for F1, GMSD with the other constant: ``defense=(value, plain value, printed)``."""
     rows = []
     for name, (value, plain, printed) in of.items():
         for variant, mean in (("unit_constant", value), ("standard", plain)):
             rows.append(
                 {"metric": "gmsd", "variant": variant, "images": forensics.MATCHED,
-                 "defence": name, "value": mean, "printed": printed, "distance": printed - mean,
+                 "defense": name, "value": mean, "printed": printed, "distance": printed - mean,
                  "reached": abs(printed - mean) < 0.03}
             )  # fmt: skip
     return pd.DataFrame(rows)

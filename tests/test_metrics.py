@@ -234,7 +234,7 @@ def test_uniform_ssim_is_the_formula_on_each_window(channels, peak):
 @pytest.mark.parametrize("level", [40, 255])
 @pytest.mark.parametrize("constant", [170.0, 0.0026])
 def test_gmsd_of_one_bright_block_by_hand(level, constant):
-    """A block of 2 x 2 pixels, one pixel after halving, on black: its eight neighbours have a
+    """A block of 2 x 2 pixels, one pixel after halving, on black: its eight neighbors have a
     gradient, v / 3 beside it and sqrt(2) v / 3 at the corners, black has none."""
     black = np.zeros((1, 28, 28, 1), np.uint8)
     block = black.copy()
@@ -299,7 +299,7 @@ def phase_congruency(image: np.ndarray) -> np.ndarray:
 
 
 def slow_fsim(a: np.ndarray, b: np.ndarray, chromatic: bool = False) -> float:
-    """Zhang et al. (2011), equations 3 to 5, and 6 to 8 for colour."""
+    """Zhang et al. (2011), equations 3 to 5, and 6 to 8 for color."""
     kernel = np.array([[3, 0, -3], [10, 0, -10], [3, 0, -3]]) / 16
     pa, pb = (phase_congruency(luminance(x)) for x in (a, b))
     ga, gb = (gradient(luminance(x), kernel) for x in (a, b))
@@ -335,7 +335,7 @@ def test_gmsd_and_fsim_equal_slow_transcriptions_of_their_definitions(size, chan
         )
 
 
-def test_chromatic_fsim_sees_colour_and_fsim_does_not():
+def test_chromatic_fsim_sees_color_and_fsim_does_not():
     a = photograph(64, 3)
     gray = np.round(a @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)[..., None].repeat(3, 3)
     assert image_quality.fsim(a, gray)[0] > 0.99
@@ -344,14 +344,14 @@ def test_chromatic_fsim_sees_colour_and_fsim_does_not():
         image_quality.fsim_chromatic(a[..., :1], a[..., :1])
 
 
-def test_gray_is_the_colour_image_with_equal_channels():
+def test_gray_is_the_color_image_with_equal_channels():
     a = photograph(64, 1)
     b = noisy(a, 10)
-    gray, colour = (
+    gray, color = (
         image_quality.measure(a, b),
         image_quality.measure(a.repeat(3, 3), b.repeat(3, 3)),
     )
-    np.testing.assert_allclose(gray, colour, rtol=1e-4)
+    np.testing.assert_allclose(gray, color, rtol=1e-4)
 
 
 def test_psnr_and_mse_are_joint_over_channels():

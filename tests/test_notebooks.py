@@ -149,18 +149,18 @@ def test_pages_show_printed_values_and_figures(executed):
         assert any("image/png" in output.get("data", {}) for output in found), step
 
 
-def test_restoration_has_a_row_for_each_attacked_image_and_defence(executed):
+def test_restoration_has_a_row_for_each_attacked_image_and_defense(executed):
     run = executed / "runs" / "demo" / "chest" / "densenet121"
     for name in params.ATTACKS.values():
         attacked = pd.read_parquet(run / f"{name}.parquet")
         rows = pd.read_parquet(run / f"restoration_{name}.parquet")
         names = {*params.DENOISERS, *params.REFERENCES, "dae+patches", "noise2noise+patches"}
-        assert set(rows["defence"]) == names and len(rows) == len(names) * len(attacked)
-        nothing = rows[rows["defence"] == "identity"]
+        assert set(rows["defense"]) == names and len(rows) == len(names) * len(attacked)
+        nothing = rows[rows["defense"] == "identity"]
         assert not (nothing["recovered"] & nothing["success"]).any() and nothing["kept"].all()
         areas = pd.read_parquet(run / f"detection_{name}.parquet")
-        assert set(areas["defence"]) == names
-        chance = areas[(areas["defence"] == "identity") & (areas["n"] > 0)]["auc"]
+        assert set(areas["defense"]) == names
+        chance = areas[(areas["defense"] == "identity") & (areas["n"] > 0)]["auc"]
         assert len(chance) and (chance == 0.5).all()
 
 
@@ -211,7 +211,7 @@ def test_the_explorer_opens_on_a_finished_run(executed):
         exec(cell, namespace)
     explorer = namespace["explorer"]
     assert explorer.run.value == "demo/chest/densenet121"
-    assert {*params.REFERENCES, *params.DENOISERS} == set(explorer.session.defences)
+    assert {*params.REFERENCES, *params.DENOISERS} == set(explorer.session.defenses)
     assert "confidence, clean" in explorer.bars.value
 
 

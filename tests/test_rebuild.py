@@ -131,7 +131,7 @@ def test_oct(source: Path, tmp_path: Path, size: int) -> None:
     stored = source / "kermany_oct1000" / f"kermany1000_{64 if size == 64 else 224}.npz"
     with np.load(stored) as file:
         wanted = Image.fromarray(file["train_images"][1])
-    if size not in (64, 224):  # the source's 28 is a centre crop
+    if size not in (64, 224):  # the source's 28 is a center crop
         wanted = wanted.resize((size, size), Image.BILINEAR)
     assert (images.images[1, ..., 0] == np.asarray(wanted)).all()
 

@@ -50,7 +50,7 @@ def test_tables_escape_and_mark_missing_values():
 
 def test_tables_show_names_for_ids_and_leave_other_text():
     frame = pd.DataFrame(
-        {"defence": ["dae"], "row": ["oct, resnet50"], "note": ["dae"], "psnr": [1]}
+        {"defense": ["dae"], "row": ["oct, resnet50"], "note": ["dae"], "psnr": [1]}
     )
     text = tables.table(frame).to_html()
     assert "DAE (proposed)" in text and "OCT, ResNet50" in text
@@ -65,16 +65,16 @@ def test_a_verdict_has_a_class_for_its_color():
 
 def test_printed_values_stand_below_ours():
     ours = pd.DataFrame(
-        {"defence": ["identity", "dae"], "n": [4, 4], "psnr": [40.0, 30.0],
+        {"defense": ["identity", "dae"], "n": [4, 4], "psnr": [40.0, 30.0],
          "psnr_low": [39.0, 29.0], "psnr_high": [41.0, 31.0]}
     )  # fmt: skip
-    printed = pd.DataFrame({"defence": ["dae", "other"], "psnr": [37.6, 1.0]})
-    shown = tables.ours_and_printed(ours, printed, "defence", ["psnr"])
-    assert shown[["defence", "values", "psnr"]].values.tolist() == [
+    printed = pd.DataFrame({"defense": ["dae", "other"], "psnr": [37.6, 1.0]})
+    shown = tables.ours_and_printed(ours, printed, "defense", ["psnr"])
+    assert shown[["defense", "values", "psnr"]].values.tolist() == [
         ["identity", "ours", "40.0 [39.0, 41.0]"],
         ["dae", "ours", "30.0 [29.0, 31.0]"],
         ["dae", "printed", 37.6],
     ]
-    alone = tables.ours_and_printed(ours, None, "defence", ["psnr"])
+    alone = tables.ours_and_printed(ours, None, "defense", ["psnr"])
     assert alone["values"].tolist() == ["ours", "ours"]
     assert "37.6" in tables.table(shown).to_html()

@@ -17,7 +17,7 @@ from lib.metrics.intervals import (
     newcombe,
     paired,
     rate_table,
-    standardised,
+    standardized,
     wilson,
 )
 from lib.params.errors import InputError
@@ -248,11 +248,11 @@ def test_a_rate_in_another_mix_of_groups(data, count):
     frame["success"] = data.draw(st.lists(st.booleans(), min_size=len(frame), max_size=len(frame)))
     table = rate_table(frame, "group", "success").set_index("group")
     own = pd.Series(trials, groups, dtype=float)
-    rate, low, high = standardised(table, own)  # in its own mix a rate is what it was
+    rate, low, high = standardized(table, own)  # in its own mix a rate is what it was
     assert rate == pytest.approx(table.loc[TOTAL, "rate"])
     assert low + 1e-12 >= 0 and low <= rate <= high <= 1 + 1e-12
-    even = standardised(table, pd.Series(1.0, groups))
+    even = standardized(table, pd.Series(1.0, groups))
     assert even == pytest.approx(tuple(table.loc[CLASS_MEAN, ["rate", "low", "high"]]))
-    first = standardised(table, pd.Series({**dict.fromkeys(groups, 0.0), "a": 7.0}))
+    first = standardized(table, pd.Series({**dict.fromkeys(groups, 0.0), "a": 7.0}))
     assert first == pytest.approx(tuple(table.loc["a", ["rate", "low", "high"]]))
-    assert math.isnan(standardised(table, pd.Series({"a": 1.0, "no trial": 1.0}))[0])
+    assert math.isnan(standardized(table, pd.Series({"a": 1.0, "no trial": 1.0}))[0])

@@ -50,7 +50,7 @@ def paper_parts(images: np.ndarray, labels: np.ndarray, group: np.ndarray, seed:
     Stratified by class; for a multi-label set by label set, sets of fewer than 0.5 % of the images
     (or 10) taken together. The images of one patient stay together where patients are known
     (SPL04), and so do images with the same pixels, which the paper does not speak of: one that is
-    both trained on and tested would count as learnt.
+    both trained on and tested would count as learned.
 
     Args:
         images: uint8 (N, ...).

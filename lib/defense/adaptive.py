@@ -1,7 +1,7 @@
-"""An attacker who knows the defence: the search goes through denoiser and classifier together.
+"""An attacker who knows the defense: the search goes through denoiser and classifier together.
 
 The paper attacks the bare classifier and denoises afterwards; its attacker is *oblivious* of the
-defence. A defence must be tried against one who knows it too (Carlini et al. 2019, *On Evaluating
+defense. A defense must be tried against one who knows it too (Carlini et al. 2019, *On Evaluating
 Adversarial Robustness*; Tramer et al. 2020, *On Adaptive Attacks to Adversarial Example Defenses*).
 Differential evolution needs no gradient, so nothing about the attack changes but the model that it
 asks (EVA16).
@@ -29,10 +29,10 @@ from lib.params.runs import code
 
 IMAGE = ["dataset", "split", "index", "label", "category", "part"]  # as in the attack records
 SHARES = ("clean", "oblivious", "adaptive")
-# What the search adds; of an image that the defence alone gets wrong there is nothing to search.
+# What the search adds; of an image that the defense alone gets wrong there is nothing to search.
 SEARCH = ("adversarial", "p_before", "p_after", "rows", "cols", "values", "evaluations",
           "computed", "generations", "seconds", "seed")  # fmt: skip
-COLUMNS = (*IMAGE, "defence", *SHARES, "predicted", *SEARCH)
+COLUMNS = (*IMAGE, "defense", *SHARES, "predicted", *SEARCH)
 BATCH = {"cpu": 64, "cuda": 256}  # candidates at once: a denoiser works at the image's full size
 CODE = code(
     "lib/defense/adaptive.py", "lib/attack", "lib/models/denoisers",
@@ -41,46 +41,46 @@ CODE = code(
 
 
 class Defended(nn.Module):
-    """A classifier behind a defence as one model, from the stored image to the logits.
+    """A classifier behind a defense as one model, from the stored image to the logits.
 
     The restored image is rounded to 8 bits, as `lib.models.denoisers.restore` leaves it, so the
     logits are those of the image that a user would store and classify.
 
     Args:
         classifier: images in 0..1 to logits.
-        defence: images in 0..1 to restored images.
+        defense: images in 0..1 to restored images.
         patches: size and threshold of patch selection (EVA14); None for the whole restored image.
     """
 
     def __init__(
-        self, classifier: Classifier, defence: nn.Module, patches: tuple[int, float] | None = None
+        self, classifier: Classifier, defense: nn.Module, patches: tuple[int, float] | None = None
     ) -> None:
         super().__init__()
-        self.classifier, self.defence, self.patches = classifier, defence, patches
+        self.classifier, self.defense, self.patches = classifier, defense, patches
         self.classes = classifier.classes
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W) in 0..1."""
-        restored = rounded(self.defence(images))
+        restored = rounded(self.defense(images))
         if self.patches:
             restored = blend(rounded(images), restored, *self.patches)
         return self.classifier(unit(restored))
 
 
 def names(p: Parameters) -> list[str]:
-    """Those of ``adaptive_defences`` that the run has."""
+    """Those of ``adaptive_defenses`` that the run has."""
     there = {*REFERENCES, *p.denoiser_names}
-    return [name for name in p.adaptive_defences if name.removesuffix(PATCHES) in there]
+    return [name for name in p.adaptive_defenses if name.removesuffix(PATCHES) in there]
 
 
 def defended(
     model: Classifier, wanted: list[str], folder: Path, channels: int, p: Parameters
 ) -> dict[str, Defended]:
-    """The classifier behind each of the defences.
+    """The classifier behind each of the defenses.
 
     Args:
         model: the trained classifier.
-        wanted: names of defences; one that ends in ``+patches`` is used with patch selection.
+        wanted: names of defenses; one that ends in ``+patches`` is used with patch selection.
         folder: of the trained denoisers.
         channels: of the stored images.
         p: restoration_patch_* and device are used.
@@ -105,10 +105,10 @@ def defended(
 def attack_defended(
     model: Classifier, data: Images, records: dict[int, pd.DataFrame], p: Parameters, folder: Path
 ) -> dict[int, pd.DataFrame]:
-    """Attack images of a run again, through each defence and the classifier together.
+    """Attack images of a run again, through each defense and the classifier together.
 
     The search is in float32, whatever ``attack_precision`` says. Images are those of the attack on
-    the bare classifier, ``adaptive_images`` of each class. One that the defence alone makes wrong
+    the bare classifier, ``adaptive_images`` of each class. One that the defense alone makes wrong
     needs no attack. A killed run goes on with the next image; a finished one with the same
     settings, weights and code is read back.
 
@@ -121,11 +121,11 @@ def attack_defended(
             written there.
 
     Returns:
-        By number of pixels, one row a defence (and ``identity``, the bare classifier) and image:
+        By number of pixels, one row a defense (and ``identity``, the bare classifier) and image:
         `COLUMNS`. ``clean``, ``oblivious`` and ``adaptive`` say whether the class is right through
-        the defence: of the clean image, of the one attacked without knowing the defence, and of the
-        one attacked knowing it; an image that the defence alone makes wrong is wrong in all three.
-        ``predicted`` and ``adversarial`` are the classes through the defence of the clean image and
+        the defense: of the clean image, of the one attacked without knowing the defense, and of the
+        one attacked knowing it; an image that the defense alone makes wrong is wrong in all three.
+        ``predicted`` and ``adversarial`` are the classes through the defense of the clean image and
         of the last.
 
     Raises:
@@ -147,7 +147,7 @@ def attack_defended(
             continue
         checkpoint = checkpoint_folder(folder, f"adaptive-{pixels}", key)
         bare = {"clean": True, "oblivious": ~chosen["success"], "adaptive": ~chosen["success"]}
-        parts = [chosen.assign(defence="identity", **bare)]
+        parts = [chosen.assign(defense="identity", **bare)]
         parts += [
             _through(behind, name, data, chosen, pixels, p, checkpoint / name)
             for name, behind in models.items()
@@ -164,7 +164,7 @@ def _through(
     behind: Defended, name: str, data: Images, chosen: pd.DataFrame, pixels: int, p: Parameters,
     checkpoint: Path,
 ) -> pd.DataFrame:  # fmt: skip
-    """The rows of one defence."""
+    """The rows of one defense."""
     device, facts = pick_device(p.device), data.facts
     criterion = criterion_for(p.attack_criterion, facts.multi_label, p.classifier_threshold)
     clean = locate(data, chosen)
@@ -178,7 +178,7 @@ def _through(
     right, predicted = classified(clean.images)
     oblivious, _ = classified(rebuild(clean.images, chosen))
     table = chosen[IMAGE].assign(
-        defence=name, clean=right, oblivious=oblivious & right, predicted=predicted, seed=p.seed
+        defense=name, clean=right, oblivious=oblivious & right, predicted=predicted, seed=p.seed
     )
     batch = p.attack_batch or BATCH.get(device.type, BATCH["cpu"])
     hit = attack(
@@ -202,19 +202,19 @@ def _through(
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """How many images are right through each defence: clean, and after either attacker.
+    """How many images are right through each defense: clean, and after either attacker.
 
     Args:
         table: rows of `attack_defended`, of one number of pixels or more.
 
     Returns:
-        One row a defence: ``defence, n``, and ``clean, oblivious, adaptive``, shares 0..1 with 95 %
+        One row a defense: ``defense, n``, and ``clean, oblivious, adaptive``, shares 0..1 with 95 %
         Wilson intervals in ``_low`` and ``_high``, as wide as if an image that stands in several
-        rows stood in one; ``searched``, images that the defence alone left right.
+        rows stood in one; ``searched``, images that the defense alone left right.
     """
     rows = []
-    for name, of in table.groupby("defence", sort=False):
-        row = {"defence": name, "n": len(of), "searched": int(of["clean"].sum())}
+    for name, of in table.groupby("defense", sort=False):
+        row = {"defense": name, "n": len(of), "searched": int(of["clean"].sum())}
         units = len(of[IMAGE[:3]].drop_duplicates())
         for share in SHARES:
             row[share] = of[share].mean()

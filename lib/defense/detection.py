@@ -1,4 +1,4 @@
-"""Can the defence tell an attacked image from a clean one by how much it changes it?
+"""Can the defense tell an attacked image from a clean one by how much it changes it?
 
 The paper claims to be better than earlier work at detecting one-pixel attacks (section 1.2) and
 shows no detector, threshold or rate (audit U3). The residual between an image and what a denoiser
@@ -19,12 +19,12 @@ FOOLED, ALL = "fooled", "all"
 
 
 def scores(images: np.ndarray, restored: np.ndarray) -> dict[str, np.ndarray]:
-    """How much a defence changed each image, float64 (N,) in gray levels 0..255, by score.
+    """How much a defense changed each image, float64 (N,) in gray levels 0..255, by score.
 
     ``largest`` is the largest absolute difference of a value, ``mean`` the mean over all values.
 
     Args:
-        images: what the defence was given, uint8 (N, H, W, C).
+        images: what the defense was given, uint8 (N, H, W, C).
         restored: what it made of them, of the same shape.
 
     Raises:
@@ -54,7 +54,7 @@ def column(state: str, score: str) -> str:
 
 
 def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
-    """How well each defence's residual tells attacked from clean images.
+    """How well each defense's residual tells attacked from clean images.
 
     Each attacked image is held against its own clean one, so that nothing but the attack differs
     between the two sides.
@@ -66,37 +66,37 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
         seed: of the bootstrap.
 
     Returns:
-        One row per defence, score and choice of ``images`` (`FOOLED`: those whose attack
+        One row per defense, score and choice of ``images`` (`FOOLED`: those whose attack
         succeeded, `ALL`: also those where the changed pixel did not change the class): ``n``
         images of each kind, and ``auc`` with its 95 % interval over images, ``auc_low`` and
         ``auc_high``. 0.5 is chance; NaN where there is no image.
     """
     rows = []
-    for name, every in frame.groupby("defence", sort=False):
+    for name, every in frame.groupby("defense", sort=False):
         for images, chosen in ((FOOLED, every[every["success"]]), (ALL, every)):
             for score in SCORES:
                 attacked, clean = _pair(chosen, score)
                 area, low, high = intervals.bootstrap_auc(attacked, clean, samples, seed)
-                row = {"defence": name, "score": score, "images": images, "n": len(chosen)}
+                row = {"defense": name, "score": score, "images": images, "n": len(chosen)}
                 rows.append(row | {"auc": area, "auc_low": low, "auc_high": high})
     return pd.DataFrame(rows)
 
 
 def curves(frame: pd.DataFrame, score: str = "largest") -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """ROC curve of each defence over successfully attacked images and the same images clean.
+    """ROC curve of each defense over successfully attacked images and the same images clean.
 
     Args:
         frame: as in `summary`.
         score: one of `SCORES`.
 
     Returns:
-        By defence the share of clean images called attacked and the share of attacked images
+        By defense the share of clean images called attacked and the share of attacked images
         found, both 0..1 and rising; empty where no attack succeeded.
     """
     from sklearn.metrics import roc_curve
 
     found = {}
-    for name, every in frame[frame["success"]].groupby("defence", sort=False):
+    for name, every in frame[frame["success"]].groupby("defense", sort=False):
         attacked, clean = _pair(every, score)
         kinds = np.repeat([1, 0], len(every))
         false, true, _ = roc_curve(kinds, np.concatenate([attacked, clean]))

@@ -1,7 +1,7 @@
-"""What the defences give back: restored images against clean ones, and the class afterwards.
+"""What the defenses give back: restored images against clean ones, and the class afterwards.
 
 The paper averages five image metrics over successfully attacked images (section 4.1.2) and never
-asks the classifier again (its section 6). We add that, the defences that do nothing or next to it,
+asks the classifier again (its section 6). We add that, the defenses that do nothing or next to it,
 the cost on clean images, the error at the attacked pixel, and patch selection (EVA09 to EVA11,
 EVA14, audit U1 and U2).
 """
@@ -23,17 +23,17 @@ from lib.params.errors import InputError
 
 KEYS = ["dataset", "split", "index", "label", "success"]  # copied from the attack records
 IMAGE = KEYS[:3]  # which image a row is of
-CLEAN = (*IMAGE, "classifier")  # what the class of a clean image depends on besides the defence
+CLEAN = (*IMAGE, "classifier")  # what the class of a clean image depends on besides the defense
 MEASURES = (*image_quality.COLUMNS, "error_attacked", "error_elsewhere")
 ATTACK = [*IMAGE, "classifier", "pixels"]  # which attack a row is of, as far as the table says it
 SAMPLES = 2000  # bootstrap resamples
 CHUNK_VALUES = 1 << 22  # drawn at once
-CHUNK = 64  # images restored by all defences at a time, which bounds the memory
+CHUNK = 64  # images restored by all defenses at a time, which bounds the memory
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Which defences are used with patch selection too, and how; see `select_patches`."""
+    """Which defenses are used with patch selection too, and how; see `select_patches`."""
 
     names: tuple[str, ...] = ()
     size: int = 1
@@ -47,12 +47,12 @@ class Patches:
 
 
 def defend(
-    defences: dict[str, nn.Module],
+    defenses: dict[str, nn.Module],
     images: np.ndarray,
     device: str | torch.device,
     patches: Patches = Patches(),
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and restored images of each defence, uint8 (N, H, W, C).
+    """Name and restored images of each defense, uint8 (N, H, W, C).
 
     A denoiser named by ``patches`` comes twice, the second time as ``<name>+patches``, out of the
     same forward pass.
@@ -60,7 +60,7 @@ def defend(
     Raises:
         InputError: as `lib.models.denoisers.restore` and `select_patches`.
     """
-    for name, model in defences.items():
+    for name, model in defenses.items():
         restored = restore(model, images, device)
         yield name, restored
         if name in patches.names:
@@ -72,32 +72,32 @@ def restore_all(
     clean: np.ndarray,
     adversarial: np.ndarray,
     records: pd.DataFrame,
-    defences: dict[str, nn.Module],
+    defenses: dict[str, nn.Module],
     predict: Callable[[np.ndarray], Sequence[int] | Sequence[str] | np.ndarray],
     device: str | torch.device,
     patches: Patches = Patches(),
 ) -> pd.DataFrame:
-    """Run every defence on attacked and on clean images.
+    """Run every defense on attacked and on clean images.
 
     Args:
         clean: images before the attack, uint8 (N, H, W, C), in the order of ``records``.
         adversarial: the same images after it.
         records: N attack records.
-        defences: networks by name.
+        defenses: networks by name.
         predict: classes of uint8 images (n, H, W, C), in the form of the records' ``predicted``:
             int, or for multi-label sets the 0/1 string of all labels.
         device: where networks and metrics run.
         patches: denoisers that are used with patch selection too.
 
     Returns:
-        One row per defence and attacked image, successful or not: ``dataset, split, index, label,
-        success, defence``; ``psnr, mse, ssim, gmsd, fsim`` of restored against clean (EVA01);
+        One row per defense and attacked image, successful or not: ``dataset, split, index, label,
+        success, defense``; ``psnr, mse, ssim, gmsd, fsim`` of restored against clean (EVA01);
         ``exact``, whether the two are identical; ``error_attacked`` and ``error_elsewhere``, the
         mean absolute error in gray levels (0..255) at the attacked pixels and at all others
-        (EVA11); ``restored_class``, the class after the defence, and ``recovered``, whether it is
+        (EVA11); ``restored_class``, the class after the defense, and ``recovered``, whether it is
         the one before the attack (tells something only where ``success``); ``clean_class``, the
-        class of the clean image after the defence, and ``kept``, whether it is still the same
-        (EVA10); ``attacked_residual_...`` and ``clean_residual_...``, how much the defence changes
+        class of the clean image after the defense, and ``kept``, whether it is still the same
+        (EVA10); ``attacked_residual_...`` and ``clean_residual_...``, how much the defense changes
         the image it is given, attacked and clean, by each of `lib.defense.detection.SCORES`.
 
     Raises:
@@ -109,22 +109,22 @@ def restore_all(
             f"Restoration needs as many clean images ({len(clean)}) and adversarial images "
             f"({len(adversarial)}) as attack records ({len(records)})."
         )
-    if not len(records) or not defences:
-        raise InputError("Restoration needs at least one attacked image and one defence.")
+    if not len(records) or not defenses:
+        raise InputError("Restoration needs at least one attacked image and one defense.")
     attacked = _attacked(clean.shape, records)
     before = records["predicted"].to_numpy()
     tables: dict[str, list[pd.DataFrame]] = {}
     for start in range(0, len(clean), CHUNK):
         part = slice(start, start + CHUNK)
-        restored = dict(defend(defences, adversarial[part], device, patches))
-        cleaned = dict(defend(defences, clean[part], device, patches))
+        restored = dict(defend(defenses, adversarial[part], device, patches))
+        cleaned = dict(defend(defenses, clean[part], device, patches))
         # All at once: a classifier takes nearly as long for a few images as for many.
         every = np.concatenate([*restored.values(), *cleaned.values()])
         classes = _classes(predict, every, before).reshape(2, len(restored), -1)
         for name, after, became, stayed in zip(restored, restored.values(), *classes, strict=True):
             frame = image_quality.measure(clean[part], after, device)
             frame = pd.concat([records[KEYS].iloc[part].reset_index(drop=True), frame], axis=1)
-            frame.insert(len(KEYS), "defence", name)
+            frame.insert(len(KEYS), "defense", name)
             frame["exact"] = (after == clean[part]).all(axis=(1, 2, 3))
             # int16 holds every difference of two 8-bit values.
             error = np.abs(after.astype(np.int16) - clean[part]).mean(axis=3)
@@ -145,13 +145,13 @@ def restore_all(
 
 
 def shares(frame: pd.DataFrame) -> pd.DataFrame:
-    """How often each defence brings the class back, and how often it keeps that of clean images.
+    """How often each defense brings the class back, and how often it keeps that of clean images.
 
     Args:
         frame: rows of `restore_all`.
 
     Returns:
-        One row per defence, in the order of ``frame``: ``attacks``, ``n`` of them successful;
+        One row per defense, in the order of ``frame``: ``attacks``, ``n`` of them successful;
         ``recovered``, the share of the ``n`` with their class back; ``right``, the share of all
         ``attacks``, failed ones too, with their class in the end; ``images`` attacked, and
         ``kept``, the share of them that keep their class, clean (EVA10). An image that several
@@ -160,10 +160,10 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
         rows stood in one; NaN where there is no image.
     """
     rows = []
-    for name, every in frame.groupby("defence", sort=False):
+    for name, every in frame.groupby("defense", sort=False):
         won = every[every["success"]]
         clean = every.drop_duplicates([name for name in CLEAN if name in every])
-        row = {"defence": name, "images": len(clean), "attacks": len(every), "n": len(won)}
+        row = {"defense": name, "images": len(clean), "attacks": len(every), "n": len(won)}
         for share, of, column in (
             ("recovered", won, "recovered"), ("right", every, "recovered"), ("kept", clean, "kept"),
         ):  # fmt: skip
@@ -177,7 +177,7 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
-    """Means and intervals of each defence, from the table of `restore_all`.
+    """Means and intervals of each defense, from the table of `restore_all`.
 
     Args:
         frame: rows of one data set, classifier and number of pixels.
@@ -191,9 +191,9 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
         the same of ``error_attacked`` and ``error_elsewhere``. NaN where there is no image.
     """
     rows = []
-    for name, every in frame.groupby("defence", sort=False):
+    for name, every in frame.groupby("defense", sort=False):
         won = every[every["success"]]
-        row = {"defence": name, "exact": won["exact"].sum()}
+        row = {"defense": name, "exact": won["exact"].sum()}
         for metric in MEASURES:
             values = won.loc[~won["exact"], metric] if metric == "psnr" else won[metric]
             row[metric], row[f"{metric}_low"], row[f"{metric}_high"] = intervals.bootstrap_mean(
@@ -201,7 +201,7 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
             )
             row[f"{metric}_median"], row[f"{metric}_deviation"] = values.median(), values.std()
         rows.append(row)
-    return shares(frame).merge(pd.DataFrame(rows), on="defence")
+    return shares(frame).merge(pd.DataFrame(rows), on="defense")
 
 
 def _attacked(shape: tuple[int, ...], records: pd.DataFrame) -> np.ndarray:
@@ -243,10 +243,10 @@ def _classes(
 
 
 def pays_from(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> pd.DataFrame:
-    """From what share of attacked images on a defence leaves more images right than doing nothing.
+    """From what share of attacked images on a defense leaves more images right than doing nothing.
 
     Saved and lost are counted on the same attacks: after one, the class may be right thanks to the
-    defence; before it, the same image clean may lose its class to the defence.
+    defense; before it, the same image clean may lose its class to the defense.
 
     Args:
         restored: rows of `lib.defense.restoration.restore_all`, of one run or of several with
@@ -255,19 +255,19 @@ def pays_from(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> 
         seed: of the bootstrap.
 
     Returns:
-        By defence ``pays_from``, 0..1, where what it saves of attacked images equals what it costs
+        By defense ``pays_from``, 0..1, where what it saves of attacked images equals what it costs
         of clean ones, and its 95 % percentile bootstrap interval over images, ``pays_from_low,
         pays_from_high``. Infinite where it saves none; NaN for doing nothing, or where the table
         does not have it.
     """
     keys = [name for name in ATTACK if name in restored]
     right, kept = (
-        restored.pivot(index=keys, columns="defence", values=name).astype(float)
+        restored.pivot(index=keys, columns="defense", values=name).astype(float)
         for name in ("recovered", "kept")
     )
-    names = restored["defence"].unique()
+    names = restored["defense"].unique()
     columns = ["pays_from", "pays_from_low", "pays_from_high"]
-    found = pd.DataFrame(np.nan, index=pd.Index(names, name="defence"), columns=columns)
+    found = pd.DataFrame(np.nan, index=pd.Index(names, name="defense"), columns=columns)
     if "identity" not in right:
         return found
     others = [name for name in names if name != "identity"]

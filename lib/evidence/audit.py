@@ -254,7 +254,7 @@ def denoiser_times() -> pd.DataFrame:
     """Training time of the proposed autoencoder over the baseline's (T4)."""
     rows = []
     for dataset in DATASETS:
-        minutes = paper.denoiser_minutes(dataset).set_index("defence")["minutes"]
+        minutes = paper.denoiser_minutes(dataset).set_index("defense")["minutes"]
         rows.append(
             {
                 "data set": _dataset(dataset), "proposed, minutes": minutes["dae"],

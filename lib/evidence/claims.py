@@ -99,7 +99,7 @@ def detection_better(found: Recorded, p: Parameters) -> Verdict:
     """The paper has no number of detection; 4.2.2 says that it is better than its reference 8."""
     return Verdict(
         NOT_TESTABLE,
-        "The paper measures no detection; what the residual of a defence detects is on the pages "
+        "The paper measures no detection; what the residual of a defense detects is on the pages "
         "of restoration.",
     )
 

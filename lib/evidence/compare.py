@@ -46,7 +46,7 @@ def compare(found: Recorded, p: Parameters) -> pd.DataFrame:
 
 
 def shown(compared: pd.DataFrame) -> pd.DataFrame:
-    """`compare` for readers: of which data set and classifier each row is, shares in per cent."""
+    """`compare` for readers: of which data set and classifier each row is, shares in percent."""
     places = [
         formatting.place(*(name for name in paper.place(number)[1:] if name))
         for number in compared["table"]
@@ -134,7 +134,7 @@ def _restored(found: Recorded, p: Parameters) -> Iterator[dict]:
         if printed is not None:
             number = paper.TABLES[dataset, classifier, pixels]["denoise"]
             ours = restoration.summary(group, p.bootstrap_samples, p.seed)
-            yield from _metrics(number, printed, ours, "defence", _source(found, dataset))
+            yield from _metrics(number, printed, ours, "defense", _source(found, dataset))
 
 
 def _ablation(found: Recorded, p: Parameters) -> Iterator[dict]:

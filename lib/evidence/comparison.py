@@ -11,7 +11,7 @@ from lib import params
 from lib.defense import restoration
 from lib.evidence import printed as paper
 from lib.figures.tables import WARNINGS
-from lib.metrics.intervals import rate_table, standardised, wilson
+from lib.metrics.intervals import rate_table, standardized, wilson
 from lib.params import ATTACKS, DENOISERS, Parameters
 from lib.params.errors import InputError
 from lib.params.files import read_json, read_table
@@ -29,7 +29,7 @@ class Collection:
     sizes: dict[str, int] = field(default_factory=dict)  # edge of the images by data set
     classifiers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     denoisers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    # Rows of the attacks through defences of all runs, with classifier and pixels.
+    # Rows of the attacks through defenses of all runs, with classifier and pixels.
     adaptive: pd.DataFrame = field(default_factory=pd.DataFrame)
     # By run, which training of each denoiser restored its images; see `lib.params.runs.training`.
     restorers: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
@@ -176,7 +176,7 @@ def _matched(
     if printed is None:
         return (float("nan"),) * 3
     by_class = rate_table(named_classes(group, dataset), "class", "success").set_index("class")
-    return standardised(by_class, printed.set_index("class")["printed_n"])
+    return standardized(by_class, printed.set_index("class")["printed_n"])
 
 
 def named_classes(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -188,9 +188,9 @@ def named_classes(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
 def shares(
     restored: pd.DataFrame, samples: int = restoration.SAMPLES, seed: int = 0
 ) -> pd.DataFrame:
-    """`restoration.shares` and `restoration.pays_from` of the same rows, one row a defence."""
+    """`restoration.shares` and `restoration.pays_from` of the same rows, one row a defense."""
     pays = restoration.pays_from(restored, samples, seed)
-    return restoration.shares(restored).merge(pays, on="defence", how="left")
+    return restoration.shares(restored).merge(pays, on="defense", how="left")
 
 
 def recovery(

@@ -173,12 +173,12 @@ def _denoiser(path: Path) -> dict:
 
 
 def restored(found: comparison.Collection, p: Parameters) -> pd.DataFrame:
-    """PSNR and SSIM of each run and defence beside the paper's, means over successful attacks."""
+    """PSNR and SSIM of each run and defense beside the paper's, means over successful attacks."""
     tables = []
     keys = ["dataset", "classifier", "pixels"]
     for (dataset, classifier, pixels), group in found.restored.groupby(keys, sort=False):
         ours = restoration.summary(group, p.bootstrap_samples, p.seed)
-        table = ours[["defence", "n"]].copy()
+        table = ours[["defense", "n"]].copy()
         for column, name in enumerate(keys):
             table.insert(
                 column, name, {"dataset": dataset, "classifier": classifier}.get(name, pixels)
@@ -186,8 +186,8 @@ def restored(found: comparison.Collection, p: Parameters) -> pd.DataFrame:
         printed = paper.denoise_table(dataset, classifier, pixels)
         for metric, title in (("psnr", "PSNR, dB"), ("ssim", "SSIM")):
             table[title] = report.intervals(ours, metric)
-            beside = {} if printed is None else printed.set_index("defence")[metric]
-            table[f"printed {title}"] = ours["defence"].map(dict(beside)).astype(float)
+            beside = {} if printed is None else printed.set_index("defense")[metric]
+            table[f"printed {title}"] = ours["defense"].map(dict(beside)).astype(float)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -230,7 +230,7 @@ def galleries(found: Recorded, p: Parameters) -> Iterator[Gallery]:
 
 
 def knowing(found: comparison.Collection) -> pd.DataFrame:
-    """Images right through each defence by run; see `adaptive.summary`. Empty without runs."""
+    """Images right through each defense by run; see `adaptive.summary`. Empty without runs."""
     if not len(found.adaptive):
         return pd.DataFrame()
     tables = [

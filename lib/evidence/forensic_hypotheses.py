@@ -31,14 +31,14 @@ class Hypothesis:
     Args:
         item: ids of the audit.
         says: the hypothesis, a clause.
-        defences: whose printed rows it is about.
+        defenses: whose printed rows it is about.
         readings: how the printed values should come out if it is right.
         plain: the readings that need no hypothesis, in the same order.
     """
 
     item: str
     says: str
-    defences: tuple[str, ...]
+    defenses: tuple[str, ...]
     readings: tuple[Reading, ...]
     plain: tuple[Reading, ...]
 
@@ -47,7 +47,7 @@ def _standard(images: str, *names: str) -> tuple[Reading, ...]:
     return tuple((name, STANDARD, images) for name in names)
 
 
-_LEARNT = ("autoencoder", "dae", "noise2noise")
+_LEARNED = ("autoencoder", "dae", "noise2noise")
 _STRUCTURE = ("ssim", "gmsd", "fsim")  # an offset is fitted to the PSNR, and so to the MSE
 HYPOTHESES = (
     Hypothesis(
@@ -55,16 +55,16 @@ HYPOTHESES = (
         (("mse", "wrapped", MATCHED),), (("mse", "mse_255", MATCHED),),
     ),
     Hypothesis(
-        "F1", "GMSD was computed on 0..255 with the constant of 0..1", _LEARNT,
+        "F1", "GMSD was computed on 0..255 with the constant of 0..1", _LEARNED,
         (("gmsd", "unit_constant", MATCHED),), _standard(MATCHED, "gmsd"),
     ),
     Hypothesis(
-        "F2", "FSIM is that of image-similarity-measures", _LEARNT,
+        "F2", "FSIM is that of image-similarity-measures", _LEARNED,
         (("fsim", "measures", MATCHED),), _standard(MATCHED, "fsim"),
     ),
     Hypothesis(
         "F2", "FSIM is that of image-similarity-measures with clean images on 0..255 and restored "
-        "ones on 0..1", _LEARNT,
+        "ones on 0..1", _LEARNED,
         (("fsim", "measures_mixed", MATCHED),), _standard(MATCHED, "fsim"),
     ),
     Hypothesis(
@@ -91,7 +91,7 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
     """Which hypotheses reproduce the printed values they are about.
 
     A hypothesis *reproduces the pattern* when it reaches every one of these values and, where it
-    is about several defences, puts them in the printed order; *a part* when it reaches more of
+    is about several defenses, puts them in the printed order; *a part* when it reaches more of
     them than the plain reading does; otherwise it *does not*. Where the plain reading reaches them
     all, in their order, the hypothesis *is not needed*.
 
@@ -102,12 +102,12 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
         One row per hypothesis: ``item, hypothesis``; ``values``, the printed values it is about;
         ``reached`` and ``plain_reached``, how many of them lie in the range over our images, by the
         hypothesis and by the plain reading; ``distance`` and ``plain_distance``, mean absolute
-        distance of the printed values from our means; ``order`` of the defences, ``as printed``,
+        distance of the printed values from our means; ``order`` of the defenses, ``as printed``,
         ``another`` or ``""`` for a single one; ``verdict``.
     """
     rows = []
     for each in HYPOTHESES:
-        ours, plain = (_readings(table, of, each.defences) for of in (each.readings, each.plain))
+        ours, plain = (_readings(table, of, each.defenses) for of in (each.readings, each.plain))
         row = {
             "item": each.item,
             "hypothesis": each.says,
@@ -134,15 +134,15 @@ def _verdict(row: dict, plain_order: str) -> str:
 
 
 def _readings(
-    table: pd.DataFrame, readings: tuple[Reading, ...], defences: tuple[str, ...]
+    table: pd.DataFrame, readings: tuple[Reading, ...], defenses: tuple[str, ...]
 ) -> pd.DataFrame:
     wanted = pd.MultiIndex.from_tuples(readings)
     keys = pd.MultiIndex.from_frame(table[["metric", "variant", "images"]])
-    return table[keys.isin(wanted) & table["defence"].isin(defences)]
+    return table[keys.isin(wanted) & table["defense"].isin(defenses)]
 
 
 def _order(found: pd.DataFrame) -> str:
-    """Whether values of several defences stand in the printed order; equal ones may stand as
+    """Whether values of several defenses stand in the printed order; equal ones may stand as
     they like."""
     agreed = []
     for _, group in found.groupby("metric"):
@@ -168,7 +168,7 @@ def sentences(verdicts: pd.DataFrame) -> list[str]:
             )
         if row["order"]:
             order = "the printed one" if row["order"] == "as printed" else "not the printed one"
-            text += f"; the order of the defences is {order}"
+            text += f"; the order of the defenses is {order}"
         said.append(f"{text}.")
     return said
 
@@ -181,7 +181,7 @@ def undefended(table: pd.DataFrame, pixels: int) -> str:
         pixels: changed by the attack.
     """
     found = table[(table["metric"] == "psnr") & (table["variant"] == STANDARD)]
-    found = found.set_index("defence")
+    found = found.set_index("defense")
     nothing = found[found["images"] == UNDEFENDED]
     ours = found[found["images"] == AS_RESTORED]
     if not len(nothing) or nothing["value"].isna().all():

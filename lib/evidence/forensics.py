@@ -30,7 +30,7 @@ AS_RESTORED, MATCHED = "as restored", "at the printed PSNR"
 UNDEFENDED, BRIGHTER_INPUT = "undefended", "attacked, brighter"
 BRIGHTER_OUTPUT, INACTIVE = "restored, brighter", "medians inactive"
 STANDARD = "standard"
-COLUMNS = ["metric", "variant", "label", "images", "defence", "n", "value", "low", "high", "least",
+COLUMNS = ["metric", "variant", "label", "images", "defense", "n", "value", "low", "high", "least",
            "most", "printed", "distance", "reached"]  # fmt: skip
 
 
@@ -165,27 +165,27 @@ def compare(
     samples: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Every reading of our images beside the printed value of each defence.
+    """Every reading of our images beside the printed value of each defense.
 
     Args:
         clean: images before the attack, uint8 (N, H, W, C).
         attacked: the same after it.
-        restored: the attacked images after each defence, by name.
+        restored: the attacked images after each defense, by name.
         without_medians: the attacked images after ``median_cnn`` with inactive median layers.
-        printed: ``defence, psnr, ssim, mse, gmsd, fsim`` of `lib.evidence.printed.denoise_table`.
+        printed: ``defense, psnr, ssim, mse, gmsd, fsim`` of `lib.evidence.printed.denoise_table`.
         samples: bootstrap resamples.
         seed: of the bootstrap.
 
     Returns:
-        One row per metric, variant, set of images and printed defence: ``metric, variant, label,
-        images, defence``; ``n``, images with a finite value; ``value, low, high``, their mean and
+        One row per metric, variant, set of images and printed defense: ``metric, variant, label,
+        images, defense``; ``n``, images with a finite value; ``value, low, high``, their mean and
         its 95 % bootstrap interval; ``least, most``, the range over images; ``printed``;
         ``distance``, printed less ours; ``reached``, whether the printed value, give or take half
         its last digit, lies in the range. Without an image ``value`` is NaN and nothing is reached.
     """
     rows = []
     for row in printed.to_dict("records"):
-        name = row["defence"]
+        name = row["defense"]
         if name not in restored:
             continue
         some_error = (restored[name] != clean).any(axis=(1, 2, 3))
@@ -211,7 +211,7 @@ def compare(
                     rows.append(
                         {"metric": variant.metric, "variant": variant.name,
                          "label": variant.label if every else images, "images": images,
-                         "defence": name}
+                         "defense": name}
                         | _place(values, row[variant.metric], variant.metric, samples, seed)
                     )  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)

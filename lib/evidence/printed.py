@@ -1,7 +1,7 @@
 """What the paper prints: its tables as data frames, to stand beside our values.
 
 `printed` gives a table as it is in ``results/printed``; the other functions give the same numbers
-under our names: data sets, classes and defences as in ``params``, percentages as shares 0..1. They
+under our names: data sets, classes and defenses as in ``params``, percentages as shares 0..1. They
 return ``None`` where the paper has no such table. Every frame carries ``attrs["table"]`` (the
 number) and ``attrs["note"]`` (what is odd about it, or ``""``); printed values are never corrected.
 """
@@ -35,7 +35,7 @@ TABLES: dict[tuple[str, str, int], dict[str, int]] = {
     ("chest", "densenet121", 2): {"attack": 41, "denoise": 42},
 }
 DATASETS = ("derma", "pathology", "oct", "chest")
-DEFENCES = {
+DEFENSES = {
     "Proposed DAE": "dae",
     "Noise2Noise": "noise2noise",
     "MedianDenoise": "median_cnn",
@@ -140,7 +140,7 @@ def attack_table(dataset: str, classifier: str, pixels: int) -> pd.DataFrame | N
 
 
 def denoise_table(dataset: str, classifier: str, pixels: int) -> pd.DataFrame | None:
-    """Means after denoising: ``defence, psnr, ssim, mse, gmsd, fsim, mse_scale, reading_certain``.
+    """Means after denoising: ``defense, psnr, ssim, mse, gmsd, fsim, mse_scale, reading_certain``.
 
     PSNR is in dB; ``mse_scale`` is the largest gray value (1 or 255) that the row's MSE and PSNR
     fit, NaN where they fit neither (audit P1 to P3).
@@ -151,7 +151,7 @@ def denoise_table(dataset: str, classifier: str, pixels: int) -> pd.DataFrame | 
     number = _number("denoise", dataset, classifier, pixels)
     if number is None:
         return None
-    return _defences(_select(number, {"model": "defence", **METRICS, **READING}))
+    return _defenses(_select(number, {"model": "defense", **METRICS, **READING}))
 
 
 def classifier_table(classifier: str) -> pd.DataFrame:
@@ -205,13 +205,13 @@ def attack_minutes(pixels: int) -> pd.DataFrame:
 
 
 def denoiser_minutes(dataset: str) -> pd.DataFrame | None:
-    """Tables 48 to 51: ``defence, images, computer, minutes`` of training the denoisers.
+    """Tables 48 to 51: ``defense, images, computer, minutes`` of training the denoisers.
 
     Raises:
         InputError: unknown data set.
     """
     number = _of_dataset(dataset, 48)
-    return None if number is None else _defences(_minutes(number, "model"))
+    return None if number is None else _defenses(_minutes(number, "model"))
 
 
 def class_counts(dataset: str) -> pd.DataFrame | None:
@@ -309,7 +309,7 @@ def _by_class(number: int, dataset: str, columns: dict[str, str]) -> pd.DataFram
 
 def _minutes(number: int, key: str) -> pd.DataFrame:
     columns = {"image_count": "images", "computer": "computer", "time_minutes": "minutes"}
-    return _select(number, {key: "defence" if key == "model" else key, **columns})
+    return _select(number, {key: "defense" if key == "model" else key, **columns})
 
 
 def _datasets(frame: pd.DataFrame) -> pd.DataFrame:
@@ -319,6 +319,6 @@ def _datasets(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values("dataset", key=lambda names: names.map(order), ignore_index=True)
 
 
-def _defences(frame: pd.DataFrame) -> pd.DataFrame:
-    frame["defence"] = frame["defence"].map(DEFENCES)
+def _defenses(frame: pd.DataFrame) -> pd.DataFrame:
+    frame["defense"] = frame["defense"].map(DEFENSES)
     return frame

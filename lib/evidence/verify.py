@@ -213,7 +213,7 @@ def _retested(table: Path, about: dict[str, Any], of_run: Path, root: Path) -> s
         return f"{table}: a rebuilt image differs at more pixels than were attacked."
     used = ("classifier_threshold", "restoration_patch_size", "restoration_patch_threshold")
     p = p.model_copy(update={name: given[name] for name in used} | {"device": "cpu"})
-    behind = records.get("defence", pd.Series("identity", records.index))
+    behind = records.get("defense", pd.Series("identity", records.index))
     names = [name for name in behind.unique() if name != "identity"]
     if missing := _other_weights(table.parent, about, of_run, names):
         return f"skipped: {missing}"
@@ -221,8 +221,8 @@ def _retested(table: Path, about: dict[str, Any], of_run: Path, root: Path) -> s
     store = of_run.parent / "denoisers"
     models = {"identity": model}
     models |= adaptive.defended(model, names, store, images.facts.channels, p)
-    for defence, rows in records.groupby(behind, sort=False).groups.items():
-        predict = predictor(models[defence], p, torch.device("cpu"))
+    for defense, rows in records.groupby(behind, sort=False).groups.items():
+        predict = predictor(models[defense], p, torch.device("cpu"))
         for column, pixels in (("predicted", clean.images), ("adversarial", adversarial)):
             pairs = zip(rows, records.loc[rows, column], predict(pixels[rows]), strict=True)
             for row, was, now in pairs:
@@ -232,7 +232,7 @@ def _retested(table: Path, about: dict[str, Any], of_run: Path, root: Path) -> s
     return ""
 
 
-def _other_weights(folder: Path, about: dict[str, Any], of_run: Path, defences: list[str]) -> str:
+def _other_weights(folder: Path, about: dict[str, Any], of_run: Path, defenses: list[str]) -> str:
     """Why the weights at hand cannot stand for those of the record; empty if they can."""
     weights = of_run / "classifier.safetensors"
     if not weights.exists():
@@ -240,7 +240,7 @@ def _other_weights(folder: Path, about: dict[str, Any], of_run: Path, defences: 
     if training(of_run / "classifier.json") != training(folder / "classifier.json"):
         return f"{weights} is of another training than the one that was attacked."
     known = about["steps"].get("adaptive", {}).get("denoisers", {})
-    for name in {name.removesuffix(PATCHES) for name in defences} & known.keys():
+    for name in {name.removesuffix(PATCHES) for name in defenses} & known.keys():
         path = of_run.parent / "denoisers" / f"{name}.json"
         if not path.exists() or training(path) != known[name]:
             return f"{path} is missing or of another training than the one that was attacked."

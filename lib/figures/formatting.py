@@ -24,9 +24,9 @@ _NAMES = {
     "levels_3": "3 levels",
     "levels_5": "5 levels",
 }  # fmt: skip
-# How an image reached a defence, as columns of `lib.defense.adaptive` and for readers.
+# How an image reached a defense, as columns of `lib.defense.adaptive` and for readers.
 ATTACKERS = {
-    "clean": "clean", "oblivious": "attacker does not know the defence",
+    "clean": "clean", "oblivious": "attacker does not know the defense",
     "adaptive": "attacker knows it",
 }  # fmt: skip
 
@@ -42,7 +42,7 @@ def percent(share: float) -> str:
 
 
 def worth(share: float, low: float = math.nan, high: float = math.nan) -> str:
-    """A share of attacked images from which a defence pays, as text; see `pays_from`."""
+    """A share of attacked images from which a defense pays, as text; see `pays_from`."""
     if math.isinf(share):
         return "never"
     if math.isnan(low):
@@ -70,7 +70,7 @@ def attack(*pixels: int) -> str:
 
 
 def shown(name: str) -> str:
-    """Name of a defence, classifier, data set, model of an ablation or measure for readers."""
+    """Name of a defense, classifier, data set, model of an ablation or measure for readers."""
     if name in params.names("datasets"):
         return params.facts(name).title
     if str(name).endswith(params.PATCHES):

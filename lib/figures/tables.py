@@ -23,7 +23,7 @@ WARNINGS = {
 
 # Columns of names that are ids in files and parameters.
 NAMED = {
-    "dataset", "data set", "classifier", "defence", "denoiser", "variant", "reference", "row",
+    "dataset", "data set", "classifier", "defense", "denoiser", "variant", "reference", "row",
     "quantity", "metric", "model",
 }  # fmt: skip
 # Columns of texts to read: from so many characters in a cell on, at least so wide.
@@ -79,7 +79,7 @@ def intervals(frame: pd.DataFrame, column: str, percent: bool = False) -> pd.Ser
     Args:
         frame: column, ``<column>_low`` and ``<column>_high``, or else ``low`` and ``high``.
         column: its name.
-        percent: whether values are shares 0..1 to show in per cent.
+        percent: whether values are shares 0..1 to show in percent.
 
     Raises:
         ValueError: ``low`` and ``high`` do not hold the value, so they are of another column.
@@ -104,7 +104,7 @@ def table(
     Args:
         frame: what to show.
         caption: above the table.
-        percent: columns with shares 0..1 to show in per cent.
+        percent: columns with shares 0..1 to show in percent.
         digits: figures of other numbers with decimals.
     """
 

@@ -139,10 +139,10 @@ def fsim(
 def fsim_chromatic(
     reference: np.ndarray, image: np.ndarray, device: str | torch.device = "cpu"
 ) -> np.ndarray:
-    """FSIMc of Zhang et al. (2011): `fsim` times the similarity of colour, RGB images only.
+    """FSIMc of Zhang et al. (2011): `fsim` times the similarity of color, RGB images only.
 
     As published: I and Q of YIQ, T3 = T4 = 200, exponent 0.03. Our tables hold `fsim`, which gray
-    and colour sets share; this is the other reading of the paper's "FSIM" for colour.
+    and color sets share; this is the other reading of the paper's "FSIM" for color.
 
     Raises:
         InputError: shapes or types do not fit, or the images are gray.
@@ -151,7 +151,7 @@ def fsim_chromatic(
 
     check(reference, image)
     if reference.shape[3] != 3:
-        raise InputError("FSIMc compares colours: it needs RGB images (N, H, W, 3), not gray ones.")
+        raise InputError("FSIMc compares colors: it needs RGB images (N, H, W, 3), not gray ones.")
     return _in_chunks(piq.fsim, reference, image, device, chromatic=True)
 
 

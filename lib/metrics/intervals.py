@@ -109,8 +109,8 @@ def paired(differences: Sequence[float] | np.ndarray) -> tuple[float, float, flo
     )
 
 
-def standardised(table: pd.DataFrame, weights: pd.Series) -> tuple[float, float, float]:
-    """Rate in another mix of groups: the groups' rates, weighted (direct standardisation).
+def standardized(table: pd.DataFrame, weights: pd.Series) -> tuple[float, float, float]:
+    """Rate in another mix of groups: the groups' rates, weighted (direct standardization).
 
     Args:
         table: ``n, rate, low, high`` of groups as `rate_table` gives them, by group.
@@ -275,7 +275,7 @@ def rate_table(
     )
     total = _rate(TOTAL, frame[success])
     tried = table[table["n"] > 0]
-    class_mean = (CLASS_MEAN, *total[1:3], *standardised(tried, pd.Series(1.0, tried.index)))
+    class_mean = (CLASS_MEAN, *total[1:3], *standardized(tried, pd.Series(1.0, tried.index)))
     table.loc[len(table)] = total
     table.loc[len(table)] = class_mean
     return table

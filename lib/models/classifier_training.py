@@ -1,4 +1,4 @@
-"""How the classifiers are trained: start, optimiser, stopping rule (CLS01 to CLS10)."""
+"""How the classifiers are trained: start, optimizer, stopping rule (CLS01 to CLS10)."""
 
 import socket
 import threading
@@ -124,7 +124,7 @@ def training_images(data: Images, p: Parameters) -> Images:
 
 
 def _optimizer(model: nn.Module, p: Parameters, steps: int) -> tuple[Any, Any]:
-    """Optimiser and schedule (or None) for ``steps`` steps in all."""
+    """Optimizer and schedule (or None) for ``steps`` steps in all."""
     if p.classifier_optimizer == "sgd":
         optimizer = torch.optim.SGD(
             model.parameters(), p.classifier_learning_rate, p.classifier_momentum,
@@ -150,7 +150,7 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
     """The classifier of a run folder: trained, or read back if it was trained with these settings.
 
     Writes ``classifier.safetensors`` and ``classifier.json`` with ``start``, ``history``,
-    ``paper_optimizer_history`` (the same start under the paper's optimiser, for
+    ``paper_optimizer_history`` (the same start under the paper's optimizer, for
     ``classifier_paper_epochs`` epochs; ``null`` if none) and ``training_images``. A killed run
     goes on after its last epoch.
 
@@ -198,7 +198,7 @@ def fit_classifier(
     The paper (4.1.2): SGD, learning rate 0.001, momentum 0.9, batches of 64, at most 100 epochs,
     stop when training accuracy passes 95 % and test accuracy 90 %. We: the same values in the
     protocol ``paper``, with the rule on the validation part, because the test part would leak
-    (CLS06). Other protocols may choose another optimiser; each page says which.
+    (CLS06). Other protocols may choose another optimizer; each page says which.
 
     Returns:
         The trained model and its history.
@@ -253,7 +253,7 @@ def fit_classifier(
 
 
 def paper_optimizer(p: Parameters) -> Parameters:
-    """The same run with the paper's optimiser (CLS03), for ``classifier_paper_epochs`` epochs."""
+    """The same run with the paper's optimizer (CLS03), for ``classifier_paper_epochs`` epochs."""
     return p.model_copy(
         update={
             "classifier_optimizer": "sgd",

@@ -1,7 +1,7 @@
 """The two networks that are attacked, as torchvision has them.
 
 A gray image keeps one channel up to the model's door and is repeated inside (CLS08): a changed
-pixel then changes one gray value, never a colour that the image cannot hold.
+pixel then changes one gray value, never a color that the image cannot hold.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Classifier(nn.Module):
 
     The paper (3.2.2, 4.3): ResNet50 and DenseNet121, 224 x 224. We: torchvision's models with a
     new last layer (CLS01). Images smaller than the network can take are enlarged inside, by
-    nearest neighbour, so that one changed pixel stays one changed pixel of the stored image.
+    nearest neighbor, so that one changed pixel stays one changed pixel of the stored image.
 
     Args:
         architecture: ``resnet50`` or ``densenet121``.
@@ -65,9 +65,9 @@ class Classifier(nn.Module):
         """Images (N, 1 or 3, H, W) in 0..1 as the network's input (N, 3, S, S)."""
         if images.shape[-1] != self.input_size:
             images = F.interpolate(images, size=self.input_size, mode="nearest")
-        return self.normalise(images)
+        return self.normalize(images)
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """Images (N, 1 or 3, H, W) in 0..1 in three channels, ImageNet's mean and deviation."""
         return (images.expand(-1, 3, -1, -1) - self.mean) / self.std
 

@@ -161,7 +161,7 @@ def train_module(
         halving: the rate is halved after each quarter of the steps, as in the public code of
             Noise2Noise (N2N03); that of the median network lowers it too (MED05). At a constant
             rate the steep loss of Noise2Noise's last epochs, where gamma is small, throws away what
-            was learnt; and weights that still move leave batch normalization with running means of
+            was learned; and weights that still move leave batch normalization with running means of
             weights that are gone.
         noisy_targets: Noise2Noise: the target is noisy too (NOI06) and the loss is annealed L0
             (N2N02). Otherwise the target is clean and the loss the mean squared error (DAE10).

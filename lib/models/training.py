@@ -1,6 +1,6 @@
 """One training loop for classifiers and denoisers: checkpoint, resume, progress, early stop.
 
-A checkpoint is one safetensors file: model and optimiser tensors, everything else as JSON in its
+A checkpoint is one safetensors file: model and optimizer tensors, everything else as JSON in its
 metadata. It is written after each epoch and keyed to the settings, so that a killed run goes on
 where it was and changed settings start anew. Batches depend on the epoch number alone; a resumed
 run therefore equals an uninterrupted one, on a GPU up to the order of its sums.
@@ -74,7 +74,7 @@ def _resume(path: Path, key: str, model, optimizer, schedule) -> list[dict]:
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                # Fused optimisers go by memory, so moments must lie as their weights do.
+                # Fused optimizers go by memory, so moments must lie as their weights do.
                 state[name] = torch.empty_like(parameter).copy_(value)
     if schedule:
         schedule.load_state_dict(meta["schedule"])

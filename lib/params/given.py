@@ -13,7 +13,7 @@ def from_notebook(namespace: dict[str, Any]) -> Parameters:
     """Parameters out of a notebook's global variables.
 
     Every variable that the user or papermill has set before the first call must be a parameter;
-    papermill alone would only warn of a misspelt one. Variables that appear later are the
+    papermill alone would only warn of a misspelled one. Variables that appear later are the
     notebook's own, so the cell can be run again. What ``auto`` stands for is filled in, so that
     the record says what was computed.
 

@@ -132,7 +132,7 @@ class Parameters(BaseModel):
         gt=0, lt=1, description="Chest: a label counts above this (CLS09)"
     )
     classifier_paper_epochs: Count = Field(
-        description="epochs of the paper's optimiser run beside ours for comparison; 0: none"
+        description="epochs of the paper's optimizer run beside ours for comparison; 0: none"
     )
 
     attack_pixels: list[Literal[1, 2]] = Field(min_length=1, description="attacks to run")
@@ -169,11 +169,11 @@ class Parameters(BaseModel):
 
     vulnerability_images: Positive = Field(description="images with a map of every position")
     vulnerability_levels: Annotated[int, Field(ge=2, le=6)] = Field(
-        description="values of each channel in the grid of colours; gray: this to the third power"
+        description="values of each channel in the grid of colors; gray: this to the third power"
     )
 
     denoiser_names: list[Denoiser] = Field(
-        description="denoisers that are trained; without any, the reference defences alone"
+        description="denoisers that are trained; without any, the reference defenses alone"
     )
     denoiser_epochs: Positive = Field(description="passes over the training images (GEN03)")
     denoiser_batch: Positive = Field(description="images a step (GEN03)")
@@ -203,11 +203,11 @@ class Parameters(BaseModel):
         description="a pixel is strongly changed above this share of the range (EVA14)"
     )
 
-    adaptive_defences: list[str] = Field(
-        description="defences that an attacker knows; those that the run has are tried (EVA16)"
+    adaptive_defenses: list[str] = Field(
+        description="defenses that an attacker knows; those that the run has are tried (EVA16)"
     )
     adaptive_images: Count = Field(
-        description="attacked images of each class attacked again through each defence; 0: all"
+        description="attacked images of each class attacked again through each defense; 0: all"
     )
 
     ablation_size: Literal[28, 64, 128, 224] = Field(description="edge of AbdomenCT images")
@@ -225,11 +225,11 @@ class Parameters(BaseModel):
                 raise unknown(kind, value, names(f"{kind}s"))
         if self.dataset not in names("datasets"):
             raise unknown("data set", self.dataset, names("datasets"))
-        # Doing nothing is no defence: to know it is to attack the bare classifier.
+        # Doing nothing is no defense: to know it is to attack the bare classifier.
         known = ["median3", *DENOISERS, *(name + PATCHES for name in DENOISERS)]
-        for name in self.adaptive_defences:
+        for name in self.adaptive_defenses:
             if name not in known:
-                raise unknown("defence", name, known)
+                raise unknown("defense", name, known)
         if self.restoration_patch_size % 2 == 0:
             raise InputError(
                 "restoration_patch_size must be odd, so that a patch has a middle, not "

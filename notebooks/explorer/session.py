@@ -1,4 +1,4 @@
-"""What the explorer computes, without any widget: confidence, searches, maps, defences."""
+"""What the explorer computes, without any widget: confidence, searches, maps, defenses."""
 
 import threading
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def finished_runs(runs: Path) -> list[str]:
 
 @dataclass
 class Session:
-    """One finished run: its images, its classifier and its defences.
+    """One finished run: its images, its classifier and its defenses.
 
     Args:
         p: parameters of the run.
@@ -146,8 +146,8 @@ class Session:
             return None
 
     @cached_property
-    def defences(self) -> dict[str, torch.nn.Module]:
-        """The reference defences and the denoisers that the run has trained, by name."""
+    def defenses(self) -> dict[str, torch.nn.Module]:
+        """The reference defenses and the denoisers that the run has trained, by name."""
         channels = self.images.facts.channels
         folder = self.p.dataset_folder / "denoisers"
         found = {name: denoisers.build(name, channels) for name in params.REFERENCES}
@@ -157,8 +157,8 @@ class Session:
         return {name: network.to(self.device).eval() for name, network in found.items()}
 
     def defended(self, picture: np.ndarray) -> dict[str, np.ndarray]:
-        """The picture after each defence, uint8 (H, W, C), by name."""
+        """The picture after each defense, uint8 (H, W, C), by name."""
         return {
             name: denoisers.restore(network, picture[None], self.device)[0]
-            for name, network in self.defences.items()
+            for name, network in self.defenses.items()
         }

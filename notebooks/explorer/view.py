@@ -53,7 +53,7 @@ class Explorer:
         self.index = widgets.IntSlider(description="image")
         self.canvas = Canvas()
         self.row, self.col = (widgets.IntSlider(description=name) for name in ("row", "column"))
-        self.color = widgets.ColorPicker(value="#ffffff", description="colour")
+        self.color = widgets.ColorPicker(value="#ffffff", description="color")
         self.gray = widgets.IntSlider(255, 0, 255, description="value")
         self.clean = widgets.Checkbox(False, description="without the pixel")
         self.bars, self.said = widgets.HTML(), widgets.HTML()
@@ -159,7 +159,7 @@ class Explorer:
     def _show(self) -> None:
         picture, clean = self.picture, self.session.image(self.index.value)
         shown_picture = np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture
-        if self.found is not None:  # red where the worst colour fools
+        if self.found is not None:  # red where the worst color fools
             tint = np.where(self.found.success[..., None], [213, 94, 0], shown_picture)
             changed = (picture != clean).any(2)[..., None]
             shown_picture = np.where(changed, shown_picture, 0.45 * shown_picture + 0.55 * tint)
@@ -242,7 +242,7 @@ class Explorer:
         self.found = found
         self._show()
         count, total = int(found.success.sum()), found.success.size
-        return self._say(f"{count:,} of {total:,} positions fool, of {found.colours} colours each")
+        return self._say(f"{count:,} of {total:,} positions fool, of {found.colors} colors each")
 
     def _defend(self) -> None:
         facts, before = self.session.images.facts, self.session.image(self.index.value)

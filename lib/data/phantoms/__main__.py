@@ -31,7 +31,7 @@ def main(words: list[str]) -> str | None:
     given = parser.parse_args(words)
     try:
         for dataset in given.datasets:
-            facts(dataset)  # a misspelt last name should not wait for the drawing of the first
+            facts(dataset)  # a misspelled last name should not wait for the drawing of the first
         for dataset in given.datasets or DRAWN:
             path = write(dataset, given.size, given.images, given.seed, given.root)
             print(f"{path}: {given.images} phantoms of {dataset}, seed {given.seed}", flush=True)

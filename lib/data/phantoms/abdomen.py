@@ -94,7 +94,7 @@ def _ribs(
     right: np.ndarray,
     share: float,
 ) -> None:
-    """Cut ribs: bright dashes in the wall, fewer towards the navel."""
+    """Cut ribs: bright dashes in the wall, fewer toward the navel."""
     angle = np.arctan2(down, right) * 9 / np.pi
     shown = rng.random(18) < share
     number = np.floor(angle).astype(int) % 18

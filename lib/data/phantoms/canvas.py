@@ -1,6 +1,6 @@
 """What all phantoms are drawn with: coordinates, smooth random fields, cells and soft edges.
 
-Everything is in normalised coordinates (0..1 across the image) and draws the same random numbers
+Everything is in normalized coordinates (0..1 across the image) and draws the same random numbers
 at every size, so that one scene can be rendered at several sizes.
 """
 

@@ -1,4 +1,4 @@
-"""The defences by name: build one, load a trained one, and restore stored images with it."""
+"""The defenses by name: build one, load a trained one, and restore stored images with it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,7 +37,7 @@ _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def build(name: str, channels: int) -> nn.Module:
-    """A defence by name, with fresh weights if it has any.
+    """A defense by name, with fresh weights if it has any.
 
     Args:
         name: one of `TRAINED` or `REFERENCES`.

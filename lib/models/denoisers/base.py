@@ -1,4 +1,4 @@
-"""What all defences share: the channels they take, any image size, and their parameter counts."""
+"""What all defenses share: the channels they take, any image size, and their parameter counts."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F

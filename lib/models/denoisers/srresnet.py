@@ -1,4 +1,4 @@
-"""SRResNet, the network of the Noise2Noise defence (the paper's reference 5)."""
+"""SRResNet, the network of the Noise2Noise defense (the paper's reference 5)."""
 
 from torch import Tensor, nn
 
