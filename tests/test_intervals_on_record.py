@@ -23,17 +23,18 @@ def numbers(folder: Path, attack: str) -> pd.DataFrame:
     first, total = found["rate", by_class.index[0]], found["rate", intervals.TOTAL]
     found["rate", "first less total"] = intervals.newcombe(first, total)
     restored = read_table(folder / f"restoration_{attack}.parquet")
-    defense = restored.columns[restored.columns.str.startswith("defen")][0]
     for row in restoration.shares(restored).to_dict("records"):
         for share in ("recovered", "right", "kept"):
             bounds = (row[share], row[f"{share}_low"], row[f"{share}_high"])
-            found[share, row[defense]] = bounds
+            found[share, row["defense"]] = bounds
     for name, row in restoration.pays_from(restored, 500).iterrows():
         found["pays from", name] = row
-    right = restored.pivot(index=restoration.IMAGE, columns=defense, values="recovered").astype(int)
+    right = restored.pivot(index=restoration.IMAGE, columns="defense", values="recovered").astype(
+        int
+    )
     for name in right:
         found["paired", name] = intervals.paired(right[name] - right["median3"])
-    for name, of in restored[~restored["exact"]].groupby(defense):
+    for name, of in restored[~restored["exact"]].groupby("defense"):
         found["psnr", name] = intervals.bootstrap_mean(of["psnr"], 2000, 0)
     found = {key: list(values) for key, values in found.items()}
     table = pd.DataFrame(found, index=["value", "low", "high"]).T
