@@ -37,14 +37,15 @@ from torch import Tensor
 
 from benchmarks.harness import throughput
 from benchmarks.peers import PEERS
-from lib import params, phantoms
+from lib import params
 from lib.attack import ClassChange, attack, evolution
 from lib.attack.incremental import Incremental
-from lib.classifiers import Classifier, logits
-from lib.data import Images, Provenance
-from lib.errors import InputError
-from lib.records import PACKAGES, atomic, hardware, write_json
-from lib.training import native_bfloat16, pick_device, settled
+from lib.data import Images, Provenance, phantoms
+from lib.models.classifiers import Classifier, logits
+from lib.params.device import native_bfloat16, pick_device, settled
+from lib.params.errors import InputError
+from lib.params.files import atomic, write_json
+from lib.params.runs import PACKAGES, hardware
 
 FOLDER = Path(__file__).parent
 CLASSES = 7
@@ -262,7 +263,7 @@ def main(words: list[str]) -> str | None:
         scaling(given.scaling)
         return None
     started, plain, rows = time.perf_counter(), {}, []
-    slow = not native_bfloat16(pick_device("auto"))  # hours of emulation, and nothing learnt
+    slow = not native_bfloat16(pick_device("auto"))  # hours of emulation, and nothing learned
     try:
         for case in CASES:
             text = f"{case.model} {case.size} {case.precision} {case.pixels}"

@@ -18,39 +18,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lib import (
-    ablation,
-    adaptive,
-    attack,
-    classifier_training,
-    classifiers,
-    data,
-    denoisers,
-    detection,
-    evaluation,
-    params,
-    restoration,
-)
-from lib.attack.evaluators import Half
+from lib import attack, data, params
 from lib.attack.incremental import Incremental
-from lib.classifiers import Classifier
-from lib.denoisers.train import train
-from lib.records import Run, md5, read_json, read_table, training, write_json, write_table
-from lib.training import pick_device, settled
+from lib.defense import adaptive, detection, restoration
+from lib.evidence import ablation
+from lib.metrics import classification
+from lib.models import classifier_training, classifiers, denoisers
+from lib.models.classifiers import Classifier
+from lib.models.denoiser_training import train
+from lib.params.device import pick_device, settled
+from lib.params.files import md5, read_json, read_table, write_json, write_table
+from lib.params.runs import Run, training
 
 NETWORKS = ("resnet50", "densenet121")
 LOGS = params.ROOT / "runs" / "logs"
 
 
-GO = params.ROOT / "runs" / "attack"  # attacks wait for this file; it holds their settings
-
-
 def parameters(dataset: str, classifier: str = "resnet50"):
     """The protocol's values, with what words of the environment variable GIVEN change."""
-    words = os.environ.get("GIVEN", "").split()
-    for path in (GO, GO.with_name(dataset)):
-        words += path.read_text().split() if path.exists() else []
-    given = params.from_words(words)
+    given = params.from_words(os.environ.get("GIVEN", "").split())
     p = params.load(given.pop("protocol", "sample"), dataset, classifier, **given)
     p = settled(p)
     half = p.device != "cpu" and torch.cuda.is_available() and "attack_precision" not in given
@@ -70,8 +56,8 @@ def classifier(dataset: str, network: str) -> None:
     test, facts = images.in_part("test"), images.facts
     values = classifiers.logits(model.to(device), test.images, device)
     decisions = classifiers.decide(values, facts.multi_label, p.classifier_threshold)
-    measured = evaluation.summary(test.labels, decisions, values, facts)
-    quality = evaluation.by_class(test.labels, decisions, facts)
+    measured = classification.summary(test.labels, decisions, values, facts)
+    quality = classification.by_class(test.labels, decisions, facts)
     about |= {"weights_md5": md5(p.run_folder / "classifier.safetensors")}
     about |= {"test": measured, "test_by_class": quality.to_dict("records")}
     write_json(p.run_folder / "classifier.json", about)
@@ -136,10 +122,10 @@ def restored(dataset: str, network: str) -> None:
     model = classifiers.load(p.run_folder, p.classifier).to(device)
     predict = classifiers.predictor(model, p, device)
     channels = images.facts.channels
-    defences = {name: denoisers.build(name, channels) for name in params.REFERENCES}
+    defenses = {name: denoisers.build(name, channels) for name in params.REFERENCES}
     for name in p.denoiser_names:
-        defences[name] = denoisers.load(name, folder, channels)
-    defences = {name: network.to(device).eval() for name, network in defences.items()}
+        defenses[name] = denoisers.load(name, folder, channels)
+    defenses = {name: network.to(device).eval() for name, network in defenses.items()}
     patches, summaries = restoration.Patches.of(p), {}
     for pixels in p.attack_pixels:
         name = params.ATTACKS[pixels]
@@ -147,13 +133,13 @@ def restored(dataset: str, network: str) -> None:
         clean = attack.locate(images, records).images
         attacked = attack.rebuild(clean, records)
         table = restoration.restore_all(
-            clean, attacked, records, defences, predict, device, patches
+            clean, attacked, records, defenses, predict, device, patches
         )
         write_table(p.run_folder / f"restoration_{name}.parquet", table)
         areas = detection.summary(table, p.bootstrap_samples, p.seed)
         write_table(p.run_folder / f"detection_{name}.parquet", areas)
         shares = restoration.summary(table, p.bootstrap_samples, p.seed)
-        summaries[name] = shares[["defence", "n", "recovered", "kept"]]
+        summaries[name] = shares[["defense", "n", "recovered", "kept"]]
         print(dataset, network, name, summaries[name].round(3).to_string(), flush=True)
     weights = {n: md5(folder / f"{n}.safetensors") for n in p.denoiser_names}
     weights["classifier"] = md5(p.run_folder / "classifier.safetensors")
@@ -183,7 +169,7 @@ def adapted(dataset: str, network: str) -> None:
         | {n: md5(store / f"{n}.safetensors") for n in names if n in denoisers.TRAINED},
         denoisers={n: training(store / f"{n}.json") for n in names if n in denoisers.TRAINED},
         summaries={
-            params.ATTACKS[n]: adaptive.summary(table)[["defence", "n", *adaptive.SHARES]].to_dict(
+            params.ATTACKS[n]: adaptive.summary(table)[["defense", "n", *adaptive.SHARES]].to_dict(
                 "records"
             )
             for n, table in found.items()
@@ -232,34 +218,23 @@ def bench(network: str, size: str = "224") -> None:
         print(network, "float32, largest difference GPU - CPU", (there - reference).abs().max())
         generator = torch.Generator().manual_seed(0)
         high = torch.tensor([int(size), int(size), 256, 256, 256])
-        for kind in ("incremental", "whole"):
-            for pixels in (1, 2):
-                for batch in (512, 1024, 2048) if kind == "incremental" else (512, 1024):
-                    if kind == "whole" and pixels == 2:
-                        continue
-                    genes = (torch.rand(2 * batch, 5, generator=generator) * high).long()
-                    genes = genes.repeat(1, pixels).to(device)
-                    slots = torch.randint(0, 8, (2 * batch,), generator=generator).to(device)
-                    started = time.monotonic()
-                    if kind == "whole":
-                        it = Half(model, 8, batch, torch.float16)
-                    else:
-                        it = Incremental(model, 3, pixels, batch, torch.float16, 8)
-                    it.enter(torch.arange(8, device=device), images.to(device))
+        for pixels in (1, 2):
+            for batch in (512, 1024, 2048):
+                genes = (torch.rand(2 * batch, 5, generator=generator) * high).long()
+                genes = genes.repeat(1, pixels).to(device)
+                slots = torch.randint(0, 8, (2 * batch,), generator=generator).to(device)
+                it = Incremental(model, 3, pixels, batch, torch.float16, 8)
+                it.enter(torch.arange(8, device=device), images.to(device))
+                it.logits(slots, genes)
+                torch.cuda.synchronize()
+                began = time.monotonic()
+                for _ in range(4):
                     it.logits(slots, genes)
-                    torch.cuda.synchronize()
-                    began = time.monotonic()
-                    for _ in range(4):
-                        it.logits(slots, genes)
-                    torch.cuda.synchronize()
-                    rate = 8 * batch / (time.monotonic() - began)
-                    print(
-                        f"{network} {size} {kind} float16 pixels {pixels} batch {batch}: "
-                        f"{rate:.0f}/s, start {began - started:.1f} s",
-                        flush=True,
-                    )
-                    del it
-                    torch.cuda.empty_cache()
+                torch.cuda.synchronize()
+                rate = 8 * batch / (time.monotonic() - began)
+                print(f"{network} {size} float16 pixels {pixels} batch {batch}: {rate:.0f}/s")
+                del it
+                torch.cuda.empty_cache()
 
 
 STEPS = {
@@ -277,7 +252,7 @@ def plan(datasets: list[str]) -> list[tuple[list[str], list[str], list[str]]]:
         p = parameters(dataset)
         file = f"{p.data_root}/{params.facts(dataset).filename(p.data_size)}"
         found += [(["classifier", dataset, n], [file], []) for n in NETWORKS]
-        found += [(["attack", dataset, n], [GO], [f"classifier-{dataset}-{n}"]) for n in NETWORKS]
+        found += [(["attack", dataset, n], [], [f"classifier-{dataset}-{n}"]) for n in NETWORKS]
         names = p.denoiser_names
         found += [(["denoiser", dataset, n], [file], []) for n in reversed(names)]
         trained = [f"denoiser-{dataset}-{n}" for n in names]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import params, streams
+from lib import params
 from lib.attack import (
     AnyLabelChange,
     ClassChange,
@@ -23,10 +23,10 @@ from lib.attack import (
 )
 from lib.attack.evaluators import out_of_memory
 from lib.attack.search import checkpoint_folder
-from lib.classifiers import as_text, decide, logits
-from lib.data import to_tensor
-from lib.errors import InputError
-from lib.records import write_table
+from lib.data import counter_rng, to_tensor
+from lib.models.classifiers import as_text, decide, logits
+from lib.params.errors import InputError
+from lib.params.files import write_table
 
 CPU = torch.device("cpu")
 SETTINGS = params.load("demo", attack_population=12, attack_generations=6, attack_batch=30)
@@ -48,7 +48,7 @@ def splitmix(seed: int, count: int) -> list[int]:
 
 @given(st.integers(-(2**63), 2**63 - 1), st.integers(1, 5))
 def test_streams_are_splitmix64(seed, slots):
-    draws = streams.bits(torch.tensor([seed]), torch.tensor([0]), 1, slots)
+    draws = counter_rng.bits(torch.tensor([seed]), torch.tensor([0]), 1, slots)
     assert draws.flatten().tolist() == [value >> 33 for value in splitmix(seed, slots)]
 
 
@@ -59,20 +59,20 @@ def test_splitmix64_golden_values():
 
 
 def test_a_stream_depends_on_its_image_only():
-    together = streams.image_keys(7, "one", "derma", ["test", "val", "test"], [3, 3, 9])
-    alone = streams.image_keys(7, "one", "derma", ["test"], [9])
+    together = counter_rng.image_keys(7, "one", "derma", ["test", "val", "test"], [3, 3, 9])
+    alone = counter_rng.image_keys(7, "one", "derma", ["test"], [9])
     assert together[2] == alone[0]
     assert len(set(together.tolist())) == 3
     for other in ((8, "one", "derma"), (7, "two", "derma"), (7, "one", "oct")):
-        assert streams.image_keys(*other, ["test"], [9]) != alone
+        assert counter_rng.image_keys(*other, ["test"], [9]) != alone
     generations = torch.tensor([4, 0, 2])
-    draws = streams.bits(together, generations, 5, 3)
-    assert torch.equal(draws[2:], streams.bits(alone, torch.tensor([2]), 5, 3))
+    draws = counter_rng.bits(together, generations, 5, 3)
+    assert torch.equal(draws[2:], counter_rng.bits(alone, torch.tensor([2]), 5, 3))
 
 
 def test_draws_are_uniform():
-    draws = streams.bits(torch.arange(200), torch.zeros(200, dtype=torch.long), 50, 10)
-    counts = torch.bincount(streams.below(draws, 7).flatten(), minlength=7).double()
+    draws = counter_rng.bits(torch.arange(200), torch.zeros(200, dtype=torch.long), 50, 10)
+    counts = torch.bincount(counter_rng.below(draws, 7).flatten(), minlength=7).double()
     expected = draws.numel() / 7
     chi_squared = ((counts - expected) ** 2 / expected).sum()
     assert len(counts) == 7 and chi_squared < 27.9  # 99.99 % quantile with 6 degrees of freedom
@@ -90,7 +90,7 @@ def test_partners_are_three_others(population, seed):
 
 
 def test_partners_are_equally_likely():
-    keys = streams.mix(torch.arange(4000))
+    keys = counter_rng.mix(torch.arange(4000))
     found = evolution.partners(keys, torch.ones(4000, dtype=torch.long), 5)[:, 2]
     codes, counts = torch.unique(found[:, 0] * 25 + found[:, 1] * 5 + found[:, 2],
                                  return_counts=True)  # fmt: skip
@@ -102,7 +102,7 @@ def test_partners_are_equally_likely():
 @pytest.mark.parametrize(("channels", "pixels"), [(1, 1), (3, 1), (1, 2), (3, 2)])
 @pytest.mark.parametrize("start", ["uniform", "normal"])
 def test_genes_stay_on_the_grid(channels, pixels, start):
-    keys = streams.mix(torch.arange(3))
+    keys = counter_rng.mix(torch.arange(3))
     limits = evolution.bounds(pixels, 30, 20, channels, CPU)
     assert limits.tolist() == [30, 20, *[256] * channels] * pixels
     members = evolution.initial(keys, 40, limits, channels, start)
@@ -113,7 +113,7 @@ def test_genes_stay_on_the_grid(channels, pixels, start):
 
 
 def test_normal_start_is_around_mid_gray_and_uniform_is_flat():
-    keys = streams.mix(torch.arange(50))
+    keys = counter_rng.mix(torch.arange(50))
     limits = evolution.bounds(1, 30, 20, 1, CPU)
     normal = evolution.initial(keys, 100, limits, 1, "normal")[..., 2].double()
     uniform = evolution.initial(keys, 100, limits, 1, "uniform")[..., 2].double()
@@ -220,7 +220,7 @@ def slow_attack(model, data, i, criterion, pixels, p):
     """The same search on one image with plain loops, as a reference."""
     image = torch.from_numpy(data.images[i]).permute(2, 0, 1)
     label = torch.from_numpy(data.labels[i : i + 1]).long()
-    key = streams.image_keys(
+    key = counter_rng.image_keys(
         p.seed, f"{pixels}-pixel attack", data.name, [data.split[i]], [int(data.index[i])]
     )
     channels, height, width = image.shape

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import tqdm
 
-from lib import params, streams
+from lib import params
 from lib.attack import attack, criterion_for, evolution, search, vulnerability_map
 from lib.attack.memory import Memory, keys_of
-from lib.attack.vulnerability import colour_grid
-from lib.classifiers import Classifier, decide, logits
-from lib.data import to_tensor
-from lib.errors import InputError
+from lib.attack.vulnerability import color_grid
+from lib.data import counter_rng, to_tensor
+from lib.models.classifiers import Classifier, decide, logits
+from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
 SETTINGS = params.load(
@@ -104,7 +104,7 @@ def test_children_of_best_follow_the_formula():
     limits = evolution.bounds(1, 9, 9, 1, CPU)
     found = evolution.children_of_best(members, scores, keys, generation, limits, [0.5, 1.0], 0.7)
     chosen = evolution.partners(keys, generation, 6)
-    draws = streams.bits(keys, generation, 6, 8)[..., 3:].double() / 2**31
+    draws = counter_rng.bits(keys, generation, 6, 8)[..., 3:].double() / 2**31
     for i in range(2):
         best = members[i, scores[i].argmin()]
         factor = 0.5 + 0.5 * draws[i, 0, 0].item()
@@ -200,7 +200,7 @@ def test_a_search_killed_twenty_times_ends_with_the_same_records(tmp_path, monke
     # Not a fork of this process: what its threads hold would be held in the fork for good.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["hypothesis", "lib.attack", "lib.classifiers", "lib.data", "pytest"]
+        ["hypothesis", "lib.attack", "lib.models.classifiers", "lib.data", "pytest"]
     )
     rng, kills = random.Random(0), 0
     for _ in range(20):
@@ -246,7 +246,7 @@ def test_shards_make_up_the_whole(tiny, images, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "channels", "levels"), [("derma", 3, 2), ("chest", 1, 4)])
-def test_the_map_tries_every_position_and_colour(tiny, images, name, channels, levels):
+def test_the_map_tries_every_position_and_color(tiny, images, name, channels, levels):
     data = images(name, 1, size=28)
     model = tiny(channels, 28, len(data.facts.classes)).eval()
     values = logits(model, data.images, CPU)
@@ -255,8 +255,8 @@ def test_the_map_tries_every_position_and_colour(tiny, images, name, channels, l
     found = vulnerability_map(
         model, data.images[0], data.labels[0], criterion, levels, SETTINGS, CPU
     )
-    assert found.colours == levels**channels and found.success.shape == (28, 28)
-    grid = colour_grid(channels, levels)
+    assert found.colors == levels**channels and found.success.shape == (28, 28)
+    grid = color_grid(channels, levels)
     label = torch.from_numpy(data.labels[:1]).long()
     for row, col in ((0, 0), (27, 13), (9, 27)):
         changed = data.images.repeat(len(grid), 0)
@@ -266,7 +266,7 @@ def test_the_map_tries_every_position_and_colour(tiny, images, name, channels, l
         every = label.expand(len(grid), *label.shape[1:])
         objective = criterion.objective(values, every)
         assert found.objective[row, col] == pytest.approx(objective.min().item(), abs=1e-4)
-        at = (grid == found.colour[row, col]).all(1).argmax()
+        at = (grid == found.color[row, col]).all(1).argmax()
         assert objective[at] - objective.min() < 1e-4
         assert found.confidence[row, col] == pytest.approx(
             criterion.confidence(values, every)[at].item(), abs=1e-4
@@ -274,11 +274,11 @@ def test_the_map_tries_every_position_and_colour(tiny, images, name, channels, l
         assert found.success[row, col] == criterion.success(values, every).any().item()
 
 
-def test_colour_grid():
-    assert colour_grid(1, 3).tolist() == [[0], [128], [255]]
-    assert len(np.unique(colour_grid(3, 3), axis=0)) == 27
+def test_color_grid():
+    assert color_grid(1, 3).tolist() == [[0], [128], [255]]
+    assert len(np.unique(color_grid(3, 3), axis=0)) == 27
     with pytest.raises(InputError, match="give 2 to 256"):
-        colour_grid(1, 1)
+        color_grid(1, 1)
 
 
 # ---------------------------------------------------------------- wrong inputs

@@ -11,7 +11,7 @@ from lib import params
 from lib.attack import attack, criterion_for, evolution
 from lib.attack.incremental import Incremental
 from lib.attack.incremental.windows import Level, Reach, Windows
-from lib.classifiers import Classifier, decide, logits
+from lib.models.classifiers import Classifier, decide, logits
 
 CPU = torch.device("cpu")
 BOTH = pytest.mark.parametrize("architecture", ["resnet50", "densenet121"])

@@ -1,4 +1,4 @@
-"""lib.statistics against closed forms, known values and simulation."""
+"""Intervals against published values, independent code and simulation."""
 
 import math
 import warnings
@@ -8,19 +8,23 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, multinomial
+from scipy.stats import multinomial
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import confint_proportions_2indep
 
-from lib.errors import InputError
-from lib.statistics import (
+from lib.metrics.intervals import (
     CLASS_MEAN,
     TOTAL,
+    bootstrap_auc,
     bootstrap_mean,
     newcombe,
     paired,
     rate_table,
-    standardised,
+    resampled,
+    standardized,
     wilson,
 )
+from lib.params.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -39,15 +43,7 @@ def test_wilson_known_values():
         (1, 29, 0.0061, 0.1718),
     ):
         assert wilson(successes, n) == pytest.approx((low, high), abs=5.1e-5)
-
-
-@given(st.data(), st.integers(1, 2000))
-def test_wilson_equals_scipy_s(data, n):
-    k, level = data.draw(st.integers(0, n)), data.draw(st.sampled_from([0.5, 0.95, 0.99]))
-    theirs = binomtest(k, n).proportion_ci(level, method="wilson")
-    assert wilson(k, n, level) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
-    low, high = wilson(n - k, n)
-    assert (1 - high, 1 - low) == pytest.approx(wilson(k, n), abs=1e-9)
+        assert wilson(n - successes, n) == pytest.approx((1 - high, 1 - low), abs=5.1e-5)
 
 
 @given(st.data(), st.integers(1, 200))
@@ -59,18 +55,17 @@ def test_trials_of_fewer_images_have_a_wider_interval_of_the_same_rate(data, n):
     assert low - 1e-12 <= k / n <= high + 1e-12
     assert wilson(k, n, units=n) == pytest.approx(narrow, abs=1e-12)
     assert wilson(3 * k, 3 * n, units=n) == pytest.approx(narrow, abs=1e-9)
-    with pytest.raises(InputError, match="cannot be of"):
+    with pytest.raises(InputError):
         wilson(k, n, units=n + 1)
 
 
-def test_wilson_level_and_no_trials():
+def test_a_rate_of_no_trials_is_unknown():
     assert np.isnan(wilson(0, 0)).all()
-    assert wilson(5, 20, 0.5)[0] > wilson(5, 20, 0.95)[0]
 
 
 @pytest.mark.parametrize(("successes", "n"), [(3, 2), (-1, 2)])
 def test_wilson_refuses_the_impossible(successes, n):
-    with pytest.raises(InputError, match=f"got {successes} of {n}"):
+    with pytest.raises(InputError):
         wilson(successes, n)
 
 
@@ -86,13 +81,18 @@ def test_wilson_refuses_the_impossible(successes, n):
 )
 def test_difference_of_rates_known_values(one, other, expected):
     # Newcombe (1998), Statistics in Medicine 17, 873, table II, method 10.
-    rows = []
-    for successes, n in (one, other):
-        low, high = wilson(successes, n)
-        rows.append(pd.Series({"rate": successes / n, "low": low, "high": high}))
+    rows = [(hits / n, *wilson(hits, n)) for hits, n in (one, other)]
     assert newcombe(*rows) == pytest.approx(expected, abs=5e-5)
     turned = newcombe(*reversed(rows))
     assert turned == pytest.approx((-expected[0], -expected[2], -expected[1]), abs=5e-5)
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.floats(0, 1), st.floats(0, 1))
+def test_difference_of_rates_is_that_of_statsmodels(n, m, share, other_share):
+    counts = round(share * n), n, round(other_share * m), m
+    theirs = confint_proportions_2indep(*counts, compare="diff", method="newcomb")
+    rows = [(hits / of, *wilson(hits, of)) for hits, of in (counts[:2], counts[2:])]
+    assert newcombe(*rows)[1:] == pytest.approx(theirs, abs=1e-9)
 
 
 def test_bootstrap_is_near_the_normal_interval_and_covers():
@@ -115,16 +115,14 @@ def test_bootstrap_is_fixed_by_the_seed_and_not_by_the_order():
     assert bootstrap_mean(values[::-1], 300, 7) == first
     assert bootstrap_mean(values, 300, 8)[1:] != first[1:]
     assert first[0] == pytest.approx(values.mean())
-    assert bootstrap_mean(values, 300, 7, 0.5)[1] > first[1]
 
 
-def test_bootstrap_in_chunks_makes_all_the_samples(monkeypatch):
-    seen = []
-    quantile = np.quantile
-    monkeypatch.setattr("lib.statistics.CHUNK_VALUES", 64)
-    monkeypatch.setattr(np, "quantile", lambda x, q: seen.append(len(x)) or quantile(x, q))
-    bootstrap_mean(np.arange(10.0), 1001, 0)
-    assert seen == [1001]
+def test_a_bootstrap_in_small_batches_has_the_same_resamples(monkeypatch):
+    values = np.arange(10.0)
+    whole = bootstrap_mean(values, 1001, 0), bootstrap_auc(values + 1.5, values, 1001, 0)
+    monkeypatch.setattr("lib.metrics.intervals.CHUNK_VALUES", 64)
+    assert (bootstrap_mean(values, 1001, 0), bootstrap_auc(values + 1.5, values, 1001, 0)) == whole
+    assert [len(each) for each in resampled(10, 20, 0)] == [6, 6, 6, 2]
 
 
 def test_bootstrap_of_few_values():
@@ -136,9 +134,9 @@ def test_bootstrap_of_few_values():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_bootstrap_refuses_what_the_caller_must_leave_out(bad):
-    with pytest.raises(InputError, match="1 of 3 values are not finite"):
+    with pytest.raises(InputError):
         bootstrap_mean([1, bad, 2], 10, 0)
-    with pytest.raises(InputError, match="at least one sample, not 0"):
+    with pytest.raises(InputError):
         bootstrap_mean([1, 2], 0, 0)
 
 
@@ -200,11 +198,11 @@ def test_rate_table_without_any_trial():
 
 def test_rate_table_names_bad_input():
     frame = trials(a=(1, 2))
-    with pytest.raises(InputError, match="no column 'klass'"):
+    with pytest.raises(InputError, match="klass"):
         rate_table(frame, "klass", "success")
-    with pytest.raises(InputError, match="'success' must be boolean, not int64"):
+    with pytest.raises(InputError, match="success.*int64"):
         rate_table(frame.astype({"success": int}), "class", "success")
-    with pytest.raises(InputError, match="has 'a', which is none of"):
+    with pytest.raises(InputError, match="a.*b"):
         rate_table(frame, "class", "success", ["b"])
 
 
@@ -217,7 +215,7 @@ def test_a_paired_difference_is_off_zero_where_mcnemar_s_exact_test_says_so(ahea
         return
     assert difference == pytest.approx((ahead - behind) / n)
     assert -1 <= low <= difference + 1e-12 and difference - 1e-12 <= high <= 1
-    decided = ahead + behind > 0 and binomtest(ahead, ahead + behind).pvalue < 0.05
+    decided = mcnemar([[0, ahead], [behind, same]], exact=True).pvalue < 0.05
     assert (low > 0 or high < 0) == decided
     turned = paired([-1] * ahead + [1] * behind + [0] * same)
     assert turned == pytest.approx((-difference, -high, -low))
@@ -236,7 +234,7 @@ def test_paired_intervals_hold_the_true_difference_as_often_as_they_say(ours, th
 
 
 def test_a_paired_difference_of_something_else_is_refused():
-    with pytest.raises(InputError, match="is -1, 0 or 1"):
+    with pytest.raises(InputError):
         paired([0.5, 1])
 
 
@@ -248,11 +246,11 @@ def test_a_rate_in_another_mix_of_groups(data, count):
     frame["success"] = data.draw(st.lists(st.booleans(), min_size=len(frame), max_size=len(frame)))
     table = rate_table(frame, "group", "success").set_index("group")
     own = pd.Series(trials, groups, dtype=float)
-    rate, low, high = standardised(table, own)  # in its own mix a rate is what it was
+    rate, low, high = standardized(table, own)  # in its own mix a rate is what it was
     assert rate == pytest.approx(table.loc[TOTAL, "rate"])
     assert low + 1e-12 >= 0 and low <= rate <= high <= 1 + 1e-12
-    even = standardised(table, pd.Series(1.0, groups))
+    even = standardized(table, pd.Series(1.0, groups))
     assert even == pytest.approx(tuple(table.loc[CLASS_MEAN, ["rate", "low", "high"]]))
-    first = standardised(table, pd.Series({**dict.fromkeys(groups, 0.0), "a": 7.0}))
+    first = standardized(table, pd.Series({**dict.fromkeys(groups, 0.0), "a": 7.0}))
     assert first == pytest.approx(tuple(table.loc["a", ["rate", "low", "high"]]))
-    assert math.isnan(standardised(table, pd.Series({"a": 1.0, "no trial": 1.0}))[0])
+    assert math.isnan(standardized(table, pd.Series({"a": 1.0, "no trial": 1.0}))[0])

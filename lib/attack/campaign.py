@@ -12,13 +12,14 @@ import pandas as pd
 from lib.attack import records
 from lib.attack.criteria import criterion_for
 from lib.attack.search import attack, checkpoint_folder
-from lib.classifiers import Classifier, decide, logits
 from lib.data import Images
-from lib.errors import InputError
-from lib.evaluation import right
+from lib.metrics.classification import right
+from lib.models.classifiers import Classifier, decide, logits
 from lib.params import ATTACKS, Parameters
-from lib.records import code, fingerprint, md5, read_table, write_table
-from lib.training import pick_device
+from lib.params.device import pick_device
+from lib.params.errors import InputError
+from lib.params.files import fingerprint, md5, read_table, write_table
+from lib.params.runs import code
 
 
 def attack_runs(
@@ -87,7 +88,7 @@ def attack_run(
     others = (f"attack_{other}_images" for n, other in ATTACKS.items() if n != pixels)
     of_attack = p.key("pixel_attack", "attack_pixels", *others)
     settings = [of_attack, pixels, data.provenance.md5, weights]
-    key = fingerprint([code("lib/attack", "lib/streams.py"), *settings])
+    key = fingerprint([code("lib/attack", "lib/data/counter_rng.py"), *settings])
     path = folder / f"{name}.parquet"
     if path.exists() and (done := read_table(path)).attrs.get("key") == key:
         table = pd.DataFrame(done.attrs["images"])

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from lib.attack.criteria import Criterion
-from lib.classifiers import Classifier, logits
 from lib.data import Images
-from lib.errors import InputError
+from lib.models.classifiers import Classifier, logits
 from lib.params import Parameters
+from lib.params.errors import InputError
 
 
 def task(

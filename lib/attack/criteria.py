@@ -1,6 +1,6 @@
-"""What the search minimises and what counts as success, as objects.
+"""What the search minimizes and what counts as success, as objects.
 
-The paper does not say what a non-targeted attack minimises (ATK10), nor anything of Chest's 14
+The paper does not say what a non-targeted attack minimizes (ATK10), nor anything of Chest's 14
 labels (ATK11). The usual choice is the probability of the true class. We search on logits: the
 order of candidates is the same, but a probability that rounds to 1 in float32 leaves the search
 without a slope.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.errors import InputError, unknown
+from lib.params.errors import InputError, unknown
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lib.attack import evolution
 from lib.attack.incremental import Incremental
-from lib.classifiers import Classifier
 from lib.data import unit
-from lib.errors import InputError
+from lib.models.classifiers import Classifier
 from lib.params import Parameters
+from lib.params.errors import InputError
 
 GPU_BATCH = 1024  # candidates at once where the user sets none; halved if memory lacks
 SMALLEST_BATCH = 64

@@ -1,6 +1,6 @@
 """Differential evolution over pixels: genes on the 8-bit grid, one population for each image.
 
-A pixel is (row, column, value) in gray and (row, column, red, green, blue) in colour (ATK12);
+A pixel is (row, column, value) in gray and (row, column, red, green, blue) in color (ATK12);
 two pixels are twice as many genes (ATK17). All functions are batched over images.
 """
 
@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from lib import streams
+from lib.data import counter_rng as streams
 
 INITIAL_SD = 127.0  # of "normal" starts, around mid-gray, as in Su et al. (ATK13)
 
@@ -27,7 +27,7 @@ def initial(keys: Tensor, population: int, limits: Tensor, channels: int, start:
         keys: stream of each image (N,).
         population: members.
         limits: of `bounds`.
-        channels: colour channels.
+        channels: color channels.
         start: ``uniform``, or ``normal`` for values around mid-gray (positions stay uniform).
     """
     genes = len(limits)

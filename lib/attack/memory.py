@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib import streams
+from lib.data import counter_rng as streams
 
 _NONE = torch.iinfo(torch.int64).max
 _BITS = 14  # of a row or column

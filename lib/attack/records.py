@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import streams
 from lib.data import Images
-from lib.errors import InputError
+from lib.data import counter_rng as streams
+from lib.params.errors import InputError
 
 COLUMNS = (
     "dataset", "split", "index", "label", "predicted", "adversarial", "success", "p_before",

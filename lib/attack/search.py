@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from lib import streams
 from lib.attack import checks, evolution
 from lib.attack.criteria import Criterion
 from lib.attack.evaluators import GPU_BATCH, make_evaluator, out_of_memory
 from lib.attack.memory import Memory
 from lib.attack.pool import Pool
 from lib.attack.records import COLUMNS, pixels_of
-from lib.classifiers import as_text, decide
 from lib.data import Images, unit
+from lib.data import counter_rng as streams
+from lib.models.classifiers import as_text, decide
 from lib.params import Parameters
-from lib.records import read_table, write_table
+from lib.params.files import read_table, write_table
 
 CHECKPOINT_SECONDS = 20.0
 

@@ -4,14 +4,15 @@ from itertools import combinations, pairwise, product
 
 import pandas as pd
 
-from lib import comparison, params
-from lib.comparison import MATCHED
+from lib import params
+from lib.evidence import comparison
+from lib.evidence.comparison import MATCHED
 from lib.evidence.findings import Recorded
 from lib.evidence.variants import FEWEST, KEYS, outcomes
 from lib.evidence.verdicts import Verdict, holding, of_pairs, over_data_sets
+from lib.figures.formatting import enumerated, percent, place, shown
+from lib.metrics.intervals import newcombe, paired
 from lib.params import Parameters
-from lib.statistics import newcombe, paired
-from lib.words import enumerated, percent, place, shown
 
 
 def order_of_data_sets(found: Recorded, p: Parameters) -> Verdict:
@@ -21,14 +22,13 @@ def order_of_data_sets(found: Recorded, p: Parameters) -> Verdict:
     printed order is one of those.
     """
     order = ("chest", "oct", "derma", "pathology")
-    rates: dict[tuple, list[pd.Series]] = {}
+    rates: dict[tuple, list[tuple[float, ...]]] = {}
     for runs in (*found.trainings, *found.resized):
         for pixels in params.ATTACKS:
             table = comparison.rates(runs.tested, pixels)
             for row in table[table["classifier"] == "resnet50"].dropna(subset="matched").iloc:
-                as_rate = dict(zip(("rate", "low", "high"), row[[*MATCHED]], strict=True))
                 key = (row["dataset"], pixels, runs.sizes.get(row["dataset"], 0))
-                rates.setdefault(key, []).append(pd.Series(as_rate))
+                rates.setdefault(key, []).append(tuple(row[[*MATCHED]]))
     pairs, compared = [], set()
     apart = set(combinations(order, 2))
     for (one, pixels, size), ours in rates.items():

@@ -6,25 +6,25 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
-from lib import words
-from lib.facts import Facts
-from lib.figures import gallery
+from lib.figures import formatting, gallery
+from lib.figures.formatting import many, percent
 from lib.figures.style import (
     INK,
     OURS,
     below,
     diamonds,
+    dots,
     key,
     message,
     panels,
-    points,
     printed_key,
     rows_of,
     styled,
     wrap,
 )
-from lib.statistics import CLASS_MEAN, TOTAL
-from lib.words import many, percent
+from lib.metrics.intervals import CLASS_MEAN, TOTAL
+from lib.params.dataset_info import Facts
+from lib.params.errors import check_images
 
 CROP = 9  # pixels of the magnified part, the changed one in the middle where the edge allows
 NOTHING = "No image was attacked."
@@ -53,7 +53,7 @@ def attacks(
     Raises:
         InputError: no stored images, or shapes that differ.
     """
-    gallery.same_images(clean=clean, adversarial=adversarial)
+    check_images("Images to show", clean=clean, adversarial=adversarial)
     chosen = list(records.head(limit).itertuples())
     if not chosen:
         return message(NOTHING)
@@ -76,10 +76,9 @@ def attacks(
         gallery.show(tiles[2], adversarial[place], detail=size)
         top, left = (int(np.clip(at - CROP // 2, 0, size - CROP)) for at in (row, col))
         tiles[2].set(xlim=(left - 0.5, left + CROP - 0.5), ylim=(top + CROP - 0.5, top - 0.5))
-        tiles[2].add_patch(Rectangle((col - 0.5, row - 0.5), 1, 1, fill=False, ec="black", lw=3))
-        tiles[2].add_patch(
-            Rectangle((col - 0.5, row - 0.5), 1, 1, fill=False, ec=gallery.MARK, lw=1.4)
-        )
+        for paint, width in (("black", 3), (gallery.MARK, 1.4)):
+            frame = {"fill": False, "ec": paint, "lw": width}
+            tiles[2].add_patch(Rectangle((col - 0.5, row - 0.5), 1, 1, **frame))
         gallery.caption(tiles[1], texts[place])
         if place < blocks:
             for tile, text in zip(tiles, ("clean", "attacked", "magnified"), strict=True):
@@ -121,14 +120,12 @@ def convergence(records: pd.DataFrame) -> Figure:
     axes.set(xlabel="generation", ylabel="best objective (log-odds or margin)")
     axes.margins(x=0.02)
     axes.set_title(_title(records))
-    below(
-        figure,
-        [
-            key("fooled, at the dot", "o", OURS),
-            key("not fooled", "", "0.6"),
-            key("an image can only fall below this line", "", line="--"),
-        ],
-    )
+    handles = [
+        key("fooled, at the dot", "o", OURS),
+        key("not fooled", "", "0.6"),
+        key("an image can only fall below this line", "", line="--"),
+    ]
+    below(figure, handles)
     return figure
 
 
@@ -148,16 +145,13 @@ def pixel_map(records: pd.DataFrame, size: int) -> Figure:
         alt=f"Place of the changed pixels of the {_attack(records)}, {fooled.sum():,} of "
         f"{many(len(records), 'image')} fooled.",
     )
-    few = len(records) <= 150
-    for group, face, edge in (
-        (records[~fooled], "none", "0.6"),
-        (records[fooled], OURS, "white"),
-    ):
-        cols = np.concatenate([*map(np.asarray, group["cols"]), []])
-        rows = np.concatenate([*map(np.asarray, group["rows"]), []])
+    size_of_mark = 40 if len(records) <= 150 else 16
+    for chosen, face, edge in ((~fooled, "none", "0.6"), (fooled, OURS, "white")):
+        pixels = records.loc[chosen, ["cols", "rows"]].explode(["cols", "rows"]).astype(float)
         axes.scatter(
-            cols, rows, 40 if few else 16, facecolors=face, edgecolors=edge, lw=0.9, clip_on=False
-        )
+            *pixels.to_numpy().T, size_of_mark, facecolors=face, edgecolors=edge, lw=0.9,
+            clip_on=False,
+        )  # fmt: skip
     axes.set(
         xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal", xlabel="column, pixels",
         ylabel="row, pixels", title=_title(records),
@@ -177,9 +171,10 @@ def success_by_class(table: pd.DataFrame, printed: pd.DataFrame | None) -> Figur
     """Success rates with intervals, beside the printed ones.
 
     Args:
-        table: ``class, n, successes, rate, low, high`` of `lib.statistics.rate_table`, shares
-            0..1; NaN where n is 0.
-        printed: ``class, printed_rate`` of `lib.paper.attack_table`; ``None`` if there is none.
+        table: ``class, n, successes, rate, low, high`` of `lib.metrics.intervals.rate_table`,
+            shares 0..1; NaN where n is 0.
+        printed: ``class, printed_rate`` of `lib.evidence.printed.attack_table`; ``None`` if there
+            is none.
     """
     if not len(table) or not table["n"].sum():
         return message(NOTHING)
@@ -187,36 +182,26 @@ def success_by_class(table: pd.DataFrame, printed: pd.DataFrame | None) -> Figur
     said = [
         f"{row['class']} {percent(row['rate'])} of {row['n']}" for row in table.to_dict("records")
     ]
-    figure, axes = panels(
-        1.1 + 0.42 * len(table),
-        alt=f"Success rate of the attack by class: {', '.join(said)}.",
-    )
-    places = range(len(table))
-    numbers = 100 * table[["rate", "low", "high"]].to_numpy(float)
-    paints = [OURS if name in set(classes["class"]) else INK for name in table["class"]]
-    points(axes, numbers[:, 0], places, numbers[:, 1], numbers[:, 2], paints)
+    alt = f"Success rate of the attack by class: {', '.join(said)}."
+    figure, axes = panels(1.1 + 0.42 * len(table), alt=alt)
+    paints = np.where(table["class"].isin(classes["class"]), OURS, INK)
+    dots(axes, table, "rate", paints, scale=100)
     handles = [key("this run, 95 % interval", "o", OURS)]
     beside = np.full(len(table), np.nan)
     if printed is not None:
-        known = dict(zip(printed["class"], printed["printed_rate"], strict=True))
-        beside = np.array([100 * known.get(name, np.nan) for name in table["class"]])
-        diamonds(axes, beside, places)
+        beside = 100 * table["class"].map(printed.set_index("class")["printed_rate"])
+        diamonds(axes, beside, range(len(table)))
         handles.append(printed_key(printed))
     for place in np.flatnonzero(table["n"] == 0):
         axes.annotate(
             "no image attacked", (0.99, place), xycoords=("axes fraction", "data"), ha="right",
             va="center", color="0.45", fontsize=9,
         )  # fmt: skip
-    rows_of(
-        axes,
-        [
-            f"{wrap(name, 26)}, n = {n:,}"
-            for name, n in zip(table["class"], table["n"], strict=True)
-        ],
-    )
+    counts = zip(table["class"], table["n"], strict=True)
+    rows_of(axes, [f"{wrap(name, 26)}, n = {n:,}" for name, n in counts])
     if len(classes) < len(table):
         axes.axhline(len(classes) - 0.5, color=INK, lw=0.8)
-    top = np.nanmax([*numbers.ravel(), *beside])
+    top = np.nanmax([*100 * table["high"], *beside])
     axes.set_xlim(-1, min(102, max(10, 1.1 * top)))
     axes.set_xlabel("success rate, %")
     below(figure, handles)
@@ -262,7 +247,7 @@ def evaluations(records: pd.DataFrame, budget: int) -> Figure:
 
 
 def _attack(records: pd.DataFrame) -> str:
-    return words.attack(*sorted({len(rows) for rows in records["rows"]}))
+    return formatting.attack(*sorted({len(rows) for rows in records["rows"]}))
 
 
 def _title(records: pd.DataFrame) -> str:

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from lib.figures.formatting import figures, many, percent, shown
 from lib.figures.style import (
     FAINT,
     OURS,
@@ -12,15 +13,14 @@ from lib.figures.style import (
     below,
     color,
     diamonds,
+    dots,
     key,
     message,
     panels,
-    points,
     printed_key,
     rows_of,
     styled,
 )
-from lib.words import figures, many, percent, shown
 
 
 @styled
@@ -29,7 +29,7 @@ def rates(table: pd.DataFrame) -> Figure:
 
     Args:
         table: ``dataset, classifier, n, rate, low, high, matched, matched_low, matched_high,
-            printed`` of `lib.comparison.rates`, shares 0..1, NaN where there is none.
+            printed`` of `lib.evidence.comparison.rates`, shares 0..1, NaN where there is none.
     """
     if not len(table) or not table["n"].sum():
         return message("No image was attacked.")
@@ -43,26 +43,18 @@ def rates(table: pd.DataFrame) -> Figure:
     figure, axes = panels(
         1.1 + 0.45 * len(table), alt=f"Success rates by data set and classifier: {', '.join(said)}."
     )
-    numbers = 100 * table[["rate", "low", "high", "printed"]].to_numpy(float)
-    mixed = 100 * table[["matched", "matched_low", "matched_high"]].to_numpy(float)
-    places = np.arange(len(table))
     paints = [color(name) for name in table["classifier"]]
-    points(axes, numbers[:, 0], places - 0.13, numbers[:, 1], numbers[:, 2], paints)
-    points(axes, mixed[:, 0], places + 0.17, mixed[:, 1], mixed[:, 2], paints, "s", hollow=True)
-    diamonds(axes, numbers[:, 3], places)
-    rows_of(
-        axes,
-        [
-            f"{shown(row['dataset'])}, {shown(row['classifier'])}, n = {row['n']:,}"
-            for row in table.to_dict("records")
-        ],
-    )
+    dots(axes, table, "rate", paints, -0.13, 100)
+    dots(axes, table, "matched", paints, 0.17, 100, marker="s", hollow=True)
+    diamonds(axes, 100 * table["printed"], range(len(table)))
+    names_of = table[["dataset", "classifier"]].map(shown).agg(", ".join, axis=1)
+    rows_of(axes, [f"{name}, n = {n:,}" for name, n in zip(names_of, table["n"], strict=True)])
     for place in np.flatnonzero(table["dataset"].ne(table["dataset"].shift()))[1:]:
         axes.axhline(place - 0.5, color=FAINT, lw=1)
     axes.set_xlim(-2, 102)
     axes.set_xlabel("success rate, %")
     handles = [key(f"{shown(name)}, 95 % interval", "o", color(name)) for name in names]
-    if not np.isnan(mixed).all():
+    if table["matched"].notna().any():
         handles.append(key("in the paper's mix of classes", "s", hollow=True))
     below(figure, [*handles, printed_key()])
     return figure
@@ -92,11 +84,8 @@ def minutes(ours: dict[str, float], printed: dict[str, float], title: str) -> Fi
     start = 10 ** (np.floor(np.log10(least)) - 0.3)
     for name, value, paint, who in bars:
         place = names.index(name) + (0.2 if who == "printed" else -0.2)
-        axes.barh(place, max(value - start, 0), 0.36, left=start, color=paint)
-        axes.annotate(
-            f"{figures(value)} min, {who}", (max(value, start), place), (4, 0),
-            textcoords="offset points", va="center", fontsize=9,
-        )  # fmt: skip
+        bar = axes.barh(place, max(value - start, 0), 0.36, left=start, color=paint)
+        axes.bar_label(bar, [f"{figures(value)} min, {who}"], padding=4, fontsize=9)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.set_xlim(start, 30 * max(value for _, value, _, _ in bars))
@@ -122,11 +111,8 @@ def variants(table: pd.DataFrame, metric: str) -> Figure:
         for row in table.to_dict("records")
     ]
     figure, axes = panels(1.1 + 0.38 * len(table), alt=f"{metric}: {', '.join(said)}.")
-    places = range(len(table))
-    numbers = table[["mean", "low", "high"]].to_numpy(float)
-    paints = [color(name) for name in table["variant"]]
-    points(axes, numbers[:, 0], places, *numbers[:, 1:].T, paints)
-    diamonds(axes, table["printed"], places)
+    dots(axes, table, "mean", map(color, table["variant"]))
+    diamonds(axes, table["printed"], range(len(table)))
     rows_of(axes, [shown(name) for name in table["variant"]])
     axes.margins(x=0.06)
     axes.set_xlabel(metric)

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from lib.errors import InputError
-from lib.facts import Facts
 from lib.figures import gallery
+from lib.figures.formatting import many, percent
 from lib.figures.style import (
     COLORS,
     INK,
@@ -18,12 +18,13 @@ from lib.figures.style import (
     key,
     message,
     panels,
-    points,
+    printed_key,
     rows_of,
     styled,
     wrap,
 )
-from lib.words import many, percent
+from lib.params.dataset_info import Facts
+from lib.params.errors import InputError, check_images
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -41,7 +42,7 @@ def samples(images: np.ndarray, categories: np.ndarray, facts: Facts, per_class:
     Raises:
         InputError: no stored images, or another number of categories.
     """
-    gallery.same_images(images=images)
+    check_images("Images to show", images=images)
     if np.shape(categories) != (len(images),):
         raise InputError(
             f"{len(images)} images need one category each, not categories of shape "
@@ -70,7 +71,8 @@ def class_counts(ours: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
 
     Args:
         ours: ``class, train, val, test`` (images).
-        printed: ``class, share`` (0..1), of `lib.paper.class_counts`; ``None`` if there is none.
+        printed: ``class, share`` (0..1), of `lib.evidence.printed.class_counts`; ``None`` if there
+            is none.
     """
     parts = ours[list(PARTS)].to_numpy(float)
     total = parts.sum()
@@ -90,25 +92,19 @@ def class_counts(ours: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
     handles = []
     for part, alpha in zip(PARTS, (1, 0.6, 0.3), strict=True):
         share = 100 * ours[part].to_numpy(float) / total
-        axes.barh(places - shift, share, bar, left=left, color=OURS, alpha=alpha, lw=0)
+        bars = axes.barh(places - shift, share, bar, left=left, color=OURS, alpha=alpha, lw=0)
         handles.append(Patch(color=OURS, alpha=alpha, lw=0, label=f"ours, {PARTS[part]}"))
         left += share
-    ends = [(place - shift, value) for place, value in zip(places, left, strict=True)]
+    axes.bar_label(bars, [f"{value:.1f}" for value in left], padding=3, fontsize=8.5)
+    largest = left.max()
     if printed is not None:
-        known = dict(zip(printed["class"], printed["share"], strict=True))
-        share = np.array([100 * known.get(name, np.nan) for name in names])
-        axes.barh(places + shift, share, bar, color=PRINTED)
-        table = printed.attrs.get("table")
-        about = "printed" + (f" (Table {table})" if table else "")
-        handles.append(Patch(color=PRINTED, label=about))
-        ends += [(place + shift, v) for place, v in zip(places, share, strict=True) if v == v]
-    for place, value in ends:
-        axes.annotate(
-            f"{value:.1f}", (value, place), (3, 0), textcoords="offset points", va="center",
-            fontsize=8.5,
-        )  # fmt: skip
+        share = 100 * ours["class"].map(printed.set_index("class")["share"]).to_numpy(float)
+        bars = axes.barh(places + shift, share, bar, color=PRINTED)
+        axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=8.5)
+        largest = max(largest, np.nanmax(share, initial=0))
+        handles.append(Patch(color=PRINTED, label=printed_key(printed).get_label()))
     rows_of(axes, [f"{wrap(n, 24)}\nn = {c:,.0f}" for n, c in zip(names, counts, strict=True)])
-    axes.set_xlim(0, 1.1 * max(value for _, value in ends))
+    axes.set_xlim(0, 1.1 * largest)
     axes.set_xlabel("share of all images, %")
     axes.set_title(f"n = {total:,.0f}")
     below(figure, handles, 4)
@@ -126,7 +122,7 @@ def history(
 
     Args:
         history: one dictionary an epoch: ``epoch, loss, train_accuracy, validation_accuracy``
-            (0..1), as of `lib.classifier_training.fit_classifier`.
+            (0..1), as of `lib.models.classifier_training.fit_classifier`.
         baseline: accuracy (0..1) of always giving the same answer; drawn as a dashed line.
         second: another training to compare with.
         labels: names of the two, under ``history`` and ``second``.
@@ -180,8 +176,6 @@ def confusion(matrix: np.ndarray, names: list[str]) -> Figure:
     Raises:
         InputError: sizes differ.
     """
-    import seaborn  # here, because no other figure needs it and its scipy.stats
-
     matrix = np.asarray(matrix)
     if matrix.shape != (len(names), len(names)):
         raise InputError(f"{len(names)} classes need a square matrix, not shape {matrix.shape}.")
@@ -220,25 +214,21 @@ def label_auc(auc: dict[str, float | None]) -> Figure:
     Args:
         auc: 0..1 by label; ``None`` where the test images do not allow one.
     """
-    known = {name: value for name, value in auc.items() if value is not None}
     if not auc:
         return message("No label, no area under a curve.")
-    listed = ", ".join(f"{name} {value:.2f}" for name, value in known.items()) or "none known"
-    figure, axes = panels(0.9 + 0.3 * len(auc), alt=f"Area under the ROC curve: {listed}.")
-    values = np.array([np.nan if value is None else value for value in auc.values()])
-    missing = np.full(len(values), np.nan)
-    points(axes, values, range(len(values)), missing, missing, [OURS] * len(values))
-    for place, value in enumerate(values):
-        known = not np.isnan(value)
+    values = pd.Series(auc, dtype=float)
+    listed = ", ".join(f"{name} {value:.2f}" for name, value in values.dropna().items())
+    alt = f"Area under the ROC curve: {listed or 'none known'}."
+    figure, axes = panels(0.9 + 0.3 * len(auc), alt=alt)
+    axes.plot(values, range(len(values)), "o", ms=7.5, mec=INK, mew=0.6, color=OURS)
+    texts = values.map("{:.2f}".format).where(
+        values.notna(), "undefined: all test images with it, or none"
+    )
+    for place, (value, text) in enumerate(zip(values.fillna(0), texts, strict=True)):
         axes.annotate(
-            f"{value:.2f}" if known else "undefined: all test images with it, or none",
-            (value if known else 0, place),
-            (8, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
+            text, (value, place), (8, 0), textcoords="offset points", va="center", fontsize=8.5,
             bbox={"fc": "white", "ec": "none", "pad": 0.8},
-        )
+        )  # fmt: skip
     axes.axvline(0.5, color=INK, ls="--", lw=1.2, zorder=0.9)
     rows_of(axes, list(auc))
     axes.set_xlim(0, 1.05)

@@ -1,15 +1,15 @@
 """Pictures made of images: tiles at fixed places, circles around pixels, names of decisions."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from lib.denoisers import check_images
-from lib.errors import InputError
-from lib.facts import Facts
 from lib.figures.style import WIDTH, Picture
+from lib.params.dataset_info import Facts
 
 DETAIL = 64  # pixels of an image that a small tile shows: keeps a page of tiles near 150 kB
 MARK = "#ffe600"  # seen on tissue, skin and gray alike, with a dark rim
@@ -41,20 +41,18 @@ def grid(
     Returns:
         Figure and axes (rows, columns), without ticks and frames.
     """
-    gap, apart = 0.07, 0.3
-    extra = apart * (-(-columns // block) - 1) if block else 0
-    tile = min(largest, (WIDTH - left - extra) / columns - gap)
+    gap, apart, block = 0.07, 0.3, block or columns
+    tile = min(largest, (WIDTH - left - apart * ((columns - 1) // block)) / columns - gap)
     width = WIDTH  # also where fewer tiles are there: all figures of a page are equally wide
     height = head + rows * (tile + foot) + 0.05
     figure = Picture(figsize=(width, height), label=alt)
     axes = np.empty((rows, columns), dtype=object)
-    for row in range(rows):
-        for column in range(columns):
-            x = left + column * (tile + gap) + (column // block * apart if block else 0)
-            y = height - head - row * (tile + foot) - tile
-            place = (x / width, y / height, tile / width, tile / height)
-            axes[row, column] = figure.add_axes(place)
-            axes[row, column].axis("off")
+    for row, column in np.ndindex(rows, columns):
+        x = left + column * (tile + gap) + column // block * apart
+        y = height - head - row * (tile + foot) - tile
+        place = (x / width, y / height, tile / width, tile / height)
+        axes[row, column] = figure.add_axes(place)
+        axes[row, column].axis("off")
     return figure, axes
 
 
@@ -85,20 +83,21 @@ def circle(axes: Axes, rows: list[int], cols: list[int], size: int) -> None:
 
 def heading(axes: Axes, text: str, size: float = 9.5) -> None:
     """Name of a column."""
-    axes.text(0.5, 1.04, text, transform=axes.transAxes, ha="center", va="bottom", fontsize=size)
+    _write(axes, 0.5, 1.04, text, va="bottom", fontsize=size)
 
 
 def beside(axes: Axes, text: str) -> None:
     """Name of a row, left of its first tile."""
-    axes.text(-0.06, 0.5, text, transform=axes.transAxes, ha="right", va="center", fontsize=9.5)
+    _write(axes, -0.06, 0.5, text, ha="right", fontsize=9.5)
 
 
 def inside(axes: Axes, text: str, size: float | None = None) -> None:
     """Text in place of an image."""
-    axes.text(
-        0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.45",
-        fontsize=size,
-    )  # fmt: skip
+    _write(axes, 0.5, 0.5, text, color="0.45", fontsize=size)
+
+
+def _write(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
+    axes.text(x, y, text, transform=axes.transAxes, **{"ha": "center", "va": "center"} | look)
 
 
 def caption(axes: Axes, text: str, line: int = 0, size: float = 9, **look: str) -> None:
@@ -132,19 +131,3 @@ def change(before: int | str, after: int | str, facts: Facts) -> str:
 def _list(names: list[str]) -> str:
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return ", ".join(names[:2]) + more if names else "no finding"
-
-
-def same_images(**images: np.ndarray) -> None:
-    """Refuse images that do not belong together.
-
-    Raises:
-        InputError: another type than stored images, or shapes that differ.
-    """
-    first = next(iter(images))
-    for name, pictures in images.items():
-        check_images(pictures, f"Images to show ({name})")
-        if pictures.shape != images[first].shape:
-            raise InputError(
-                f"Images to show must have one shape: {first} has {images[first].shape}, {name} "
-                f"has {pictures.shape}."
-            )

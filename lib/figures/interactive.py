@@ -14,11 +14,10 @@ import pandas as pd
 from IPython.display import HTML
 from PIL import Image
 
-from lib.errors import InputError
-from lib.facts import Facts
-from lib.figures import gallery
+from lib.figures.formatting import shown
 from lib.figures.style import COLORS
-from lib.words import shown
+from lib.params.dataset_info import Facts
+from lib.params.errors import InputError, check_images
 
 
 def sliders(before: np.ndarray, after: np.ndarray, captions: Iterable[str]) -> HTML:
@@ -32,7 +31,7 @@ def sliders(before: np.ndarray, after: np.ndarray, captions: Iterable[str]) -> H
     Raises:
         InputError: no stored images, or shapes that differ.
     """
-    gallery.same_images(before=before, after=after)
+    check_images("Images to show", before=before, after=after)
     figures = [
         f'<figure class="compare"><div class="pair">{picture(one, "before: " + caption)}'
         f"{picture(other, 'after: ' + caption)}</div><figcaption>{escape(caption)}</figcaption>"
@@ -45,17 +44,17 @@ def sliders(before: np.ndarray, after: np.ndarray, captions: Iterable[str]) -> H
 def probes(
     images: np.ndarray,
     confidences: np.ndarray,
-    colours: np.ndarray,
+    colors: np.ndarray,
     labels: np.ndarray,
     facts: Facts,
     captions: Iterable[str],
 ) -> HTML:
-    """Images to probe: what the worst colour at each pixel does to the true class.
+    """Images to probe: what the worst color at each pixel does to the true class.
 
     Args:
         images: uint8 (N, H, W, C), square.
-        confidences: of the true class under the worst colour at each pixel, (N, H, W) in 0..1.
-        colours: that colour, uint8 (N, H, W, C).
+        confidences: of the true class under the worst color at each pixel, (N, H, W) in 0..1.
+        colors: that color, uint8 (N, H, W, C).
         labels: true classes (N,).
         facts: of the data set; single-label, as a margin has no share to show.
         captions: what stands under each.
@@ -70,14 +69,14 @@ def probes(
         raise InputError(f"A probe needs a square image, not {height} x {width}.")
     figures = []
     for image, shares, worst, label, caption in zip(
-        images, confidences, colours, labels, captions, strict=True
+        images, confidences, colors, labels, captions, strict=True
     ):
         content = {
             "size": height,
             "channels": channels,
             "image": _bytes(image),
             "worst": _bytes((255 * shares).round().astype(np.uint8)),
-            "colour": _bytes(worst),
+            "color": _bytes(worst),
             "unit": "confidence",
             "truth": facts.classes[label].name,
         }
@@ -104,10 +103,9 @@ def chart(table: pd.DataFrame, group: str, x: str = "printed, %", y: str = "ours
         "points": [
             {
                 "x": round(100 * row["printed"], 2),
-                **{
-                    to: round(100 * row[of], 1)
-                    for to, of in (("y", "ours"), ("low", "low"), ("high", "high"))
-                },
+                "y": round(100 * row["ours"], 1),
+                "low": round(100 * row["low"], 1),
+                "high": round(100 * row["high"], 1),
                 "n": int(row["n"]),
                 "label": str(row["label"]),
                 "group": shown(row[group]),

@@ -8,6 +8,8 @@ from typing import Any, ParamSpec
 
 import matplotlib
 import numpy as np
+import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,12 +23,7 @@ SHOWN = 110  # pixels of a page for an inch: figures are 770 wide
 DPI = 2 * SHOWN  # stored, so that they are crisp on screens with two dots a pixel
 LARGEST = 250_000  # bytes of a picture in a page
 
-# seaborn's palette "colorblind" and, below, its style "whitegrid". They are written out because
-# seaborn brings scipy.stats, which would take longer to import than a page's figures to draw.
-_PALETTE = (
-    "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc",
-    "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
-)  # fmt: skip
+_PALETTE = seaborn.color_palette("colorblind").as_hex()
 OURS = _PALETTE[0]
 PRINTED = _PALETTE[7]  # gray: what the paper prints, in every figure
 INK, FAINT = "#333333", "#cccccc"
@@ -42,37 +39,10 @@ COLORS = {
     "resnet50": _PALETTE[3],
     "densenet121": _PALETTE[9],
 }
-_WHITEGRID = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": ".8",
-    "axes.facecolor": "white",
-    "axes.grid": True,
-    "axes.labelcolor": ".15",
-    "axes.spines.bottom": True,
-    "axes.spines.left": True,
-    "axes.spines.right": True,
-    "axes.spines.top": True,
-    "figure.facecolor": "white",
-    "grid.color": ".8",
-    "grid.linestyle": "-",
-    "lines.solid_capstyle": "round",
-    "patch.edgecolor": "w",
-    "patch.force_edgecolor": True,
-    "text.color": ".15",
-    "xtick.bottom": False,
-    "xtick.color": ".15",
-    "xtick.direction": "out",
-    "xtick.top": False,
-    "ytick.color": ".15",
-    "ytick.direction": "out",
-    "ytick.left": False,
-    "ytick.right": False,
-}
-_STYLE = _WHITEGRID | {
+_STYLE = {
+    **seaborn.axes_style("whitegrid"),
     "figure.dpi": DPI,
-    "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same letters everywhere
     "font.size": 10,
     "axes.titlesize": 10.5,
@@ -86,10 +56,7 @@ _STYLE = _WHITEGRID | {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "grid.color": "0.9",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }
 
 
@@ -149,7 +116,7 @@ def message(text: str) -> Picture:
 
 
 def color(name: str) -> str:
-    """Fixed color of a defence or classifier; that of our values for anything else.
+    """Fixed color of a defense or classifier; that of our values for anything else.
 
     A denoiser keeps its color with patch selection: the mark or the line tells them apart.
     """
@@ -167,43 +134,48 @@ def wrap(text: str, width: int) -> str:
     return textwrap.fill(" ".join(words), width, break_on_hyphens=False)
 
 
-def points(
-    axes: Axes,
-    values: Iterable[float],
-    places: Iterable[float],
-    lows: Iterable[float],
-    highs: Iterable[float],
-    colors: Iterable[str],
-    marker: str = "o",
-    hollow: bool = False,
-) -> None:
-    """Values along x with their intervals; what is NaN is left out."""
-    for value, place, low, high, paint in zip(values, places, lows, highs, colors, strict=True):
-        if np.isnan(value):
-            continue
-        if not (np.isnan(low) or np.isnan(high)):
-            axes.plot([low, high], [place, place], color=paint, lw=2, solid_capstyle="butt")
-        face = "white" if hollow else paint
-        edge = paint if hollow else INK
-        axes.plot(
-            value, place, marker, ms=7.5, mfc=face, mec=edge, mew=1.8 if hollow else 0.6, zorder=3
-        )
+def dots(
+    axes: Axes, table: pd.DataFrame, name: str, paints: Iterable[str],
+    shift: float = 0.0, scale: float = 1.0, marker: str = "o", hollow: bool = False,
+) -> None:  # fmt: skip
+    """Values of a column along x with their intervals, one place a row from the top down.
+
+    Args:
+        axes: where.
+        table: column ``name``, and its interval in ``<name>_low, <name>_high`` or ``low, high``;
+            what is NaN is left out.
+        name: of the column.
+        paints: a color for each row.
+        shift: of all places.
+        scale: 100 for shares in percent.
+        marker: as in matplotlib.
+        hollow: whether marks are white inside.
+    """
+    bounds = (f"{name}_low", f"{name}_high") if f"{name}_low" in table else ("low", "high")
+    numbers = scale * table[[name, *bounds]].to_numpy(float)
+    for place, ((value, *ends), paint) in enumerate(zip(numbers, paints, strict=True)):
+        axes.plot(ends, [place + shift] * 2, color=paint, lw=2, solid_capstyle="butt")
+        axes.plot(value, place + shift, marker, zorder=3, **_look(marker, paint, hollow))
 
 
 def diamonds(axes: Axes, values: Iterable[float], places: Iterable[float]) -> None:
     """Printed values; NaN is left out."""
-    axes.plot(list(values), list(places), "D", ms=6.5, mfc=PRINTED, mec=INK, mew=0.6, zorder=2.5)
+    axes.plot(list(values), list(places), "D", zorder=2.5, **_look("D", PRINTED, False))
 
 
 def key(
     label: str, marker: str = "o", paint: str = INK, hollow: bool = False, line: str = "-"
 ) -> Line2D:
-    """An entry of a legend for `points`; see `printed_key` for `diamonds`."""
-    return Line2D(
-        [], [], marker=marker, ls=line, lw=1.2 if line == "--" else 2, color=paint,
-        ms=6.5 if marker == "D" else 7.5, mfc="white" if hollow else paint,
-        mec=paint if hollow else INK, mew=1.8 if hollow else 0.6, label=label,
-    )  # fmt: skip
+    """An entry of a legend for `dots`; see `printed_key` for `diamonds`."""
+    width = 1.2 if line == "--" else 2
+    look = _look(marker, paint, hollow)
+    return Line2D([], [], marker=marker, ls=line, lw=width, color=paint, label=label, **look)
+
+
+def _look(marker: str, paint: str, hollow: bool) -> dict[str, Any]:
+    if hollow:
+        return {"ms": 7.5, "mfc": "white", "mec": paint, "mew": 1.8}
+    return {"ms": 6.5 if marker == "D" else 7.5, "mfc": paint, "mec": INK, "mew": 0.6}
 
 
 def printed_key(frame: Any = None) -> Line2D:
@@ -222,5 +194,10 @@ def rows_of(axes: Axes, labels: list[str]) -> None:
     """Label the places 0, 1, ... of the y axis from the top down."""
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
+    bare(axes)
+
+
+def bare(axes: Axes) -> None:
+    """A y axis of names: no lines, no ticks."""
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)

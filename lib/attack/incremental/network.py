@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from lib.attack.incremental import densenet, resnet
 from lib.attack.incremental.plan import Plan
 from lib.attack.incremental.windows import Level, Windows
-from lib.classifiers import Classifier
 from lib.data import unit
+from lib.models.classifiers import Classifier
 
 LAYERS = {"resnet50": resnet.layers, "densenet121": densenet.layers}
 
@@ -53,7 +53,7 @@ class Incremental:
         self.starts = [start.to(device) for start in self.plan.starts]
         # Every 8-bit value as the network sees it in each input channel, (256, 3).
         values = unit(torch.arange(256, device=device), model.mean.dtype).view(-1, 1, 1, 1)
-        self.prepared = model.normalise(values).flatten(1).to(dtype)
+        self.prepared = model.normalize(values).flatten(1).to(dtype)
         self.resize(batch or self.plan.batch(dtype.itemsize), slots)
 
     def resize(self, batch: int | None = None, slots: int | None = None) -> None:

@@ -48,8 +48,8 @@ class Bottleneck(Layer):
         self.inner.write(conv(level.windows(held), *self.first).relu_())
         found = level.lookup(slot, held, out.before(self.reach))
         middle = conv(self.inner.read(found), *self.second, stride=self.stride).relu_()
-        centre = found[:, :, 1 : -1 : self.stride, 1 : -1 : self.stride]
-        return self._sum(middle, level.read(centre))
+        center = found[:, :, 1 : -1 : self.stride, 1 : -1 : self.stride]
+        return self._sum(middle, level.read(center))
 
     def work(self, places_in: int, places_out: int) -> int:
         behind = [self.second, self.third] + [self.shortcut] * (self.shortcut is not None)

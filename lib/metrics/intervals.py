@@ -1,0 +1,276 @@
+"""Intervals: Wilson for rates, bootstrap over images for means; n stands beside every number."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
+from statsmodels.stats.proportion import proportion_confint
+
+from lib.params.errors import InputError
+
+TOTAL = "all"
+CLASS_MEAN = "mean of classes"
+NONE = (math.nan,) * 3
+
+# Resampled values held at a time: 32 MB of indices.
+CHUNK_VALUES = 2**22
+
+
+def wilson(successes: int, n: int, units: int | None = None) -> tuple[float, float]:
+    """Wilson score interval of a rate (Wilson 1927), 95 %.
+
+    Args:
+        successes: 0..n.
+        n: number of trials; with 0 both bounds are NaN.
+        units: how many images the trials are of, if one image stands for several. The interval is
+            then that of the same rate in so many trials, as if the trials of an image always had
+            the same outcome: too wide rather than too narrow.
+
+    Returns:
+        Lower and upper bound, 0..1.
+
+    Raises:
+        InputError: successes outside 0..n, or more units than trials.
+    """
+    if not 0 <= successes <= n:
+        raise InputError(f"A rate needs successes between 0 and n: got {successes} of {n}.")
+    if n == 0:
+        return math.nan, math.nan
+    if units is None:
+        units = n
+    elif not 0 < units <= n:
+        raise InputError(f"{n} trials cannot be of {units} images.")
+    share = successes / n
+    low, high = proportion_confint(share * units, units, method="wilson")
+    # Where nothing or everything succeeds, one bound is the rate and must not miss by a rounding.
+    return min(low, share), max(high, share)
+
+
+def rate(successes: int, n: int, units: int | None = None) -> tuple[float, float, float]:
+    """A rate with its `wilson` interval; all NaN without trials."""
+    return successes / n if n else math.nan, *wilson(successes, n, units)
+
+
+def columns(name: str, estimate: Sequence[float]) -> dict[str, float]:
+    """An estimate and its bounds as columns of a table: ``<name>, <name>_low, <name>_high``."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
+
+
+def newcombe(
+    one: pd.Series | Sequence[float], other: pd.Series | Sequence[float]
+) -> tuple[float, float, float]:
+    """Difference of two independent estimates with an interval from that of each.
+
+    Of two rates with Wilson intervals this is Newcombe's (1998), which statsmodels has too; but
+    it takes counts, and a rate in another mix of classes or a mean has none.
+
+    Args:
+        one: estimate, lower and upper bound.
+        other: the same of the estimate that is taken away.
+
+    Returns:
+        Difference, lower and upper bound; NaN where an estimate is.
+    """
+    (a, a_low, a_high), (b, b_low, b_high) = one, other
+    down, up = math.hypot(a - a_low, b_high - b), math.hypot(a_high - a, b - b_low)
+    return a - b, a - b - down, a - b + up
+
+
+def paired(differences: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
+    """Difference of two rates on the same images, with an interval that small numbers allow.
+
+    Only images on which the two outcomes differ tell the two apart. The share of those that speak
+    for the one has a Clopper-Pearson interval, the share of images that differ a Wilson interval,
+    and the bounds are their farthest products: wider than need be. They lie off zero exactly where
+    McNemar's exact test is significant (Fagerland, Lydersen and Laake 2013), so that five images
+    or fewer never decide.
+
+    Args:
+        differences: one per image, outcome of the one less that of the other: -1, 0 or 1.
+
+    Returns:
+        Mean difference, lower and upper 95 % bound, -1..1; NaN without images.
+
+    Raises:
+        InputError: another value.
+    """
+    values = np.asarray(differences, dtype=float)
+    if not np.isin(values, (-1, 0, 1)).all():
+        raise InputError("A difference of two outcomes is -1, 0 or 1: leave others out first.")
+    if not len(values):
+        return NONE
+    ahead, differ = int((values == 1).sum()), int(np.count_nonzero(values))
+    few, most = wilson(differ, len(values))
+    share = proportion_confint(ahead, differ, method="beta") if differ else (0.0, 1.0)
+    low, high = (2 * bound - 1 for bound in share)
+    return (
+        float(values.mean()),
+        low * (most if low < 0 else few),
+        high * (most if high > 0 else few),
+    )
+
+
+def standardized(table: pd.DataFrame, weights: pd.Series) -> tuple[float, float, float]:
+    """Rate in another mix of groups: the groups' rates, weighted (direct standardization).
+
+    Args:
+        table: ``n, rate, low, high`` of groups as `rate_table` gives them, by group.
+        weights: 0 or more by group, such as how many images of it another study has.
+
+    Returns:
+        Rate, lower and upper 95 % bound, 0..1, which combine the groups' Wilson intervals as Zou,
+        Huang and Zhang (2009) do. NaN where a group with a weight has no trial.
+    """
+    weights = weights[weights > 0] / weights.sum()
+    rows = table[table["n"] > 0].reindex(weights.index)
+    if not len(rows) or rows["rate"].isna().any():
+        return NONE
+    mean = float(weights @ rows["rate"])
+    below = np.linalg.norm(weights * (rows["rate"] - rows["low"]))
+    above = np.linalg.norm(weights * (rows["high"] - rows["rate"]))
+    return mean, mean - float(below), mean + float(above)
+
+
+def bootstrap_mean(
+    values: Sequence[float] | np.ndarray, samples: int, seed: int
+) -> tuple[float, float, float]:
+    """Mean and 95 % percentile bootstrap interval over images (Efron; EVA12).
+
+    Args:
+        values: one finite value per image, in any order (the order changes nothing).
+        samples: number of resamples.
+        seed: fixes the resamples.
+
+    Returns:
+        Mean, lower and upper bound. All NaN without values; with one value only the bounds are
+        NaN, as one image says nothing of the spread.
+
+    Raises:
+        InputError: a value is NaN or infinite (leave it out and count it), or no samples.
+    """
+    values = np.sort(np.asarray(values, dtype=np.float64))
+    _check_resampling(values, samples)
+    if len(values) < 2:
+        return (float(values[0]), *NONE[1:]) if len(values) else NONE
+    found = bootstrap(
+        [values], np.mean, n_resamples=samples, method="percentile",
+        batch=max(1, CHUNK_VALUES // len(values)), rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return float(values.mean()), *map(float, found.confidence_interval)
+
+
+def resampled(n: int, samples: int, seed: int) -> Iterator[np.ndarray]:
+    """Bootstrap resamples as counts: how often each of ``n`` images is drawn.
+
+    For what `scipy.stats.bootstrap` cannot do: images that stand in several rows, statistics that
+    may be infinite, and areas over all pairs, which its copies of every value make too large.
+
+    Yields:
+        Int (some, n), ``samples`` rows in all.
+    """
+    random, step = np.random.default_rng(seed), max(1, CHUNK_VALUES // n)
+    for done in range(0, samples, step):
+        yield random.multinomial(n, np.full(n, 1 / n), size=min(step, samples - done))
+
+
+def bootstrap_auc(
+    positive: Sequence[float] | np.ndarray,
+    negative: Sequence[float] | np.ndarray,
+    samples: int,
+    seed: int,
+) -> tuple[float, float, float]:
+    """Area under the ROC curve of a score and its 95 % bootstrap interval over images.
+
+    The area is the share of all (positive, negative) pairs of scores in the right order, ties
+    counting half: 0.5 is chance. A resample draws images with both of their scores, because a
+    positive and a negative of one image are not independent. It holds an image with itself more
+    often than the images do, which moves all resamples; the bounds are moved back by as much.
+
+    Args:
+        positive: one finite score per image in the state to be found, such as attacked.
+        negative: the score of the same images in the other state, in the same order.
+        samples: number of resamples.
+        seed: fixes the resamples.
+
+    Returns:
+        Area, lower and upper bound. All NaN without images; with one image only the bounds are
+        NaN. Where all scores are in order, the bounds are 1 however few the images.
+
+    Raises:
+        InputError: lengths differ, a score is not finite, or no samples.
+    """
+    positive, negative = (np.asarray(each, dtype=np.float64) for each in (positive, negative))
+    n = len(positive)
+    if n != len(negative):
+        raise InputError(f"Scores come in pairs: got {n} positive and {len(negative)} negative.")
+    _check_resampling(np.concatenate([positive, negative]), samples)
+    if n == 0:
+        return NONE
+    # Of each positive, how many of the lowest negatives lie below it, and not above it.
+    order = np.argsort(negative)
+    below, upto = (np.searchsorted(negative[order], positive, side) for side in ("left", "right"))
+    area = float((below + upto).mean() / (2 * n))
+    if n == 1:
+        return area, *NONE[1:]
+    areas = []
+    for drawn in resampled(n, samples, seed):
+        # Negatives drawn among the lowest 0, 1, ... n, so that each pair is counted at once.
+        lowest = np.pad(drawn[:, order].cumsum(axis=1), ((0, 0), (1, 0)))
+        areas.append((drawn * (lowest[:, below] + lowest[:, upto])).sum(axis=1) / (2 * n * n))
+    bounds = np.quantile(np.concatenate(areas), [0.025, 0.975])
+    # A resample is expected to hold a share of 1/n more pairs of an image with itself.
+    alone = (np.sign(positive - negative).mean() + 1) / 2
+    low, high = np.clip(bounds - (alone - area) / n, 0, 1)
+    return area, float(low), float(high)
+
+
+def _check_resampling(values: np.ndarray, samples: int) -> None:
+    if samples < 1:
+        raise InputError(f"A bootstrap needs at least one sample, not {samples}.")
+    if bad := int((~np.isfinite(values)).sum()):
+        raise InputError(f"{bad} of {values.size} values are not finite: leave them out first.")
+
+
+def rate_table(
+    frame: pd.DataFrame, by: str, success: str, groups: Iterable[object] | None = None
+) -> pd.DataFrame:
+    """Success rates by group, overall, and the mean of the groups' rates (ATK20).
+
+    The paper compares overall rates with means of class rates (audit C4); both are here.
+
+    Args:
+        frame: one row per trial.
+        by: column to group by.
+        success: column of booleans.
+        groups: the groups in the order wanted, also those without a trial; default: as found.
+
+    Returns:
+        Columns ``by, n, successes, rate, low, high``: a row per group, then `TOTAL`, then
+        `CLASS_MEAN`, the plain mean of the rates of groups that have trials. Rates are shares
+        0..1 with Wilson intervals; that of the mean is `standardized`. NaN where n is 0.
+
+    Raises:
+        InputError: a column is missing or not boolean, or a trial lies in no given group.
+    """
+    for column in (by, success):
+        if column not in frame:
+            raise InputError(f"The table has no column {column!r}: it has {list(frame.columns)}.")
+    if not pd.api.types.is_bool_dtype(frame[success]):
+        raise InputError(f"Column {success!r} must be boolean, not {frame[success].dtype}.")
+    found = frame[by].unique()
+    groups = list(found) if groups is None else list(groups)
+    if strange := [group for group in found if group not in groups]:
+        raise InputError(f"Column {by!r} has {strange[0]!r}, which is none of {groups}.")
+
+    trials = [frame.loc[frame[by] == group, success] for group in groups]
+    rows = [
+        (name, len(of), int(of.sum()), *rate(int(of.sum()), len(of)))
+        for name, of in zip([*groups, TOTAL], [*trials, frame[success]], strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=[by, "n", "successes", "rate", "low", "high"])
+    tried = table[:-1].query("n > 0")
+    mean = standardized(tried, pd.Series(1.0, tried.index))
+    table.loc[len(table)] = (CLASS_MEAN, *rows[-1][1:3], *mean)
+    return table

@@ -1,0 +1,51 @@
+"""The one exception users see for bad input, and the checks that every room shares."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import numpy as np
+
+LISTED = 16  # a longer list of names would bury the hint
+
+
+class InputError(ValueError):
+    """Bad input. The message is one sentence: what is wrong, where, and what would be right."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
+    """Error for a name that is not in ``known``, naming the nearest one that is.
+
+    Args:
+        kind: what the name stands for, such as ``"data set"``.
+        name: what was given.
+        known: the names that would be right.
+    """
+    known = sorted(known)
+    near = get_close_matches(str(name).lower(), known, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]!r}?" if near else "none is known."
+    if len(known) <= LISTED:
+        hint += f" Known are {', '.join(known)}."
+    return InputError(f"Unknown {kind} {name!r}: {hint}")
+
+
+def check_images(what: str, /, **arrays: np.ndarray) -> None:
+    """Refuse anything but stored images, uint8 (N, H, W, C) with C = 1 (gray) or 3 (RGB).
+
+    Args:
+        what: what they are for, the beginning of the message.
+        arrays: images by name; several must have one shape.
+
+    Raises:
+        InputError: another type or shape, or shapes that differ.
+    """
+    for name, array in arrays.items():
+        kind = getattr(array, "dtype", type(array).__name__)
+        shape = getattr(array, "shape", ())
+        if kind != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3):
+            raise InputError(
+                f"{what} must be uint8 of shape (N, H, W, 1) or (N, H, W, 3): {name} is {kind} of "
+                f"shape {tuple(shape)}."
+            )
+    if len({array.shape for array in arrays.values()}) > 1:
+        shapes = ", ".join(f"{name} has {array.shape}" for name, array in arrays.items())
+        raise InputError(f"{what} must have one shape: {shapes}.")
