@@ -22,7 +22,7 @@ from benchmarks.attack import FOLDER, write_csv
 from benchmarks.peers import PEERS
 from lib import classifiers, data, params
 from lib.attack import attack, criterion_for, select, vulnerability_map
-from lib.attack.campaign import correct
+from lib.attack.attack_runs import correct
 from lib.data import Images
 from lib.errors import InputError
 from lib.params import Parameters

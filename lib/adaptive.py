@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lib import denoisers
 from lib.attack import attack, criterion_for, locate, rebuild
-from lib.attack.search import checkpoint_folder
+from lib.attack.pixel_attack import checkpoint_folder
 from lib.classifiers import Classifier, as_text, decide, logits
 from lib.data import Images, rounded, unit
 from lib.params import ATTACKS, PATCHES, REFERENCES, Parameters

@@ -22,7 +22,7 @@ from lib.attack import (
     select,
 )
 from lib.attack.evaluators import out_of_memory
-from lib.attack.search import checkpoint_folder
+from lib.attack.pixel_attack import checkpoint_folder
 from lib.classifiers import as_text, decide, logits
 from lib.data import to_tensor
 from lib.errors import InputError
@@ -381,7 +381,7 @@ def test_a_killed_attack_goes_on_with_the_images_left(tiny, images, tmp_path):
 
 
 def test_checkpoints_are_written_and_other_settings_removed(tiny, images, tmp_path, monkeypatch):
-    monkeypatch.setattr("lib.attack.search.CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr("lib.attack.pixel_attack.CHECKPOINT_SECONDS", -1.0)
     data, model, criterion = problem(tiny, images)
     (tmp_path / ".one_pixel-old").mkdir()
     folder = checkpoint_folder(tmp_path, "one_pixel", "new")

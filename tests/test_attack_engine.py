@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lib import params, streams
 from lib.attack import attack, criterion_for, evolution, search, vulnerability_map
-from lib.attack.memory import Memory, keys_of
+from lib.attack.score_cache import Memory, keys_of
 from lib.attack.vulnerability import colour_grid
 from lib.classifiers import Classifier, decide, logits
 from lib.data import to_tensor

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from lib import params
 from lib.attack import attack_run, attack_runs, campaign
 from lib.attack.__main__ import main
-from lib.attack.search import attack
+from lib.attack.pixel_attack import attack
 
 
 def test_images_are_classified_once_and_not_for_finished_attacks(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lib import metrics, params, restoration
-from lib.attack.records import rebuild
+from lib.attack.attack_table import rebuild
 from lib.denoisers import restore
 from lib.errors import InputError
 from lib.restoration import Patches, restore_all, shares, summary

@@ -4,10 +4,10 @@ Source: paper, sections 3.1.1 and 4.1.2, after Su, Vargas and Sakurai, *One Pixe
 Fooling Deep Neural Networks* (2019); decisions ATK01-20.
 """
 
-from lib.attack.campaign import attack_run, attack_runs
+from lib.attack.attack_runs import attack_run, attack_runs
 from lib.attack.criteria import AnyLabelChange, ClassChange, TrueLabelChange, criterion_for
-from lib.attack.records import locate, rebuild, select
-from lib.attack.search import attack
+from lib.attack.attack_table import locate, rebuild, select
+from lib.attack.pixel_attack import attack
 from lib.attack.vulnerability import Vulnerability, vulnerability_map
 
 __all__ = [

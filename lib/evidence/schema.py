@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lib import params
-from lib.attack.records import COLUMNS
+from lib.attack.attack_table import COLUMNS
 from lib.detection import ALL, FOOLED, SCORES, column
 
 Check = Callable[[pd.Series], pd.Series]  # True where a value is as it must be

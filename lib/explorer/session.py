@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lib import attack, classifiers, data, denoisers, params
-from lib.attack.search import Search
+from lib.attack.pixel_attack import Search
 from lib.errors import InputError
 from lib.params import Parameters
 from lib.training import pick_device

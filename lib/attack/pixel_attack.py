@@ -16,9 +16,9 @@ from lib import streams
 from lib.attack import checks, evolution
 from lib.attack.criteria import Criterion
 from lib.attack.evaluators import GPU_BATCH, make_evaluator, out_of_memory
-from lib.attack.memory import Memory
-from lib.attack.pool import Pool
-from lib.attack.records import COLUMNS, pixels_of
+from lib.attack.score_cache import Memory
+from lib.attack.populations import Pool
+from lib.attack.attack_table import COLUMNS, pixels_of
 from lib.classifiers import as_text, decide
 from lib.data import Images, unit
 from lib.params import Parameters
@@ -254,7 +254,7 @@ def attack(
             the same ``checkpoint`` share the work; a call without shard then merges it.
 
     Returns:
-        Records in the order of ``positions``, columns `lib.attack.records.COLUMNS`.
+        Records in the order of ``positions``, columns `lib.attack.attack_table.COLUMNS`.
 
     Raises:
         InputError: images, labels, pixels or population are not as they must be, the model is

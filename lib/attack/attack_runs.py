@@ -11,7 +11,7 @@ import pandas as pd
 
 from lib.attack import records
 from lib.attack.criteria import criterion_for
-from lib.attack.search import attack, checkpoint_folder
+from lib.attack.pixel_attack import attack, checkpoint_folder
 from lib.classifiers import Classifier, decide, logits
 from lib.data import Images
 from lib.errors import InputError
