@@ -65,9 +65,9 @@ class Classifier(nn.Module):
         """Images (N, 1 or 3, H, W) in 0..1 as the network's input (N, 3, S, S)."""
         if images.shape[-1] != self.input_size:
             images = F.interpolate(images, size=self.input_size, mode="nearest")
-        return self.normalise(images)
+        return self.normalize(images)
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """Images (N, 1 or 3, H, W) in 0..1 in three channels, ImageNet's mean and deviation."""
         return (images.expand(-1, 3, -1, -1) - self.mean) / self.std
 
@@ -89,6 +89,14 @@ def logits(
     return torch.cat(parts).numpy() if parts else np.empty((0, model.classes), np.float32)
 
 
+def edge(threshold: float) -> float:
+    """The logit whose sigmoid is ``threshold``, as float32 holds it.
+
+    All decisions compare float32 logits with this one number.
+    """
+    return float(np.float32(np.log(threshold / (1 - threshold))))
+
+
 def decide(values: np.ndarray, multi_label: bool, threshold: float = 0.5) -> np.ndarray:
     """Decisions from logits: class numbers (N,), or for multi-label the labels (N, L) as 0/1.
 
@@ -96,7 +104,7 @@ def decide(values: np.ndarray, multi_label: bool, threshold: float = 0.5) -> np.
     """
     if not multi_label:
         return values.argmax(1)
-    return (values > np.log(threshold / (1 - threshold))).astype(np.uint8)
+    return (values > edge(threshold)).astype(np.uint8)
 
 
 def as_text(decisions: np.ndarray) -> list[int] | list[str]:

@@ -171,7 +171,7 @@ def growth(model: Classifier, image: Tensor, row: int, col: int) -> Growth:
     plan = plan_of(model.architecture, image.shape[-1])
     changed = image.clone()
     changed[:, :, row, col] = 0 if image[:, :, row, col].float().mean() > 127 else 255
-    x = model.normalise(torch.cat([image, changed]).to(model.mean.dtype) / 255)
+    x = model.normalize(torch.cat([image, changed]).to(model.mean.dtype) / 255)
     kept = [x]
     hooks = [
         model.network.get_submodule(name).register_forward_hook(

@@ -13,15 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib import params
-from lib.attack import attack, criterion_for
+from lib.attack import PixelAttack, criterion_for, keys_of
 from lib.classifiers import Classifier, decide, logits
 from lib.data import Images, Provenance
 
 FILE = Path(__file__).with_name("golden_attack.json")
 HEIGHT, WIDTH, IMAGES = 28, 20, 6
 SEED, POPULATION, GENERATIONS = 3, 12, 8
-DITHER, CROSSOVER, FACTOR = [0.5, 1.0], 0.7, 0.5
+DITHER, CROSSOVER, FACTOR = (0.5, 1.0), 0.7, 0.5
 CLASSES = {"derma": 7, "oct": 4, "chest": 14}
 CHANNELS = {"derma": 3, "oct": 1, "chest": 1}
 EXACT = list(
@@ -111,15 +110,13 @@ def records(
         name, images, labels, split, np.arange(count), split, np.full(count, -1),
         Provenance("none", "phantom", "0" * 32),
     )  # fmt: skip
-    p = params.load(
-        "demo", name, seed=SEED, attack_population=population, attack_generations=generations,
-        attack_strategy=strategy, attack_precision="float32", attack_mutation_factor=FACTOR,
-        attack_dither=DITHER, attack_crossover=CROSSOVER, attack_batch=16,
-        attack_initial="normal" if criterion == "true_label" else "uniform",
+    attack = PixelAttack(
+        pixels, population, generations, strategy, mutation=FACTOR, dither=DITHER,
+        crossover=CROSSOVER, initial="normal" if criterion == "true_label" else "uniform",
+        criterion=criterion_for(criterion, multi), batch=16, seed=SEED,
     )  # fmt: skip
-    made = criterion_for(criterion, multi)
-    found = attack(model.eval(), data, np.arange(count), made, pixels, p, device)
-    return found[list(COLUMNS)].to_dict("records")
+    found = attack(model.eval(), images, labels, keys_of(data, pixels, SEED)).table
+    return found.rename(columns={"image": "index"})[list(COLUMNS)].to_dict("records")
 
 
 def exact_records(which: tuple[str, str], strategy: str, pixels: int) -> list[dict]:

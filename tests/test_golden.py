@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize._differentialevolution import DifferentialEvolutionSolver
 
 from lib import streams
-from lib.attack import evolution
+from lib.attack import differential_evolution
 
 FROZEN = json.loads(golden.FILE.read_text())
 SAME = FROZEN["machine"] == golden.machine()
@@ -76,10 +76,10 @@ def test_best1bin_proposes_what_scipy_proposes(seed, pixels, crossover):
     scores[:, 0] = 0  # where SciPy keeps its best
     keys, generation = streams.mix(torch.arange(2) + seed), torch.tensor([1, 7])
     limits = torch.full((genes,), 257)
-    found = evolution.children_of_best(
+    found = differential_evolution.best1bin(
         members, scores, keys, generation, limits, [0.5, 1.0], crossover
     )
-    partners = evolution.partners(keys, generation, population)[..., :2].numpy()
+    partners = differential_evolution.partners(keys, generation, population)[..., :2].numpy()
     draws = streams.bits(keys, generation, population, 5 + genes)[..., 3:].numpy()
     for image in range(2):
         uniform = draws[image] / 2**31

@@ -2,15 +2,26 @@
 
 Source: paper, sections 3.1.1 and 4.1.2, after Su, Vargas and Sakurai, *One Pixel Attack for
 Fooling Deep Neural Networks* (2019); decisions ATK01-20.
+
+    from lib.attack import PixelAttack
+
+    found = PixelAttack(pixels=1)(model, images, labels)
 """
 
-from lib.attack.attack_runs import attack_run, attack_runs
-from lib.attack.criteria import AnyLabelChange, ClassChange, TrueLabelChange, criterion_for
+from lib.attack.attack_runs import attack_images, attack_of, attack_run, attack_runs, keys_of
 from lib.attack.attack_table import locate, rebuild, select
-from lib.attack.pixel_attack import attack
-from lib.attack.vulnerability import Vulnerability, vulnerability_map
+from lib.attack.criteria import (
+    AnyLabelChange,
+    Criterion,
+    Misclassification,
+    TrueLabelChange,
+    criterion_for,
+)
+from lib.attack.pixel_attack import Found, Generation, PixelAttack
+from lib.attack.vulnerability import Vulnerability, VulnerabilityMap
 
 __all__ = [
-    "AnyLabelChange", "ClassChange", "TrueLabelChange", "Vulnerability", "attack", "attack_run",
-    "attack_runs", "criterion_for", "locate", "rebuild", "select", "vulnerability_map",
+    "AnyLabelChange", "Criterion", "Found", "Generation", "Misclassification", "PixelAttack",
+    "TrueLabelChange", "Vulnerability", "VulnerabilityMap", "attack_images", "attack_of",
+    "attack_run", "attack_runs", "criterion_for", "keys_of", "locate", "rebuild", "select",
 ]  # fmt: skip

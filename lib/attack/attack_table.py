@@ -1,4 +1,4 @@
-"""Which images are attacked, what is kept of each attack, and how an image is rebuilt from it."""
+"""Which images are attacked, the columns of attack tables, and how an image is rebuilt from a row."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,14 @@ from lib import streams
 from lib.data import Images
 from lib.errors import InputError
 
+# Of what an attack returns; see `lib.attack.Found`.
 COLUMNS = (
+    "image", "label", "skipped", "reason", "success", "predicted", "adversarial", "p_before",
+    "p_after", "rows", "cols", "values", "evaluations", "computed", "generations",
+    "disagreements", "best", "seconds",
+)  # fmt: skip
+# Of the table that a run keeps.
+KEPT = (
     "dataset", "split", "index", "label", "predicted", "adversarial", "success", "p_before",
     "p_after", "rows", "cols", "values", "evaluations", "generations", "seconds", "seed",
     "part", "category", "true_label_changed", "disagreements", "best", "computed",
@@ -58,11 +65,11 @@ def availability(data: Images, correct: np.ndarray) -> pd.DataFrame:
 
 
 def rebuild(clean: np.ndarray, records: pd.DataFrame) -> np.ndarray:
-    """Attacked images from their clean ones: the pixels of each record are written in order.
+    """Attacked images from their clean ones: the pixels of each row are written in order.
 
     Args:
         clean: uint8 (N, H, W, C), in the order of ``records``.
-        records: N attack records.
+        records: attack table of N rows; ``rows``, ``cols`` and ``values`` are used.
 
     Returns:
         uint8 (N, H, W, C).
@@ -73,15 +80,23 @@ def rebuild(clean: np.ndarray, records: pd.DataFrame) -> np.ndarray:
     if len(clean) != len(records):
         raise InputError(f"{len(clean)} images for {len(records)} attack records: must be equal.")
     images = clean.copy()
-    for image, record in zip(images, records.itertuples(), strict=True):
+    for place, record in enumerate(records.itertuples()):
+        image = images[place]
         for row, col, value in zip(record.rows, record.cols, record.values, strict=True):
             if not (0 <= row < image.shape[0] and 0 <= col < image.shape[1]):
                 raise InputError(
-                    f"Record {record.split} {record.index} changes pixel ({row}, {col}) of an "
-                    f"image of {image.shape[0]} x {image.shape[1]}: these are other images."
+                    f"Row {place} of the attack table changes pixel ({row}, {col}) of an image of "
+                    f"{image.shape[0]} x {image.shape[1]}: these are other images."
                 )
             image[row, col] = value
     return images
+
+
+def true_label_changed(label: int | str, adversarial: int | str) -> bool:
+    """Whether an attack took a label that the image truly has, or any of an image without one."""
+    if isinstance(label, str) and "1" in label:
+        return any(a == "1" != b for a, b in zip(label, adversarial, strict=True))
+    return label != adversarial
 
 
 def pixels_of(genes: torch.Tensor, channels: int) -> dict[str, list]:

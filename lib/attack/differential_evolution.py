@@ -1,6 +1,6 @@
 """Differential evolution over pixels: genes on the 8-bit grid, one population for each image.
 
-A pixel is (row, column, value) in gray and (row, column, red, green, blue) in colour (ATK12);
+A pixel is (row, column, value) in gray and (row, column, red, green, blue) in color (ATK12);
 two pixels are twice as many genes (ATK17). All functions are batched over images.
 """
 
@@ -14,20 +14,20 @@ from lib import streams
 INITIAL_SD = 127.0  # of "normal" starts, around mid-gray, as in Su et al. (ATK13)
 
 
-def bounds(pixels: int, height: int, width: int, channels: int, device: torch.device) -> Tensor:
+def gene_limits(pixels: int, height: int, width: int, channels: int, device: torch.device) -> Tensor:
     """Number of values of each gene, int64 (genes,): height, width, 256 a channel, repeated."""
     one = [height, width, *[256] * channels]
     return torch.tensor(one * pixels, device=device)
 
 
-def initial(keys: Tensor, population: int, limits: Tensor, channels: int, start: str) -> Tensor:
+def initial_population(keys: Tensor, population: int, limits: Tensor, channels: int, start: str) -> Tensor:
     """First population, int64 (N, population, genes).
 
     Args:
         keys: stream of each image (N,).
         population: members.
-        limits: of `bounds`.
-        channels: colour channels.
+        limits: of `gene_limits`.
+        channels: color channels.
         start: ``uniform``, or ``normal`` for values around mid-gray (positions stay uniform).
     """
     genes = len(limits)
@@ -60,7 +60,7 @@ def partners(keys: Tensor, generation: Tensor, population: int) -> Tensor:
     return taken[..., 1:]
 
 
-def children(
+def rand1(
     members: Tensor, keys: Tensor, generation: Tensor, limits: Tensor, factor: float
 ) -> Tensor:
     """DE/rand/1 without crossover (ATK04, ATK07): a + F (b - c), rounded and clipped (ATK14).
@@ -69,7 +69,7 @@ def children(
         members: population, int64 (N, population, genes).
         keys: (N,).
         generation: of the children, int64 (N,), from 1.
-        limits: of `bounds`.
+        limits: of `gene_limits`.
         factor: F (ATK06).
     """
     count, population, genes = members.shape
@@ -80,7 +80,7 @@ def children(
     return mutant.clamp(min=0).minimum(limits - 1)
 
 
-def children_of_best(
+def best1bin(
     members: Tensor,
     scores: Tensor,
     keys: Tensor,
@@ -93,14 +93,14 @@ def children_of_best(
 
     As scipy's default ``best1bin``: F is drawn once for each image and generation, each gene is
     taken from the mutant with the probability ``crossover``, one of them always. Genes are
-    clipped as in `children`, where scipy draws those outside anew.
+    clipped as in `rand1`, where scipy draws those outside anew.
 
     Args:
         members: population, int64 (N, population, genes).
         scores: of the members (N, population), lower is better.
         keys: (N,).
         generation: of the children, int64 (N,), from 1.
-        limits: of `bounds`.
+        limits: of `gene_limits`.
         dither: lower and upper bound of F.
         crossover: probability, 0..1.
     """  # fmt: skip

@@ -1,326 +1,191 @@
-"""The search over many images at once: a pool that finished images leave and new ones enter."""
+"""The attack: differential evolution over the pixels of many images at once."""
 
-import shutil
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from lib import streams
-from lib.attack import checks, evolution
-from lib.attack.criteria import Criterion
-from lib.attack.evaluators import GPU_BATCH, make_evaluator, out_of_memory
-from lib.attack.score_cache import Memory
-from lib.attack.populations import Pool
-from lib.attack.attack_table import COLUMNS, pixels_of
-from lib.classifiers import as_text, decide
-from lib.data import Images, unit
-from lib.params import Parameters
-from lib.records import read_table, write_table
+from lib.attack import inputs
+from lib.attack.attack_table import COLUMNS, rebuild
+from lib.attack.criteria import Criterion, Misclassification
+from lib.attack.evaluators import PRECISIONS, dtype_of, full_precision
+from lib.attack.search import Search
+from lib.errors import InputError, unknown
 
-CHECKPOINT_SECONDS = 20.0
+STRATEGIES = ("rand1", "best1bin")
+STARTS = ("uniform", "normal")
+MOST_GENERATIONS = 1 << 30
 
 
-class Search:
-    """Differential evolution on one classifier with one criterion; see `attack`."""
+@dataclass(frozen=True)
+class Generation:
+    """What one generation of all images under attack gave.
 
-    def __init__(
-        self, model: nn.Module, criterion: Criterion, pixels: int, p: Parameters,
-        device: torch.device, shape: tuple[int, int, int], most: int,
-    ) -> None:  # fmt: skip
-        self.model, self.criterion, self.pixels, self.p = model, criterion, pixels, p
-        self.device, self.channels, self.most = device, shape[2], most
-        self.limits = evolution.bounds(pixels, *shape, device)
-        self._prepare(p.attack_batch)
+    Attributes:
+        best: lowest objective after each generation so far, by position of the image.
+        finished: rows of the images that are done, as in `Found.table`.
+    """
 
-    def _prepare(self, batch: int) -> None:
-        """An evaluator for so many candidates at once, and an empty pool."""
-        made = None
-        while made is None:
-            try:
-                made = make_evaluator(
-                    self.model, self.channels, self.pixels, self.p, batch, self.most
-                )
-            except torch.OutOfMemoryError:
-                batch = out_of_memory(batch or GPU_BATCH)
-        self.evaluator = made
-        capacity = self.p.attack_population * (self.p.attack_generations + 1)
-        self.memory = Memory(self.evaluator.slots, capacity, self.pixels, self.device)
-
-    def enter(self, data: Images, positions: list[int], taken: Tensor) -> Pool:
-        """New images with their initial population, not yet evaluated, in slots not ``taken``."""
-        chosen = data.take(np.array(positions, dtype=np.int64))
-        keys = streams.image_keys(
-            self.p.seed,
-            f"{self.pixels}-pixel attack",
-            data.name,
-            chosen.split.tolist(),
-            chosen.index.tolist(),
-        ).to(self.device)
-        images = torch.from_numpy(chosen.images).permute(0, 3, 1, 2).to(self.device)
-        members = evolution.initial(
-            keys, self.p.attack_population, self.limits, self.channels, self.p.attack_initial
-        )
-        free = torch.ones(self.evaluator.slots, dtype=torch.bool, device=self.device)
-        free[taken] = False
-        slot = free.nonzero().flatten()[: len(positions)]
-        if positions:
-            self.memory.forget(slot)
-            self.evaluator.enter(slot, images)
-        return Pool(
-            position=torch.tensor(positions, device=self.device, dtype=torch.long),
-            slot=slot,
-            keys=keys,
-            images=images,
-            labels=torch.from_numpy(chosen.labels).long().to(self.device),
-            generation=torch.zeros_like(keys),
-            members=members,
-            scores=torch.full(members.shape[:2], torch.inf, device=self.device),
-            seconds=torch.zeros(len(keys), dtype=torch.float64, device=self.device),
-            computed=torch.zeros_like(keys),
-            disagreements=torch.zeros_like(keys),
-            best=[[] for _ in positions],
-        )
-
-    def propose(self, pool: Pool) -> Tensor:
-        """Candidates of the next generation, int64 (N, population, genes)."""
-        p, limits = self.p, self.limits
-        if p.attack_strategy == "best1bin":
-            made = evolution.children_of_best(
-                pool.members, pool.scores, pool.keys, pool.generation, limits, p.attack_dither,
-                p.attack_crossover,
-            )  # fmt: skip
-        else:
-            made = evolution.children(
-                pool.members, pool.keys, pool.generation, limits, p.attack_mutation_factor
-            )
-        return pool.members.where(pool.generation.view(-1, 1, 1) == 0, made)
-
-    def evaluate(self, pool: Pool, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores, successes in the search's precision and number evaluated; see `Memory`."""
-
-        def values(rows: Tensor, genes: Tensor) -> tuple[Tensor, Tensor]:
-            if not len(rows):
-                return pool.scores.new_zeros(0), pool.labels.new_zeros(0, dtype=torch.bool)
-            logits = self._logits(pool, rows, genes)
-            checks.finite(logits)
-            labels = pool.labels[rows]
-            return (
-                self.criterion.objective(logits, labels).float(),
-                self.criterion.success(logits, labels),
-            )
-
-        return self.memory.scored(pool.slot, candidates, values)
-
-    def _logits(self, pool: Pool, rows: Tensor, genes: Tensor) -> Tensor:
-        try:
-            return self.evaluator.logits(pool.slot[rows], genes)
-        except torch.OutOfMemoryError:
-            batch = out_of_memory(self.evaluator.batch)
-        # The slots stay: only the room for candidates shrinks.
-        self.evaluator.resize(batch)
-        self.evaluator.enter(pool.slot, pool.images)
-        return self._logits(pool, rows, genes)
-
-    def step(self, pool: Pool) -> tuple[Pool, Tensor, Tensor]:
-        """One generation of every image.
-
-        Returns:
-            The pool, which images are fooled, bool (N,), and by which genes (N, genes): where
-            an image is not fooled, its best member so far.
-        """
-        started = time.monotonic()
-        proposed = self.propose(pool)
-        score, hit, computed = self.evaluate(pool, proposed)
-
-        # Ties go to the child, so that a population drifts across a plateau instead of freezing.
-        better = score <= pool.scores
-        pool.members = proposed.where(better.unsqueeze(2), pool.members)
-        pool.scores = score.where(better, pool.scores)
-        found, place = pool.scores.min(1)
-        count = len(found)
-        winner = pool.members[torch.arange(count, device=self.device), place]
-
-        fooled = torch.zeros(count, dtype=torch.bool, device=self.device)
-        for row in hit.any(1).nonzero().flatten().tolist():
-            for member in score[row].where(hit[row], torch.inf).argsort().tolist():
-                if not hit[row, member]:
-                    break
-                # Only the stored image, alone, in float32, decides.
-                if self.accept(pool.images[row], proposed[row, member], pool.labels[row]):
-                    fooled[row], winner[row] = True, proposed[row, member]
-                    found[row] = score[row, member]
-                    break
-                pool.disagreements[row] += 1
-        for history, value in zip(pool.best, found.tolist(), strict=True):
-            history.append(value)
-        pool.generation = pool.generation + 1
-        pool.computed = pool.computed + computed
-        share = (computed + 1) / (computed + 1).sum()  # repeats cost next to nothing
-        pool.seconds += (time.monotonic() - started) * share
-        return pool, fooled, winner
-
-    def alone(self, image: Tensor, genes: Tensor) -> Tensor:
-        """Float32 logits (1, K) of one changed image."""
-        painted = evolution.paint(image.unsqueeze(0), genes.view(1, 1, -1))
-        return self.model(unit(painted))
-
-    def accept(self, image: Tensor, genes: Tensor, label: Tensor) -> bool:
-        """Whether the stored image fools the classifier when it is evaluated alone in float32."""
-        return self.criterion.success(self.alone(image, genes), label.unsqueeze(0)).item()
-
-    def record(self, data: Images, pool: Pool, row: int, genes: Tensor) -> dict:
-        """The finished image in ``row``, changed by ``genes``, as an attack record.
-
-        Its success is that of the stored image alone in float32, also where the search, in its
-        own precision, has seen none.
-        """
-        at, label = int(pool.position[row]), pool.labels[row].unsqueeze(0)
-        clean = self.model(unit(pool.images[row].unsqueeze(0)))
-        after = self.alone(pool.images[row], genes)
-
-        def decision(logits: Tensor) -> int | str:
-            values = logits.float().cpu().numpy()
-            return as_text(decide(values, self.criterion.multi_label, self.p.classifier_threshold))[
-                0
-            ]
-
-        truth = as_text(data.labels[at : at + 1])[0]
-        before, now = decision(clean), decision(after)
-        changed = now != truth
-        if self.criterion.multi_label and "1" in truth:
-            changed = any(a == "1" != b for a, b in zip(truth, now, strict=True))
-        return {
-            "dataset": data.name,
-            "split": str(data.split[at]),
-            "index": int(data.index[at]),
-            "label": truth,
-            "predicted": before,
-            "adversarial": now,
-            "success": self.criterion.success(after, label).item(),
-            "p_before": self.criterion.confidence(clean, label).item(),
-            "p_after": self.criterion.confidence(after, label).item(),
-            **pixels_of(genes.cpu(), pool.images.shape[1]),
-            "evaluations": int(pool.generation[row]) * self.p.attack_population,
-            "computed": int(pool.computed[row]),
-            "generations": int(pool.generation[row]) - 1,
-            "seconds": round(float(pool.seconds[row]), 4),
-            "seed": self.p.seed,
-            "part": str(data.part[at]),
-            "category": int(data.category[at]),
-            "true_label_changed": changed,
-            "disagreements": int(pool.disagreements[row]),
-            "best": [round(value, 4) for value in pool.best[row]],
-        }
+    best: dict[int, list[float]]
+    finished: list[dict[str, Any]]
 
 
-@torch.inference_mode()
-def attack(
-    model: nn.Module,
-    data: Images,
-    positions: np.ndarray,
-    criterion: Criterion,
-    pixels: int,
-    p: Parameters,
-    device: torch.device,
-    checkpoint: Path | None = None,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    shard: tuple[int, int] = (0, 1),
-) -> pd.DataFrame:
-    """Attack images with one or two pixels.
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What an attack found.
 
-    DE/rand/1 without crossover (ATK04-08), or ``best1bin`` for comparison with the peers. An
-    image is done in the first generation in which a candidate fools the classifier (ATK09) and
-    is then replaced by the next one.
+    Attributes:
+        success: bool (N,), whether the stored image, evaluated alone in float32, meets the
+            criterion; False for a skipped image.
+        images: as attacked, uint8 in the shape and kind given; where an attack failed, with its
+            best candidate; a skipped image as it was.
+        table: one row an image, in their order: ``image`` (position), ``label``, ``skipped`` and
+            ``reason``, ``success``, ``predicted`` (decision on the clean image) and
+            ``adversarial`` (on the attacked one; several labels as a string of 0 and 1),
+            ``p_before`` and ``p_after`` (confidence of the criterion; without such a method its
+            objective), ``rows``, ``cols`` and ``values`` of the changed pixels, ``evaluations``
+            (candidates judged), ``computed`` (those not known before), ``generations``,
+            ``disagreements`` (successes of the search that the stored image alone has not),
+            ``best`` (lowest objective after each generation), ``seconds``.
+
+    Of all images ``len(table)`` were given and ``(~table.skipped).sum()`` attacked.
+    """
+
+    success: np.ndarray
+    images: Any
+    table: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class PixelAttack:
+    """An attack that changes a few pixels (Su, Vargas and Sakurai 2019; the paper, 3.1.1).
+
+    Call it with a model, images and labels, or go through `iterate`. Each image has a random
+    stream of its own: what is found does not depend on order, on batches or on what else is
+    attacked.
 
     Args:
-        model: classifier in evaluation mode on ``device``: (N, C, H, W) in 0..1 to logits.
-        data: all images.
-        positions: which of them, in this order; all must be classified right.
-        criterion: objective and success.
-        pixels: changed pixels, 1 or more.
-        p: attack_* and seed are used.
-        device: of the model.
-        checkpoint: folder for finished records; a run that finds records there leaves these
-            images out. The caller keys it to the settings and removes it.
-        progress: called with each finished record.
-        shard: (i, n): only every n-th image from the i-th on (0-based). Several processes with
-            the same ``checkpoint`` share the work; a call without shard then merges it.
-
-    Returns:
-        Records in the order of ``positions``, columns `lib.attack.attack_table.COLUMNS`.
+        pixels: changed pixels.
+        population: candidates of a generation, 4 to 65,536.
+        generations: after the initial one; an image is done at its first success.
+        strategy: ``rand1``, DE/rand/1 without crossover (ATK04, ATK07), or ``best1bin``.
+        mutation: factor F of ``rand1``, above 0, at most 2.
+        dither: bounds of F of ``best1bin``, 0..2, drawn each generation.
+        crossover: probability of ``best1bin``, 0..1.
+        initial: values of the first population, ``uniform``, or ``normal`` around mid-gray;
+            positions are uniform.
+        criterion: what is minimized and what counts, see `lib.attack.criteria`.
+        precision: of the search: ``float32``, ``bfloat16``, ``float16``, or ``auto``, bfloat16
+            where the device computes in it. Success is always judged in float32.
+        batch: candidates evaluated at once; 0: what the device holds well.
+        seed: of all random streams.
 
     Raises:
-        InputError: images, labels, pixels or population are not as they must be, the model is
-            in training mode, gets an image wrong or gives logits that are not finite.
+        InputError: a value outside its range.
     """
-    first, shards = shard
-    positions = np.asarray(positions, dtype=np.int64)[first::shards]
-    checks.task(model, data, positions, criterion, pixels, p, device)
-    done: dict[tuple[str, int], dict] = {}
-    if checkpoint and checkpoint.exists():
-        # Names that begin with a dot are what a killed process was writing.
-        for path in sorted(checkpoint.glob("[0-9]*.parquet")):
-            for record in read_table(path).to_dict("records"):
-                done[record["split"], record["index"]] = record
-    names = [(str(data.split[i]), int(data.index[i])) for i in positions]
-    waiting = [int(i) for i, name in zip(positions, names, strict=True) if name not in done]
-    bar = tqdm(
-        total=len(names), initial=len(names) - len(waiting), desc=f"{pixels}-pixel attack",
-        mininterval=2,
-    )  # fmt: skip
-    unsaved: list[dict] = []
-    saved_at = time.monotonic()
 
-    def save() -> None:
-        if checkpoint and unsaved:
-            name = f"{first:03d}-{shards:03d}-{len(done):08d}.parquet"
-            write_table(checkpoint / name, pd.DataFrame(unsaved))
-            unsaved.clear()
+    pixels: int = 1
+    population: int = 100
+    generations: int = 100
+    strategy: str = "rand1"
+    mutation: float = 0.5
+    dither: tuple[float, float] = (0.5, 1.0)
+    crossover: float = 0.7
+    initial: str = "uniform"
+    criterion: Criterion = Misclassification()
+    precision: str = "float32"
+    batch: int = 0
+    seed: int = 0
 
-    search = pool = None
-    while waiting or pool:
-        if search is None:
-            search = Search(
-                model, criterion, pixels, p, device, data.images.shape[1:], len(waiting)
+    def __post_init__(self) -> None:
+        whole = {
+            "pixels": (1, streams.MOST // 16), "population": (4, streams.MOST),
+            "generations": (0, MOST_GENERATIONS), "batch": (0, MOST_GENERATIONS),
+            "seed": (-(1 << 63), (1 << 63) - 1),
+        }  # fmt: skip
+        for name, (low, high) in whole.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise InputError(f"{name} is {value!r}: give a whole number.")
+            if not low <= value <= high:
+                raise InputError(f"{name} is {value}: give {low} to {high:,}.")
+        for name, known in (("strategy", STRATEGIES), ("initial", STARTS),
+                            ("precision", PRECISIONS)):  # fmt: skip
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
+        if not 0 < self.mutation <= 2:
+            raise InputError(f"mutation is {self.mutation}: give a factor above 0, at most 2.")
+        if len(self.dither) != 2 or not 0 <= self.dither[0] <= self.dither[1] <= 2:
+            raise InputError(f"dither is {self.dither}: give two factors in 0..2, lower first.")
+        if not 0 <= self.crossover <= 1:
+            raise InputError(f"crossover is {self.crossover}: give a probability, 0 to 1.")
+        if not callable(self.criterion):
+            raise InputError(
+                f"The criterion {self.criterion!r} cannot be called: it must take logits and "
+                "labels and return objective and success."
             )
-        free = search.evaluator.slots - (len(pool.best) if pool else 0)
-        if free and waiting:
-            taken = pool.slot if pool else torch.zeros(0, dtype=torch.long, device=device)
-            entering = search.enter(data, waiting[:free], taken)
-            pool = pool.join(entering) if pool else entering
-            waiting = waiting[free:]
-        pool, fooled, winner = search.step(pool)
-        finished = fooled | (pool.generation > p.attack_generations)
-        for row in finished.nonzero().flatten().tolist():
-            record = search.record(data, pool, row, winner[row])
-            done[record["split"], record["index"]] = record
-            unsaved.append(record)
-            bar.update()
-            if progress:
-                progress(record)
-        pool = pool.keep(~finished) if not finished.all() else None
-        if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-            save()
-            saved_at = time.monotonic()
-    save()
-    bar.close()
-    return pd.DataFrame([done[name] for name in names], columns=list(COLUMNS))
 
+    def __call__(self, model: nn.Module, images: Any, labels: Any, keys: Any = None) -> Found:
+        """Attack images.
 
-def checkpoint_folder(folder: Path, name: str, key: str, alone: bool = True) -> Path:
-    """Folder for an attack's checkpoints, keyed to its settings.
+        Args:
+            model: in evaluation mode, (N, C, H, W) in 0..1 to logits (N, K). Gray images have one
+                channel.
+            images: uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch.
+            labels: classes, int (N,), or 0/1 labels (N, K).
+            keys: random stream of each image, int64 (N,); by default a hash of ``seed`` and of
+                the image's bytes.
 
-    Those of other settings go, unless others may be at work there (not ``alone``).
-    """
-    wanted = folder / f".{name}-{key}"
-    for other in folder.glob(f".{name}-*") if alone else ():
-        if other != wanted:
-            shutil.rmtree(other)
-    return wanted
+        Raises:
+            InputError: model, images, labels or criterion are not as they must be, or logits are
+                not finite.
+        """
+        rows = sorted(self.iterate(model, images, labels, keys), key=lambda row: row["image"])
+        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        changed = rebuild(inputs.as_images(images), table).reshape(tuple(images.shape))
+        if isinstance(images, Tensor):
+            changed = torch.from_numpy(changed).to(images.device)
+        return Found(table["success"].to_numpy(bool), changed, table)
+
+    def iterate(
+        self, model: nn.Module, images: Any, labels: Any, keys: Any = None
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of `Found.table` as images finish; arguments and errors as of a call.
+
+        The search goes on when the next row is asked for, so a loop that stops stops it.
+        """
+        for generation in self.iterate_generations(model, images, labels, keys):
+            yield from generation.finished
+
+    def iterate_generations(
+        self, model: nn.Module, images: Any, labels: Any, keys: Any = None
+    ) -> Iterator[Generation]:
+        """State after each generation; arguments and errors as of a call."""
+        array = inputs.as_images(images)
+        device = inputs.check_model(model, *array.shape[1:3])
+        labels = inputs.as_labels(labels, len(array))
+        if self.pixels > array.shape[1] * array.shape[2]:
+            raise InputError(
+                f"{self.pixels} pixels are to be changed in images of "
+                f"{array.shape[1]} x {array.shape[2]}: give fewer."
+            )
+        if keys is None:
+            keys = streams.content_keys(self.seed, f"{self.pixels}-pixel attack", array)
+        keys = inputs.as_keys(keys, len(array))
+        if not len(array):
+            return
+        with full_precision(device):
+            first = torch.from_numpy(array[:1]).permute(0, 3, 1, 2).to(device)
+            logits = inputs.first_logits(model, first[0])
+            inputs.check_task(logits, labels, self.criterion)
+            dtype = dtype_of(self.precision, device)
+            search = Search(self, model, array, labels, keys, dtype, device)
+        while search.unfinished:
+            with full_precision(device):
+                best, finished = search.step()
+            yield Generation(best, finished)
