@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from lib import params
 from lib.data import to_tensor
 from lib.errors import InputError, unknown
+from lib.memory import halved
 from lib.params import Parameters
 from lib.records import atomic, read_json, write_json
 
@@ -79,13 +80,21 @@ class Classifier(nn.Module):
 def logits(
     model: nn.Module, images: np.ndarray, device: torch.device, batch: int = 256
 ) -> np.ndarray:
-    """Float32 logits (N, classes) of stored images, uint8 (N, H, W, C)."""
+    """Float32 logits (N, classes) of stored images, uint8 (N, H, W, C).
+
+    Batches are halved where the memory does not hold them.
+    """
     model.eval()
+    parts, start = [], 0
     with torch.inference_mode():
-        parts = [
-            model(to_tensor(images[start : start + batch]).to(device)).float().cpu()
-            for start in range(0, len(images), batch)
-        ]
+        while start < len(images):
+            try:
+                values = model(to_tensor(images[start : start + batch]).to(device))
+            except (RuntimeError, MemoryError) as error:
+                batch = halved(batch, error)
+                continue
+            parts.append(values.float().cpu())
+            start += batch
     return torch.cat(parts).numpy() if parts else np.empty((0, model.classes), np.float32)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.attack import PixelAttack, criterion_for, keys_of
+from lib.attack import PixelAttack, criterion_for, stream_keys
 from lib.classifiers import Classifier, decide, logits
 from lib.data import Images, Provenance
 
@@ -115,7 +115,7 @@ def records(
         crossover=CROSSOVER, initial="normal" if criterion == "true_label" else "uniform",
         criterion=criterion_for(criterion, multi), batch=16, seed=SEED,
     )  # fmt: skip
-    found = attack(model.eval(), images, labels, keys_of(data, pixels, SEED)).table
+    found = attack(model.eval(), images, labels, stream_keys(data, pixels, SEED)).table
     return found.rename(columns={"image": "index"})[list(COLUMNS)].to_dict("records")
 
 

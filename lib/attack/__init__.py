@@ -8,7 +8,6 @@ Fooling Deep Neural Networks* (2019); decisions ATK01-20.
     found = PixelAttack(pixels=1)(model, images, labels)
 """
 
-from lib.attack.attack_runs import attack_images, attack_of, attack_run, attack_runs, keys_of
 from lib.attack.attack_table import locate, rebuild, select
 from lib.attack.criteria import (
     AnyLabelChange,
@@ -18,10 +17,20 @@ from lib.attack.criteria import (
     criterion_for,
 )
 from lib.attack.pixel_attack import Found, Generation, PixelAttack
+from lib.attack.run_attacks import (
+    attack_images,
+    attack_of,
+    attack_run,
+    attack_runs,
+    correct,
+    stream_keys,
+    vulnerability_map_of,
+)
 from lib.attack.vulnerability import Vulnerability, VulnerabilityMap
 
 __all__ = [
     "AnyLabelChange", "Criterion", "Found", "Generation", "Misclassification", "PixelAttack",
     "TrueLabelChange", "Vulnerability", "VulnerabilityMap", "attack_images", "attack_of",
-    "attack_run", "attack_runs", "criterion_for", "keys_of", "locate", "rebuild", "select",
+    "attack_run", "attack_runs", "correct", "criterion_for", "locate", "rebuild", "select",
+    "stream_keys", "vulnerability_map_of",
 ]  # fmt: skip

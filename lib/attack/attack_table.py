@@ -1,4 +1,4 @@
-"""Which images are attacked, the columns of attack tables, and how an image is rebuilt from a row."""
+"""Which images are attacked, the columns of attack tables, and images rebuilt from their rows."""
 
 import numpy as np
 import pandas as pd

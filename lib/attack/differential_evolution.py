@@ -14,13 +14,17 @@ from lib import streams
 INITIAL_SD = 127.0  # of "normal" starts, around mid-gray, as in Su et al. (ATK13)
 
 
-def gene_limits(pixels: int, height: int, width: int, channels: int, device: torch.device) -> Tensor:
+def gene_limits(
+    pixels: int, height: int, width: int, channels: int, device: torch.device
+) -> Tensor:
     """Number of values of each gene, int64 (genes,): height, width, 256 a channel, repeated."""
     one = [height, width, *[256] * channels]
     return torch.tensor(one * pixels, device=device)
 
 
-def initial_population(keys: Tensor, population: int, limits: Tensor, channels: int, start: str) -> Tensor:
+def initial_population(
+    keys: Tensor, population: int, limits: Tensor, channels: int, start: str
+) -> Tensor:
     """First population, int64 (N, population, genes).
 
     Args:

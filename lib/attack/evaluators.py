@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lib.attack.differential_evolution import paint
 from lib.attack.incremental import Incremental, NotIncremental
-from lib.attack.memory import halved
 from lib.data import unit
 from lib.errors import InputError, unknown
+from lib.memory import halved
 from lib.training import native_bfloat16
 
 # Candidates at once where the user sets none; halved if memory lacks.

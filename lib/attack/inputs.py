@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from lib.attack.criteria import Criterion
 from lib.attack.evaluators import finite
-from lib.attack.memory import is_out_of_memory
 from lib.data import unit
 from lib.errors import InputError
+from lib.memory import is_out_of_memory
 
 
 def as_images(images: Any) -> np.ndarray:

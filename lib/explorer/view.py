@@ -242,7 +242,7 @@ class Explorer:
         self.found = found
         self._show()
         count, total = int(found.success.sum()), found.success.size
-        return self._say(f"{count:,} of {total:,} positions fool, of {found.colours} colours each")
+        return self._say(f"{count:,} of {total:,} positions fool, of {found.colors} colours each")
 
     def _defend(self) -> None:
         facts, before = self.session.images.facts, self.session.image(self.index.value)

@@ -10,9 +10,9 @@ from lib.attack.incremental import densenet, resnet
 from lib.attack.incremental.layers import Layer, NotIncremental
 from lib.attack.incremental.plan import Plan
 from lib.attack.incremental.windows import Level, Windows
-from lib.attack.memory import is_out_of_memory
 from lib.classifiers import Classifier
 from lib.data import unit
+from lib.memory import is_out_of_memory
 
 KINDS = {ResNet: (resnet.layers, "fc"), DenseNet: (densenet.layers, "classifier")}
 CHECKED = 4  # candidates that are compared with the whole network
@@ -97,7 +97,7 @@ class Incremental:
         # Every 8-bit value as the network sees it in each input channel, (256, channels).
         values = unit(torch.arange(256, device=weight.device), self.weights).view(-1, 1, 1, 1)
         self.inputs = self.chain[0].channels_in
-        self.prepared = single(values.expand(-1, channels, -1, -1)).flatten(1).to(dtype)
+        self.prepared = single(values.repeat(1, channels, 1, 1)).flatten(1).to(dtype)
         if self.prepared.shape != (256, self.inputs) or channels not in (1, self.inputs):
             raise NotIncremental("what is in front of the network mixes channels or pixels.")
         self.resize(batch or self.plan.batch(dtype.itemsize), slots)

@@ -90,9 +90,7 @@ class Bottleneck(Layer):
 
     def allocate(self, slots: int, size: int, count: int, window: int) -> None:
         weight = self.first[0]
-        self.inner = Level(
-            slots, size, self.narrow, count * window**2, weight.dtype, weight.device
-        )
+        self.inner = Level(slots, size, self.narrow, count * window**2, weight.dtype, weight.device)
 
     def _sum(self, x: Tensor, beside: Tensor) -> Tensor:
         """ReLU of the third convolution of ``x`` and the shortcut of ``beside``."""

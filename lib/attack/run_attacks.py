@@ -17,16 +17,17 @@ from lib import streams
 from lib.attack import attack_table
 from lib.attack.criteria import criterion_for
 from lib.attack.pixel_attack import PixelAttack
+from lib.attack.vulnerability import VulnerabilityMap
 from lib.classifiers import Classifier, decide, logits
 from lib.data import Images
 from lib.errors import InputError
 from lib.evaluation import right
+from lib.facts import Facts
 from lib.params import ATTACKS, Parameters
 from lib.records import fingerprint, md5, read_table, write_table
 from lib.training import pick_device
 
 VERSION = 1  # of the attack: raised when the same settings give other results
-CHECKPOINT_SECONDS = 20.0
 
 
 def attack_of(p: Parameters, pixels: int, multi_label: bool, **other: Any) -> PixelAttack:
@@ -54,7 +55,25 @@ def attack_of(p: Parameters, pixels: int, multi_label: bool, **other: Any) -> Pi
     return PixelAttack(pixels, **settings | other)
 
 
-def keys_of(data: Images, pixels: int, seed: int) -> np.ndarray:
+def vulnerability_map_of(p: Parameters, facts: Facts) -> VulnerabilityMap:
+    """The map that parameters describe.
+
+    A gray image has one value a pixel, so it gets as many values as a color image has colors.
+
+    Args:
+        p: vulnerability_levels, attack_criterion, attack_precision, attack_batch and
+            classifier_threshold are used.
+        facts: of the data set.
+    """
+    return VulnerabilityMap(
+        p.vulnerability_levels ** (3 if facts.channels == 1 else 1),
+        criterion_for(p.attack_criterion, facts.multi_label, p.classifier_threshold),
+        p.attack_precision,
+        p.attack_batch,
+    )
+
+
+def stream_keys(data: Images, pixels: int, seed: int) -> np.ndarray:
     """Random stream of each image, int64 (N,); it hangs on split and row, not on the file."""
     return streams.image_keys(
         seed, f"{pixels}-pixel attack", data.name, data.split.tolist(), data.index.tolist()
@@ -68,6 +87,7 @@ def attack_images(
     positions: np.ndarray,
     checkpoint: Path | None = None,
     shard: tuple[int, int] = (0, 1),
+    save_every: float = 20.0,
 ) -> pd.DataFrame:
     """Attack images of a data set and keep finished rows, so that a killed run goes on.
 
@@ -80,6 +100,7 @@ def attack_images(
             The caller keys it to the settings and removes it.
         shard: (i, n): only every n-th image from the i-th on (0-based). Several processes with
             the same ``checkpoint`` share the work; a call without shard then merges it.
+        save_every: seconds between checkpoints.
 
     Returns:
         One row an image, in the order of ``positions``: `lib.attack.attack_table.KEPT`, and
@@ -109,12 +130,12 @@ def attack_images(
             write_table(checkpoint / name, pd.DataFrame(unsaved))
             unsaved.clear()
 
-    keys = keys_of(chosen, attack.pixels, attack.seed)
+    keys = stream_keys(chosen, attack.pixels, attack.seed)
     for row in _named(attack.iterate(model, chosen.images, chosen.labels, keys), chosen, attack):
         done[row["split"], row["index"]] = row
         unsaved.append(row)
         bar.update()
-        if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+        if time.monotonic() - saved_at > save_every:
             save()
             saved_at = time.monotonic()
     save()
