@@ -146,7 +146,7 @@ def attack_defended(
         bare = {"clean": True, "oblivious": ~chosen["success"], "adaptive": ~chosen["success"]}
         parts = [chosen.assign(defence="identity", **bare)]
         parts += [
-            _through(behind, name, data, chosen, pixels, p, checkpoint / name)
+            through(behind, name, data, chosen, pixels, p, checkpoint / name)
             for name, behind in models.items()
         ]
         table = pd.concat([part[list(COLUMNS)] for part in parts], ignore_index=True)
@@ -157,11 +157,21 @@ def attack_defended(
     return tables
 
 
-def _through(
+def through(
     behind: Defended, name: str, data: Images, chosen: pd.DataFrame, pixels: int, p: Parameters,
     checkpoint: Path,
 ) -> pd.DataFrame:  # fmt: skip
-    """The rows of one defence."""
+    """The rows of one defence; arguments as of `attack_defended`.
+
+    Args:
+        behind: classifier behind the defence, in evaluation mode, on its device.
+        name: of the defence.
+        data: all images.
+        chosen: rows of the attack on the bare classifier.
+        pixels: changed pixels.
+        p: attack_*, classifier_threshold, seed and device are used.
+        checkpoint: folder for finished images.
+    """
     device, clean = pick_device(p.device), locate(data, chosen)
     batch = p.attack_batch or BATCH.get(device.type, BATCH["cpu"])
     # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
