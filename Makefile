@@ -39,13 +39,15 @@ run: $(BIN)/.ready ## one run and its pages: DATASET=derma CLASSIFIER=resnet50 P
 	@$(BIN)/python -m book.build
 
 data: $(BIN)/.ready ## npz files of real images out of SOURCE=folder for SIZE=pixels, put under data/
-	@$(BIN)/python -m lib.rebuild --source $(SOURCE) --root data --size $(SIZE)
+	@$(BIN)/python -m lib.data.rebuild --source $(SOURCE) --root data --size $(SIZE)
 
 record: $(BIN)/.ready ## small results of finished runs of PROTOCOL, kept under results/
 	@$(BIN)/python -m lib.evidence record $(SETTINGS)
+	@$(BIN)/python -m book.summaries record $(SETTINGS)
 
 verify: $(BIN)/.ready ## all that is kept under results/, and the printed tables, checked
 	@$(BIN)/python -m lib.evidence verify
+	@$(BIN)/python -m book.summaries verify
 
 # .jupyter/ makes a click on a text notebook open it as a notebook.
 lab: $(BIN)/.ready ## JupyterLab on the text notebooks, beginning with notebooks/explore.md
@@ -56,10 +58,10 @@ notebooks: $(BIN)/.ready ## .ipynb files of the text notebooks, for papermill by
 	@$(SNAKEMAKE) -- notebooks || $(FAILED)
 
 test: $(BIN)/.ready ## the whole test suite
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(BIN)/.ready ## the built site and the explorer in a real browser (needs chromium)
-	@$(BIN)/python -m pytest -n 2 tests/test_site_pages.py tests/test_lab.py
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/test_site_pages.py tests/test_lab.py
 
 lint: $(BIN)/.ready ## style and common errors
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -30,7 +30,7 @@ RUNS, RESULTS = BASE.runs, BASE.results
 DATASETS = [CHOSEN["dataset"]] if "dataset" in CHOSEN else ATTACKED
 NETWORKS = [CHOSEN["classifier"]] if "classifier" in CHOSEN else CLASSIFIERS
 # The forensic page asks how the paper's numbers were computed, the map of vulnerable positions what
-# the search missed, the adaptive attack what is left of a defence that the attacker knows; they take
+# the search missed, the adaptive attack what is left of a defense that the attacker knows; they take
 # long and say much the same for each data set. So they are made for the runs that are named, and
 # for the first one where all of them are asked for.
 NAMED = {"dataset", "classifier"} & CHOSEN.keys()
@@ -62,7 +62,7 @@ def of(wildcards, step):
 
 
 def imports(code):
-    """Files of lib that a piece of Python imports directly."""
+    """Files of ours that a piece of Python imports directly."""
     names = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
@@ -70,14 +70,14 @@ def imports(code):
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     for name in names:
-        if name.split(".")[0] == "lib":
+        if name.split(".")[0] in ("lib", "benchmarks", "book"):
             path = Path(*name.split("."))
             yield from (file for file in (path / "__init__.py", path.with_suffix(".py"))
                         if file.exists())
 
 
 def lib_files(step):
-    """Files of lib that a notebook imports, directly or through others."""
+    """Files of ours that a notebook imports, directly or through others."""
     text = Path(f"notebooks/{step}.md").read_text()
     cells = re.findall(r"^```\{code-cell\}[^\n]*\n(.*?)^```", text, re.M | re.S)
     code = "\n".join(re.sub(r"^:.*$", "", cell, flags=re.M) for cell in cells)
@@ -91,7 +91,8 @@ def lib_files(step):
 
 
 NEEDS = {step: lib_files(step) for step in STEPS}
-PRINTED = sorted(map(str, Path("book/paper").glob("*")))
+PARAMS = [f"lib/params/{name}.py" for name in ("parameters", "dataset_info")]
+PRINTED = sorted(map(str, Path("results/printed").glob("*")))
 MEASURED = sorted(map(str, (*Path("benchmarks").glob("*.csv"), *Path("benchmarks").glob("*.json"))))
 
 
@@ -101,7 +102,7 @@ def inputs(step):
     def files(wildcards):
         p = of(wildcards, step)
         found = [f"notebooks/{step}.ipynb", *NEEDS[step]]
-        if "lib/paper.py" in NEEDS[step]:
+        if "lib/evidence/printed.py" in NEEDS[step]:
             found += PRINTED
         if step == "engine":
             found += MEASURED
@@ -239,7 +240,7 @@ rule phantoms:
     output:
         "{root}/{flag}.npz",
     input:
-        [*map(str, Path("lib/phantoms").glob("*.py")), "lib/params.py"],
+        [*map(str, Path("lib/data/phantoms").glob("*.py")), *PARAMS],
     params:
         dataset=lambda w: next(
             name for name in params.names("datasets")
@@ -252,7 +253,7 @@ rule phantoms:
         root=re.escape(BASE.data_root),
     shell:
         """
-        OMP_NUM_THREADS=1 python -m lib.phantoms --root {wildcards.root} --size {params.size} \
+        OMP_NUM_THREADS=1 python -m lib.data.phantoms --root {wildcards.root} --size {params.size} \
             --images {params.images} --seed {params.seed} {params.dataset} > /dev/null
         sh book/say.sh {output}
         """
@@ -264,7 +265,7 @@ def recorded(wildcards):
     return sorted(str(file) for name in names for file in Path(RESULTS, name).glob("**/*.*"))
 
 
-# A protocol without denoisers restores with the reference defences alone.
+# A protocol without denoisers restores with the reference defenses alone.
 DENOISED = [f"{SET}/denoisers.ipynb"] if BASE.denoiser_names else []
 ATTACKS = [f"{NET}/pixel_attack.ipynb"]
 RESTORED = expand(f"{NET}/restoration.ipynb", dataset=ATTACKED, classifier=CLASSIFIERS)

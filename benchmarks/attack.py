@@ -37,14 +37,15 @@ from torch import Tensor
 
 from benchmarks.harness import throughput
 from benchmarks.peers import PEERS
-from lib import phantoms
 from lib.attack import Misclassification, PixelAttack
 from lib.attack.differential_evolution import gene_limits, initial_population
 from lib.attack.incremental import Incremental
-from lib.classifiers import Classifier, logits
-from lib.errors import InputError
-from lib.records import PACKAGES, atomic, hardware, write_json
-from lib.training import native_bfloat16, pick_device
+from lib.data import phantoms
+from lib.models.classifiers import Classifier, logits
+from lib.params.device import native_bfloat16, pick_device
+from lib.params.errors import InputError
+from lib.params.files import atomic, write_json
+from lib.params.runs import PACKAGES, hardware
 
 FOLDER = Path(__file__).parent
 CLASSES = 7
@@ -257,7 +258,7 @@ def main(words: list[str]) -> str | None:
         scaling(given.scaling)
         return None
     started, plain, rows = time.perf_counter(), {}, []
-    slow = not native_bfloat16(pick_device("auto"))  # hours of emulation, and nothing learnt
+    slow = not native_bfloat16(pick_device("auto"))  # hours of emulation, and nothing learned
     try:
         for case in CASES:
             text = f"{case.model} {case.size} {case.precision} {case.pixels}"

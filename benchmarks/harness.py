@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.classifiers import logits
 from lib.data import to_tensor
-from lib.errors import InputError
+from lib.models.classifiers import logits
+from lib.params.errors import InputError
 
 BATCH = 128  # images at a time: torchattacks' default, and what ART's attack cannot change
 Search = Callable[[np.ndarray, int, list[int]], np.ndarray]

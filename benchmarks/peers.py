@@ -1,7 +1,7 @@
 """Other programs' pixel attacks behind one interface; see `benchmarks.harness`.
 
 Read from the sources of torchattacks 3.5.1, adversarial-robustness-toolbox (ART) 1.20.1 and
-SciPy 1.17.1. All three search with best1bin and a mutation factor dithered in 0.5..1, minimise the
+SciPy 1.17.1. All three search with best1bin and a mutation factor dithered in 0.5..1, minimize the
 probability of the true class, attack one image after the other and evaluate its population in
 batches. torchattacks and ART carry copies of SciPy's differential evolution, changed by
 one-pixel-attack-keras, that evaluate a population at once and do without crossover (CR 1).
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from benchmarks.harness import BATCH, Counted, Peer, Plan, Search
 from lib.attack import differential_evolution
 from lib.data import to_tensor, to_uint8
-from lib.errors import InputError
+from lib.params.errors import InputError
 
 SMALLEST = 5  # population that all three implementations need
 
@@ -55,7 +55,7 @@ class Torchattacks(Peer):
 
     Its ``popsize`` is divided by the number of genes, rounded down and multiplied again:
     100 members of 3 genes are 99. ``steps`` are generations after the initial one. It starts
-    uniformly, searches colours as fractions in 0..1, not on the 8-bit grid, and looks at its best
+    uniformly, searches colors as fractions in 0..1, not on the 8-bit grid, and looks at its best
     member after each step. The best member is returned in float32 and stored by rounding, which
     can undo what it found.
     """
@@ -85,7 +85,7 @@ class Art(Peer):
 
     Its population cannot be set: 400 members, or the largest multiple of the number of genes
     below. ``max_iter`` are generations after the initial one, ``th`` is the number of pixels. It
-    starts from a Latin hypercube, cuts colours to whole numbers in 0..255 before painting, looks
+    starts from a Latin hypercube, cuts colors to whole numbers in 0..255 before painting, looks
     at its best member after each generation and once more at the end, and gives the clean image
     back where it has not succeeded. Classifiers of two classes it refuses.
     """
@@ -102,7 +102,7 @@ class Art(Peer):
         height, width, channels = shape
         on_cpu = next(model.parameters()).device.type == "cpu"
         classifier = installed("art.estimators.classification").PyTorchClassifier(
-            # It minimises the output itself: with the softmax a probability, as the others do.
+            # It minimizes the output itself: with the softmax a probability, as the others do.
             nn.Sequential(model, nn.Softmax(1)),
             loss=nn.CrossEntropyLoss(),
             input_shape=(channels, height, width),
@@ -130,7 +130,7 @@ class Scipy(Peer):
 
     SciPy's ``popsize`` multiplies the number of genes; a start given as an array sets the number
     of members, so the population is ours exactly (5 or more), drawn from a Latin hypercube,
-    SciPy's own start. ``maxiter`` are generations after the initial one, ``polish`` is off. Colours
+    SciPy's own start. ``maxiter`` are generations after the initial one, ``polish`` is off. Colors
     in 0..256 are cut to whole numbers before painting. The best member is looked at after each
     generation. ``vectorized`` evaluates a population at once, which that program changed SciPy's
     code for; the crossover rate is SciPy's 0.7, where that program sets 1.

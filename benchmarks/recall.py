@@ -3,7 +3,7 @@
 ``python -m benchmarks.recall PROTOCOL DATASET CLASSIFIER`` reads the classifier of a finished run
 and writes, beside `benchmarks.attack`'s tables,
 
-- ``recall.csv``: for some correct test images every position with a grid of colours, and whether
+- ``recall.csv``: for some correct test images every position with a grid of colors, and whether
   the search found a success where there is one;
 - ``peers.csv``: successes of ours and of the peers with equal budgets on the same images.
 
@@ -20,13 +20,14 @@ import pandas as pd
 
 from benchmarks.attack import FOLDER, write_csv
 from benchmarks.peers import PEERS
-from lib import classifiers, data, params
+from lib import data, params
 from lib.attack import VulnerabilityMap, attack_images, attack_of, correct, select
 from lib.data import Images
-from lib.errors import InputError
+from lib.metrics.intervals import wilson
+from lib.models import classifiers
 from lib.params import Parameters
-from lib.statistics import wilson
-from lib.training import pick_device
+from lib.params.device import pick_device
+from lib.params.errors import InputError
 
 STRATEGIES = {"ours, rand1": "rand1", "ours, best1bin": "best1bin"}
 
@@ -52,7 +53,7 @@ def recall(
             {
                 "dataset": images.name, "split": record.split, "index": index,
                 "label": record.label, "pixels_vulnerable": int(tried.success.sum()),
-                "positions": tried.success.size, "colours": tried.colors,
+                "positions": tried.success.size, "colors": tried.colors,
                 "share_vulnerable": round(float(tried.success.mean()), 5),
                 "map_success": bool(tried.success.any()), "search_success": record.success,
                 "search_row": record.rows[0], "search_col": record.cols[0],

@@ -5,10 +5,12 @@ import json
 from pathlib import Path
 
 from book.run_pages import Page, protocol_order
-from lib import paper, params, words
+from lib import params
+from lib.evidence import printed as paper
 from lib.evidence import work
-from lib.records import read_json
-from lib.steps import COMMON, WRITES
+from lib.figures import formatting
+from lib.params.files import read_json
+from lib.params.stages import COMMON, WRITES
 
 GIVEN = ("protocol", "dataset", "classifier")
 COSTS = "<!-- costs -->"  # a place in rerun.md
@@ -113,7 +115,7 @@ def costs(results: Path, pages: list[Page]) -> str:
     for folder, step, run in runs:
         hardware, protocol = run["hardware"], run["parameters"]["protocol"]
         if step in params.STEPS and protocol in params.names("protocols"):
-            threads = words.many(hardware["threads"], "thread")
+            threads = formatting.many(hardware["threads"], "thread")
             machine = hardware["gpu"] or f"{threads}, {hardware['processor']}"
             of = found.setdefault((protocol, machine), {})
             of.setdefault(step, []).append(work.minutes(folder, step, run))
@@ -244,8 +246,9 @@ def front(text: str, results: Path, pages: list[Page], folder: Path) -> str:
 
     The libraries for it are imported here, as they cost two seconds and only one page needs them.
     """
+    from book import front
     from lib import figures
-    from lib.evidence import claims, findings, front
+    from lib.evidence import claims, findings
 
     said, figure, current = front.NONE, "", findings.current(results)
     if current is not None:

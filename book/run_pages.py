@@ -11,7 +11,7 @@ import nbformat
 
 from book._ext.pages import PARTED
 from lib import params
-from lib.records import read_json
+from lib.params.files import read_json
 
 OVERALL = {
     "comparison": "all data sets",

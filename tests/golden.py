@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from lib.attack import PixelAttack, criterion_for, stream_keys
-from lib.classifiers import Classifier, decide, logits
 from lib.data import Images, Provenance
+from lib.models.classifiers import Classifier, decide, logits
 
 FILE = Path(__file__).with_name("golden_attack.json")
 HEIGHT, WIDTH, IMAGES = 28, 20, 6

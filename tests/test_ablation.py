@@ -1,11 +1,14 @@
-"""lib.ablation: every variant trained and kept, what is read back, and what the numbers answer."""
+"""The ablation: every variant trained and kept, what is read back, and what the numbers answer."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib import ablation, metrics, params, training
-from lib.records import read_json
+from lib import params
+from lib.evidence import ablation
+from lib.metrics import image_quality
+from lib.models import training
+from lib.params.files import read_json
 
 NAMES = [*ablation.MODULES, "levels_3", "levels_5"]
 
@@ -43,12 +46,12 @@ def test_every_variant_is_trained_once_and_read_back(data, tmp_path, monkeypatch
     assert models.loc["original", "trainable"] == 7_009
     assert (models[["seconds", "images_per_second"]] > 0).all(axis=None)
     assert set(first.restored) == set(NAMES)
-    expected = metrics.measure(first.clean, first.restored["proposed"])
+    expected = image_quality.measure(first.clean, first.restored["proposed"])
     found = first.found[first.found["variant"] == "proposed"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(found[list(metrics.COLUMNS)], expected)
+    pd.testing.assert_frame_equal(found[list(image_quality.COLUMNS)], expected)
     noise = first.found[first.found["variant"] == "identity"].reset_index(drop=True)
     pd.testing.assert_frame_equal(
-        noise[list(metrics.COLUMNS)], metrics.measure(first.clean, first.noisy)
+        noise[list(image_quality.COLUMNS)], image_quality.measure(first.clean, first.noisy)
     )
 
     trained.clear()

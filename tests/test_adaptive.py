@@ -1,4 +1,4 @@
-"""An attacker who knows the defence: one model of both, and what is counted."""
+"""An attacker who knows the defense: one model of both, and what is counted."""
 
 from dataclasses import replace
 
@@ -10,20 +10,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lib import adaptive, classifiers, denoisers, params, phantoms
 from lib import data as data_
-from lib.adaptive import Defended
+from lib import params
 from lib.attack import attack_run, locate, rebuild
-from lib.classifiers import Classifier
-from lib.denoisers import restore
-from lib.denoisers.reference import Identity, Median3
-from lib.patches import select_patches
-from lib.records import read_table
+from lib.data import phantoms
+from lib.defense import adaptive
+from lib.defense.adaptive import Defended
+from lib.defense.patch_selection import select_patches
+from lib.models import classifiers, denoisers
+from lib.models.classifiers import Classifier
+from lib.models.denoisers import restore
+from lib.models.denoisers.reference import Identity, Median3
+from lib.params.errors import InputError
+from lib.params.files import read_table
 
 P = params.load(
     "demo", "oct", "resnet50", attack_population=8, attack_generations=2, attack_pixels=[1],
     attack_one_pixel_images=3, device="cpu", denoiser_names=[], adaptive_images=2,
-    adaptive_defences=["median3", "dae"],
+    adaptive_defenses=["median3", "dae"],
 )  # fmt: skip
 
 
@@ -37,7 +41,7 @@ class Toy(nn.Module):
 
 
 class Shifted(nn.Module):
-    """A defence that leaves 8-bit values: it must be rounded before it is classified."""
+    """A defense that leaves 8-bit values: it must be rounded before it is classified."""
 
     def forward(self, images):
         return images * 0.98 + 0.013
@@ -47,11 +51,11 @@ class Shifted(nn.Module):
 @given(st.integers(0, 2**31), st.sampled_from([None, (1, 0.0), (3, 0.02), (5, 0.2)]))
 def test_one_model_gives_what_restoring_storing_and_classifying_gives(seed, patches):
     images = np.random.default_rng(seed).integers(0, 256, (3, 9, 7, 3), np.uint8)
-    for defence in (Shifted(), Identity(3), Median3(3)):
-        stored = restore(defence, images, "cpu")
+    for defense in (Shifted(), Identity(3), Median3(3)):
+        stored = restore(defense, images, "cpu")
         if patches:
             stored = select_patches(images, stored, *patches)
-        model = Defended(Toy(), defence, patches)
+        model = Defended(Toy(), defense, patches)
         found = classifiers.logits(model, images, torch.device("cpu"))
         np.testing.assert_array_equal(found, classifiers.logits(Toy(), stored, torch.device("cpu")))
 
@@ -72,7 +76,7 @@ def test_patches_are_those_of_a_loop_over_pixels(seed, size, threshold):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run folder with a classifier of random weights, its images labelled by itself, attacked."""
+    """A run folder with a classifier of random weights, its images labeled by itself, attacked."""
     base = tmp_path_factory.mktemp("adaptive")
     phantoms.write("oct", 28, 60, 0, base / "data")
     folder = base / "runs" / "demo" / "oct" / "resnet50"
@@ -86,12 +90,12 @@ def run(tmp_path_factory):
     return model, images, {1: records}, folder
 
 
-def test_rows_are_what_the_defences_do_to_the_same_images(run):
+def test_rows_are_what_the_defenses_do_to_the_same_images(run):
     model, images, records, folder = run
     table = adaptive.attack_defended(model, images, records, P, folder)[1]
     assert adaptive.names(P) == ["median3"]  # the run has no DAE
     assert list(table.columns) == list(adaptive.COLUMNS)
-    bare, behind = (table[table["defence"] == name] for name in ("identity", "median3"))
+    bare, behind = (table[table["defense"] == name] for name in ("identity", "median3"))
     chosen = records[1].groupby("category").head(2)
     for rows in (bare, behind):
         assert rows["index"].tolist() == chosen["index"].tolist()
@@ -142,7 +146,7 @@ def test_a_finished_table_is_read_back_and_other_settings_are_not(run):
     assert counting.calls
     assert not list(folder.glob(".adaptive*"))
     table = read_table(folder / "adaptive_one_pixel.parquet")
-    assert table.loc[table["defence"] == "median3", "evaluations"].max() == 16
+    assert table.loc[table["defense"] == "median3", "evaluations"].max() == 16
 
 
 def test_a_killed_run_goes_on_to_the_same_table(run, tmp_path):
@@ -158,7 +162,7 @@ def test_a_killed_run_goes_on_to_the_same_table(run, tmp_path):
     assert list(part.glob(".adaptive-1-*/median3/*.parquet"))
     counting = Counting(model).eval()
     found = adaptive.attack_defended(counting, images, records, P, part)[1]
-    assert counting.calls == 1  # the images of the attacker who does not know the defence
+    assert counting.calls == 1  # the images of the attacker who does not know the defense
     same = [column for column in whole if column != "seconds"]
     pd.testing.assert_frame_equal(found[same], whole[same])
 
@@ -167,7 +171,7 @@ def test_a_denoiser_that_the_memory_does_not_hold_gets_smaller_batches(run, tmp_
     model, images, records, folder = run
 
     class Large(nn.Module):
-        """A defence that holds two images."""
+        """A defense that holds two images."""
 
         sizes: list[int] = []
 
@@ -187,7 +191,7 @@ def test_a_denoiser_that_the_memory_does_not_hold_gets_smaller_batches(run, tmp_
 def test_shares_count_every_image():
     rows = [("dae", True, True, False), ("dae", True, False, False), ("dae", False, False, False),
             ("dae", True, True, True)]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["defence", "clean", "oblivious", "adaptive"])
+    table = pd.DataFrame(rows, columns=["defense", "clean", "oblivious", "adaptive"])
     table = table.assign(dataset="oct", split="test", index=range(4), evaluations=1)
     row = adaptive.summary(table).iloc[0]
     assert (row["n"], row["searched"]) == (4, 3)
@@ -197,16 +201,16 @@ def test_shares_count_every_image():
     assert (twice["clean"], twice["clean_low"]) == (0.75, row["clean_low"])
 
 
-def test_a_defence_that_nobody_knows_is_refused():
-    with pytest.raises(params.InputError):
-        params.load("demo", adaptive_defences=["dea"])
-    with pytest.raises(params.InputError):
-        params.load("demo", adaptive_defences=["identity"])
+def test_a_defense_that_nobody_knows_is_refused():
+    with pytest.raises(InputError):
+        params.load("demo", adaptive_defenses=["dea"])
+    with pytest.raises(InputError):
+        params.load("demo", adaptive_defenses=["identity"])
 
 
 def test_denoisers_come_from_the_runs_folder(run, tmp_path):
-    with pytest.raises(params.InputError):
+    with pytest.raises(InputError):
         adaptive.defended(run[0], ["dae+patches"], tmp_path, 1, P)
     made = adaptive.defended(run[0], ["median3"], tmp_path, 1, P)
-    assert isinstance(made["median3"].defence, type(denoisers.build("median3", 1)))
+    assert isinstance(made["median3"].defense, type(denoisers.build("median3", 1)))
     assert made["median3"].patches is None and not made["median3"].training

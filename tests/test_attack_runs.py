@@ -26,14 +26,14 @@ from lib.attack import (
     rebuild,
 )
 from lib.attack.__main__ import main
-from lib.classifiers import as_text, decide, logits
+from lib.models.classifiers import as_text, decide, logits
 
 CPU = torch.device("cpu")
 SMALL = PixelAttack(population=20, generations=8, batch=64)
 P = params.load("demo", "derma", attack_population=4, attack_generations=1, device="cpu")
 
 
-def labelled(model, data):
+def labeled(model, data):
     """The images with the model's decisions as labels."""
     data.labels[:] = decide(logits(model, data.images, CPU), data.facts.multi_label)
     return data
@@ -42,7 +42,7 @@ def labelled(model, data):
 def run_of(tmp_path, count=40):
     """A model with its weights on disk and images that it classifies right."""
     model = TinyNet(3, 28, 7).eval()
-    data = labelled(model, make_images("derma", count))
+    data = labeled(model, make_images("derma", count))
     tmp_path.mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), tmp_path / "classifier.safetensors")
     return model, data
@@ -76,7 +76,7 @@ def test_rows_name_their_images(tiny, name):
     data = make_images(name, 8)
     model = tiny(data.facts.channels, 28, len(data.facts.classes)).eval()
     attack = attack_of(P, 2, data.facts.multi_label)
-    found = attack_images(attack, model, labelled(model, data), np.array([6, 1, 3, 0]))
+    found = attack_images(attack, model, labeled(model, data), np.array([6, 1, 3, 0]))
     clean = locate(data, found)
     assert clean.index.tolist() == [6, 1, 3, 0] and (found["seed"] == P.seed).all()
     assert found["category"].tolist() == data.category[[6, 1, 3, 0]].tolist()
@@ -93,7 +93,7 @@ def test_rows_name_their_images(tiny, name):
 
 def test_an_image_keeps_its_stream_when_the_file_changes(tiny):
     model = tiny(3, 28, 7).eval()
-    data = labelled(model, make_images("derma", 4))
+    data = labeled(model, make_images("derma", 4))
     every = attack_images(SMALL, model, data, np.arange(4))
     some = attack_images(SMALL, model, data.take(np.array([2, 3])), np.array([1]))
     same(some, every.iloc[[3]].reset_index(drop=True))
@@ -156,7 +156,7 @@ def test_a_borderline_image_is_left_out_and_stops_no_run(tmp_path):
 
 def test_a_killed_attack_goes_on_with_the_images_left(tiny, tmp_path):
     model = tiny(3, 28, 7).eval()
-    data = labelled(model, make_images("derma", 8))
+    data = labeled(model, make_images("derma", 8))
     expected = attack_images(SMALL, model, data, np.arange(8), tmp_path)
     (file,) = tmp_path.glob("*.parquet")
     pd.read_parquet(file).iloc[[0, 4, 7]].to_parquet(tmp_path / "000-001-00000003.parquet")
@@ -186,7 +186,7 @@ def attack_forty(started=None, **how):
     # tqdm's own lock is shared by forks: one killed while it holds it would stop the others.
     tqdm.set_lock(threading.RLock())
     model = TinyNet(3, 28, 7).eval()
-    data = labelled(model, make_images("derma", 40))
+    data = labeled(model, make_images("derma", 40))
     if started:
         started.set()
     return attack_images(SMALL, model, data, np.arange(40), save_every=0.0, **how)
@@ -198,7 +198,7 @@ def test_a_search_killed_twenty_times_ends_with_the_same_rows(tmp_path):
     whole = time.monotonic() - begun
     # Not a fork of this process: what its threads hold would be held in the fork for good.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lib.attack", "lib.classifiers", "lib.data", "pytest"])
+    context.set_forkserver_preload(["lib.attack", "lib.models.classifiers", "lib.data", "pytest"])
     rng, kills = random.Random(0), 0
     for _ in range(20):
         started = context.Event()
@@ -217,7 +217,7 @@ def test_a_search_killed_twenty_times_ends_with_the_same_rows(tmp_path):
 
 def test_shards_make_up_the_whole(tiny, tmp_path):
     model = tiny(3, 28, 7).eval()
-    data = labelled(model, make_images("derma", 9))
+    data = labeled(model, make_images("derma", 9))
 
     def run(model=model, **how):
         return attack_images(SMALL, model, data, np.arange(9), **how)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lib.attack import attack_table, locate, rebuild, select
-from lib.errors import InputError
+from lib.params.errors import InputError
 
 
 def test_selection_takes_correct_images_test_first_and_nests(images):

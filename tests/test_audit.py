@@ -2,7 +2,7 @@
 
 import math
 
-from lib import audit
+from lib.evidence import audit
 
 
 def test_sums_find_the_one_total_that_differs():

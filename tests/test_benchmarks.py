@@ -14,9 +14,9 @@ from packaging.requirements import Requirement
 from benchmarks import attack as driver
 from benchmarks.harness import Counted, Steadfast, throughput
 from benchmarks.peers import PEERS, installed
-from lib.classifiers import logits
-from lib.errors import InputError
+from lib.models.classifiers import logits
 from lib.params import ROOT
+from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
 POPULATION, GENERATIONS = 60, 19  # 1200 candidates: three of ART's populations of 400

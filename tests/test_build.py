@@ -11,7 +11,7 @@ import yaml
 from book import build, generated, run_pages
 from book._ext.pages import PARTED, own_texts
 from lib import params
-from lib.steps import COMMON
+from lib.params.stages import COMMON
 
 
 @pytest.fixture

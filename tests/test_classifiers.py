@@ -9,9 +9,11 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
-from lib import classifier_training, classifiers, evaluation, params
-from lib.classifiers import Classifier
-from lib.errors import InputError
+from lib import params
+from lib.metrics import classification
+from lib.models import classifier_training, classifiers
+from lib.models.classifiers import Classifier
+from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
 
@@ -24,16 +26,16 @@ def networks():
 
 
 @pytest.mark.parametrize("name", ["resnet50", "densenet121"])
-def test_forward_is_torchvisions_on_the_normalised_image(networks, name):
+def test_forward_is_torchvisions_on_the_normalized_image(networks, name):
     model = networks[name]
     reference = getattr(torchvision.models, name)(num_classes=5).eval()
     reference.load_state_dict(model.network.state_dict())
     size = {"resnet50": 28, "densenet121": 32}[name]
     assert model.input_size == size
     images = torch.rand(3, 3, size, size)
-    normalise = torchvision.transforms.Normalize(classifiers.MEAN, classifiers.STD)
+    normalize = torchvision.transforms.Normalize(classifiers.MEAN, classifiers.STD)
     with torch.no_grad():
-        assert torch.allclose(model(images), reference(normalise(images)), atol=1e-5)
+        assert torch.allclose(model(images), reference(normalize(images)), atol=1e-5)
 
 
 def test_a_gray_image_is_repeated_inside(networks):
@@ -237,13 +239,13 @@ def test_the_start_is_decided_once_and_is_part_of_the_checkpoint(
 def test_measures_of_a_single_label_set():
     facts = params.facts("oct")
     labels, decisions = np.array([0, 0, 0, 1, 2]), np.array([0, 0, 1, 1, 3])
-    table = evaluation.by_class(labels, decisions, facts).set_index("class")
+    table = classification.by_class(labels, decisions, facts).set_index("class")
     assert table["images"].tolist() == [3, 1, 1, 0] and table["correct"].tolist() == [2, 1, 0, 0]
     assert table["precision"].tolist() == [1, 0.5, 0, 0]
     assert table["recall"].round(4).tolist() == [0.6667, 1, 0, 0]
-    matrix = evaluation.confusion(labels, decisions, facts)
+    matrix = classification.confusion(labels, decisions, facts)
     assert matrix[0].tolist() == [2, 1, 0, 0] and matrix.sum() == 5
-    found = evaluation.summary(labels, decisions, np.zeros((5, 4)), facts)
+    found = classification.summary(labels, decisions, np.zeros((5, 4)), facts)
     assert found["correct"] == 3 and found["accuracy"] == 0.6 and found["majority_accuracy"] == 0.6
 
 
@@ -254,13 +256,13 @@ def test_measures_of_a_multi_label_set():
     decisions = np.zeros_like(labels)
     decisions[0, 2] = decisions[2, 5] = 1
     scores = np.tile(np.array([[3.0], [2.0], [1.0], [0.0]]), (1, 14))
-    found = evaluation.summary(labels, decisions, scores, facts)
+    found = classification.summary(labels, decisions, scores, facts)
     assert found["correct"] == 2 and found["accuracy"] == 0.5
     assert found["label_accuracy"] == pytest.approx(1 - 3 / 56)
     assert found["all_zero_accuracy"] == 0.5
     assert found["all_zero_label_accuracy"] == pytest.approx(1 - 3 / 56)
     assert found["auc"]["effusion"] == 1.0 and found["auc"]["hernia"] is None
     assert found["auc"]["nodule"] == pytest.approx(2 / 3)
-    table = evaluation.by_class(labels, decisions, facts).set_index("class")
+    table = classification.by_class(labels, decisions, facts).set_index("class")
     assert table.loc["effusion", ["images", "decided", "correct"]].tolist() == [2, 1, 1]
     assert table.loc["nodule", "precision"] == 0

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from lib.attack import AnyLabelChange, Misclassification, TrueLabelChange, criterion_for
 from lib.attack.criteria import decisions
-from lib.classifiers import decide
-from lib.errors import InputError
+from lib.models.classifiers import decide
+from lib.params.errors import InputError
 
 
 def test_misclassification_orders_candidates_as_the_probability_does():

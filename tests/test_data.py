@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from medmnist.info import INFO
 
-from lib import data, download, splits
-from lib.errors import InputError
+from lib.data import dataset as data
+from lib.data import download, splits
 from lib.params import ROOT
-from lib.records import md5
+from lib.params.errors import InputError
+from lib.params.files import md5
 
 Arrays = dict[str, np.ndarray]
 COUNTS = {"train": 14, "val": 7, "test": 9}
@@ -200,7 +201,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
 def test_missing_file_names_three_ways(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         data.load("derma", tmp_path, 64)
-    for part in ("dermamnist_64.npz", "data_download=true", "lib.rebuild", "phantoms"):
+    for part in ("dermamnist_64.npz", "data_download=true", "lib.data.rebuild", "phantoms"):
         assert part in str(error.value)
     with pytest.raises(InputError, match="no official file"):
         data.load("abdomen_ct", tmp_path, 64, download=True)

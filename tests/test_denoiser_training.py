@@ -1,4 +1,4 @@
-"""lib.denoisers.train: what the networks see, what they learn, resuming, and the files."""
+"""lib.models.denoiser_training: what the networks see, what they learn, resuming, and the files."""
 
 import json
 
@@ -9,11 +9,12 @@ from safetensors.torch import load_file
 from scipy import ndimage
 from torch import nn
 
-from lib import denoisers, params, training
-from lib.denoisers import train as subject
-from lib.denoisers.autoencoder import Autoencoder
-from lib.denoisers.dae import DAE, ablation_variants
-from lib.errors import InputError
+from lib import params
+from lib.models import denoiser_training as subject
+from lib.models import denoisers, training
+from lib.models.denoisers.autoencoder import Autoencoder
+from lib.models.denoisers.dae import DAE, ablation_variants
+from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
 USUAL = {
@@ -171,7 +172,7 @@ def test_the_rate_is_halved_after_each_quarter(tmp_path, monkeypatch, halving, l
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("original", 15), ("proposed", 4)])
-def test_a_tiny_set_is_learnt(tmp_path, name, epochs):
+def test_a_tiny_set_is_learned(tmp_path, name, epochs):
     torch.manual_seed(0)
     model = ablation_variants(1)[name]()
     images = photographs(4).repeat(10, axis=0)

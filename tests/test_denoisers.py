@@ -1,4 +1,4 @@
-"""lib.denoisers: the networks, the median layer, the noise, and restoring stored images."""
+"""lib.models.denoisers: the networks, the median layer, the noise, and restoring stored images."""
 
 import subprocess
 import sys
@@ -15,18 +15,18 @@ from safetensors.torch import save_file
 from scipy import ndimage, stats
 from torch import nn
 
-from lib import denoisers
-from lib.denoisers import median_cnn
-from lib.denoisers.autoencoder import Autoencoder
-from lib.denoisers.base import parameter_counts
-from lib.denoisers.dae import DAE, ablation_variants, depth_variants
-from lib.denoisers.median_cnn import MedianCNN, MedianLayer
-from lib.denoisers.noise import corrupt, impulse_noise
-from lib.errors import InputError
-from lib.records import write_json
-from lib.streams import image_keys
+from lib.data.counter_rng import image_keys
+from lib.models import denoisers
+from lib.models.denoisers import median_cnn
+from lib.models.denoisers.autoencoder import Autoencoder
+from lib.models.denoisers.base import parameter_counts
+from lib.models.denoisers.dae import DAE, ablation_variants, depth_variants
+from lib.models.denoisers.median_cnn import MedianCNN, MedianLayer
+from lib.models.denoisers.noise import corrupt, impulse_noise
+from lib.params.errors import InputError
+from lib.params.files import write_json
 
-PAPER = Path(__file__).parents[1] / "book" / "paper"
+PAPER = Path(__file__).parents[1] / "results" / "printed"
 NAMES = (*denoisers.TRAINED, *denoisers.REFERENCES)
 KERAS = {
     nn.Conv2d: "Convolution 2-D",
@@ -214,7 +214,7 @@ def test_memory_of_a_median_of_64_channels_at_224_pixels_is_bounded():
     """Windows laid out beside each other would take 25 times the layer's input."""
     code = """
 import resource, torch
-from lib.denoisers.median_cnn import MedianLayer
+from lib.models.denoisers.median_cnn import MedianLayer
 x = torch.rand(1, 64, 224, 224).contiguous(memory_format=torch.channels_last).requires_grad_()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 MedianLayer(5)(x).sum().backward()

@@ -1,4 +1,4 @@
-"""lib.detection and lib.patches: what a defence's residual says, on images made by hand."""
+"""Detection and patch selection: what a defense's residual says, on images made by hand."""
 
 import numpy as np
 import pandas as pd
@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lib import detection
-from lib.errors import InputError
-from lib.patches import select_patches
-from lib.statistics import bootstrap_auc
+from lib.defense import detection
+from lib.defense.patch_selection import select_patches
+from lib.metrics.intervals import bootstrap_auc
+from lib.params.errors import InputError
 
 
 def frame(attacked: list[float], clean: list[float], success: list[bool]) -> pd.DataFrame:
-    """A restoration table of one defence with the same values for both scores."""
-    columns = {"defence": "dae", "success": success}
+    """A restoration table of one defense with the same values for both scores."""
+    columns = {"defense": "dae", "success": success}
     for score in detection.SCORES:
         columns[detection.column("attacked", score)] = np.asarray(attacked, float)
         columns[detection.column("clean", score)] = np.asarray(clean, float)
@@ -108,7 +108,7 @@ def test_an_area_lies_in_its_interval_however_few_the_images(seed, n):
 
 
 def test_interval_of_an_area_covers(monkeypatch):
-    monkeypatch.setattr("lib.statistics.CHUNK_VALUES", 5000)  # in several parts
+    monkeypatch.setattr("lib.metrics.intervals.CHUNK_VALUES", 5000)  # in several parts
     random, hits = np.random.default_rng(1), 0
     for trial in range(120):
         image = random.normal(0, 1, 60)  # shared by the two scores of an image

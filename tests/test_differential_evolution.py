@@ -6,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import streams
 from lib.attack.differential_evolution import (
     best1bin,
     gene_limits,
@@ -15,7 +14,8 @@ from lib.attack.differential_evolution import (
     partners,
     rand1,
 )
-from lib.errors import InputError
+from lib.data import counter_rng
+from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
 
@@ -33,7 +33,7 @@ def splitmix(seed: int, count: int) -> list[int]:
 
 @given(st.integers(-(2**63), 2**63 - 1), st.integers(1, 5))
 def test_streams_are_splitmix64(seed, slots):
-    draws = streams.bits(torch.tensor([seed]), torch.tensor([0]), 1, slots)
+    draws = counter_rng.bits(torch.tensor([seed]), torch.tensor([0]), 1, slots)
     assert draws.flatten().tolist() == [value >> 33 for value in splitmix(seed, slots)]
 
 
@@ -44,20 +44,20 @@ def test_splitmix64_golden_values():
 
 
 def test_a_stream_depends_on_its_image_only():
-    together = streams.image_keys(7, "one", "derma", ["test", "val", "test"], [3, 3, 9])
-    alone = streams.image_keys(7, "one", "derma", ["test"], [9])
+    together = counter_rng.image_keys(7, "one", "derma", ["test", "val", "test"], [3, 3, 9])
+    alone = counter_rng.image_keys(7, "one", "derma", ["test"], [9])
     assert together[2] == alone[0]
     assert len(set(together.tolist())) == 3
     for other in ((8, "one", "derma"), (7, "two", "derma"), (7, "one", "oct")):
-        assert streams.image_keys(*other, ["test"], [9]) != alone
+        assert counter_rng.image_keys(*other, ["test"], [9]) != alone
     generations = torch.tensor([4, 0, 2])
-    draws = streams.bits(together, generations, 5, 3)
-    assert torch.equal(draws[2:], streams.bits(alone, torch.tensor([2]), 5, 3))
+    draws = counter_rng.bits(together, generations, 5, 3)
+    assert torch.equal(draws[2:], counter_rng.bits(alone, torch.tensor([2]), 5, 3))
 
 
 def test_draws_are_uniform():
-    draws = streams.bits(torch.arange(200), torch.zeros(200, dtype=torch.long), 50, 10)
-    counts = torch.bincount(streams.below(draws, 7).flatten(), minlength=7).double()
+    draws = counter_rng.bits(torch.arange(200), torch.zeros(200, dtype=torch.long), 50, 10)
+    counts = torch.bincount(counter_rng.below(draws, 7).flatten(), minlength=7).double()
     expected = draws.numel() / 7
     chi_squared = ((counts - expected) ** 2 / expected).sum()
     assert len(counts) == 7 and chi_squared < 27.9  # 99.99 % quantile with 6 degrees of freedom
@@ -72,7 +72,7 @@ def test_partners_are_three_others(population, seed):
 
 
 def test_partners_are_equally_likely():
-    keys = streams.mix(torch.arange(4000))
+    keys = counter_rng.mix(torch.arange(4000))
     found = partners(keys, torch.ones(4000, dtype=torch.long), 5)[:, 2]
     codes, counts = torch.unique(found[:, 0] * 25 + found[:, 1] * 5 + found[:, 2],
                                  return_counts=True)  # fmt: skip
@@ -84,7 +84,7 @@ def test_partners_are_equally_likely():
 @pytest.mark.parametrize(("channels", "pixels"), [(1, 1), (3, 1), (1, 2), (3, 2)])
 @pytest.mark.parametrize("start", ["uniform", "normal"])
 def test_genes_stay_on_the_grid(channels, pixels, start):
-    keys = streams.mix(torch.arange(3))
+    keys = counter_rng.mix(torch.arange(3))
     limits = gene_limits(pixels, 30, 20, channels, CPU)
     assert limits.tolist() == [30, 20, *[256] * channels] * pixels
     members = initial_population(keys, 40, limits, channels, start)
@@ -95,7 +95,7 @@ def test_genes_stay_on_the_grid(channels, pixels, start):
 
 
 def test_normal_start_is_around_mid_gray_and_uniform_is_flat():
-    keys = streams.mix(torch.arange(50))
+    keys = counter_rng.mix(torch.arange(50))
     limits = gene_limits(1, 30, 20, 1, CPU)
     normal = initial_population(keys, 100, limits, 1, "normal")[..., 2].double()
     uniform = initial_population(keys, 100, limits, 1, "uniform")[..., 2].double()
@@ -141,7 +141,7 @@ def test_best1bin_follows_the_formula_and_the_bounds():
     limits = gene_limits(1, 9, 9, 1, CPU)
     found = best1bin(members, scores, keys, generation, limits, [0.5, 1.0], 0.7)
     chosen = partners(keys, generation, 6)
-    draws = streams.bits(keys, generation, 6, 8)[..., 3:].double() / 2**31
+    draws = counter_rng.bits(keys, generation, 6, 8)[..., 3:].double() / 2**31
     for i in range(2):
         best = members[i, scores[i].argmin()]
         factor = 0.5 + 0.5 * draws[i, 0, 0].item()
@@ -157,20 +157,20 @@ def test_best1bin_follows_the_formula_and_the_bounds():
 
 def test_more_members_than_a_counter_tells_apart_are_refused():
     key, zero = torch.tensor([1]), torch.tensor([0])
-    streams.bits(key, zero, 1 << 16, 1)
+    counter_rng.bits(key, zero, 1 << 16, 1)
     with pytest.raises(InputError):
-        streams.bits(key, zero, (1 << 16) + 1, 1)
+        counter_rng.bits(key, zero, (1 << 16) + 1, 1)
     with pytest.raises(InputError):
-        streams.bits(key, zero, 1, 1 << 16)
+        counter_rng.bits(key, zero, 1, 1 << 16)
 
 
 def test_an_images_key_is_its_content():
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 1), np.uint8)
     images[2] = images[0]
-    keys = streams.content_keys(7, "purpose", images).tolist()
+    keys = counter_rng.content_keys(7, "purpose", images).tolist()
     assert keys[0] == keys[2] != keys[1]
-    assert streams.content_keys(7, "purpose", images[1:2]).tolist() == keys[1:2]
-    assert streams.content_keys(8, "purpose", images).tolist() != keys
-    assert streams.content_keys(7, "another", images).tolist() != keys
-    assert streams.content_keys(7, "purpose", images.transpose(0, 2, 1, 3)).tolist() != keys
-    assert len(streams.content_keys(7, "purpose", images[:0])) == 0
+    assert counter_rng.content_keys(7, "purpose", images[1:2]).tolist() == keys[1:2]
+    assert counter_rng.content_keys(8, "purpose", images).tolist() != keys
+    assert counter_rng.content_keys(7, "another", images).tolist() != keys
+    assert counter_rng.content_keys(7, "purpose", images.transpose(0, 2, 1, 3)).tolist() != keys
+    assert len(counter_rng.content_keys(7, "purpose", images[:0])) == 0

@@ -13,11 +13,14 @@ from pandas.io.formats.style import Styler
 from test_figures import check_drawn, written
 from torchvision.models import DenseNet121_Weights, ResNet50_Weights
 
-from lib import engine, measured, paper, params, report, words
+from benchmarks import engine, figures, measured
+from lib import params
 from lib.attack.incremental.plan import GATHER
-from lib.errors import InputError
-from lib.figures import engine as figures
-from lib.statistics import wilson
+from lib.evidence import printed as paper
+from lib.figures import formatting
+from lib.figures import tables as report
+from lib.metrics.intervals import wilson
+from lib.params.errors import InputError
 
 BOTH = pytest.mark.parametrize("architecture", engine.CLASSIFIERS)
 RATES = {  # candidates a second on a CPU, one pixel: plain, whole maps, windows, search, peers
@@ -254,7 +257,7 @@ def test_printed_times_imply_the_rates_of_the_audit():
         (lambda: figures.vulnerable(recall_rows().head(3)), "3 images, 3 with a vulnerable"),
     ],
 )  # fmt: skip
-def test_figures_are_drawn_labelled_and_legible(make, said):
+def test_figures_are_drawn_labeled_and_legible(make, said):
     check_drawn(make, said)
 
 
@@ -282,8 +285,8 @@ def shown(work):
     rates, rates_said = measured.table("attack")
     namespace = {
         "params": params, "engine": engine, "measured": measured, "figures": figures,
-        "paper": paper, "report": report, "Markdown": Markdown, "display": found.append,
-        "words": words, "work": work, "rates": rates, "rates_said": rates_said,
+        "paper": paper, "tables": report, "Markdown": Markdown, "display": found.append,
+        "formatting": formatting, "work": work, "rates": rates, "rates_said": rates_said,
     }  # fmt: skip
     for cell in source[5:]:
         exec(cell.replace("record = run.finish()", ""), namespace)

@@ -8,14 +8,19 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lib import classifiers, data, detection, paper, params, restoration
-from lib.adaptive import attack_defended
+from book import summaries
+from lib import data, params
 from lib.attack import attack_run, locate, rebuild
-from lib.classifiers import Classifier, predictor
-from lib.denoisers.reference import Identity, Median3
-from lib.errors import InputError
-from lib.evidence import claims, findings, record, schema, summaries, verify, work
-from lib.records import Run, read_json, read_table, write_json, write_table
+from lib.defense import detection, restoration
+from lib.defense.adaptive import attack_defended
+from lib.evidence import archive, claims, findings, schema, verify, work
+from lib.evidence import printed as paper
+from lib.models import classifiers
+from lib.models.classifiers import Classifier, predictor
+from lib.models.denoisers.reference import Identity, Median3
+from lib.params.errors import InputError
+from lib.params.files import md5, read_json, read_table, write_json, write_table
+from lib.params.runs import Run
 
 P = params.load(
     "demo", "oct", "resnet50", attack_population=5, attack_generations=2, attack_pixels=[1],
@@ -65,7 +70,7 @@ def run(finished, tmp_path):
 
 
 def freeze(base):
-    return record.freeze(base / "runs", base / "results", "demo")
+    return archive.freeze(base / "runs", base / "results", "demo")
 
 
 def edit(path, change):
@@ -189,7 +194,7 @@ RESTORED, AGAIN, DETECTED = (f"{kind}_{TABLE}" for kind in ("restoration", "adap
         (AGAIN, put("dataset", 1, "derma"), "row 1: dataset .* is 'derma'; .* must be 'oct'"),
         (AGAIN, put("cols", 0, [99]), r"row 0: \(\d+, 99\) is changed"),
         (AGAIN, put("rows", 0, []), r"row 0: \[0, 1\] pixels are changed instead of 1"),
-        (AGAIN, unsearched, "row 0: right when attacked, and wrong through the defence alone"),
+        (AGAIN, unsearched, "row 0: right when attacked, and wrong through the defense alone"),
         (DETECTED, lambda t: t.drop(columns="auc"), "has no column auc"),
         (DETECTED, put("images", 0, "some"), "row 0: images is 'some'"),
         (DETECTED, put("auc", 2, 1.5), "row 2: auc is .*1.5"),
@@ -238,7 +243,7 @@ def test_a_row_of_another_variant_is_one_sentence(run):
             edit(table, everywhere("dataset", "derma"))
     about["parameters"]["dataset"] = "derma"
     write_json(path, about)
-    record.write_sums(run / "results")
+    archive.write_sums(run / "results")
     (problem,) = verify.problems(run / "results")
     assert problem == f"{path} is of data set 'derma', which is not that of its folder."
     del about["parameters"]["data_size"]
@@ -279,14 +284,14 @@ def test_a_file_that_was_changed_lost_or_added_is_found(run):
     (folder / RESTORED).unlink()
     (problem,) = verify.problems(base)
     assert problem == f"{folder / RESTORED} is missing; by sums.json it was recorded."
-    record.write_sums(base)
+    archive.write_sums(base)
     assert list(verify.problems(base)) == []
 
     (base / "README.md").write_text("made from the record\n")  # held against it elsewhere
     (base / summaries.FIGURE).write_bytes(b"drawn")
     (problem,) = verify.problems(base)
     assert problem == f"{base / 'recovery.png'} was not recorded: sums.json does not have it."
-    record.write_sums(base)
+    archive.write_sums(base)
     assert list(verify.problems(base)) == []
 
     shutil.rmtree(base / "demo")
@@ -310,7 +315,7 @@ def test_phantoms_and_unknown_sources_are_refused(run):
     with pytest.raises(InputError, match="has no data"):
         freeze(run)
     with pytest.raises(InputError, match="no finished run to record"):
-        record.freeze(run / "runs", run / "results", "paper")
+        archive.freeze(run / "runs", run / "results", "paper")
 
 
 def test_results_on_different_data_are_not_mixed(run):
@@ -320,7 +325,7 @@ def test_results_on_different_data_are_not_mixed(run):
     about = read_json(other / "run.json")
     about["steps"]["restoration"]["data"]["md5"] = "0" * 32
     write_json(other / "run.json", about)
-    record.write_sums(run / "results")
+    archive.write_sums(run / "results")
     (problem,) = verify.problems(run / "results")
     assert "mixes results on different data" in problem and "0" * 32 in problem
 
@@ -351,7 +356,7 @@ def test_findings_are_those_of_the_tables(run):
     source = {
         "npz": "octmnist.npz",
         "source": "rebuilt",
-        "md5": data.md5(run / "data/octmnist.npz"),
+        "md5": md5(run / "data/octmnist.npz"),
     }
     Run(base / "denoisers", "denoisers", P, source).finish()
     freeze(run)
@@ -363,10 +368,10 @@ def test_findings_are_those_of_the_tables(run):
     assert (row["accuracy"], row["printed accuracy"]) == (0.25, 0.9617)
     assert "OCT" in findings.banner("demo", found)
     shown = findings.restored(found.runs, P)
-    assert list(shown["defence"]) == ["identity", "median3"]
-    printed = paper.denoise_table("oct", "resnet50", 1).set_index("defence")["psnr"]
+    assert list(shown["defense"]) == ["identity", "median3"]
+    printed = paper.denoise_table("oct", "resnet50", 1).set_index("defense")["psnr"]
     assert shown["printed PSNR, dB"].isna().all()  # the paper has neither of the two
-    table = found.runs.restored.assign(defence="dae")
+    table = found.runs.restored.assign(defense="dae")
     beside = findings.restored(replace(found.runs, restored=table), P)
     assert beside["printed PSNR, dB"].tolist() == [printed["dae"]]
     with pytest.raises(InputError, match="holds no results: run `make record`"):
@@ -400,10 +405,10 @@ def test_repeats_on_another_file_are_found(tmp_path):
     p = params.load("compact", "abdomen_ct", device="cpu")
     ablated(tmp_path / "compact" / "abdomen_ct", (0,), p)
     ablated(tmp_path / "compact-seed-2" / "abdomen_ct", (2,), p)
-    record.write_sums(tmp_path)
+    archive.write_sums(tmp_path)
     assert list(verify.problems(tmp_path)) == []
     ablated(tmp_path / "compact-seed-2" / "abdomen_ct", (2,), p, md5="other")
-    record.write_sums(tmp_path)
+    archive.write_sums(tmp_path)
     (problem,) = verify.problems(tmp_path)
     assert "mixes results on different data" in problem and "compact-seed-2" in problem
 

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from lib import classifiers, data, denoisers, params
-from lib.classifiers import Classifier
-from lib.errors import InputError
-from lib.explorer import Explorer, Session, finished_runs, view
-from lib.phantoms import write
+from lib import data, params
+from lib.data.phantoms import write
+from lib.models import classifiers, denoisers
+from lib.models.classifiers import Classifier
+from lib.params.errors import InputError
+from notebooks.explorer import Explorer, Session, finished_runs, view
 
 
 @pytest.fixture(scope="module", params=["derma", "oct", "chest"])
 def p(request, tmp_path_factory):
-    """A finished run on phantoms: colour, gray and several labels.
+    """A finished run on phantoms: color, gray and several labels.
 
     Weights are random, and the labels are what the classifier says, so that it is always right.
     """
@@ -108,7 +109,7 @@ def test_the_buttons(explorer):
         assert explorer.found.success.shape == (28, 28)
         assert "positions fool" in explorer.said.value
     explorer.defend.click()
-    assert explorer.restored.value.count("<img") == len(explorer.session.defences)
+    assert explorer.restored.value.count("<img") == len(explorer.session.defenses)
     assert not explorer.attack.disabled and explorer.stop.disabled
 
 
@@ -134,12 +135,12 @@ def test_stop_ends_a_map(explorer):
     assert explorer.found is None and "stopped" in explorer.said.value
 
 
-def test_every_trained_denoiser_is_a_defence(p):
+def test_every_trained_denoiser_is_a_defense(p):
     session = Session(p)
-    assert list(session.defences) == list(params.REFERENCES)
+    assert list(session.defenses) == list(params.REFERENCES)
     restored = session.defended(session.image(0))
     assert (restored["identity"] == session.image(0)).all()
-    assert isinstance(denoisers.build("median3", 1), type(session.defences["median3"]))
+    assert isinstance(denoisers.build("median3", 1), type(session.defenses["median3"]))
 
 
 def test_runs_are_listed_and_a_missing_one_is_named(p):

@@ -15,15 +15,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from PIL import Image
 
-from lib import figures, forensics, paper, params, statistics
+from lib import figures, params
 from lib.attack import rebuild
-from lib.errors import InputError
+from lib.evidence import forensics
+from lib.evidence import printed as paper
 from lib.figures import gallery, style
+from lib.metrics import intervals
+from lib.params.errors import InputError
 
 NAN = float("nan")
 DERMA, CHEST = params.facts("derma"), params.facts("chest")
 LABELS = {"history": "this run", "second": "another"}
-DEFENCES = (*params.REFERENCES, *params.DENOISERS)
+DEFENSES = (*params.REFERENCES, *params.DENOISERS)
 
 
 def pictures(count: int, size: int = 28, channels: int = 3) -> np.ndarray:
@@ -75,18 +78,18 @@ def class_table(success: dict[str, list[bool]]) -> pd.DataFrame:
         [(name, value) for name, found in success.items() for value in found],
         columns=["class", "success"],
     ).astype({"success": bool})
-    return statistics.rate_table(frame, "class", "success", success)
+    return intervals.rate_table(frame, "class", "success", success)
 
 
 def restored_summary(n: int, images: int = 20) -> pd.DataFrame:
     rows = []
-    for name in DEFENCES:
+    for name in DEFENSES:
         value = NAN if not n or name == "median3" else 31.25
-        low, high = statistics.wilson(n // 2, n)
-        kept = statistics.wilson(images, images)
+        low, high = intervals.wilson(n // 2, n)
+        kept = intervals.wilson(images, images)
         rows.append(
             {
-                "defence": name, "images": images, "n": n, "exact": n * (name == "median3"),
+                "defense": name, "images": images, "n": n, "exact": n * (name == "median3"),
                 "recovered": n // 2 / n if n else NAN, "recovered_low": low,
                 "recovered_high": high, "kept": 1.0 if images else NAN, "kept_low": kept[0],
                 "kept_high": kept[1], "psnr": value, "psnr_low": value - 1, "psnr_high": value + 1,
@@ -97,11 +100,11 @@ def restored_summary(n: int, images: int = 20) -> pd.DataFrame:
 
 
 def roc(finds: dict[str, bool]) -> tuple[dict, pd.DataFrame]:
-    """Curves and areas of defences that find every attacked image, or do nothing."""
+    """Curves and areas of defenses that find every attacked image, or do nothing."""
     corner, chance = (np.array([0, 0, 1]), np.array([0, 1, 1])), (np.array([0, 1]),) * 2
     curves = {name: corner if found else chance for name, found in finds.items()}
     areas = [1.0 if found else 0.5 for found in finds.values()]
-    return curves, pd.DataFrame({"defence": list(finds), "n": 7, "auc": areas})
+    return curves, pd.DataFrame({"defense": list(finds), "n": 7, "auc": areas})
 
 
 def rate_rows(n: int) -> pd.DataFrame:
@@ -198,7 +201,7 @@ DRAWN = {
         "DAE (proposed) 1.00, DAE + patches 1.00",
     ),
     "quality, unprinted": (lambda: figures.quality(restored_summary(8), None), "31.2 dB"),
-    "readings": (lambda: readings(2), "Table 18 for 2 defences"),
+    "readings": (lambda: readings(2), "Table 18 for 2 defenses"),
     "minutes": (
         lambda: figures.minutes({"dae": 0.5, "autoencoder": 0.0}, {"dae": 1523.4}, "Training"),
         "DAE (proposed) 0.500 (this run), DAE (proposed) 1,523 (printed)",
@@ -220,13 +223,13 @@ DRAWN = {
 
 
 def knowing(count: int) -> pd.DataFrame:
-    """Shares of images right through two defences; see `lib.adaptive.summary`."""
+    """Shares of images right through two defenses; see `lib.defense.adaptive.summary`."""
     rows = []
     for name in ("identity", "dae+patches"):
-        row = {"defence": name, "n": count}
+        row = {"defense": name, "n": count}
         for place, share in enumerate(("clean", "oblivious", "adaptive")):
             right = count - count * place // 4
-            low, high = statistics.wilson(right, count)
+            low, high = intervals.wilson(right, count)
             row |= {share: right / count if count else NAN, f"{share}_low": low}
             row |= {f"{share}_high": high}
         rows.append(row)
@@ -289,7 +292,7 @@ def rendered(figure: Figure) -> tuple[bytes, dict[str, str]]:
 def test_titles_of_four_data_sets_stand_apart():
     names = ("derma", "pathology", "oct", "chest")
     table = pd.concat([restored_summary(1234).assign(dataset=name) for name in names])
-    table["defence"] = table["defence"].replace("dae", "dae+patches")  # long names, narrow panels
+    table["defense"] = table["defense"].replace("dae", "dae+patches")  # long names, narrow panels
     figure = figures.recovery_by_dataset(table)
     rendered(figure)
     texts = figure.findobj(matplotlib.text.Text)
@@ -304,7 +307,7 @@ def test_every_figure_is_tried_here():
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_each_is_drawn_labelled_legible_small_and_whole(name):
+def test_each_is_drawn_labeled_legible_small_and_whole(name):
     check_drawn(*DRAWN[name])
 
 
@@ -366,8 +369,8 @@ def test_the_reader_s_own_style_changes_nothing():
         assert rendered(DRAWN["rates"][0]())[0] == plain
 
 
-def test_defences_and_classifiers_have_colors_of_their_own():
-    names = [*DEFENCES, *params.names("classifiers")]
+def test_defenses_and_classifiers_have_colors_of_their_own():
+    names = [*DEFENSES, *params.names("classifiers")]
     assert len({style.COLORS[name] for name in names}) == len(names)
     assert style.PRINTED not in style.COLORS.values()
     assert list(style._PALETTE) == seaborn.color_palette("colorblind").as_hex()

@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lib import figures, forensics, hypotheses, metrics, paper
-from lib.denoisers.median_cnn import MedianCNN, MedianLayer
-from lib.errors import InputError
-from lib.similarity_measures import fsim_measures, psnr_measures, ssim_measures
+from lib import figures
+from lib.evidence import forensic_hypotheses, forensics
+from lib.evidence import printed as paper
+from lib.metrics import image_quality
+from lib.metrics.legacy_fsim import fsim_measures, psnr_measures, ssim_measures
+from lib.models.denoisers.median_cnn import MedianCNN, MedianLayer
+from lib.params.errors import InputError
 
-DEFENCES = ("dae", "noise2noise", "median_cnn", "autoencoder")
+DEFENSES = ("dae", "noise2noise", "median_cnn", "autoencoder")
 
 
 def pattern(height, width, channels):
@@ -61,7 +64,7 @@ def test_psnr_and_ssim_are_those_of_the_package(shape):
 def test_without_quirks_fsim_is_the_published_one(shape):
     pair = pattern(*shape)
     found = fsim_measures(*pair, **forensics.PUBLISHED)
-    np.testing.assert_allclose(found, metrics.fsim(*pair), atol=1e-4)
+    np.testing.assert_allclose(found, image_quality.fsim(*pair), atol=1e-4)
 
 
 @pytest.mark.parametrize("quirk", forensics.PUBLISHED)
@@ -74,7 +77,7 @@ def test_every_quirk_changes_fsim(quirk):
 def test_fsim_of_a_batch_is_that_of_each_image(monkeypatch):
     clean, other = (np.concatenate([v, v[:, ::-1], v[:, :, ::-1]]) for v in pattern(28, 28, 3))
     together = fsim_measures(clean, other)
-    monkeypatch.setattr("lib.similarity_measures.CHUNK_PIXELS", 1)
+    monkeypatch.setattr("lib.metrics.legacy_fsim.CHUNK_PIXELS", 1)
     alone = [fsim_measures(clean[i : i + 1], other[i : i + 1])[0] for i in range(3)]
     np.testing.assert_allclose(together, alone, rtol=1e-9)
     assert fsim_measures(clean[:0], other[:0]).shape == (0,)
@@ -110,7 +113,7 @@ def test_errors_scaled_to_a_psnr_keep_their_shape(seed, target):
     error = random.integers(-8, 9, clean.shape) * random.integers(1, 4, (6, 1, 1, 1))
     restored = (clean + error).astype(np.uint8)
     scaled = forensics.at_psnr(clean, restored, target)
-    before, after = metrics.psnr(clean, restored), metrics.psnr(clean, scaled)
+    before, after = image_quality.psnr(clean, restored), image_quality.psnr(clean, scaled)
     assert after.mean() == pytest.approx(target, abs=0.5)
     np.testing.assert_allclose(before - after, before.mean() - target, atol=1.5)
     moved = scaled.astype(int) - clean
@@ -127,7 +130,7 @@ def test_an_exact_image_cannot_be_scaled():
 def test_an_offset_has_the_psnr_it_is_made_for(psnr):
     gray = np.full((1, 8, 8, 1), 100, np.uint8)
     lighter = forensics.brighter(gray, forensics.levels_of(psnr))
-    assert metrics.psnr(gray, lighter)[0] == pytest.approx(psnr, abs=1.1)
+    assert image_quality.psnr(gray, lighter)[0] == pytest.approx(psnr, abs=1.1)
     assert (lighter > gray).all()
     assert forensics.brighter(np.array([[250, 3]], np.uint8), 9).tolist() == [[255, 12]]
     assert forensics.brighter(np.array([[250, 3]], np.uint8), -9).tolist() == [[241, 0]]
@@ -161,7 +164,7 @@ def example(count=3, channels=3):
     clean, other = (v.repeat(count, 0) for v in pattern(28, 28, channels))
     attacked = clean.copy()
     attacked[:, 4, 5] = 255 - attacked[:, 4, 5]
-    restored = {name: np.roll(other, i, axis=2) for i, name in enumerate(DEFENCES)}
+    restored = {name: np.roll(other, i, axis=2) for i, name in enumerate(DEFENSES)}
     return clean, attacked, restored, paper.denoise_table("derma", "resnet50", 1)
 
 
@@ -175,35 +178,37 @@ def table():
 def test_every_reading_stands_beside_the_printed_value(table):
     clean, attacked, restored, printed = example()
     assert list(table.columns) == forensics.COLUMNS
-    assert not table.duplicated(["metric", "variant", "images", "defence"]).any()
-    of = table.set_index(["metric", "variant", "images", "defence"])
-    for metric in metrics.COLUMNS:
-        for name in DEFENCES:
+    assert not table.duplicated(["metric", "variant", "images", "defense"]).any()
+    of = table.set_index(["metric", "variant", "images", "defense"])
+    for metric in image_quality.COLUMNS:
+        for name in DEFENSES:
             for images, shown in ((forensics.AS_RESTORED, restored[name]),
                                   (forensics.UNDEFENDED, attacked)):  # fmt: skip
                 row = of.loc[(metric, "standard", images, name)]
-                assert row["value"] == pytest.approx(metrics.measure(clean, shown)[metric].mean())
+                assert row["value"] == pytest.approx(
+                    image_quality.measure(clean, shown)[metric].mean()
+                )
                 assert row["least"] - 1e-9 <= row["value"] <= row["most"] + 1e-9
-            number = printed.set_index("defence").loc[name, metric]
+            number = printed.set_index("defense").loc[name, metric]
             assert row["printed"] == number and row["distance"] == number - row["value"]
     matched = of.sort_index().loc[("psnr", "standard", forensics.MATCHED)]
     np.testing.assert_allclose(matched["value"], matched["printed"], atol=0.3)
     only = table[table["images"].isin([forensics.BRIGHTER_INPUT, forensics.INACTIVE])]
-    assert set(only["defence"]) == {"median_cnn"}
+    assert set(only["defense"]) == {"median_cnn"}
     low, high = forensics.scaling([table])
-    changes = [printed.set_index("defence").loc[n, "psnr"]
-               - metrics.psnr(clean, restored[n]).mean() for n in DEFENCES]  # fmt: skip
+    changes = [printed.set_index("defense").loc[n, "psnr"]
+               - image_quality.psnr(clean, restored[n]).mean() for n in DEFENSES]  # fmt: skip
     assert (low, high) == pytest.approx((min(changes), max(changes)))
 
 
 def test_a_printed_value_is_reached_within_its_rounding():
     clean, attacked, restored, printed = example(1)
-    value = metrics.ssim(clean, restored["dae"])[0]
+    value = image_quality.ssim(clean, restored["dae"])[0]
     for shift, reached in ((0.0049, True), (-0.0049, True), (0.0051, False)):
-        printed.loc[printed["defence"] == "dae", "ssim"] = value + shift
+        printed.loc[printed["defense"] == "dae", "ssim"] = value + shift
         one = {"dae": restored["dae"]}
         table = forensics.compare(clean, attacked, one, None, printed, 5, 0)
-        row = table[(table["images"] == forensics.AS_RESTORED) & (table["defence"] == "dae")
+        row = table[(table["images"] == forensics.AS_RESTORED) & (table["defense"] == "dae")
                     & (table["metric"] == "ssim") & (table["variant"] == "standard")]  # fmt: skip
         assert row["reached"].tolist() == [reached]
 
@@ -215,35 +220,37 @@ def test_no_success_and_exact_images_leave_gaps_but_no_error(channels):
     table = forensics.compare(clean[:0], attacked[:0], nothing, nothing["dae"], printed, 5, 0)
     assert table["value"].isna().all() and not table["reached"].any()
     assert forensics.scaling([table]) is None and forensics.scaling([]) is None
-    verdicts = hypotheses.judge(table)
-    assert set(verdicts["verdict"]) == {hypotheses.UNTRIED}
-    assert "no attack succeeded" in hypotheses.undefended(table, 1)
+    verdicts = forensic_hypotheses.judge(table)
+    assert set(verdicts["verdict"]) == {forensic_hypotheses.UNTRIED}
+    assert "no attack succeeded" in forensic_hypotheses.undefended(table, 1)
     assert "No attack succeeded" in figures.readings(table, 18).get_label()
     exact = restored | {"dae": clean}
     table = forensics.compare(clean, attacked, exact, None, printed, 5, 0)
-    assert table.loc[table["defence"] == "dae", "n"].min() == 0
-    assert len(hypotheses.sentences(hypotheses.judge(table))) == len(hypotheses.HYPOTHESES)
+    assert table.loc[table["defense"] == "dae", "n"].min() == 0
+    assert len(forensic_hypotheses.sentences(forensic_hypotheses.judge(table))) == len(
+        forensic_hypotheses.HYPOTHESES
+    )
 
 
 def test_every_hypothesis_asks_for_readings_that_exist(table):
     there = set(
-        table[["metric", "variant", "images", "defence"]].itertuples(index=False, name=None)
+        table[["metric", "variant", "images", "defense"]].itertuples(index=False, name=None)
     )
-    for each in hypotheses.HYPOTHESES:
+    for each in forensic_hypotheses.HYPOTHESES:
         assert len(each.readings) == len(each.plain)
         for reading in (*each.readings, *each.plain):
-            for name in each.defences:
+            for name in each.defenses:
                 assert (*reading, name) in there, (each.item, reading, name)
 
 
 def readings_table(**of):
-    """Rows for F1, GMSD with the other constant: ``defence=(value, plain value, printed)``."""
+    """Rows for F1, GMSD with the other constant: ``defense=(value, plain value, printed)``."""
     rows = []
     for name, (value, plain, printed) in of.items():
         for variant, mean in (("unit_constant", value), ("standard", plain)):
             rows.append(
                 {"metric": "gmsd", "variant": variant, "images": forensics.MATCHED,
-                 "defence": name, "value": mean, "printed": printed, "distance": printed - mean,
+                 "defense": name, "value": mean, "printed": printed, "distance": printed - mean,
                  "reached": abs(printed - mean) < 0.03}
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -252,39 +259,40 @@ def readings_table(**of):
 @pytest.mark.parametrize(
     ("of", "verdict", "order"),
     [
-        ({"dae": (0.13, 0.01, 0.13), "noise2noise": (0.24, 0.02, 0.25)}, hypotheses.YES,
+        ({"dae": (0.13, 0.01, 0.13), "noise2noise": (0.24, 0.02, 0.25)}, forensic_hypotheses.YES,
          "as printed"),
-        ({"dae": (0.13, 0.01, 0.13), "noise2noise": (0.24, 0.02, 0.50)}, hypotheses.PART,
+        ({"dae": (0.13, 0.01, 0.13), "noise2noise": (0.24, 0.02, 0.50)}, forensic_hypotheses.PART,
          "as printed"),
-        ({"dae": (0.14, 0.01, 0.13), "noise2noise": (0.13, 0.02, 0.14)}, hypotheses.PART,
+        ({"dae": (0.14, 0.01, 0.13), "noise2noise": (0.13, 0.02, 0.14)}, forensic_hypotheses.PART,
          "another"),
-        ({"dae": (0.30, 0.01, 0.13), "noise2noise": (0.40, 0.02, 0.25)}, hypotheses.NO,
+        ({"dae": (0.30, 0.01, 0.13), "noise2noise": (0.40, 0.02, 0.25)}, forensic_hypotheses.NO,
          "as printed"),
-        ({"dae": (0.30, 0.14, 0.13), "noise2noise": (0.40, 0.26, 0.25)}, hypotheses.NEEDLESS,
-         "as printed"),
-        ({"dae": (0.12, 0.01, 0.13), "noise2noise": (0.14, 0.02, 0.13)}, hypotheses.YES, ""),
-        ({"dae": (0.13, 0.01, 0.13)}, hypotheses.YES, ""),
-        ({"median_cnn": (0.13, 0.01, 0.13)}, hypotheses.UNTRIED, ""),
+        ({"dae": (0.30, 0.14, 0.13), "noise2noise": (0.40, 0.26, 0.25)},
+         forensic_hypotheses.NEEDLESS, "as printed"),
+        ({"dae": (0.12, 0.01, 0.13), "noise2noise": (0.14, 0.02, 0.13)}, forensic_hypotheses.YES,
+         ""),
+        ({"dae": (0.13, 0.01, 0.13)}, forensic_hypotheses.YES, ""),
+        ({"median_cnn": (0.13, 0.01, 0.13)}, forensic_hypotheses.UNTRIED, ""),
     ],
 )  # fmt: skip
 def test_the_rule(of, verdict, order):
-    row = hypotheses.judge(readings_table(**of)).set_index("item").loc["F1"]
+    row = forensic_hypotheses.judge(readings_table(**of)).set_index("item").loc["F1"]
     assert (row["verdict"], row["order"]) == (verdict, order)
-    sentence = hypotheses.sentences(hypotheses.judge(readings_table(**of)))[1]
+    sentence = forensic_hypotheses.sentences(forensic_hypotheses.judge(readings_table(**of)))[1]
     assert f"**{verdict}**" in sentence
-    if verdict != hypotheses.UNTRIED:
+    if verdict != forensic_hypotheses.UNTRIED:
         assert f"{row['reached']} of {row['values']} printed values" in sentence
 
 
 def test_undefended_images_are_counted_against_denoisers_and_printed_values(table):
     clean, attacked, restored, printed = example()
-    said = hypotheses.undefended(table, 1)
-    score = metrics.psnr(clean, attacked).mean()
-    worse = sum(metrics.psnr(clean, image).mean() < score for image in restored.values())
+    said = forensic_hypotheses.undefended(table, 1)
+    score = image_quality.psnr(clean, attacked).mean()
+    worse = sum(image_quality.psnr(clean, image).mean() < score for image in restored.values())
     assert f"have {score:.1f} dB" in said and f"more than {worse} of our 4" in said
     assert f"{(printed['psnr'] < score).sum()} of 4 printed values" in said
     assert "47.0 dB or more, and 4 of the 4" in said
-    assert "44.0 dB or more" in hypotheses.undefended(table, 2)
+    assert "44.0 dB or more" in forensic_hypotheses.undefended(table, 2)
 
 
 def test_the_figure_has_a_line_for_each_reading_and_marks_what_is_printed(table):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize._differentialevolution import DifferentialEvolutionSolver
 
-from lib import streams
 from lib.attack import differential_evolution
+from lib.data import counter_rng
 
 FROZEN = json.loads(golden.FILE.read_text())
 SAME = FROZEN["machine"] == golden.machine()
@@ -74,13 +74,13 @@ def test_best1bin_proposes_what_scipy_proposes(seed, pixels, crossover):
     members = torch.randint(100, 157, (2, population, genes), generator=generator)
     scores = torch.rand(2, population, generator=generator) + 1
     scores[:, 0] = 0  # where SciPy keeps its best
-    keys, generation = streams.mix(torch.arange(2) + seed), torch.tensor([1, 7])
+    keys, generation = counter_rng.mix(torch.arange(2) + seed), torch.tensor([1, 7])
     limits = torch.full((genes,), 257)
     found = differential_evolution.best1bin(
         members, scores, keys, generation, limits, [0.5, 1.0], crossover
     )
     partners = differential_evolution.partners(keys, generation, population)[..., :2].numpy()
-    draws = streams.bits(keys, generation, population, 5 + genes)[..., 3:].numpy()
+    draws = counter_rng.bits(keys, generation, population, 5 + genes)[..., 3:].numpy()
     for image in range(2):
         uniform = draws[image] / 2**31
         asked = []

@@ -17,7 +17,7 @@ from lib.attack.differential_evolution import gene_limits, paint
 from lib.attack.evaluators import WholeImages, make_evaluator
 from lib.attack.incremental import Incremental, NotIncremental
 from lib.attack.incremental.windows import Level, Reach, Windows
-from lib.classifiers import Classifier
+from lib.models.classifiers import Classifier
 
 CPU = torch.device("cpu")
 BOTH = pytest.mark.parametrize("architecture", ["resnet50", "densenet121"])

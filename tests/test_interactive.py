@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from lib import params
-from lib.errors import InputError
 from lib.figures import interactive
+from lib.params.errors import InputError
 
 DERMA, CHEST, OCT = (params.facts(name) for name in ("derma", "chest", "oct"))
 
@@ -45,14 +45,14 @@ def test_a_slider_holds_both_pictures_exactly(channels):
 def test_a_probe_holds_the_map():
     image = pictures(1)[0]
     confidence = np.linspace(0, 1, 28 * 28).reshape(28, 28)
-    colour = pictures(2)[1]
-    given = (image[None], confidence[None], colour[None], np.array([5]))
+    color = pictures(2)[1]
+    given = (image[None], confidence[None], color[None], np.array([5]))
     html = interactive.probes(*given, DERMA, ["A caption"]).data
     found = content(html)
     assert (found["size"], found["channels"], found["truth"]) == (28, 3, "melanocytic nevi")
     worst = np.frombuffer(base64.b64decode(found["worst"]), np.uint8).reshape(28, 28) / 255
     assert np.abs(worst - confidence).max() <= 0.5 / 255 + 1e-9
-    assert base64.b64decode(found["colour"]) == colour.tobytes()
+    assert base64.b64decode(found["color"]) == color.tobytes()
     assert base64.b64decode(found["image"]) == image.tobytes()
 
 

@@ -79,7 +79,7 @@ def test_the_explorer_in_a_browser(lab):
         page.keyboard.press("ArrowDown")
         expect(row).to_have_text("6")
 
-        # A map can be stopped, an attack says how it ended, defences show their pictures.
+        # A map can be stopped, an attack says how it ended, defenses show their pictures.
         page.get_by_role("button", name="where is it vulnerable?").click()
         stop = page.get_by_role("button", name="stop")
         expect(stop).to_be_enabled()

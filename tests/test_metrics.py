@@ -1,4 +1,4 @@
-"""lib.metrics against hand calculation, independent code and known properties.
+"""lib.metrics.image_quality against hand calculation, independent code and known properties.
 
 GMSD and FSIM have values of their authors' own MATLAB code, run with GNU Octave on pictures that
 ship with scikit-image; beside them stand a value worked out by hand (GMSD) and slow transcriptions
@@ -17,10 +17,10 @@ from scipy.ndimage import correlate, gaussian_filter
 from skimage import data
 from skimage.transform import resize
 
-from lib import metrics
-from lib.errors import InputError
+from lib.metrics import image_quality
+from lib.params.errors import InputError
 
-FUNCTIONS = (metrics.mse, metrics.ssim, metrics.gmsd, metrics.fsim)
+FUNCTIONS = (image_quality.mse, image_quality.ssim, image_quality.gmsd, image_quality.fsim)
 
 
 def photograph(size: int, channels: int) -> np.ndarray:
@@ -73,29 +73,31 @@ def test_gmsd_and_fsim_have_the_values_of_the_original_code(name, change, gmsd, 
     pair = [each.reshape(1, size, size, -1) for each in (image, change(image))]
     # The original divides by n - 1 places, piq and the definition by n.
     places = (size // 2) ** 2
-    assert metrics.gmsd(*pair)[0] == pytest.approx(gmsd * math.sqrt(1 - 1 / places), rel=2e-6)
-    assert metrics.fsim(*pair)[0] == pytest.approx(fsim, rel=1e-4)
+    assert image_quality.gmsd(*pair)[0] == pytest.approx(gmsd * math.sqrt(1 - 1 / places), rel=2e-6)
+    assert image_quality.fsim(*pair)[0] == pytest.approx(fsim, rel=1e-4)
     if image.ndim == 3:
-        assert metrics.fsim_chromatic(*pair)[0] == pytest.approx(chromatic, rel=1e-4)
+        assert image_quality.fsim_chromatic(*pair)[0] == pytest.approx(chromatic, rel=1e-4)
 
 
 def test_one_fully_changed_pixel_of_224_by_hand():
     clean = np.zeros((1, 224, 224, 3), np.uint8)
     attacked = clean.copy()
     attacked[0, 100, 17] = 255
-    assert metrics.mse(clean, attacked)[0] == pytest.approx(1 / 50176, rel=1e-12)
-    assert metrics.mse_255(clean, attacked)[0] == pytest.approx(65025 / 50176, rel=1e-12)
-    assert metrics.psnr(clean, attacked)[0] == pytest.approx(10 * math.log10(50176), rel=1e-12)
-    assert metrics.psnr(clean, attacked)[0] >= 47.0  # audit U1
+    assert image_quality.mse(clean, attacked)[0] == pytest.approx(1 / 50176, rel=1e-12)
+    assert image_quality.mse_255(clean, attacked)[0] == pytest.approx(65025 / 50176, rel=1e-12)
+    assert image_quality.psnr(clean, attacked)[0] == pytest.approx(
+        10 * math.log10(50176), rel=1e-12
+    )
+    assert image_quality.psnr(clean, attacked)[0] >= 47.0  # audit U1
     attacked[0, 200, 3] = 255
-    assert metrics.psnr(clean, attacked)[0] == pytest.approx(44.0, abs=0.01)
+    assert image_quality.psnr(clean, attacked)[0] == pytest.approx(44.0, abs=0.01)
 
 
 @pytest.mark.parametrize("level", [3, 16, 200, 255])
 def test_squares_of_large_errors_do_not_wrap(level):
     clean = np.zeros((1, 28, 28, 1), np.uint8)
-    assert metrics.mse_255(clean, clean + np.uint8(level))[0] == level**2
-    assert metrics.mse_255(clean + np.uint8(level), clean)[0] == level**2
+    assert image_quality.mse_255(clean, clean + np.uint8(level))[0] == level**2
+    assert image_quality.mse_255(clean + np.uint8(level), clean)[0] == level**2
 
 
 @settings(max_examples=25)
@@ -104,17 +106,17 @@ def test_psnr_and_mse_equal_the_definition(seed, channels, size):
     random = np.random.default_rng(seed)
     a, b = random.integers(0, 256, (2, 3, size, size, channels), dtype=np.uint8)
     squares = [((x.astype(float) - y) ** 2).mean() for x, y in zip(a, b, strict=True)]
-    np.testing.assert_allclose(metrics.mse_255(a, b), squares, rtol=1e-12)
-    np.testing.assert_allclose(metrics.mse(a, b), np.divide(squares, 65025), rtol=1e-12)
-    np.testing.assert_allclose(metrics.psnr(a, b), 10 * np.log10(65025 / np.array(squares)))
+    np.testing.assert_allclose(image_quality.mse_255(a, b), squares, rtol=1e-12)
+    np.testing.assert_allclose(image_quality.mse(a, b), np.divide(squares, 65025), rtol=1e-12)
+    np.testing.assert_allclose(image_quality.psnr(a, b), 10 * np.log10(65025 / np.array(squares)))
 
 
 @pytest.mark.parametrize("size", [28, 64, 224])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_identity(size, channels, recwarn):
     image = photograph(size, channels)
-    table = metrics.measure(image, image.copy())
-    assert list(table.columns) == list(metrics.COLUMNS)
+    table = image_quality.measure(image, image.copy())
+    assert list(table.columns) == list(image_quality.COLUMNS)
     assert table.dtypes.eq(np.float64).all()
     assert table["psnr"][0] == np.inf
     assert table["mse"][0] == 0
@@ -126,22 +128,22 @@ def test_identity(size, channels, recwarn):
 
 def test_flat_images_have_finite_values():
     black, white = np.zeros((1, 32, 32, 1), np.uint8), np.full((1, 32, 32, 1), 255, np.uint8)
-    assert np.isfinite(metrics.measure(black, white).to_numpy()).all()
-    assert metrics.fsim(black, black)[0] == pytest.approx(1, abs=1e-6)
+    assert np.isfinite(image_quality.measure(black, white).to_numpy()).all()
+    assert image_quality.fsim(black, black)[0] == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_symmetric(channels):
     a = photograph(64, channels)
     b = noisy(a, 12)
-    forth, back = metrics.measure(a, b), metrics.measure(b, a)
+    forth, back = image_quality.measure(a, b), image_quality.measure(b, a)
     np.testing.assert_allclose(forth, back, rtol=1e-5)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_more_noise_is_worse_in_every_metric(channels):
     clean = photograph(64, channels)
-    table = metrics.measure(
+    table = image_quality.measure(
         clean.repeat(5, axis=0), np.concatenate([noisy(clean, d) for d in (2, 6, 15, 35, 80)])
     )
     for name in ("psnr", "ssim", "fsim"):
@@ -153,17 +155,17 @@ def test_more_noise_is_worse_in_every_metric(channels):
 def test_a_value_does_not_depend_on_the_batch(monkeypatch):
     clean = photograph(64, 3).repeat(5, axis=0)
     other = np.concatenate([noisy(clean[:1], d, seed=d) for d in (3, 5, 9, 20, 50)])
-    together = metrics.measure(clean, other)
-    monkeypatch.setattr(metrics, "CHUNK_PIXELS", 2 * 64 * 64)
-    in_pairs = metrics.measure(clean, other)
-    alone = metrics.measure(clean[3:4], other[3:4])
+    together = image_quality.measure(clean, other)
+    monkeypatch.setattr(image_quality, "CHUNK_PIXELS", 2 * 64 * 64)
+    in_pairs = image_quality.measure(clean, other)
+    alone = image_quality.measure(clean[3:4], other[3:4])
     np.testing.assert_allclose(together, in_pairs, rtol=1e-5)
     np.testing.assert_allclose(together.iloc[3], alone.iloc[0], rtol=1e-5)
 
 
 def test_no_images_give_an_empty_table():
     nothing = np.empty((0, 28, 28, 3), np.uint8)
-    assert metrics.measure(nothing, nothing).shape == (0, 5)
+    assert image_quality.measure(nothing, nothing).shape == (0, 5)
 
 
 @pytest.mark.parametrize("size", [28, 64])
@@ -173,7 +175,7 @@ def test_ssim_equals_piq_and_the_formula(size, channels):
     b = noisy(a, 15)
     tensors = [torch.tensor(x).permute(0, 3, 1, 2).double() for x in (a, b)]
     of_piq = piq.ssim(*tensors, data_range=255, downsample=False, reduction="none")
-    assert metrics.ssim(a, b)[0] == pytest.approx(of_piq.item(), abs=1e-6)
+    assert image_quality.ssim(a, b)[0] == pytest.approx(of_piq.item(), abs=1e-6)
 
     def smooth(x):  # an 11 pixel window: radius 5
         return gaussian_filter(x, 1.5, radius=5)[5:-5, 5:-5]
@@ -185,7 +187,7 @@ def test_ssim_equals_piq_and_the_formula(size, channels):
         c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
         top, bottom = (2 * mx * my + c1) * (2 * cov + c2), (mx**2 + my**2 + c1) * (vx + vy + c2)
         values.append((top / bottom).mean())
-    assert metrics.ssim(a, b)[0] == pytest.approx(np.mean(values), abs=1e-9)
+    assert image_quality.ssim(a, b)[0] == pytest.approx(np.mean(values), abs=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -200,13 +202,13 @@ def cameraman():
 def test_ssim_equals_the_value_of_imdiff(cameraman):
     """Of Image Processing On Line (ipol.im/pub/art/2011/g_lmii), C code by other authors; the value
     is printed in scikit-image's tests. imdiff treats the border otherwise, hence three digits."""
-    assert metrics.ssim(*cameraman)[0] == pytest.approx(0.357959091663361, abs=1e-3)
+    assert image_quality.ssim(*cameraman)[0] == pytest.approx(0.357959091663361, abs=1e-3)
 
 
 def test_uniform_ssim_equals_the_value_in_its_own_tests(cameraman):
     """Of scikit-image 0.17: tells whether we call it with its defaults, not whether it is right;
     for that see the next test."""
-    assert metrics.ssim_uniform(*cameraman)[0] == pytest.approx(0.3674518327910367, abs=1e-9)
+    assert image_quality.ssim_uniform(*cameraman)[0] == pytest.approx(0.3674518327910367, abs=1e-9)
 
 
 @pytest.mark.parametrize("peak", [255, 4095])
@@ -226,13 +228,13 @@ def test_uniform_ssim_is_the_formula_on_each_window(channels, peak):
                 (vx, cov), (_, vy) = np.cov(x, y)
                 means = 2 * x.mean() * y.mean() + c1, x.mean() ** 2 + y.mean() ** 2 + c1
                 values.append(means[0] * (2 * cov + c2) / (means[1] * (vx + vy + c2)))
-    assert metrics.ssim_uniform(a, b, peak)[0] == pytest.approx(np.mean(values), abs=1e-9)
+    assert image_quality.ssim_uniform(a, b, peak)[0] == pytest.approx(np.mean(values), abs=1e-9)
 
 
 @pytest.mark.parametrize("level", [40, 255])
 @pytest.mark.parametrize("constant", [170.0, 0.0026])
 def test_gmsd_of_one_bright_block_by_hand(level, constant):
-    """A block of 2 x 2 pixels, one pixel after halving, on black: its eight neighbours have a
+    """A block of 2 x 2 pixels, one pixel after halving, on black: its eight neighbors have a
     gradient, v / 3 beside it and sqrt(2) v / 3 at the corners, black has none."""
     black = np.zeros((1, 28, 28, 1), np.uint8)
     block = black.copy()
@@ -240,7 +242,7 @@ def test_gmsd_of_one_bright_block_by_hand(level, constant):
     similarity = np.ones(14 * 14)
     similarity[:4] = constant / (level**2 / 9 + constant)
     similarity[4:8] = constant / (2 * level**2 / 9 + constant)
-    found = metrics.gmsd(black, block, constant=constant)[0]
+    found = image_quality.gmsd(black, block, constant=constant)[0]
     assert found == pytest.approx(similarity.std(), rel=1e-5)
 
 
@@ -297,7 +299,7 @@ def phase_congruency(image: np.ndarray) -> np.ndarray:
 
 
 def slow_fsim(a: np.ndarray, b: np.ndarray, chromatic: bool = False) -> float:
-    """Zhang et al. (2011), equations 3 to 5, and 6 to 8 for colour."""
+    """Zhang et al. (2011), equations 3 to 5, and 6 to 8 for color."""
     kernel = np.array([[3, 0, -3], [10, 0, -10], [3, 0, -3]]) / 16
     pa, pb = (phase_congruency(luminance(x)) for x in (a, b))
     ga, gb = (gradient(luminance(x), kernel) for x in (a, b))
@@ -322,42 +324,47 @@ def test_gmsd_and_fsim_equal_slow_transcriptions_of_their_definitions(size, chan
     if kind == "pixel":
         b = a.copy()
         b[0, size // 2, 3] = 255
-    assert metrics.gmsd(a, b)[0] == pytest.approx(slow_gmsd(a, b), abs=2e-4)
-    assert metrics.fsim(a, b)[0] == pytest.approx(slow_fsim(a, b), abs=2e-4)
+    assert image_quality.gmsd(a, b)[0] == pytest.approx(slow_gmsd(a, b), abs=2e-4)
+    assert image_quality.fsim(a, b)[0] == pytest.approx(slow_fsim(a, b), abs=2e-4)
     for constant in (170 / 255**2, 170 * 255**2):
         slow = slow_gmsd(a, b, constant)
-        assert metrics.gmsd(a, b, constant=constant)[0] == pytest.approx(slow, abs=2e-4)
+        assert image_quality.gmsd(a, b, constant=constant)[0] == pytest.approx(slow, abs=2e-4)
     if channels == 3:
-        assert metrics.fsim_chromatic(a, b)[0] == pytest.approx(slow_fsim(a, b, True), abs=2e-4)
+        assert image_quality.fsim_chromatic(a, b)[0] == pytest.approx(
+            slow_fsim(a, b, True), abs=2e-4
+        )
 
 
-def test_chromatic_fsim_sees_colour_and_fsim_does_not():
+def test_chromatic_fsim_sees_color_and_fsim_does_not():
     a = photograph(64, 3)
     gray = np.round(a @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)[..., None].repeat(3, 3)
-    assert metrics.fsim(a, gray)[0] > 0.99
-    assert metrics.fsim_chromatic(a, gray)[0] < metrics.fsim(a, gray)[0] - 0.02
+    assert image_quality.fsim(a, gray)[0] > 0.99
+    assert image_quality.fsim_chromatic(a, gray)[0] < image_quality.fsim(a, gray)[0] - 0.02
     with pytest.raises(InputError, match="needs RGB images"):
-        metrics.fsim_chromatic(a[..., :1], a[..., :1])
+        image_quality.fsim_chromatic(a[..., :1], a[..., :1])
 
 
-def test_gray_is_the_colour_image_with_equal_channels():
+def test_gray_is_the_color_image_with_equal_channels():
     a = photograph(64, 1)
     b = noisy(a, 10)
-    gray, colour = metrics.measure(a, b), metrics.measure(a.repeat(3, 3), b.repeat(3, 3))
-    np.testing.assert_allclose(gray, colour, rtol=1e-4)
+    gray, color = (
+        image_quality.measure(a, b),
+        image_quality.measure(a.repeat(3, 3), b.repeat(3, 3)),
+    )
+    np.testing.assert_allclose(gray, color, rtol=1e-4)
 
 
 def test_psnr_and_mse_are_joint_over_channels():
     clean = np.zeros((1, 28, 28, 3), np.uint8)
     one_channel = clean.copy()
     one_channel[..., 1] = 30
-    assert metrics.mse_255(clean, one_channel)[0] == pytest.approx(300)
+    assert image_quality.mse_255(clean, one_channel)[0] == pytest.approx(300)
 
 
 @pytest.mark.parametrize(
     "function",
-    [*FUNCTIONS, metrics.psnr, metrics.mse_255, metrics.measure, metrics.ssim_uniform,
-     metrics.fsim_chromatic],
+    [*FUNCTIONS, image_quality.psnr, image_quality.mse_255, image_quality.measure,
+     image_quality.ssim_uniform, image_quality.fsim_chromatic],
 )  # fmt: skip
 def test_bad_input_is_named(function):
     good = np.zeros((2, 28, 28, 3), np.uint8)
@@ -376,7 +383,7 @@ def test_bad_input_is_named(function):
 def test_images_too_small_for_the_window_are_named():
     tiny = np.zeros((1, 10, 28, 1), np.uint8)
     with pytest.raises(InputError, match="11 x 11 pixels or more, not 10 x 28"):
-        metrics.ssim(tiny, tiny)
-    assert metrics.ssim_uniform(tiny, tiny)[0] == 1
+        image_quality.ssim(tiny, tiny)
+    assert image_quality.ssim_uniform(tiny, tiny)[0] == 1
     with pytest.raises(InputError, match="7 x 7 pixels or more, not 6 x 28"):
-        metrics.ssim_uniform(tiny[:, :6], tiny[:, :6])
+        image_quality.ssim_uniform(tiny[:, :6], tiny[:, :6])

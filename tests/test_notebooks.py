@@ -12,9 +12,11 @@ import nbformat
 import pandas as pd
 import pytest
 
-from lib import hypotheses, params, phantoms
-from lib.records import read_json
-from lib.steps import WRITES
+from lib import params
+from lib.data import phantoms
+from lib.evidence import forensic_hypotheses
+from lib.params.files import read_json
+from lib.params.stages import WRITES
 
 FOLDER = params.ROOT / "notebooks"
 STEPS = list(params.STEPS)
@@ -147,18 +149,18 @@ def test_pages_show_printed_values_and_figures(executed):
         assert any("image/png" in output.get("data", {}) for output in found), step
 
 
-def test_restoration_has_a_row_for_each_attacked_image_and_defence(executed):
+def test_restoration_has_a_row_for_each_attacked_image_and_defense(executed):
     run = executed / "runs" / "demo" / "chest" / "densenet121"
     for name in params.ATTACKS.values():
         attacked = pd.read_parquet(run / f"{name}.parquet")
         rows = pd.read_parquet(run / f"restoration_{name}.parquet")
         names = {*params.DENOISERS, *params.REFERENCES, "dae+patches", "noise2noise+patches"}
-        assert set(rows["defence"]) == names and len(rows) == len(names) * len(attacked)
-        nothing = rows[rows["defence"] == "identity"]
+        assert set(rows["defense"]) == names and len(rows) == len(names) * len(attacked)
+        nothing = rows[rows["defense"] == "identity"]
         assert not (nothing["recovered"] & nothing["success"]).any() and nothing["kept"].all()
         areas = pd.read_parquet(run / f"detection_{name}.parquet")
-        assert set(areas["defence"]) == names
-        chance = areas[(areas["defence"] == "identity") & (areas["n"] > 0)]["auc"]
+        assert set(areas["defense"]) == names
+        chance = areas[(areas["defense"] == "identity") & (areas["n"] > 0)]["auc"]
         assert len(chance) and (chance == 0.5).all()
 
 
@@ -166,7 +168,7 @@ def test_forensics_judges_every_hypothesis_under_a_rule_told_before(executed):
     page = nbformat.read(executed / "forensics.out.ipynb", as_version=4)
     run = read_json(executed / "runs" / "demo" / "chest" / "densenet121" / "run.json")
     verdicts = run["steps"]["forensics"]["verdicts"]["two_pixel"]
-    assert len(verdicts) == len(hypotheses.HYPOTHESES)
+    assert len(verdicts) == len(forensic_hypotheses.HYPOTHESES)
     said = ["".join(str(o.get("data", {}).get("text/markdown", "")) for o in c.get("outputs", []))
             for c in page.cells]  # fmt: skip
     last = max(place for place, text in enumerate(said) if "**U1**" in text)
@@ -209,7 +211,7 @@ def test_the_explorer_opens_on_a_finished_run(executed):
         exec(cell, namespace)
     explorer = namespace["explorer"]
     assert explorer.run.value == "demo/chest/densenet121"
-    assert {*params.REFERENCES, *params.DENOISERS} == set(explorer.session.defences)
+    assert {*params.REFERENCES, *params.DENOISERS} == set(explorer.session.defenses)
     assert "confidence, clean" in explorer.bars.value
 
 

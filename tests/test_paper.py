@@ -1,4 +1,4 @@
-"""lib.paper: printed numbers under our names."""
+"""lib.evidence.printed: printed numbers under our names."""
 
 import re
 
@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import paper, params
-from lib.errors import InputError
+from lib import params
+from lib.evidence import printed as paper
+from lib.params.errors import InputError
 
 NUMBERS = [*range(1, 52), "A1"]
 ATTACKS = list(paper.TABLES)
@@ -106,15 +107,15 @@ def test_denoise_tables(dataset, classifier, pixels):
     if (dataset, classifier, pixels) == ("pathology", "resnet50", 1):
         assert table is None  # audit M12
         return
-    assert list(table.columns[:6]) == ["defence", "psnr", "ssim", "mse", "gmsd", "fsim"]
-    assert sorted(table["defence"]) == sorted(params.DENOISERS)
+    assert list(table.columns[:6]) == ["defense", "psnr", "ssim", "mse", "gmsd", "fsim"]
+    assert sorted(table["defense"]) == sorted(params.DENOISERS)
     fits = table[table["mse_scale"].notna() & (table["mse"] > 1e-3)]
     bound = 10 * np.log10(fits["mse_scale"] ** 2 / fits["mse"])
     assert (fits["psnr"] >= bound - 0.25).all()  # Jensen, with the rounding of the MSE
 
 
 def test_a_row_of_a_denoise_table():
-    table = paper.denoise_table("derma", "resnet50", 1).set_index("defence")
+    table = paper.denoise_table("derma", "resnet50", 1).set_index("defense")
     assert table.loc["noise2noise"].tolist() == [32.0, 0.60, 50.95, 0.25, 0.24, 255, True]
     assert table.loc["dae"].tolist() == [37.6, 0.98, 0.0002, 0.13, 0.48, 1, True]
     assert np.isnan(paper.denoise_table("chest", "resnet50", 1)["mse_scale"][2])
@@ -201,8 +202,8 @@ def test_minutes():
     counts = dict(zip(paper.DATASETS, [10015, 100000, 109309, 112120], strict=True))
     for dataset, count in counts.items():
         table = paper.denoiser_minutes(dataset)
-        assert list(table.columns) == ["defence", "images", "computer", "minutes"]
-        assert sorted(table["defence"]) == sorted(params.DENOISERS)
+        assert list(table.columns) == ["defense", "images", "computer", "minutes"]
+        assert sorted(table["defense"]) == sorted(params.DENOISERS)
         assert (table["images"] == count).all()
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib import params, protocols
-from lib.errors import InputError
+from lib import params
+from lib.params import parameters
+from lib.params.errors import InputError
 
 ALL = [
     (protocol, dataset, classifier)
@@ -54,7 +55,7 @@ def test_a_variant_differs_from_its_base_in_its_own_values_alone():
 
 
 def test_a_variant_of_a_variant_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(protocols, "FOLDER", tmp_path)
+    monkeypatch.setattr(parameters, "FOLDER", tmp_path)
     (tmp_path / "protocols").mkdir()
     for name, text in (("a", "seed: 0"), ("b", "base: a"), ("c", "base: b")):
         (tmp_path / "protocols" / f"{name}.yaml").write_text(text)
@@ -164,7 +165,7 @@ def test_facts_agree_with_medmnist(name):
 
 
 def test_class_counts_are_the_papers():
-    from lib import paper
+    from lib.evidence import printed as paper
 
     for name in ("derma", "pathology", "oct", "chest"):
         counts = {item.name: item.count for item in params.facts(name).attack_classes}

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib import phantoms
-from lib.errors import InputError
+from lib.data import phantoms
+from lib.data.phantoms.__main__ import main
 from lib.params import ROOT, facts
-from lib.phantoms.__main__ import main
+from lib.params.errors import InputError
 
 NAMES = ("derma", "pathology", "oct", "chest", "abdomen_ct")
 FEWEST = {"derma": 70, "pathology": 90, "oct": 40, "chest": 150, "abdomen_ct": 10}
@@ -217,7 +217,8 @@ def test_command_line(tmp_path, capsys):
 
 def test_command_line_names_the_error_before_any_work(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "lib.phantoms", "--root", str(tmp_path / "new"), "oct", "dermo"],
+        [sys.executable, "-m", "lib.data.phantoms", "--root", str(tmp_path / "new"), "oct",
+         "dermo"],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from lib import streams
 from lib.attack import (
     AnyLabelChange,
     Misclassification,
@@ -18,9 +17,9 @@ from lib.attack import (
     rebuild,
 )
 from lib.attack.differential_evolution import gene_limits, initial_population, partners
-from lib.classifiers import as_text, decide, logits
-from lib.data import to_tensor
-from lib.errors import InputError
+from lib.data import counter_rng, to_tensor
+from lib.models.classifiers import as_text, decide, logits
+from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
 SMALL = PixelAttack(population=12, generations=6, batch=30)
@@ -118,7 +117,7 @@ def slow_attack(model, image, label, criterion, key, attack):
 def test_equals_a_search_with_plain_loops(tiny, images, name, pixels):
     model, pictures, labels, criterion = problem(tiny, images, name)
     attack = dataclasses.replace(SMALL, pixels=pixels, criterion=criterion)
-    keys = streams.mix(torch.arange(8) + 40)
+    keys = counter_rng.mix(torch.arange(8) + 40)
     found = attack(model, pictures, labels, keys)
     for i, row in enumerate(found.table.itertuples()):
         success, genes, generation = slow_attack(
@@ -375,7 +374,7 @@ def test_a_true_label_may_be_lost_while_others_are_wrong(tiny, images):
         assert row.adversarial[row.label.index("1")] == "0"
 
 
-class Towards:
+class Toward:
     """A criterion that is not ours: the image is to be taken for a chosen class."""
 
     def __init__(self, target):
@@ -391,17 +390,17 @@ def test_a_criterion_of_ones_own(tiny, images):
     given = labels.copy()
     wrong = np.flatnonzero(labels != target)[0]
     given[wrong] = next(k for k in range(7) if k not in (target, labels[wrong]))
-    attack = dataclasses.replace(SMALL, pixels=40, criterion=Towards(target))
+    attack = dataclasses.replace(SMALL, pixels=40, criterion=Toward(target))
     found = attack(model, pictures, given)
     skipped = (labels == target) | (np.arange(20) == wrong)
     assert found.table["skipped"].tolist() == skipped.tolist()
     assert found.success.any()
     decided = alone(model, found.images).argmax(1).numpy()
     assert (found.success == (decided == target) & ~skipped).all()
-    objective = Towards(target)(alone(model, found.images), None)[0]
+    objective = Toward(target)(alone(model, found.images), None)[0]
     assert found.table["p_after"].tolist() == pytest.approx(objective.tolist(), abs=1e-5)
     # A plain function is a criterion too.
-    plain = dataclasses.replace(attack, criterion=lambda x, y: Towards(target)(x, y))
+    plain = dataclasses.replace(attack, criterion=lambda x, y: Toward(target)(x, y))
     same(plain(model, pictures, given).table, found.table)
 
 

@@ -11,10 +11,11 @@ import pytest
 from medmnist.info import INFO
 from PIL import Image
 
-from lib import data, rebuild
-from lib.errors import InputError
-from lib.records import md5
-from lib.splits import content
+from lib import data
+from lib.data import rebuild
+from lib.data.splits import content
+from lib.params.errors import InputError
+from lib.params.files import md5
 
 REAL = Path(os.environ.get("REAL_DATA") or Path(__file__).parents[2] / "shared" / "data")
 PARTS = ("train", "val", "test")
@@ -130,7 +131,7 @@ def test_oct(source: Path, tmp_path: Path, size: int) -> None:
     stored = source / "kermany_oct1000" / f"kermany1000_{64 if size == 64 else 224}.npz"
     with np.load(stored) as file:
         wanted = Image.fromarray(file["train_images"][1])
-    if size not in (64, 224):  # the source's 28 is a centre crop
+    if size not in (64, 224):  # the source's 28 is a center crop
         wanted = wanted.resize((size, size), Image.BILINEAR)
     assert (images.images[1, ..., 0] == np.asarray(wanted)).all()
 

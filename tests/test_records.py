@@ -11,16 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 import pytest
 
-from lib import params, records
-from lib.errors import InputError
+from lib import params
+from lib.params import files, runs
+from lib.params.errors import InputError
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.json"
-    records.write_json(path, {"x": 1})
+    files.write_json(path, {"x": 1})
     with pytest.raises(ValueError):
-        records.write_json(path, {"x": float("nan")})
-    with pytest.raises(RuntimeError), records.atomic(path) as temporary:
+        files.write_json(path, {"x": float("nan")})
+    with pytest.raises(RuntimeError), files.atomic(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert json.loads(path.read_text()) == {"x": 1}
@@ -31,7 +32,7 @@ def test_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     code = (
-        "import sys, time; from pathlib import Path; from lib.records import atomic\n"
+        "import sys, time; from pathlib import Path; from lib.params.files import atomic\n"
         "with atomic(Path(sys.argv[1])) as t:\n"
         "    t.write_text('half'); print('writing', flush=True); time.sleep(60)"
     )
@@ -46,14 +47,14 @@ def test_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path):
 
 def test_a_full_disk_is_said_in_one_sentence(tmp_path):
     with pytest.raises(InputError, match="No space left to write .*a.json"):  # noqa: SIM117
-        with records.atomic(tmp_path / "a.json"):
+        with files.atomic(tmp_path / "a.json"):
             raise OSError(28, "No space left on device")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [None, b"{", b"PAR1"])
 def test_unreadable_files_are_named(tmp_path, content):
-    for name, read in (("a.json", records.read_json), ("a.parquet", records.read_table)):
+    for name, read in (("a.json", files.read_json), ("a.parquet", files.read_table)):
         path = tmp_path / name
         if content is not None:
             path.write_bytes(content)
@@ -63,26 +64,26 @@ def test_unreadable_files_are_named(tmp_path, content):
 
 def test_tables_keep_lists(tmp_path):
     table = pd.DataFrame({"rows": [[1, 2], [3]], "values": [[[1, 2, 3], [4, 5, 6]], [[0, 0, 0]]]})
-    records.write_table(tmp_path / "t.parquet", table)
-    back = records.read_table(tmp_path / "t.parquet")
+    files.write_table(tmp_path / "t.parquet", table)
+    back = files.read_table(tmp_path / "t.parquet")
     assert [list(map(list, values)) for values in back["values"]] == table["values"].tolist()
     assert [list(rows) for rows in back["rows"]] == table["rows"].tolist()
 
 
 def test_fingerprint_depends_on_content_not_on_order():
-    assert records.fingerprint({"a": 1, "b": 2}) == records.fingerprint({"b": 2, "a": 1})
-    assert records.fingerprint({"a": 1}) != records.fingerprint({"a": 2})
+    assert files.fingerprint({"a": 1, "b": 2}) == files.fingerprint({"b": 2, "a": 1})
+    assert files.fingerprint({"a": 1}) != files.fingerprint({"a": 2})
 
 
 def test_run_json_holds_the_contract_and_all_steps(tmp_path):
     data = {"npz": "dermamnist.npz", "source": "phantom", "md5": "0" * 32}
     p = params.load(seed=4)
-    records.Run(tmp_path, "classifier", p, data).finish()
+    runs.Run(tmp_path, "classifier", p, data).finish()
     time.sleep(0.01)
     more = params.load(seed=4, attack_population=9)
-    records.Run(tmp_path, "pixel_attack", more, data).finish(attacks=3)
-    records.Run(tmp_path, "restoration", p, data).finish()
-    record = records.read_json(tmp_path / "run.json")
+    runs.Run(tmp_path, "pixel_attack", more, data).finish(attacks=3)
+    runs.Run(tmp_path, "restoration", p, data).finish()
+    record = files.read_json(tmp_path / "run.json")
     assert record["step"] == "restoration"
     assert list(record["steps"]) == ["classifier", "pixel_attack", "restoration"]
     assert record["steps"]["pixel_attack"]["attacks"] == 3
@@ -97,28 +98,28 @@ def test_run_json_holds_the_contract_and_all_steps(tmp_path):
 
 
 def test_steps_that_finish_together_are_all_recorded(tmp_path, monkeypatch):
-    p, read = params.load("demo"), records.read_json
+    p, read = params.load("demo"), files.read_json
 
     def slow(path):
         found = read(path)
         time.sleep(0.1)  # long enough for the others to read the same
         return found
 
-    monkeypatch.setattr(records, "read_json", slow)
+    monkeypatch.setattr(runs, "read_json", slow)
     steps = ["classifier", "pixel_attack", "vulnerability", "restoration"]
-    runs = [records.Run(tmp_path, step, p, {}) for step in steps]
-    runs[0].finish()
+    found = [runs.Run(tmp_path, step, p, {}) for step in steps]
+    found[0].finish()
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda run: run.finish(), runs[1:]))
+        list(pool.map(lambda run: run.finish(), found[1:]))
     assert set(read(tmp_path / "run.json")["steps"]) == set(steps)
 
 
 def test_code_hash_follows_the_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "ROOT", tmp_path)
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.py").write_text("1")
     (tmp_path / "b.py").write_text("2")
-    before = records.code("a", "b.py")
-    assert records.code("a", "b.py") == before != records.code("a")
+    before = runs.code("a", "b.py")
+    assert runs.code("a", "b.py") == before != runs.code("a")
     (tmp_path / "a" / "x.py").write_text("3")
-    assert records.code("a", "b.py") != before
+    assert runs.code("a", "b.py") != before

@@ -3,77 +3,78 @@
 import pandas as pd
 import pytest
 
-from lib import params, report
+from lib import params
 from lib.data import Provenance
+from lib.figures import tables
 
 NAN = float("nan")
 
 
 def test_intervals_say_what_is_known():
-    assert report.interval(0.1234, 0.05, 0.25, percent=True) == "12.3 [5.0, 25.0]"
-    assert report.interval(37.456, 36.0, 38.123) == "37.5 [36.0, 38.1]"
-    assert report.interval(0.000123, 0.0001, 0.0002) == "0.000123 [0.000100, 0.000200]"
-    assert report.interval(NAN, NAN, NAN) == "–"
-    assert report.interval(5.0, NAN, NAN) == "5.00"
+    assert tables.interval(0.1234, 0.05, 0.25, percent=True) == "12.3 [5.0, 25.0]"
+    assert tables.interval(37.456, 36.0, 38.123) == "37.5 [36.0, 38.1]"
+    assert tables.interval(0.000123, 0.0001, 0.0002) == "0.000123 [0.000100, 0.000200]"
+    assert tables.interval(NAN, NAN, NAN) == "–"
+    assert tables.interval(5.0, NAN, NAN) == "5.00"
 
 
 def test_intervals_of_a_table():
     frame = pd.DataFrame({"rate": [0.5, NAN], "low": [0.25, NAN], "high": [0.75, NAN]})
-    assert report.intervals(frame, "rate", percent=True).tolist() == ["50.0 [25.0, 75.0]", "–"]
+    assert tables.intervals(frame, "rate", percent=True).tolist() == ["50.0 [25.0, 75.0]", "–"]
     frame = pd.DataFrame({"psnr": [30.0], "psnr_low": [29.0], "psnr_high": [31.0]})
-    assert report.intervals(frame, "psnr").tolist() == ["30.0 [29.0, 31.0]"]
-    assert report.intervals(frame.iloc[:0], "psnr").tolist() == []
+    assert tables.intervals(frame, "psnr").tolist() == ["30.0 [29.0, 31.0]"]
+    assert tables.intervals(frame.iloc[:0], "psnr").tolist() == []
 
 
 def test_an_interval_of_another_column_is_refused():
     frame = pd.DataFrame({"rate": [0.5], "low": [0.4], "high": [0.6], "base_rate": [0.9]})
     with pytest.raises(ValueError, match="not the interval of base_rate"):
-        report.intervals(frame, "base_rate")
+        tables.intervals(frame, "base_rate")
 
 
 def test_the_banner_names_run_source_and_what_it_allows():
     data = Provenance("dermamnist.npz", "phantom", "f" * 32, "Drawn.")
-    text = report.banner(params.load(seed=7), data, classifier=True)
+    text = tables.banner(params.load(seed=7), data, classifier=True)
     for part in ("`demo`", "Derma", "ResNet50", "**seed** 7", "`phantom`", "f" * 32, "Drawn."):
         assert part in text
     assert "nothing here says anything about medical images" in text
-    assert "ResNet50" not in report.banner(params.load(), data)
+    assert "ResNet50" not in tables.banner(params.load(), data)
 
 
 def test_tables_escape_and_mark_missing_values():
     frame = pd.DataFrame({"class": ["<b>x</b>", "y"], "n": [1200, 3], "share": [0.5, NAN]})
-    html = report.table(frame, "A caption.", percent=["share"]).to_html()
+    html = tables.table(frame, "A caption.", percent=["share"]).to_html()
     assert "&lt;b&gt;" in html and "<b>x" not in html
     assert "1,200" in html and "50.0%" in html and "–" in html and "A caption." in html
 
 
 def test_tables_show_names_for_ids_and_leave_other_text():
     frame = pd.DataFrame(
-        {"defence": ["dae"], "row": ["oct, resnet50"], "note": ["dae"], "psnr": [1]}
+        {"defense": ["dae"], "row": ["oct, resnet50"], "note": ["dae"], "psnr": [1]}
     )
-    text = report.table(frame).to_html()
+    text = tables.table(frame).to_html()
     assert "DAE (proposed)" in text and "OCT, ResNet50" in text
     assert ">dae</td>" in text and ">PSNR</th>" in text
 
 
 def test_a_verdict_has_a_class_for_its_color():
     frame = pd.DataFrame({"claim": ["a", "b"], "verdict": ["in part", "not testable"]})
-    html = report.table(frame).to_html()
+    html = tables.table(frame).to_html()
     assert "verdict in-part" in html and "verdict not-testable" in html
 
 
 def test_printed_values_stand_below_ours():
     ours = pd.DataFrame(
-        {"defence": ["identity", "dae"], "n": [4, 4], "psnr": [40.0, 30.0],
+        {"defense": ["identity", "dae"], "n": [4, 4], "psnr": [40.0, 30.0],
          "psnr_low": [39.0, 29.0], "psnr_high": [41.0, 31.0]}
     )  # fmt: skip
-    printed = pd.DataFrame({"defence": ["dae", "other"], "psnr": [37.6, 1.0]})
-    shown = report.ours_and_printed(ours, printed, "defence", ["psnr"])
-    assert shown[["defence", "values", "psnr"]].values.tolist() == [
+    printed = pd.DataFrame({"defense": ["dae", "other"], "psnr": [37.6, 1.0]})
+    shown = tables.ours_and_printed(ours, printed, "defense", ["psnr"])
+    assert shown[["defense", "values", "psnr"]].values.tolist() == [
         ["identity", "ours", "40.0 [39.0, 41.0]"],
         ["dae", "ours", "30.0 [29.0, 31.0]"],
         ["dae", "printed", 37.6],
     ]
-    alone = report.ours_and_printed(ours, None, "defence", ["psnr"])
+    alone = tables.ours_and_printed(ours, None, "defense", ["psnr"])
     assert alone["values"].tolist() == ["ours", "ours"]
-    assert "37.6" in report.table(shown).to_html()
+    assert "37.6" in tables.table(shown).to_html()

@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 
-from lib import params, phantoms
-from lib.records import read_table
+from lib import params
+from lib.data import phantoms
+from lib.params.files import read_table
 
 ROOT = params.ROOT
 PAGE = ROOT / "book" / "rerun.md"

@@ -1,4 +1,4 @@
-"""lib.restoration on synthetic images, toy defences and a toy classifier."""
+"""lib.defense.restoration on synthetic images, toy defenses and a toy classifier."""
 
 import warnings
 
@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from lib import metrics, params, restoration
-from lib.attack.attack_table import rebuild
-from lib.denoisers import restore
-from lib.errors import InputError
-from lib.restoration import Patches, restore_all, shares, summary
-from lib.statistics import wilson
+from lib import params
+from lib.attack import rebuild
+from lib.defense import restoration
+from lib.defense.restoration import Patches, restore_all, shares, summary
+from lib.metrics import image_quality
+from lib.metrics.intervals import wilson
+from lib.models.denoisers import restore
+from lib.params.errors import InputError
 
 N, SIZE = 12, 16
 
@@ -75,7 +77,7 @@ def case(channels: int = 3, pixels: int = 1, multi_label: bool = False):
     return clean, rebuild(clean, records), records, kind
 
 
-DEFENCES = {"identity": nn.Identity(), "median": Median(), "lift": Lift(30), "glare": Lift(120)}
+DEFENSES = {"identity": nn.Identity(), "median": Median(), "lift": Lift(30), "glare": Lift(120)}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -84,19 +86,19 @@ DEFENCES = {"identity": nn.Identity(), "median": Median(), "lift": Lift(30), "gl
 def test_columns_and_classes(channels, pixels, multi_label):
     clean, adversarial, records, predict = case(channels, pixels, multi_label)
     assert list(predict(adversarial)) == records["adversarial"].tolist()
-    frame = restore_all(clean, adversarial, records, DEFENCES, predict, "cpu")
+    frame = restore_all(clean, adversarial, records, DEFENSES, predict, "cpu")
     assert set(frame.columns) == {
-        "dataset", "split", "index", "label", "success", "defence", *metrics.COLUMNS, "exact",
+        "dataset", "split", "index", "label", "success", "defense", *image_quality.COLUMNS, "exact",
         "restored_class", "recovered", "clean_class", "kept", "error_attacked", "error_elsewhere",
         "attacked_residual_largest", "attacked_residual_mean", "clean_residual_largest",
         "clean_residual_mean",
     }  # fmt: skip
-    assert frame["defence"].tolist() == [name for name in DEFENCES for _ in range(N)]
-    for name in DEFENCES:
-        part = frame[frame["defence"] == name]
+    assert frame["defense"].tolist() == [name for name in DEFENSES for _ in range(N)]
+    for name in DEFENSES:
+        part = frame[frame["defense"] == name]
         for key in ("dataset", "split", "index", "label", "success"):
             assert part[key].tolist() == records[key].tolist()
-    by = dict(list(frame.groupby("defence")))
+    by = dict(list(frame.groupby("defense")))
     won = records["success"].to_numpy()
     # Doing nothing: the attack stays, clean images keep their class.
     assert by["identity"]["recovered"].tolist() == (~won).tolist()
@@ -112,19 +114,21 @@ def test_columns_and_classes(channels, pixels, multi_label):
 
 def test_metrics_compare_restored_with_clean_images():
     clean, adversarial, records, predict = case()
-    frame = restore_all(clean, adversarial, records, DEFENCES, predict, "cpu")
-    none = frame[frame["defence"] == "identity"].reset_index(drop=True)
-    expected = metrics.measure(clean, adversarial)
-    pd.testing.assert_frame_equal(none[list(metrics.COLUMNS)], expected)
-    lift = frame[frame["defence"] == "lift"]
-    lifted = metrics.measure(clean, adversarial.astype(int).__add__(30).clip(0, 255).astype("u1"))
-    np.testing.assert_allclose(lift[list(metrics.COLUMNS)], lifted, rtol=1e-6)
+    frame = restore_all(clean, adversarial, records, DEFENSES, predict, "cpu")
+    none = frame[frame["defense"] == "identity"].reset_index(drop=True)
+    expected = image_quality.measure(clean, adversarial)
+    pd.testing.assert_frame_equal(none[list(image_quality.COLUMNS)], expected)
+    lift = frame[frame["defense"] == "lift"]
+    lifted = image_quality.measure(
+        clean, adversarial.astype(int).__add__(30).clip(0, 255).astype("u1")
+    )
+    np.testing.assert_allclose(lift[list(image_quality.COLUMNS)], lifted, rtol=1e-6)
 
 
 def test_residuals_are_those_of_the_image_given():
     clean, adversarial, records, predict = case()
-    frame = restore_all(clean, adversarial, records, DEFENCES, predict, "cpu")
-    by = {name: part.reset_index(drop=True) for name, part in frame.groupby("defence")}
+    frame = restore_all(clean, adversarial, records, DEFENSES, predict, "cpu")
+    by = {name: part.reset_index(drop=True) for name, part in frame.groupby("defense")}
     for state, images in (("attacked", adversarial), ("clean", clean)):
         assert (by["identity"][f"{state}_residual_largest"] == 0).all()
         residual = np.abs(restore(Median(), images, "cpu").astype(int) - images)
@@ -146,16 +150,16 @@ class Counting(nn.Module):
 
 
 def test_patch_selection_takes_the_pixel_and_leaves_the_rest(monkeypatch):
-    monkeypatch.setattr(restoration, "CHUNK", 5)  # rows of a defence stay together all the same
+    monkeypatch.setattr(restoration, "CHUNK", 5)  # rows of a defense stay together all the same
     clean, adversarial, records, predict = case()
     model, patches = Counting(), Patches(("bright",), 1, 0.3)
-    defences = {"bright": model, "identity": nn.Identity()}
-    frame = restore_all(clean, adversarial, records, defences, predict, "cpu", patches)
-    assert frame["defence"].tolist() == [
+    defenses = {"bright": model, "identity": nn.Identity()}
+    frame = restore_all(clean, adversarial, records, defenses, predict, "cpu", patches)
+    assert frame["defense"].tolist() == [
         name for name in ("bright", "bright+patches", "identity") for _ in range(N)
     ]
     assert model.images == 2 * N  # attacked and clean once each, none for the patches
-    by = {name: part.reset_index(drop=True) for name, part in frame.groupby("defence")}
+    by = {name: part.reset_index(drop=True) for name, part in frame.groupby("defense")}
     won = records["success"].to_numpy()
     assert (by["bright"]["error_elsewhere"] > 7).all()
     assert (by["bright+patches"]["error_elsewhere"] == 0).all()
@@ -178,8 +182,8 @@ def test_patches_of_parameters_are_those_of_trained_denoisers():
 @pytest.mark.parametrize("pixels", [1, 2])
 def test_errors_at_the_attacked_pixels_and_elsewhere(pixels):
     clean, adversarial, records, predict = case(3, pixels)
-    frame = restore_all(clean, adversarial, records, DEFENCES, predict, "cpu")
-    by = {name: part.reset_index(drop=True) for name, part in frame.groupby("defence")}
+    frame = restore_all(clean, adversarial, records, DEFENSES, predict, "cpu")
+    by = {name: part.reset_index(drop=True) for name, part in frame.groupby("defense")}
     size = []
     for i, record in enumerate(records.itertuples()):
         at = [(r, c) for r, c in zip(record.rows, record.cols, strict=True)]
@@ -189,8 +193,8 @@ def test_errors_at_the_attacked_pixels_and_elsewhere(pixels):
     np.testing.assert_allclose(by["lift"]["error_elsewhere"], 30)
     # All errors together give the mean over the image.
     share = pixels / SIZE**2
-    for name, defence in (("identity", nn.Identity()), ("median", Median())):
-        restored = restore(defence, adversarial, "cpu").astype(int)
+    for name, defense in (("identity", nn.Identity()), ("median", Median())):
+        restored = restore(defense, adversarial, "cpu").astype(int)
         both = by[name]["error_attacked"] * share + by[name]["error_elsewhere"] * (1 - share)
         np.testing.assert_allclose(both, np.abs(restored - clean).mean(axis=(1, 2, 3)))
 
@@ -206,7 +210,7 @@ def test_one_pixel_hit_twice_counts_once():
 
 
 def test_the_table_does_not_depend_on_the_chunk(monkeypatch):
-    arguments = (*case()[:3], DEFENCES, toy_class, "cpu")
+    arguments = (*case()[:3], DEFENSES, toy_class, "cpu")
     whole = restore_all(*arguments)
     monkeypatch.setattr(restoration, "CHUNK", 5)
     pd.testing.assert_frame_equal(restore_all(*arguments), whole)
@@ -216,15 +220,15 @@ def test_records_keep_their_images_whatever_their_row_labels():
     clean, adversarial, records, predict = case()
     odd = records.set_axis(np.arange(N)[::-1] * 3)
     pd.testing.assert_frame_equal(
-        restore_all(clean, adversarial, odd, DEFENCES, predict, "cpu"),
-        restore_all(clean, adversarial, records, DEFENCES, predict, "cpu"),
+        restore_all(clean, adversarial, odd, DEFENSES, predict, "cpu"),
+        restore_all(clean, adversarial, records, DEFENSES, predict, "cpu"),
     )
 
 
 def test_table_survives_parquet(tmp_path):
     for multi_label in (False, True):
         clean, adversarial, records, predict = case(1, 1, multi_label)
-        frame = restore_all(clean, adversarial, records, DEFENCES, predict, "cpu")
+        frame = restore_all(clean, adversarial, records, DEFENSES, predict, "cpu")
         frame.to_parquet(tmp_path / "r.parquet", index=False)
         back = pd.read_parquet(tmp_path / "r.parquet")
         pd.testing.assert_frame_equal(back, frame, check_dtype=False)
@@ -234,29 +238,29 @@ def test_table_survives_parquet(tmp_path):
 def test_bad_input_is_named():
     clean, adversarial, records, predict = case()
     with pytest.raises(InputError, match=r"clean images \(11\) and adversarial images \(12\)"):
-        restore_all(clean[1:], adversarial, records, DEFENCES, predict, "cpu")
-    with pytest.raises(InputError, match="at least one attacked image and one defence"):
-        restore_all(clean[:0], adversarial[:0], records[:0], DEFENCES, predict, "cpu")
-    with pytest.raises(InputError, match="at least one attacked image and one defence"):
+        restore_all(clean[1:], adversarial, records, DEFENSES, predict, "cpu")
+    with pytest.raises(InputError, match="at least one attacked image and one defense"):
+        restore_all(clean[:0], adversarial[:0], records[:0], DEFENSES, predict, "cpu")
+    with pytest.raises(InputError, match="at least one attacked image and one defense"):
         restore_all(clean, adversarial, records, {}, predict, "cpu")
     with pytest.raises(InputError, match="'01', the attack records hold 0"):
-        restore_all(clean, adversarial, records, DEFENCES, labels, "cpu")
+        restore_all(clean, adversarial, records, DEFENSES, labels, "cpu")
     with pytest.raises(InputError, match="gave 3 classes for 96 images"):
-        restore_all(clean, adversarial, records, DEFENCES, lambda images: [0, 0, 0], "cpu")
+        restore_all(clean, adversarial, records, DEFENSES, lambda images: [0, 0, 0], "cpu")
     outside = records.assign(rows=[[SIZE]] * N, cols=[[0]] * N)
     with pytest.raises(InputError, match=r"pixel \(16, 0\), outside its image of 16 x 16"):
-        restore_all(clean, adversarial, outside, DEFENCES, predict, "cpu")
+        restore_all(clean, adversarial, outside, DEFENSES, predict, "cpu")
 
 
 def table(**changes) -> pd.DataFrame:
-    """A hand-made restoration table of one defence."""
+    """A hand-made restoration table of one defense."""
     frame = pd.DataFrame(
         {
             "dataset": "oct",
             "split": "test",
             "index": range(6),
             "success": [True, True, True, True, False, False],
-            "defence": "toy",
+            "defense": "toy",
             "psnr": [30.0, 40.0, np.inf, 35.0, 99.0, 99.0],
             "mse": [0.4, 0.2, 0.0, 0.2, 9.0, 9.0],
             "ssim": [0.9, 0.8, 1.0, 0.9, 0.0, 0.0],
@@ -299,7 +303,7 @@ def test_summary_by_hand():
     assert row["ssim"] == pytest.approx(0.9) and row["fsim"] == pytest.approx(0.85)
     assert row["gmsd"] == pytest.approx(0.15) and row["gmsd_median"] == pytest.approx(0.15)
     assert row["error_attacked_median"] == 4 and row["error_elsewhere_median"] == 1
-    for name in (*metrics.COLUMNS, "error_attacked", "error_elsewhere"):
+    for name in (*image_quality.COLUMNS, "error_attacked", "error_elsewhere"):
         assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
         assert row[f"{name}_low"] < row[f"{name}_high"]
     assert row[["recovered", "recovered_low", "recovered_high"]].tolist() == pytest.approx(
@@ -310,10 +314,10 @@ def test_summary_by_hand():
     assert row[["error_attacked", "error_elsewhere"]].tolist() == [4.0, 1.0]
 
 
-def test_summary_keeps_the_order_of_defences_and_the_seed():
-    frame = pd.concat([table(defence=name) for name in ("zeta", "alpha", "mid")])
+def test_summary_keeps_the_order_of_defenses_and_the_seed():
+    frame = pd.concat([table(defense=name) for name in ("zeta", "alpha", "mid")])
     result = summary(frame, 100, 1)
-    assert result["defence"].tolist() == ["zeta", "alpha", "mid"]
+    assert result["defense"].tolist() == ["zeta", "alpha", "mid"]
     pd.testing.assert_frame_equal(result, summary(frame, 100, 1))
     assert not result.equals(summary(frame, 100, 2))
 

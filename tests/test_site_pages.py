@@ -126,7 +126,7 @@ def test_axe_finds_nothing_serious(open_page, name, scheme):
     )
     # Without preload, which would fetch style sheets that a page from the file system may not.
     options = {"resultTypes": ["violations"], "preload": False}
-    if scheme == "dark":  # nothing but colours differs
+    if scheme == "dark":  # nothing but colors differs
         options["runOnly"] = {"type": "rule", "values": ["color-contrast"]}
     found = Axe().run(page, options=options).response["violations"]
     serious = [
@@ -185,17 +185,17 @@ def test_a_slider_moves_the_border(open_page):
     assert "0%" in after.evaluate("e => e.style.clipPath")
 
 
-def test_a_probe_tells_the_worst_colour_and_sets_the_pixel(open_page):
+def test_a_probe_tells_the_worst_color_and_sets_the_pixel(open_page):
     page = open_page(next(name for name in PAGES if name.endswith("/vulnerability.html")))
     box = page.locator(".probe.ready").first
     canvas, told = box.locator("canvas"), box.locator("output")
     canvas.scroll_into_view_if_needed()
     area = canvas.bounding_box()
     page.mouse.move(area["x"] + 2, area["y"] + 2)
-    assert told.inner_text().startswith("row 0, column 0, colour (")
+    assert told.inner_text().startswith("row 0, column 0, color (")
     canvas.focus()
     page.keyboard.press("ArrowRight")
-    assert told.inner_text().startswith("row 0, column 1, colour (")
+    assert told.inner_text().startswith("row 0, column 1, color (")
     page.keyboard.press("Enter")
     assert told.inner_text().endswith("pixel set")
 

@@ -1,4 +1,4 @@
-"""lib.statistics against closed forms, known values and simulation."""
+"""lib.metrics.intervals against closed forms, known values and simulation."""
 
 import math
 import warnings
@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, multinomial
 
-from lib.errors import InputError
-from lib.statistics import (
+from lib.metrics.intervals import (
     CLASS_MEAN,
     TOTAL,
     bootstrap_mean,
     newcombe,
     paired,
     rate_table,
-    standardised,
+    standardized,
     wilson,
 )
+from lib.params.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +121,7 @@ def test_bootstrap_is_fixed_by_the_seed_and_not_by_the_order():
 def test_bootstrap_in_chunks_makes_all_the_samples(monkeypatch):
     seen = []
     quantile = np.quantile
-    monkeypatch.setattr("lib.statistics.CHUNK_VALUES", 64)
+    monkeypatch.setattr("lib.metrics.intervals.CHUNK_VALUES", 64)
     monkeypatch.setattr(np, "quantile", lambda x, q: seen.append(len(x)) or quantile(x, q))
     bootstrap_mean(np.arange(10.0), 1001, 0)
     assert seen == [1001]
@@ -248,11 +248,11 @@ def test_a_rate_in_another_mix_of_groups(data, count):
     frame["success"] = data.draw(st.lists(st.booleans(), min_size=len(frame), max_size=len(frame)))
     table = rate_table(frame, "group", "success").set_index("group")
     own = pd.Series(trials, groups, dtype=float)
-    rate, low, high = standardised(table, own)  # in its own mix a rate is what it was
+    rate, low, high = standardized(table, own)  # in its own mix a rate is what it was
     assert rate == pytest.approx(table.loc[TOTAL, "rate"])
     assert low + 1e-12 >= 0 and low <= rate <= high <= 1 + 1e-12
-    even = standardised(table, pd.Series(1.0, groups))
+    even = standardized(table, pd.Series(1.0, groups))
     assert even == pytest.approx(tuple(table.loc[CLASS_MEAN, ["rate", "low", "high"]]))
-    first = standardised(table, pd.Series({**dict.fromkeys(groups, 0.0), "a": 7.0}))
+    first = standardized(table, pd.Series({**dict.fromkeys(groups, 0.0), "a": 7.0}))
     assert first == pytest.approx(tuple(table.loc["a", ["rate", "low", "high"]]))
-    assert math.isnan(standardised(table, pd.Series({"a": 1.0, "no trial": 1.0}))[0])
+    assert math.isnan(standardized(table, pd.Series({"a": 1.0, "no trial": 1.0}))[0])

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from lib import params, training
+from lib import params
 from lib.attack import __main__ as shard
-from lib.errors import InputError
-from lib.training import fit, pick_device, settled
+from lib.models.training import fit
+from lib.params import device
+from lib.params.device import pick_device, settled
+from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
 
@@ -134,10 +136,10 @@ def test_unknown_device():
 
 def test_a_gpu_that_cannot_be_used_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(training, "NVIDIA", tmp_path / "none")
+    monkeypatch.setattr(device, "NVIDIA", tmp_path / "none")
     with warnings.catch_warnings(action="error"):
         assert pick_device("auto") == CPU
-    monkeypatch.setattr(training, "NVIDIA", tmp_path)
+    monkeypatch.setattr(device, "NVIDIA", tmp_path)
     with pytest.warns(UserWarning, match="GPU that PyTorch cannot use"):
         assert pick_device("auto") == CPU
 

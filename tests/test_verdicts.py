@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib import ablation, paper, params
-from lib.comparison import Collection
-from lib.evidence import claims, compare, coverage, findings, front, variants, verdicts
+from book import front
+from lib import params
+from lib.evidence import ablation, claims, compare, coverage, findings, variants, verdicts
+from lib.evidence import printed as paper
+from lib.evidence.comparison import Collection
 from lib.evidence.findings import Recorded
-from lib.statistics import wilson
+from lib.metrics.intervals import wilson
 
 P = params.load("compact", bootstrap_samples=200)
 FOLDERS = pd.DataFrame(
@@ -45,7 +47,7 @@ RECOVERED = {"identity": False}
 
 
 def defended(records, **psnr):
-    """Restoration rows with a mean PSNR for each defence; images differ by the same in all."""
+    """Restoration rows with a mean PSNR for each defense; images differ by the same in all."""
     rng = np.random.default_rng(0)
     images = rng.normal(0, 1, len(records))
     tables = []
@@ -53,7 +55,7 @@ def defended(records, **psnr):
         spread = images + rng.normal(0, 0.2, len(records))
         tables.append(
             records.assign(
-                defence=name,
+                defense=name,
                 psnr=mean + spread,
                 ssim=0.9,
                 mse=0.001,
@@ -270,9 +272,9 @@ def test_the_classifier_makes_no_difference_only_if_it_makes_none_in_every_train
 def test_too_few_images_are_not_compared():
     found = record(RUN, median3=40.0, **LEVELS)
     fooled = found.runs.restored[found.runs.restored["success"]]
-    one = replace(found.runs, restored=fooled.groupby("defence").head(1))
+    one = replace(found.runs, restored=fooled.groupby("defense").head(1))
     assert claims.dae_ahead(replace(found, repeats=(one,)), P) == claims.dae_ahead(found, P)
-    five = replace(found.runs, restored=fooled.groupby("defence").head(5))
+    five = replace(found.runs, restored=fooled.groupby("defense").head(5))
     few = replace(found, runs=five)
     assert claims.dae_recovers_more_than_a_median(few, P).word == "not testable"
     both = [("oct", "resnet50", pixels, 0.5, 5) for pixels in (1, 2)]
@@ -321,9 +323,9 @@ def test_classes_that_come_back_are_compared_image_by_image():
     found = record(RUN, median3=40.0, **LEVELS)  # a hundred fooled images
     restored = found.runs.restored.copy()
     for name, share in (("noise2noise", 50), ("median_cnn", 98), ("median3", 20)):
-        of = restored["defence"] == name
+        of = restored["defense"] == name
         restored.loc[of, "recovered"] = restored.loc[of, "index"] < share
-    restored.loc[restored["defence"] == "dae", "recovered"] = restored["index"] < 60
+    restored.loc[restored["defense"] == "dae", "recovered"] = restored["index"] < 60
     found = replace(found, runs=replace(found.runs, restored=restored))
     verdict = claims.dae_recovers_more(found, P)
     assert verdict.word == "in part" and "in 1 of 3 comparisons, the opposite holds in 2" in (
@@ -333,18 +335,18 @@ def test_classes_that_come_back_are_compared_image_by_image():
     assert "Open" not in verdict.reason and "two pixels, Median CNN" in verdict.reason
 
 
-def test_images_that_were_learned_from_tell_nothing_of_a_defence():
+def test_images_that_were_learned_from_tell_nothing_of_a_defense():
     found = record(RUN, median3=40.0, **LEVELS)
     restored = found.runs.restored.copy()
     learned = restored["index"] < 90  # of the hundred fooled
     restored.loc[learned, "part"] = "train"
     # The denoiser does well on what it knows, and a median does well on the rest.
-    restored.loc[restored["defence"] == "dae", "recovered"] = learned
-    restored.loc[restored["defence"] == "median3", "recovered"] = ~learned
+    restored.loc[restored["defense"] == "dae", "recovered"] = learned
+    restored.loc[restored["defense"] == "median3", "recovered"] = ~learned
     found = replace(found, runs=replace(found.runs, restored=restored))
     verdict = claims.dae_recovers_more_than_a_median(found, P)
     assert verdict.word == "not replicated" and verdict.opposite
-    shares = front.recovery(found).set_index("defence")
+    shares = front.recovery(found).set_index("defense")
     assert shares.loc["dae", ["n", "recovered"]].tolist() == [10, 0]
     assert shares.loc["dae", "images"] == 110
 
@@ -358,7 +360,7 @@ def test_what_each_training_gave():
     once = runs(0, derma, oct_, dae=30.0, identity=40.0)
     again = runs(7, oct_, dae=33.0, identity=40.0)
     table = variants.trained_again((once, again))
-    assert table[["dataset", "defence", "seed"]].values.tolist() == [
+    assert table[["dataset", "defense", "seed"]].values.tolist() == [
         ["oct", "dae", 0], ["oct", "dae", 7], ["oct", "identity", 0], ["oct", "identity", 7],
     ]  # fmt: skip
     assert table["psnr"].round(0).tolist() == [30, 33, 40, 40]
@@ -535,16 +537,16 @@ def test_the_front_page_says_what_the_tables_hold():
     assert "% of 150 successful attacks, and" in said
     rows = attacked("derma", "resnet50", 2, 0.5, n=4).assign(evaluations=1, clean=True)
     knowing = [
-        rows.assign(defence=name, oblivious=True, adaptive=left)
+        rows.assign(defense=name, oblivious=True, adaptive=left)
         for name, left in (("dae+patches", False), ("identity", True))
     ]
     found.runs.adaptive = pd.concat(knowing, ignore_index=True)
     said = front.knowing(found)[-1]
-    assert "knows the defence, in 4 attacks (Derma, ResNet50, two pixels), leaves right" in said
+    assert "knows the defense, in 4 attacks (Derma, ResNet50, two pixels), leaves right" in said
     assert "DAE + patches 0.0 [0.0, 49.0] (100.0); Nothing (identity) 100.0 [51.0, 100.0]." in said
     assert front.defended(found, "blur", P) == front.defended(NOTHING, "dae", P) == ""
     shares = front.recovery(found)
-    assert set(shares["defence"]) == set(LEVELS) and set(shares["dataset"]) == {"derma"}
+    assert set(shares["defense"]) == set(LEVELS) and set(shares["dataset"]) == {"derma"}
     assert (
         front.knowing(NOTHING) == []
         and front.paragraphs(NOTHING, P) == [front.NONE]

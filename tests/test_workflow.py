@@ -171,13 +171,13 @@ def test_a_step_follows_its_notebook_its_parameters_and_its_part_of_lib(ready):
     assert executed() == set()
     assert executed("attack_population=50") == attacked
     assert executed() == attacked
-    append("lib/evaluation.py")
+    append("lib/metrics/classification.py")
     assert executed() == {"classifier"} | attacked
     append("notebooks/denoisers.md")
     assert executed() == {"denoisers"} | measured
-    append("lib/hypotheses.py")
+    append("lib/evidence/forensic_hypotheses.py")
     assert executed() == {"forensics"}
-    append("lib/comparison.py")
+    append("lib/evidence/comparison.py")
     assert executed() == set()
-    append("lib/errors.py")
+    append("lib/params/errors.py")
     assert executed() == every

@@ -31,10 +31,10 @@
 
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
-  /* A picture and, for each of its pixels, the worst colour and what it does to the classifier. */
+  /* A picture and, for each of its pixels, the worst color and what it does to the classifier. */
   const probe = (box) => {
-    const { size, channels, image, worst, colour, unit, truth } = data(box);
-    const [pixels, shares, colours] = [image, worst, colour].map(bytes);
+    const { size, channels, image, worst, color, unit, truth } = data(box);
+    const [pixels, shares, colors] = [image, worst, color].map(bytes);
     const still = box.querySelector("img");
     const canvas = make("canvas", {
       width: size, height: size, tabindex: 0, role: "img",
@@ -58,17 +58,17 @@
           const harm = (most - shares[at]) / (most - least || 1); // 1: the worst pixel of this image
           value = value.map((v, c) => v * (1 - 0.75 * harm) + [213, 94, 0][c] * 0.75 * harm);
         }
-        if (set === at) value = rgb(colours, at);
+        if (set === at) value = rgb(colors, at);
         picture.data.set([...value, 255], 4 * at);
       }
       context.putImageData(picture, 0, 0);
-      const [mark, at] = [rgb(colours, row * size + col), row * size + col];
+      const [mark, at] = [rgb(colors, row * size + col), row * size + col];
       if (set !== at) {
         context.fillStyle = `rgb(${mark.join(",")})`;
         context.fillRect(col, row, 1, 1);
       }
       const share = (100 * shares[at] / 255).toFixed(0);
-      told.textContent = `row ${row}, column ${col}, colour (${mark.slice(0, channels).join(", ")}): `
+      told.textContent = `row ${row}, column ${col}, color (${mark.slice(0, channels).join(", ")}): `
         + `${unit} of ${truth} ${share} %${set === at ? ", pixel set" : ""}`;
     };
 

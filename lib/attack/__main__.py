@@ -7,11 +7,12 @@ shard, 1/4 to 4/4, say. The pixel attack notebook then finds all records and goe
 import re
 import sys
 
-from lib import classifiers, data
+from lib import data
 from lib.attack import attack_run
-from lib.errors import InputError
+from lib.models import classifiers
 from lib.params import ATTACKS, from_words, load
-from lib.training import settled
+from lib.params.device import settled
+from lib.params.errors import InputError
 
 
 def main(words: list[str]) -> str | None:

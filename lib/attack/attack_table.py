@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import streams
-from lib.data import Images
-from lib.errors import InputError
+from lib.data import Images, counter_rng
+from lib.params.errors import InputError
 
 # Of what an attack returns; see `lib.attack.Found`.
 COLUMNS = (
@@ -40,7 +39,7 @@ def select(data: Images, correct: np.ndarray, parts: tuple[str, ...], limit: int
     Returns:
         int64 positions in ``data``, by class and then in order of preference.
     """
-    keys = streams.image_keys(
+    keys = counter_rng.image_keys(
         seed, "selection", data.name, data.split.tolist(), data.index.tolist()
     ).numpy()
     rank = np.array([parts.index(part) if part in parts else -1 for part in data.part])

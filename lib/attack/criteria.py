@@ -15,8 +15,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lib.classifiers import edge
-from lib.errors import InputError, unknown
+from lib.models.classifiers import edge
+from lib.params.errors import InputError, unknown
 
 
 class Criterion(Protocol):

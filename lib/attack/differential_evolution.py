@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from lib import streams
+from lib.data import counter_rng
 
 INITIAL_SD = 127.0  # of "normal" starts, around mid-gray, as in Su et al. (ATK13)
 
@@ -36,8 +36,8 @@ def initial_population(
     """
     genes = len(limits)
     zero = torch.zeros_like(keys)
-    draws = streams.bits(keys, zero, population, 2 * genes)
-    uniform = streams.below(draws[..., :genes], limits)
+    draws = counter_rng.bits(keys, zero, population, 2 * genes)
+    uniform = counter_rng.below(draws[..., :genes], limits)
     if start == "uniform":
         return uniform
     u = (draws.double() + 0.5) / 2**31
@@ -53,11 +53,11 @@ def partners(keys: Tensor, generation: Tensor, population: int) -> Tensor:
     The n-th partner is drawn among those left and moved past the ones taken, so all ordered
     triples are equally likely.
     """
-    draws = streams.bits(keys, generation, population, 3)
+    draws = counter_rng.bits(keys, generation, population, 3)
     taken = torch.arange(population, device=keys.device).view(1, -1, 1)
     taken = taken.expand(len(keys), -1, 1)
     for n in range(3):
-        chosen = streams.below(draws[..., n], population - 1 - n)
+        chosen = counter_rng.below(draws[..., n], population - 1 - n)
         for other in taken.sort(2).values.unbind(2):
             chosen = chosen + (chosen >= other)
         taken = torch.cat([taken, chosen.unsqueeze(2)], 2)
@@ -114,12 +114,12 @@ def best1bin(
     index = partners(keys, generation, population)[..., :2].unsqueeze(3).expand(-1, -1, -1, genes)
     b, c = members.unsqueeze(2).expand(-1, -1, 2, -1).gather(1, index).double().unbind(2)
     # The first three draws of a member choose its partners.
-    draws = streams.bits(keys, generation, population, 5 + genes)[..., 3:]
+    draws = counter_rng.bits(keys, generation, population, 5 + genes)[..., 3:]
     uniform = draws.double() / 2**31
     low, high = dither
     factor = (low + (high - low) * uniform[:, :1, :1]).expand(-1, population, 1)
     mutant = (best + factor * (b - c)).round().long().clamp(min=0).minimum(limits - 1)
-    always = streams.below(draws[..., 1:2], genes) == torch.arange(genes, device=keys.device)
+    always = counter_rng.below(draws[..., 1:2], genes) == torch.arange(genes, device=keys.device)
     return mutant.where((uniform[..., 2:] < crossover) | always, members)
 
 

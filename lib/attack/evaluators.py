@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from lib.attack.differential_evolution import paint
 from lib.attack.incremental import Incremental, NotIncremental
 from lib.data import unit
-from lib.errors import InputError, unknown
-from lib.memory import halved
-from lib.training import native_bfloat16
+from lib.params.device import native_bfloat16
+from lib.params.errors import InputError, unknown
+from lib.params.memory import halved
 
 # Candidates at once where the user sets none; halved if memory lacks.
 GPU_BATCH = 1024

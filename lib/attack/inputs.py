@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from lib.attack.criteria import Criterion
 from lib.attack.evaluators import finite
 from lib.data import unit
-from lib.errors import InputError
-from lib.memory import is_out_of_memory
+from lib.params.errors import InputError
+from lib.params.memory import is_out_of_memory
 
 
 def as_images(images: Any) -> np.ndarray:

@@ -9,13 +9,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lib import streams
 from lib.attack import inputs
 from lib.attack.attack_table import COLUMNS, rebuild
 from lib.attack.criteria import Criterion, Misclassification
 from lib.attack.evaluators import PRECISIONS, dtype_of, full_precision
 from lib.attack.search import Search
-from lib.errors import InputError, unknown
+from lib.data import counter_rng
+from lib.params.errors import InputError, unknown
 
 STRATEGIES = ("rand1", "best1bin")
 STARTS = ("uniform", "normal")
@@ -83,7 +83,7 @@ class PixelAttack:
         precision: of the search: ``float32``, ``bfloat16``, ``float16``, or ``auto``, bfloat16
             where the device computes in it. Success is always judged in float32.
         batch: candidates evaluated at once; 0: what the device holds well.
-        seed: of all random streams.
+        seed: of all random counter_rng.
 
     Raises:
         InputError: a value outside its range.
@@ -104,7 +104,7 @@ class PixelAttack:
 
     def __post_init__(self) -> None:
         whole = {
-            "pixels": (1, streams.MOST // 16), "population": (4, streams.MOST),
+            "pixels": (1, counter_rng.MOST // 16), "population": (4, counter_rng.MOST),
             "generations": (0, MOST_GENERATIONS), "batch": (0, MOST_GENERATIONS),
             "seed": (-(1 << 63), (1 << 63) - 1),
         }  # fmt: skip
@@ -175,7 +175,7 @@ class PixelAttack:
                 f"{array.shape[1]} x {array.shape[2]}: give fewer."
             )
         if keys is None:
-            keys = streams.content_keys(self.seed, f"{self.pixels}-pixel attack", array)
+            keys = counter_rng.content_keys(self.seed, f"{self.pixels}-pixel attack", array)
         keys = inputs.as_keys(keys, len(array))
         if not len(array):
             return

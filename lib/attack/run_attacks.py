@@ -13,19 +13,18 @@ import pandas as pd
 from torch import nn
 from tqdm.auto import tqdm
 
-from lib import streams
 from lib.attack import attack_table
 from lib.attack.criteria import criterion_for
 from lib.attack.pixel_attack import PixelAttack
 from lib.attack.vulnerability import VulnerabilityMap
-from lib.classifiers import Classifier, decide, logits
-from lib.data import Images
-from lib.errors import InputError
-from lib.evaluation import right
-from lib.facts import Facts
+from lib.data import Images, counter_rng
+from lib.metrics.classification import right
+from lib.models.classifiers import Classifier, decide, logits
 from lib.params import ATTACKS, Parameters
-from lib.records import fingerprint, md5, read_table, write_table
-from lib.training import pick_device
+from lib.params.dataset_info import Facts
+from lib.params.device import pick_device
+from lib.params.errors import InputError
+from lib.params.files import fingerprint, md5, read_table, write_table
 
 VERSION = 1  # of the attack: raised when the same settings give other results
 
@@ -75,7 +74,7 @@ def vulnerability_map_of(p: Parameters, facts: Facts) -> VulnerabilityMap:
 
 def stream_keys(data: Images, pixels: int, seed: int) -> np.ndarray:
     """Random stream of each image, int64 (N,); it hangs on split and row, not on the file."""
-    return streams.image_keys(
+    return counter_rng.image_keys(
         seed, f"{pixels}-pixel attack", data.name, data.split.tolist(), data.index.tolist()
     ).numpy()
 

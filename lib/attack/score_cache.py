@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib import streams
+from lib.data import counter_rng
 
 _NONE = torch.iinfo(torch.int64).max
 _BITS = 14  # of a row or column
@@ -23,8 +23,8 @@ def keys_of(candidates: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
         code = (code << 8) + parts[..., channel]
     rest = torch.zeros_like(code[..., 0])
     for pixel in range(1, pixels):
-        rest = streams.mix(rest + pixel) + code[..., pixel]
-    return streams.mix(code[..., 0]) + rest, code[..., 0]
+        rest = counter_rng.mix(rest + pixel) + code[..., pixel]
+    return counter_rng.mix(code[..., 0]) + rest, code[..., 0]
 
 
 class ScoreCache:

@@ -1,7 +1,7 @@
 """Differential evolution on many images at once: finished ones leave and new ones enter."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,18 +13,15 @@ from lib.attack.criteria import confidence, decisions, misjudged
 from lib.attack.evaluators import CandidateEvaluator
 from lib.attack.populations import Populations
 from lib.attack.score_cache import ScoreCache
-from lib.classifiers import as_text
-from lib.errors import InputError
-
-if TYPE_CHECKING:
-    from lib.attack.pixel_attack import PixelAttack
+from lib.models.classifiers import as_text
+from lib.params.errors import InputError
 
 
 class Search:
     """The state of one call of an attack; `step` is one generation of every image in work.
 
     Args:
-        attack: settings.
+        attack: settings, a `PixelAttack`.
         model: in evaluation mode.
         images: uint8 (N, H, W, C).
         labels: int64 (N,) or (N, K).
@@ -34,7 +31,7 @@ class Search:
     """
 
     def __init__(
-        self, attack: "PixelAttack", model: nn.Module, images: np.ndarray, labels: Tensor,
+        self, attack: Any, model: nn.Module, images: np.ndarray, labels: Tensor,
         keys: Tensor, dtype: torch.dtype, device: torch.device,
     ) -> None:  # fmt: skip
         self.attack, self.model, self.criterion = attack, model, attack.criterion

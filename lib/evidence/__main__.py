@@ -3,8 +3,8 @@
 import sys
 
 from lib import params
-from lib.errors import InputError
-from lib.evidence import record, summaries, verify
+from lib.evidence import archive, verify
+from lib.params.errors import InputError
 
 
 def main(words: list[str]) -> None:
@@ -13,14 +13,11 @@ def main(words: list[str]) -> None:
     p = params.load(**({"protocol": "compact"} | params.from_words(settings)))
     runs, root, results = (params.ROOT / name for name in (p.runs, p.data_root, p.results))
     if what == "record":
-        for folder in record.freeze_all(runs, results, p.protocol):
+        for folder in archive.freeze_all(runs, results, p.protocol):
             size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
             print(f"{folder.relative_to(params.ROOT)}  {size / 1024:,.0f} kB")
-        for path in summaries.write(results):
-            print(path.relative_to(params.ROOT))
-        record.write_sums(results)  # again: a figure was drawn
     elif what == "verify":
-        wrong = list(verify.problems(results)) or list(summaries.problems(results))
+        wrong = list(verify.problems(results))
         for problem, table in verify.retest(results, runs, root) if not wrong else ():
             print(f"{table}: {problem or 'rebuilt and tested again'}")
             wrong += [problem] * (bool(problem) and not problem.startswith("skipped:"))

@@ -1,7 +1,7 @@
 """The claims ledger: each claim of the paper, how it is tested, and the verdict.
 
-A function for each entry of ``book/paper/claims.yml`` takes what is recorded and gives a verdict by
-the rules of `lib.evidence.verdicts`.
+A function for each entry of ``results/printed/claims.yml`` takes what is recorded and gives a
+verdict by the rules of `lib.evidence.verdicts`.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,8 @@ from functools import cache
 import pandas as pd
 import yaml
 
-from lib import ablation, paper
+from lib.evidence import ablation
+from lib.evidence import printed as paper
 from lib.evidence.claims_attack import (
     densenet_below_on_derma_only,
     larger_is_easier,
@@ -26,8 +27,8 @@ from lib.evidence.claims_restoration import (
 )
 from lib.evidence.findings import Recorded
 from lib.evidence.verdicts import NOT_TESTABLE, Verdict, of_pairs
+from lib.figures.formatting import many, shown
 from lib.params import Parameters
-from lib.words import many, shown
 
 
 @cache
@@ -98,7 +99,7 @@ def detection_better(found: Recorded, p: Parameters) -> Verdict:
     """The paper has no number of detection; 4.2.2 says that it is better than its reference 8."""
     return Verdict(
         NOT_TESTABLE,
-        "The paper measures no detection; what the residual of a defence detects is on the pages "
+        "The paper measures no detection; what the residual of a defense detects is on the pages "
         "of restoration.",
     )
 

@@ -4,14 +4,15 @@ from itertools import combinations, pairwise, product
 
 import pandas as pd
 
-from lib import comparison, params
-from lib.comparison import MATCHED
+from lib import params
+from lib.evidence import comparison
+from lib.evidence.comparison import MATCHED
 from lib.evidence.findings import Recorded
 from lib.evidence.variants import FEWEST, KEYS, outcomes
 from lib.evidence.verdicts import Verdict, holding, of_pairs, over_data_sets
+from lib.figures.formatting import enumerated, percent, place, shown
+from lib.metrics.intervals import newcombe, paired
 from lib.params import Parameters
-from lib.statistics import newcombe, paired
-from lib.words import enumerated, percent, place, shown
 
 
 def order_of_data_sets(found: Recorded, p: Parameters) -> Verdict:

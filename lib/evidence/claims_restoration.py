@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from lib import paper
-from lib.comparison import Collection
+from lib.defense.restoration import IMAGE
+from lib.evidence import printed as paper
+from lib.evidence.comparison import Collection
 from lib.evidence.findings import Recorded
 from lib.evidence.variants import FEWEST, KEYS
 from lib.evidence.verdicts import (
@@ -20,17 +21,16 @@ from lib.evidence.verdicts import (
     of_pairs,
     over_data_sets,
 )
+from lib.figures.formatting import place, shown
+from lib.metrics.intervals import bootstrap_mean, newcombe, paired, rate_table
 from lib.params import Parameters
-from lib.restoration import IMAGE
-from lib.statistics import bootstrap_mean, newcombe, paired, rate_table
-from lib.words import place, shown
 
 SAME_DB = 1.0  # a difference of mean PSNR below this is taken as none
 OTHERS = ("noise2noise", "median_cnn", "autoencoder")
 
 
 def _restored(found: Recorded, one: str, other: str, column: str) -> dict[tuple, list[pd.Series]]:
-    """A column for one defence less that for another, by test image where the attack succeeded.
+    """A column for one defense less that for another, by test image where the attack succeeded.
 
     Returns:
         By data set, classifier and pixels: finite differences, a series for each training that has
@@ -42,7 +42,7 @@ def _restored(found: Recorded, one: str, other: str, column: str) -> dict[tuple,
         fooled = restored[restored["success"]]
         for key, group in fooled.groupby(KEYS, sort=False):
             ours, theirs = (
-                group[group["defence"] == name].set_index(IMAGE)[column].astype(float)
+                group[group["defense"] == name].set_index(IMAGE)[column].astype(float)
                 for name in (one, other)
             )
             both = (ours - theirs).replace([np.inf, -np.inf], np.nan).dropna()
@@ -108,7 +108,7 @@ def dae_ahead_of_nothing(found: Recorded, p: Parameters) -> Verdict:
     pairs = _psnr(found, ["identity"], p)
     more = (
         " One or two changed pixels of thousands cost little PSNR (audit U1), so this says more of "
-        "the measure than of the defence: the class of a fooled image never comes back by itself."
+        "the measure than of the defense: the class of a fooled image never comes back by itself."
     )
     return _verdict(pairs, "the DAE has a higher PSNR than the attacked image left as it is", more)
 
@@ -135,7 +135,7 @@ def independent_of_classifier(found: Recorded, p: Parameters) -> Verdict:
     unlike = set()
     for runs in found.trainings:
         restored = runs.tested.restored
-        table = restored[(restored["defence"] == "dae") & (restored["pixels"] == 2)]
+        table = restored[(restored["defense"] == "dae") & (restored["pixels"] == 2)]
         for dataset, group in table.groupby("dataset", sort=False):
             fooled = group[group["success"] & np.isfinite(group["psnr"])]
             by = {name: part for name, part in fooled.groupby("classifier")}
@@ -197,7 +197,7 @@ def _printed_apart() -> str:
     gaps = {}
     for dataset in paper.DATASETS:
         one, other = (
-            paper.denoise_table(dataset, name, 2).set_index("defence").loc["dae", "psnr"]
+            paper.denoise_table(dataset, name, 2).set_index("defense").loc["dae", "psnr"]
             for name in ("resnet50", "densenet121")
         )
         gaps[dataset] = abs(one - other)

@@ -4,12 +4,16 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from lib import ablation, comparison, paper, params, report, restoration, words
-from lib.denoisers import build
-from lib.denoisers.base import parameter_counts
+from lib import params
+from lib.defense import restoration
+from lib.evidence import ablation, comparison
+from lib.evidence import printed as paper
 from lib.evidence.findings import Recorded
+from lib.figures import formatting, tables
+from lib.metrics.intervals import rate_table, wilson
+from lib.models.denoisers import build
+from lib.models.denoisers.base import parameter_counts
 from lib.params import Parameters
-from lib.statistics import rate_table, wilson
 
 COLUMNS = (
     "table", "row", "quantity", "printed", "ours", "low", "high", "difference", "holds", "n",
@@ -42,9 +46,9 @@ def compare(found: Recorded, p: Parameters) -> pd.DataFrame:
 
 
 def shown(compared: pd.DataFrame) -> pd.DataFrame:
-    """`compare` for readers: of which data set and classifier each row is, shares in per cent."""
+    """`compare` for readers: of which data set and classifier each row is, shares in percent."""
     places = [
-        words.place(*(name for name in paper.place(number)[1:] if name))
+        formatting.place(*(name for name in paper.place(number)[1:] if name))
         for number in compared["table"]
     ]
     rates = compared["quantity"].isin(RATES)
@@ -54,7 +58,7 @@ def shown(compared: pd.DataFrame) -> pd.DataFrame:
     table.insert(1, "of", places)
     table["quantity"] += rates.map({True: ", %", False: ""})
     table["printed"] = scaled["printed"]
-    table["ours"] = report.intervals(scaled, "ours")
+    table["ours"] = tables.intervals(scaled, "ours")
     table["difference"] = scaled["difference"]
     return table.join(compared[["holds", "n", "source"]])
 
@@ -130,7 +134,7 @@ def _restored(found: Recorded, p: Parameters) -> Iterator[dict]:
         if printed is not None:
             number = paper.TABLES[dataset, classifier, pixels]["denoise"]
             ours = restoration.summary(group, p.bootstrap_samples, p.seed)
-            yield from _metrics(number, printed, ours, "defence", _source(found, dataset))
+            yield from _metrics(number, printed, ours, "defense", _source(found, dataset))
 
 
 def _ablation(found: Recorded, p: Parameters) -> Iterator[dict]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from lib.errors import InputError
 from lib.evidence.schema import ROUNDING, first
 from lib.params import ATTACKS
-from lib.records import read_json
+from lib.params.errors import InputError
+from lib.params.files import read_json
 
 IMAGE = ["split", "index"]  # names an image within its data set
 # A table and the row of the attack for each of its rows; its columns as they must be.
@@ -21,10 +21,10 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
     """One sentence, with file and row, for each thing that does not fit; the first row of each.
 
     Every row must be of the run's data set, and of the part that its split is where the split is
-    the official one. A restoration table must have each image of the attack once a defence, with
+    the official one. A restoration table must have each image of the attack once a defense, with
     its label and success, and ``recovered`` and ``kept`` must follow from the classes. An adaptive
-    table must have the same images behind each defence, as they are in the attack; without a
-    defence also what the attack did.
+    table must have the same images behind each defense, as they are in the attack; without a
+    defense also what the attack did.
 
     Args:
         folder: holds the files.
@@ -63,14 +63,14 @@ def _beside(
         yield f"{path}, row {row}: image {_name(table, row)} is not in {attack}."
         return
     wanted = known if every else images.unique()
-    for defence, rows in table.groupby("defence", sort=False).indices.items():
+    for defense, rows in table.groupby("defense", sort=False).indices.items():
         there = images[rows]
         if there.has_duplicates:
             row = int(rows[there.duplicated().argmax()])
-            yield f"{path}, row {row}: image {_name(table, row)} comes twice behind {defence}."
+            yield f"{path}, row {row}: image {_name(table, row)} comes twice behind {defense}."
         if len(missing := wanted.difference(there)):
             split, index = missing[0]
-            yield f"{path}: image {split} {index} is missing behind {defence}."
+            yield f"{path}: image {split} {index} is missing behind {defense}."
     before = attacked.set_index(known).loc[images].set_index(table.index)
     yield from _differing(path, table, rules(table, before), f"by {attack}")
 
@@ -92,7 +92,7 @@ def _again(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
     right = ~before["success"].astype(bool)
     done = {column: before[column] for column in ("predicted", "adversarial")}
     done |= {"clean": pd.Series(True, right.index), "oblivious": right, "adaptive": right}
-    behind = table["defence"] != BARE
+    behind = table["defense"] != BARE
     for column, values in done.items():
         must[column] = table[column].astype(object).where(behind, values.astype(object))
     return must

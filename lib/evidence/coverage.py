@@ -5,11 +5,11 @@
 
 import pandas as pd
 
-from lib import paper
+from lib.evidence import printed as paper
 from lib.evidence.findings import Recorded
 from lib.evidence.verdicts import NOT_TESTABLE, Verdict, of_values
+from lib.figures.formatting import many
 from lib.params import Parameters
-from lib.words import many
 
 COLUMNS = (
     "kind", "number", "shows", "ours", "notebook", "protocol", "source", "verdict", "reason",

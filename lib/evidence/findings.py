@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import adaptive, attack, comparison, data, paper, params, report, restoration, words
-from lib.errors import InputError
-from lib.evidence import variants, work
-from lib.facts import Facts
+from lib import attack, data, params
+from lib.defense import adaptive, restoration
+from lib.evidence import comparison, variants, work
+from lib.evidence import printed as paper
+from lib.figures import formatting
+from lib.figures import tables as report
 from lib.params import DENOISERS, Parameters
-from lib.records import read_json, read_table
+from lib.params.dataset_info import Facts
+from lib.params.errors import InputError
+from lib.params.files import read_json, read_table
 
 # The field that says what a step computed in.
 PRECISION = {
@@ -131,7 +135,7 @@ def _folder(name: Path, path: Path, run: dict) -> dict:
         ),
         "finished": run["finished"][:10],
         "commit": run["commit"].removesuffix("+"),
-        "machine": f"{hardware['processor']}, {words.many(hardware['threads'], 'thread')}"
+        "machine": f"{hardware['processor']}, {formatting.many(hardware['threads'], 'thread')}"
         + (f", {hardware['gpu']}" if hardware["gpu"] else ""),
     }
 
@@ -169,12 +173,12 @@ def _denoiser(path: Path) -> dict:
 
 
 def restored(found: comparison.Collection, p: Parameters) -> pd.DataFrame:
-    """PSNR and SSIM of each run and defence beside the paper's, means over successful attacks."""
+    """PSNR and SSIM of each run and defense beside the paper's, means over successful attacks."""
     tables = []
     keys = ["dataset", "classifier", "pixels"]
     for (dataset, classifier, pixels), group in found.restored.groupby(keys, sort=False):
         ours = restoration.summary(group, p.bootstrap_samples, p.seed)
-        table = ours[["defence", "n"]].copy()
+        table = ours[["defense", "n"]].copy()
         for column, name in enumerate(keys):
             table.insert(
                 column, name, {"dataset": dataset, "classifier": classifier}.get(name, pixels)
@@ -182,8 +186,8 @@ def restored(found: comparison.Collection, p: Parameters) -> pd.DataFrame:
         printed = paper.denoise_table(dataset, classifier, pixels)
         for metric, title in (("psnr", "PSNR, dB"), ("ssim", "SSIM")):
             table[title] = report.intervals(ours, metric)
-            beside = {} if printed is None else printed.set_index("defence")[metric]
-            table[f"printed {title}"] = ours["defence"].map(dict(beside)).astype(float)
+            beside = {} if printed is None else printed.set_index("defense")[metric]
+            table[f"printed {title}"] = ours["defense"].map(dict(beside)).astype(float)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -226,7 +230,7 @@ def galleries(found: Recorded, p: Parameters) -> Iterator[Gallery]:
 
 
 def knowing(found: comparison.Collection) -> pd.DataFrame:
-    """Images right through each defence by run; see `lib.adaptive.summary`. Empty without runs."""
+    """Images right through each defense by run; see `adaptive.summary`. Empty without runs."""
     if not len(found.adaptive):
         return pd.DataFrame()
     tables = [
@@ -243,7 +247,7 @@ def unnamed(found: comparison.Collection) -> str:
         found: the runs of a protocol.
     """
     runs = [
-        f"{words.shown(dataset)} with {words.shown(classifier)}"
+        f"{formatting.shown(dataset)} with {formatting.shown(classifier)}"
         for (dataset, classifier), ids in found.restorers.items()
         if not ids and any(of == dataset for of, _ in found.denoisers)
     ]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lib import params
 from lib.attack.attack_table import KEPT
-from lib.detection import ALL, FOOLED, SCORES, column
+from lib.defense.detection import ALL, FOOLED, SCORES, column
 
 Check = Callable[[pd.Series], pd.Series]  # True where a value is as it must be
 ROUNDING = 1e-9  # an area or a share that is computed in two ways differs by less
@@ -45,7 +45,7 @@ def _numbers(values: pd.Series) -> pd.Series:
     return values.map(lambda each: np.asarray(each, dtype=float).ndim == 1)
 
 
-def _colours(values: pd.Series) -> pd.Series:
+def _colors(values: pd.Series) -> pd.Series:
     shapes = values.map(lambda each: {np.asarray(value, dtype=float).shape for value in each})
     return shapes.map(lambda found: found <= {(1,), (3,)})
 
@@ -61,25 +61,25 @@ _METRICS = {
     "fsim": _SHARE,
 }  # fmt: skip
 _RESIDUALS = {column(state, s): _between(0, 255) for state in ("attacked", "clean") for s in SCORES}
-_PIXELS = {"rows": _numbers, "cols": _numbers, "values": _colours}
+_PIXELS = {"rows": _numbers, "cols": _numbers, "values": _colors}
 _ATTACK = dict.fromkeys(KEPT, _any) | _KEY | _PIXELS | {
     "p_before": _finite, "p_after": _finite, "evaluations": _whole(1), "generations": _whole(0),
     "computed": _whole(0), "seconds": _between(0), "part": _SPLIT, "category": _whole(0),
     "true_label_changed": _flag, "disagreements": _whole(0), "seed": _whole(0),
 }  # fmt: skip
 _RESTORATION = _KEY | _METRICS | _RESIDUALS | {
-    "defence": _any, "exact": _flag, "error_attacked": _between(0, 255),
+    "defense": _any, "exact": _flag, "error_attacked": _between(0, 255),
     "error_elsewhere": _between(0, 255), "restored_class": _any, "recovered": _flag,
     "clean_class": _any, "kept": _flag,
 }  # fmt: skip
 _ADAPTIVE = {
     **{name: check for name, check in _KEY.items() if name != "success"}, **_PIXELS,
-    "category": _whole(0), "part": _SPLIT, "defence": _any, "clean": _flag, "oblivious": _flag,
+    "category": _whole(0), "part": _SPLIT, "defense": _any, "clean": _flag, "oblivious": _flag,
     "adaptive": _flag, "predicted": _any, "adversarial": _any, "evaluations": _whole(0),
     "seconds": _between(0), "seed": _whole(0),
 }  # fmt: skip
 _DETECTION = {
-    "defence": _any, "score": _one_of(*SCORES), "images": _one_of(FOOLED, ALL), "n": _whole(0),
+    "defense": _any, "score": _one_of(*SCORES), "images": _one_of(FOOLED, ALL), "n": _whole(0),
     "auc": _area, "auc_low": _area, "auc_high": _area,
 }  # fmt: skip
 _ABLATION = _METRICS | {"variant": _any, "seed": _whole(0)}
@@ -138,7 +138,7 @@ def problems(
         wrong = (table["oblivious"] | table["adaptive"]) & ~table["clean"]
         if wrong.any():
             row = first(wrong)
-            yield f"{path}, row {row}: right when attacked, and wrong through the defence alone."
+            yield f"{path}, row {row}: right when attacked, and wrong through the defense alone."
     if path.stem.startswith("detection_"):
         yield from _detection_problems(path, table)
 
@@ -149,9 +149,9 @@ def first(wrong: pd.Series) -> int:
 
 
 def _pixel_problems(path: Path, table: pd.DataFrame, size: float) -> Iterator[str]:
-    """Pixels that are too many or too few, outside the image, or of no 8-bit colour."""
+    """Pixels that are too many or too few, outside the image, or of no 8-bit color."""
     number = next(n for n, name in params.ATTACKS.items() if path.stem.endswith(name))
-    # Of an image that the defence alone makes wrong there was nothing to search.
+    # Of an image that the defense alone makes wrong there was nothing to search.
     searched = table["clean"] if "clean" in table else [True] * len(table)
     changes = zip(table["rows"], table["cols"], table["values"], searched, strict=True)
     for row, (rows, cols, values, any_searched) in enumerate(changes):

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import comparison, params, restoration
-from lib.errors import InputError
-from lib.statistics import paired
+from lib import params
+from lib.defense import restoration
+from lib.evidence import comparison
+from lib.metrics.intervals import paired
+from lib.params.errors import InputError
 
 KEYS = ["dataset", "classifier", "pixels"]
 BESIDE = ("accuracy", "n", "rate", "low", "high")
@@ -55,9 +57,10 @@ def trained_again(trainings: Sequence[comparison.Collection]) -> pd.DataFrame:
         trainings: the runs of a protocol, then those of its repeats.
 
     Returns:
-        One row a data set, classifier, defence and training, in this order: ``dataset, classifier,
-        defence, seed``; the columns of `lib.restoration.shares`; and ``psnr``, the mean in dB over
-        successfully attacked images without exact matches; of test images. Runs that were not
+        One row a data set, classifier, defense and training, in this order: ``dataset, classifier,
+        defense, seed``; the columns of `lib.defense.restoration.shares`; and ``psnr``, the mean in
+        dB over successfully attacked images without exact matches; of test images. Runs that were
+        not
         repeated are left out; empty if none was.
     """
     tables = []
@@ -67,15 +70,15 @@ def trained_again(trainings: Sequence[comparison.Collection]) -> pd.DataFrame:
         for key, group in of_two.groupby(KEYS, sort=False):
             found = restoration.shares(group)
             fooled = group[group["success"] & np.isfinite(group["psnr"])]
-            means = fooled.groupby("defence")["psnr"].mean()
-            found["psnr"] = found["defence"].map(means)
+            means = fooled.groupby("defense")["psnr"].mean()
+            found["psnr"] = found["defense"].map(means)
             at = dict(zip(KEYS[:2], key, strict=False))
             tables.append(found.assign(**at, seed=seeds[key]))
     if len(tables) < 2:
         return pd.DataFrame()
     table = pd.concat(tables, ignore_index=True)
     several = table.groupby(KEYS[:2])["seed"].transform("nunique") > 1
-    order = ["dataset", "classifier", "defence", "seed"]
+    order = ["dataset", "classifier", "defense", "seed"]
     table = table.loc[several, [*order, *table.columns.difference(order, sort=False)]]
     places = [pd.Categorical(table[name], table[name].unique()).codes for name in order[:3]]
     return table.iloc[np.lexsort((table["seed"], *places[::-1]))].reset_index(drop=True)
@@ -139,7 +142,7 @@ def contrasts(collected: dict[str, comparison.Collection], protocol: str) -> pd.
         ``dataset, classifier, pixels, variant, changed, printed``; ``accuracy, n, rate, low, high``
         and the same of the protocol's own run, ``base_accuracy``, ``base_rate``,
         ``base_rate_low`` and so on; ``shared``, the images attacked in both; and ``difference,
-        difference_low, difference_high`` (variant less base, on those, see `statistics.paired`),
+        difference_low, difference_high`` (variant less base, on those, see `intervals.paired`),
         NaN where they are fewer than `FEWEST`. Rows without a counterpart are left out.
     """
     if protocol not in collected:

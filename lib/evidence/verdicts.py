@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from lib.paper import DATASETS
-from lib.words import shown
+from lib.evidence.printed import DATASETS
+from lib.figures.formatting import shown
 
 REPLICATED, IN_PART = "replicated", "in part"
 NOT_REPLICATED, NOT_TESTABLE = "not replicated", "not testable"

@@ -8,16 +8,19 @@ from typing import Any
 import pandas as pd
 import torch
 
-from lib import adaptive, attack, data, paper, params
-from lib.classifiers import load, predictor
-from lib.errors import InputError
+from lib import attack, data, params
+from lib.defense import adaptive
 from lib.evidence import consistency, schema, variants
-from lib.evidence.summaries import FIGURE
+from lib.evidence import printed as paper
+from lib.models.classifiers import load, predictor
 from lib.params import ATTACKS, PATCHES
-from lib.records import md5, read_json, read_table, training, write_json
+from lib.params.errors import InputError
+from lib.params.files import md5, read_json, read_table, write_json
+from lib.params.runs import training
 
 REAL = ("official", "rebuilt")
 SUMS = paper.FOLDER / "sums.json"
+FIGURE = "recovery.png"  # beside the record, drawn from it
 FILE_SUMS = "sums.json"  # in the folder of results, see `file_sums`
 RUN_KEYS = ("parameters", "seed", "data", "commit", "versions", "hardware", "steps")
 PARAMETERS = ("dataset", "data_size", "data_split")  # that the tables of a folder are held against
@@ -109,9 +112,10 @@ def _mixed(folder: Path, *repeats: Path) -> Iterator[str]:
 def file_sums(results: Path) -> dict[str, str]:
     """MD5 of each recorded file, by its path in the folder of results, sorted.
 
-    What `lib.evidence.summaries` can make again as text is held against the record itself.
+    What can be made again as text is held against the record itself, where it is made.
     """
     found = [path for path in results.glob("*/**/*") if path.suffix in (".json", ".parquet")]
+    found = [path for path in found if path.parent.name != paper.FOLDER.name]  # see `row_sums`
     found += [path for path in (results / FIGURE,) if path.exists()]
     named = {path.relative_to(results).as_posix(): path for path in found}
     return {name: md5(named[name]) for name in sorted(named)}
@@ -209,7 +213,7 @@ def _retested(table: Path, about: dict[str, Any], of_run: Path, root: Path) -> s
         return f"{table}: a rebuilt image differs at more pixels than were attacked."
     used = ("classifier_threshold", "restoration_patch_size", "restoration_patch_threshold")
     p = p.model_copy(update={name: given[name] for name in used} | {"device": "cpu"})
-    behind = records.get("defence", pd.Series("identity", records.index))
+    behind = records.get("defense", pd.Series("identity", records.index))
     names = [name for name in behind.unique() if name != "identity"]
     if missing := _other_weights(table.parent, about, of_run, names):
         return f"skipped: {missing}"
@@ -217,8 +221,8 @@ def _retested(table: Path, about: dict[str, Any], of_run: Path, root: Path) -> s
     store = of_run.parent / "denoisers"
     models = {"identity": model}
     models |= adaptive.defended(model, names, store, images.facts.channels, p)
-    for defence, rows in records.groupby(behind, sort=False).groups.items():
-        predict = predictor(models[defence], p, torch.device("cpu"))
+    for defense, rows in records.groupby(behind, sort=False).groups.items():
+        predict = predictor(models[defense], p, torch.device("cpu"))
         for column, pixels in (("predicted", clean.images), ("adversarial", adversarial)):
             pairs = zip(rows, records.loc[rows, column], predict(pixels[rows]), strict=True)
             for row, was, now in pairs:
@@ -228,7 +232,7 @@ def _retested(table: Path, about: dict[str, Any], of_run: Path, root: Path) -> s
     return ""
 
 
-def _other_weights(folder: Path, about: dict[str, Any], of_run: Path, defences: list[str]) -> str:
+def _other_weights(folder: Path, about: dict[str, Any], of_run: Path, defenses: list[str]) -> str:
     """Why the weights at hand cannot stand for those of the record; empty if they can."""
     weights = of_run / "classifier.safetensors"
     if not weights.exists():
@@ -236,7 +240,7 @@ def _other_weights(folder: Path, about: dict[str, Any], of_run: Path, defences: 
     if training(of_run / "classifier.json") != training(folder / "classifier.json"):
         return f"{weights} is of another training than the one that was attacked."
     known = about["steps"].get("adaptive", {}).get("denoisers", {})
-    for name in {name.removesuffix(PATCHES) for name in defences} & known.keys():
+    for name in {name.removesuffix(PATCHES) for name in defenses} & known.keys():
         path = of_run.parent / "denoisers" / f"{name}.json"
         if not path.exists() or training(path) != known[name]:
             return f"{path} is missing or of another training than the one that was attacked."

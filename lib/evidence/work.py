@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lib.records import read_json, read_table
+from lib.params.files import read_json, read_table
 
 
 def minutes(folder: Path, step: str, run: dict[str, Any]) -> float:
@@ -28,8 +28,8 @@ def minutes(folder: Path, step: str, run: dict[str, Any]) -> float:
         seconds = sum(about["wall_seconds"] for about in trained)
     elif step == "adaptive":
         tables = (read_table(path) for path in folder.glob("adaptive_*.parquet"))
-        # The row without a defence repeats the attack record.
-        seconds = sum(of.loc[of["defence"] != "identity", "seconds"].sum() for of in tables)
+        # The row without a defense repeats the attack record.
+        seconds = sum(of.loc[of["defense"] != "identity", "seconds"].sum() for of in tables)
     elif step == "ablation" and (folder / "ablation_models.parquet").exists():
         seconds = float(read_table(folder / "ablation_models.parquet")["seconds"].sum())
     return max(seconds, run["wall_seconds"]) / 60

@@ -7,24 +7,12 @@ who cannot see it. Where there is nothing to draw, the figure says so in words.
 """
 
 from lib.figures.adaptive import adaptive
-from lib.figures.attack import (
-    attacks,
-    convergence,
-    evaluations,
-    pixel_map,
-    success_by_class,
-)
+from lib.figures.attack import attacks, convergence, evaluations, pixel_map, success_by_class
 from lib.figures.comparison import minutes, rates, variants
 from lib.figures.data import class_counts, confusion, history, label_auc, samples
 from lib.figures.denoising import denoised_examples, denoiser_history, noise_examples
 from lib.figures.forensics import readings
-from lib.figures.restoration import (
-    detection,
-    quality,
-    recovery,
-    recovery_by_dataset,
-    restorations,
-)
+from lib.figures.restoration import detection, quality, recovery, recovery_by_dataset, restorations
 from lib.figures.vulnerability import vulnerability
 
 __all__ = [

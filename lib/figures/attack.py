@@ -6,9 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
-from lib import words
-from lib.facts import Facts
-from lib.figures import gallery
+from lib.figures import formatting, gallery
+from lib.figures.formatting import many, percent
 from lib.figures.style import (
     INK,
     OURS,
@@ -23,8 +22,8 @@ from lib.figures.style import (
     styled,
     wrap,
 )
-from lib.statistics import CLASS_MEAN, TOTAL
-from lib.words import many, percent
+from lib.metrics.intervals import CLASS_MEAN, TOTAL
+from lib.params.dataset_info import Facts
 
 CROP = 9  # pixels of the magnified part, the changed one in the middle where the edge allows
 NOTHING = "No image was attacked."
@@ -177,9 +176,10 @@ def success_by_class(table: pd.DataFrame, printed: pd.DataFrame | None) -> Figur
     """Success rates with intervals, beside the printed ones.
 
     Args:
-        table: ``class, n, successes, rate, low, high`` of `lib.statistics.rate_table`, shares
-            0..1; NaN where n is 0.
-        printed: ``class, printed_rate`` of `lib.paper.attack_table`; ``None`` if there is none.
+        table: ``class, n, successes, rate, low, high`` of `lib.metrics.intervals.rate_table`,
+            shares 0..1; NaN where n is 0.
+        printed: ``class, printed_rate`` of `lib.evidence.printed.attack_table`; ``None`` if there
+            is none.
     """
     if not len(table) or not table["n"].sum():
         return message(NOTHING)
@@ -262,7 +262,7 @@ def evaluations(records: pd.DataFrame, budget: int) -> Figure:
 
 
 def _attack(records: pd.DataFrame) -> str:
-    return words.attack(*sorted({len(rows) for rows in records["rows"]}))
+    return formatting.attack(*sorted({len(rows) for rows in records["rows"]}))
 
 
 def _title(records: pd.DataFrame) -> str:

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from lib.figures.formatting import figures, many, percent, shown
 from lib.figures.style import (
     FAINT,
     OURS,
@@ -20,7 +21,6 @@ from lib.figures.style import (
     rows_of,
     styled,
 )
-from lib.words import figures, many, percent, shown
 
 
 @styled
@@ -29,7 +29,7 @@ def rates(table: pd.DataFrame) -> Figure:
 
     Args:
         table: ``dataset, classifier, n, rate, low, high, matched, matched_low, matched_high,
-            printed`` of `lib.comparison.rates`, shares 0..1, NaN where there is none.
+            printed`` of `lib.evidence.comparison.rates`, shares 0..1, NaN where there is none.
     """
     if not len(table) or not table["n"].sum():
         return message("No image was attacked.")

@@ -6,9 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from lib.errors import InputError
-from lib.facts import Facts
 from lib.figures import gallery
+from lib.figures.formatting import many, percent
 from lib.figures.style import (
     COLORS,
     INK,
@@ -23,7 +22,8 @@ from lib.figures.style import (
     styled,
     wrap,
 )
-from lib.words import many, percent
+from lib.params.dataset_info import Facts
+from lib.params.errors import InputError
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -70,7 +70,8 @@ def class_counts(ours: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
 
     Args:
         ours: ``class, train, val, test`` (images).
-        printed: ``class, share`` (0..1), of `lib.paper.class_counts`; ``None`` if there is none.
+        printed: ``class, share`` (0..1), of `lib.evidence.printed.class_counts`; ``None`` if there
+            is none.
     """
     parts = ours[list(PARTS)].to_numpy(float)
     total = parts.sum()
@@ -126,7 +127,7 @@ def history(
 
     Args:
         history: one dictionary an epoch: ``epoch, loss, train_accuracy, validation_accuracy``
-            (0..1), as of `lib.classifier_training.fit_classifier`.
+            (0..1), as of `lib.models.classifier_training.fit_classifier`.
         baseline: accuracy (0..1) of always giving the same answer; drawn as a dashed line.
         second: another training to compare with.
         labels: names of the two, under ``history`` and ``second``.

@@ -4,10 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lib import metrics
 from lib.figures import gallery
+from lib.figures.formatting import shown
 from lib.figures.style import below, color, message, panels, styled, wrap
-from lib.words import shown
+from lib.metrics import image_quality
 
 MIDDLE = 48  # pixels shown of the middle of a larger image
 
@@ -43,7 +43,9 @@ def denoised_examples(
     """
     columns = {"noisy": noisy} | {shown(name): images for name, images in restored.items()}
     gallery.same_images(clean=clean, **columns)
-    said = [f"{name} {_decibel(metrics.psnr(clean, images))}" for name, images in columns.items()]
+    said = [
+        f"{name} {_decibel(image_quality.psnr(clean, images))}" for name, images in columns.items()
+    ]
     return _examples(clean, columns, f"Noisy and denoised images, median PSNR: {', '.join(said)}.")
 
 
@@ -69,7 +71,7 @@ def _examples(clean: np.ndarray, columns: dict[str, np.ndarray], alt: str) -> Fi
         for tile, images in zip(row[1:], columns.values(), strict=True):
             gallery.show(tile, _middle(images[place]))
             one = slice(place, place + 1)
-            gallery.caption(tile, _decibel(metrics.psnr(clean[one], images[one])))
+            gallery.caption(tile, _decibel(image_quality.psnr(clean[one], images[one])))
     return figure
 
 
@@ -90,7 +92,7 @@ def denoiser_history(histories: dict[str, list[dict]]) -> Figure:
 
     Args:
         histories: of each denoiser, one dictionary an epoch: ``epoch, validation_psnr,
-            identity_psnr`` (dB), as of `lib.denoisers.train.train_module`.
+            identity_psnr`` (dB), as of `lib.models.denoiser_training.train_module`.
     """
     histories = {name: found for name, found in histories.items() if found}
     if not histories:

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from lib.figures.formatting import many, shown
 from lib.figures.style import (
     INK,
     PRINTED,
@@ -19,7 +20,6 @@ from lib.figures.style import (
     styled,
     wrap,
 )
-from lib.words import many, shown
 
 TITLES = {"psnr": "PSNR, dB", "ssim": "SSIM", "mse": "MSE", "gmsd": "GMSD", "fsim": "FSIM"}
 ROW = 0.19  # inches of a line
@@ -27,16 +27,16 @@ ROW = 0.19  # inches of a line
 
 @styled
 def readings(table: pd.DataFrame, number: int) -> Figure:
-    """Each printed value, a gray line, among our values by every reading; a column a defence.
+    """Each printed value, a gray line, among our values by every reading; a column a defense.
 
     Args:
-        table: rows of `lib.forensics.compare`. The sets of images "as restored" and "at the
-            printed PSNR" have a line for each variant together, every other set one of its own.
+        table: rows of `lib.evidence.forensics.compare`. The sets of images "as restored" and "at
+            the printed PSNR" have a line for each variant together, every other set one of its own.
         number: of the printed table.
     """
     if not len(table) or not table["n"].sum():
         return message("No attack succeeded: there is no restored image to measure.")
-    names = list(dict.fromkeys(table["defence"]))
+    names = list(dict.fromkeys(table["defense"]))
     found = [metric for metric in TITLES if (table["metric"] == metric).any()]
     lines = {m: list(dict.fromkeys(table.loc[table["metric"] == m, "label"])) for m in found}
     reached = table[table["reached"]].groupby("metric")["label"].nunique()
@@ -44,7 +44,7 @@ def readings(table: pd.DataFrame, number: int) -> Figure:
     figure = Picture(
         figsize=(WIDTH, 0.9 + sum(0.42 + ROW * len(lines[metric]) for metric in found)),
         layout="constrained",
-        label=f"Printed values of Table {number} for {many(len(names), 'defence')} among ours. "
+        label=f"Printed values of Table {number} for {many(len(names), 'defense')} among ours. "
         f"Readings that reach a printed value: {', '.join(said)}.",
     )
     grid = figure.subplots(
@@ -53,7 +53,7 @@ def readings(table: pd.DataFrame, number: int) -> Figure:
     )  # fmt: skip
     for metric, row in zip(found, grid, strict=True):
         for name, axes in zip(names, row, strict=True):
-            here = table[(table["metric"] == metric) & (table["defence"] == name)]
+            here = table[(table["metric"] == metric) & (table["defense"] == name)]
             axes.axvline(here["printed"].iloc[0], color=PRINTED, lw=2.5, zorder=1)
             for place, label in enumerate(lines[metric]):
                 for each in here[here["label"] == label].to_dict("records"):

@@ -6,10 +6,10 @@ from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from lib.denoisers import check_images
-from lib.errors import InputError
-from lib.facts import Facts
 from lib.figures.style import WIDTH, Picture
+from lib.models.denoisers import check_images
+from lib.params.dataset_info import Facts
+from lib.params.errors import InputError
 
 DETAIL = 64  # pixels of an image that a small tile shows: keeps a page of tiles near 150 kB
 MARK = "#ffe600"  # seen on tissue, skin and gray alike, with a dark rim

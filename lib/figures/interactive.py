@@ -14,11 +14,11 @@ import pandas as pd
 from IPython.display import HTML
 from PIL import Image
 
-from lib.errors import InputError
-from lib.facts import Facts
 from lib.figures import gallery
+from lib.figures.formatting import shown
 from lib.figures.style import COLORS
-from lib.words import shown
+from lib.params.dataset_info import Facts
+from lib.params.errors import InputError
 
 
 def sliders(before: np.ndarray, after: np.ndarray, captions: Iterable[str]) -> HTML:
@@ -45,17 +45,17 @@ def sliders(before: np.ndarray, after: np.ndarray, captions: Iterable[str]) -> H
 def probes(
     images: np.ndarray,
     confidences: np.ndarray,
-    colours: np.ndarray,
+    colors: np.ndarray,
     labels: np.ndarray,
     facts: Facts,
     captions: Iterable[str],
 ) -> HTML:
-    """Images to probe: what the worst colour at each pixel does to the true class.
+    """Images to probe: what the worst color at each pixel does to the true class.
 
     Args:
         images: uint8 (N, H, W, C), square.
-        confidences: of the true class under the worst colour at each pixel, (N, H, W) in 0..1.
-        colours: that colour, uint8 (N, H, W, C).
+        confidences: of the true class under the worst color at each pixel, (N, H, W) in 0..1.
+        colors: that color, uint8 (N, H, W, C).
         labels: true classes (N,).
         facts: of the data set; single-label, as a margin has no share to show.
         captions: what stands under each.
@@ -70,14 +70,14 @@ def probes(
         raise InputError(f"A probe needs a square image, not {height} x {width}.")
     figures = []
     for image, shares, worst, label, caption in zip(
-        images, confidences, colours, labels, captions, strict=True
+        images, confidences, colors, labels, captions, strict=True
     ):
         content = {
             "size": height,
             "channels": channels,
             "image": _bytes(image),
             "worst": _bytes((255 * shares).round().astype(np.uint8)),
-            "colour": _bytes(worst),
+            "color": _bytes(worst),
             "unit": "confidence",
             "truth": facts.classes[label].name,
         }

@@ -1,4 +1,4 @@
-"""What the defences give back of attacked images: the pictures, their class, their quality."""
+"""What the defenses give back of attacked images: the pictures, their class, their quality."""
 
 import numpy as np
 import pandas as pd
@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from lib.facts import Facts
 from lib.figures import gallery
+from lib.figures.formatting import many, percent, shown
 from lib.figures.style import (
     BAD,
     GOOD,
@@ -25,7 +25,7 @@ from lib.figures.style import (
     wrap,
 )
 from lib.params import PATCHES
-from lib.words import many, percent, shown
+from lib.params.dataset_info import Facts
 
 AMPLIFIED = 4  # how much brighter differences are shown than they are
 
@@ -41,7 +41,7 @@ def restorations(
     facts: Facts,
     limit: int = 4,
 ) -> Figure:
-    """Attacked images before and after each defence, with decision and confidence under each.
+    """Attacked images before and after each defense, with decision and confidence under each.
 
     The confidence is that of the true class, also where another one was decided.
 
@@ -51,7 +51,7 @@ def restorations(
     Args:
         clean: uint8 (N, H, W, C).
         adversarial: the same images after the attack.
-        restored: the attacked images after each defence, by name.
+        restored: the attacked images after each defense, by name.
         records: N attack records, in the same order.
         classes: N decisions on the images of ``restored``, by the same names; int, or 0/1 strings.
         confidences: of the true class, or smallest margins of a multi-label set, likewise.
@@ -75,7 +75,7 @@ def restorations(
     figure, axes = gallery.grid(
         2 * len(chosen), 2 + len(restored), head=0.62, foot=0.8, largest=1.3,
         alt=f"{many(len(chosen), 'attacked image')} of {facts.title} before and after each "
-        f"defence, and the differences from the clean ones; class recovered: {said}.",
+        f"defense, and the differences from the clean ones; class recovered: {said}.",
     )  # fmt: skip
     for tile, name in zip(axes[0], ("clean", "attacked", *map(shown, restored)), strict=True):
         gallery.heading(tile, wrap(name.replace(" (proposed)", ""), 12), size=8.5)
@@ -116,17 +116,17 @@ def _differences(row: np.ndarray, clean: np.ndarray, images: tuple[np.ndarray, .
 
 @styled
 def recovery(summary: pd.DataFrame) -> Figure:
-    """Classes recovered on attacked images and kept on clean ones, by defence.
+    """Classes recovered on attacked images and kept on clean ones, by defense.
 
     Args:
-        summary: ``defence, images, n`` and ``recovered, kept`` with ``_low`` and ``_high`` of
-            `lib.restoration.summary` or `shares`, shares 0..1; NaN where there is no image.
+        summary: ``defense, images, n`` and ``recovered, kept`` with ``_low`` and ``_high`` of
+            `lib.defense.restoration.summary` or `shares`, shares 0..1; NaN where there is no image.
     """
     if not len(summary) or not summary["images"].sum():
         return message("No image was attacked: there is nothing to recover or to keep.")
     fooled, images = int(summary["n"].max()), int(summary["images"].max())
     said = [
-        f"{shown(row['defence'])} {percent(row['recovered'])} and {percent(row['kept'])}"
+        f"{shown(row['defense'])} {percent(row['recovered'])} and {percent(row['kept'])}"
         for row in summary.to_dict("records")
     ]
     figure, axes = panels(
@@ -135,7 +135,7 @@ def recovery(summary: pd.DataFrame) -> Figure:
         f"{many(images, 'clean image')}: {', '.join(said)}.",
     )
     _shares(axes, summary)
-    rows_of(axes, [shown(name) for name in summary["defence"]])
+    rows_of(axes, [shown(name) for name in summary["defense"]])
     axes.set_xlim(-2, 102)
     axes.set_xlabel("images, %, with 95 % interval")
     axes.set_title(
@@ -148,17 +148,17 @@ def recovery(summary: pd.DataFrame) -> Figure:
 
 @styled
 def recovery_by_dataset(table: pd.DataFrame) -> Figure:
-    """Classes recovered and kept by each defence, one panel a data set: the front page's figure.
+    """Classes recovered and kept by each defense, one panel a data set: the front page's figure.
 
     Args:
-        table: ``dataset, defence, images, n`` and ``recovered, kept`` with ``_low`` and ``_high``
-            of `lib.evidence.front.recovery`, shares 0..1; NaN where there is no image.
+        table: ``dataset, defense, images, n`` and ``recovered, kept`` with ``_low`` and ``_high``
+            of `book.front.recovery`, shares 0..1; NaN where there is no image.
     """
     if not len(table):
         return message("No run on real images is recorded yet.")
-    datasets, names = (list(dict.fromkeys(table[key])) for key in ("dataset", "defence"))
+    datasets, names = (list(dict.fromkeys(table[key])) for key in ("dataset", "defense"))
     said = [
-        f"{shown(row['dataset'])}, {shown(row['defence'])}: {percent(row['recovered'])} and "
+        f"{shown(row['dataset'])}, {shown(row['defense'])}: {percent(row['recovered'])} and "
         f"{percent(row['kept'])}"
         for row in table.to_dict("records")
     ]
@@ -167,7 +167,7 @@ def recovery_by_dataset(table: pd.DataFrame) -> Figure:
         alt=f"Class recovered on fooled images, and kept on clean ones. {'; '.join(said)}.",
     )  # fmt: skip
     for axes, dataset in zip(panel[0], datasets, strict=True):
-        of = table[table["dataset"] == dataset].set_index("defence").reindex(names)
+        of = table[table["dataset"] == dataset].set_index("defense").reindex(names)
         _shares(axes, of.reset_index())
         axes.set_xlim(-7, 107)
         axes.set_title(f"{shown(dataset)}\nn = {int(of['n'].max()):,}")
@@ -182,8 +182,8 @@ def recovery_by_dataset(table: pd.DataFrame) -> Figure:
 
 
 def _shares(axes: Axes, table: pd.DataFrame) -> None:
-    """Recovered and kept share of each row of ``table``, in per cent, from the top down."""
-    paints, places = [color(name) for name in table["defence"]], np.arange(len(table))
+    """Recovered and kept share of each row of ``table``, in percent, from the top down."""
+    paints, places = [color(name) for name in table["defense"]], np.arange(len(table))
     for share, shift, marker, hollow in (
         ("recovered", -0.14, "o", False),
         ("kept", 0.14, "s", True),
@@ -202,19 +202,21 @@ def _keys(recovered: str, kept: str) -> list[Line2D]:
 
 @styled
 def quality(summary: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
-    """PSNR and SSIM of restored images by defence, beside the printed ones.
+    """PSNR and SSIM of restored images by defense, beside the printed ones.
 
     Args:
-        summary: ``defence, n, exact, psnr, ssim`` with ``_low`` and ``_high`` of
-            `lib.restoration.summary`; PSNR in dB, NaN where all images are restored exactly.
-        printed: ``defence, psnr, ssim`` of `lib.paper.denoise_table`; ``None`` if there is none.
+        summary: ``defense, n, exact, psnr, ssim`` with ``_low`` and ``_high`` of
+            `lib.defense.restoration.summary`; PSNR in dB, NaN where all images are restored
+            exactly.
+        printed: ``defense, psnr, ssim`` of `lib.evidence.printed.denoise_table`; ``None`` if there
+            is none.
     """
     if not len(summary) or not summary["n"].sum():
         return message("No attack succeeded: there is no restored image to measure.")
-    names = summary["defence"].tolist()
+    names = summary["defense"].tolist()
     count = int(summary["n"].max())
     said = [
-        f"{shown(row['defence'])} "
+        f"{shown(row['defense'])} "
         + ("all exact" if np.isnan(row["psnr"]) else f"{row['psnr']:.1f} dB")
         + f" and {row['ssim']:.3f}"
         for row in summary.to_dict("records")
@@ -229,7 +231,7 @@ def quality(summary: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
         numbers = summary[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(float)
         points(axes, numbers[:, 0], places, *numbers[:, 1:].T, [color(name) for name in names])
         if printed is not None:
-            known = dict(zip(printed["defence"], printed[metric], strict=True))
+            known = dict(zip(printed["defense"], printed[metric], strict=True))
             diamonds(axes, [known.get(name, np.nan) for name in names], places)
         axes.set_xlabel(label)
         axes.margins(x=0.08)
@@ -250,18 +252,18 @@ def quality(summary: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
 
 @styled
 def detection(curves: dict[str, tuple[np.ndarray, np.ndarray]], summary: pd.DataFrame) -> Figure:
-    """ROC curves: attacked images told from clean ones by what each defence changes.
+    """ROC curves: attacked images told from clean ones by what each defense changes.
 
     Doing nothing changes nothing and is the diagonal, chance.
 
     Args:
-        curves: by defence, as of `lib.detection.curves`.
-        summary: ``defence, n, auc, auc_low, auc_high`` of the same images and score, of
-            `lib.detection.summary`.
+        curves: by defense, as of `lib.defense.detection.curves`.
+        summary: ``defense, n, auc, auc_low, auc_high`` of the same images and score, of
+            `lib.defense.detection.summary`.
     """
     if not curves:
         return message("No attack succeeded: there is no attacked image to detect.")
-    areas = summary.set_index("defence")
+    areas = summary.set_index("defense")
     count = int(summary["n"].max())
     said = ", ".join(f"{shown(name)} {areas.loc[name, 'auc']:.2f}" for name in curves)
     figure, axes = panels(

@@ -149,7 +149,7 @@ def message(text: str) -> Picture:
 
 
 def color(name: str) -> str:
-    """Fixed color of a defence or classifier; that of our values for anything else.
+    """Fixed color of a defense or classifier; that of our values for anything else.
 
     A denoiser keeps its color with patch selection: the mark or the line tells them apart.
     """

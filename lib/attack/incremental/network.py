@@ -10,9 +10,9 @@ from lib.attack.incremental import densenet, resnet
 from lib.attack.incremental.layers import Layer, NotIncremental
 from lib.attack.incremental.plan import Plan
 from lib.attack.incremental.windows import Level, Windows
-from lib.classifiers import Classifier
 from lib.data import unit
-from lib.memory import is_out_of_memory
+from lib.models.classifiers import Classifier
+from lib.params.memory import is_out_of_memory
 
 KINDS = {ResNet: (resnet.layers, "fc"), DenseNet: (densenet.layers, "classifier")}
 CHECKED = 4  # candidates that are compared with the whole network

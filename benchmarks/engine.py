@@ -1,0 +1,278 @@
+"""What the page "The engine" shows of `lib.attack.incremental`: equality, windows and work.
+
+The work is counted on networks without weights (PyTorch's device ``meta``), so it takes no time and
+is the same on every machine. What was measured is read by `benchmarks.measured`.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from lib import params
+from lib.attack.differential_evolution import gene_limits, initial_population, paint
+from lib.attack.incremental import Incremental, Layer, Plan, layers_of, stored_rows
+from lib.data import phantoms
+from lib.models.classifiers import Classifier
+from lib.params import Parameters
+
+CLASSES = 7  # Derma's
+SIZES = (28, 64, 224)
+# torchvision's modules behind the stem and behind each stage.
+PARTS = {
+    "resnet50": ("maxpool", "layer1", "layer2", "layer3", "layer4"),
+    "densenet121": (
+        "features.pool0", "features.denseblock1", "features.denseblock2", "features.denseblock3",
+        "features.denseblock4",
+    ),
+}  # fmt: skip
+CLASSIFIERS = tuple(PARTS)
+
+
+def banner(p: Parameters) -> str:
+    """First lines of the page as Markdown."""
+    return (
+        f"**protocol** `{p.protocol}` · **classifiers** both, random weights · **seed** {p.seed} · "
+        "**data source** `phantom` (one image, drawn by this page)\n\n"
+        "> Equality, windows and work are computed by this page, on an image that says nothing "
+        "about medicine. What was measured is read from `benchmarks/`, with its machine or data "
+        "named. A network takes as long with any weights, so rates are those of random ones; how "
+        "many candidates repeat in a search can depend on them."
+    )
+
+
+def phantom(size: int, seed: int) -> Tensor:
+    """One phantom of Derma, uint8 (1, 3, size, size)."""
+    drawn = phantoms.generate("derma", size, 10 * CLASSES, seed)["test_images"][:1]
+    return torch.from_numpy(drawn).permute(0, 3, 1, 2)
+
+
+def enlarged(image: Tensor, size: int) -> Tensor:
+    """An image (1, 3, S, S) at another size by nearest neighbor."""
+    return torch.nn.functional.interpolate(image, size=size, mode="nearest")
+
+
+def example(architecture: str, size: int, seed: int) -> Classifier:
+    """A float32 classifier with random weights.
+
+    Its batch norms have random statistics: the initial ones change nothing, and folding them
+    would show nothing.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Classifier(architecture, CLASSES, size).eval()
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+                module.weight.data.uniform_(0.5, 1.5)
+                module.bias.data.normal_(0, 0.1)
+    return model
+
+
+@torch.inference_mode()
+def equality(
+    model: Classifier, image: Tensor, pixels: int, count: int, seed: int
+) -> dict[str, object]:
+    """Logits of random candidates by torchvision's network and by `Incremental`, in float64.
+
+    Args:
+        model: in float64.
+        image: uint8 (1, 3, H, W).
+        pixels: of a candidate.
+        count: candidates.
+        seed: of the candidates.
+
+    Returns:
+        ``largest_change``: of a logit by a candidate, what there is to be right about;
+        ``largest_difference``: between the two, relative to the largest logit.
+    """
+    channels, size = image.shape[1:3]
+    limits = gene_limits(pixels, size, size, channels, image.device)
+    candidates = initial_population(torch.tensor([seed]), count, limits, channels, "uniform")
+    expected = model(paint(image, candidates).double() / 255)
+    engine = Incremental(model, channels, size, pixels, count, torch.float64)
+    engine.enter(torch.zeros(1, dtype=torch.long), image)
+    found = engine.logits(torch.zeros(count, dtype=torch.long), candidates[0])
+    change = expected - model(image.double() / 255)
+    return {
+        "classifier": model.architecture,
+        "pixels": pixels,
+        "candidates": count,
+        "largest_logit": expected.abs().max().item(),
+        "largest_change": change.abs().max().item(),
+        "largest_difference": ((found - expected).abs().max() / expected.abs().max()).item(),
+    }
+
+
+@cache
+def network(architecture: str, size: int) -> Classifier:
+    """A classifier without weights."""
+    with torch.device("meta"):
+        return Classifier(architecture, CLASSES, size).eval().requires_grad_(False)
+
+
+@cache
+def chain_of(architecture: str) -> list[Layer]:
+    """The engine's layers, without weights."""
+    return layers_of(network(architecture, SIZES[0]).network, torch.float32)
+
+
+@cache
+def plan_of(architecture: str, size: int, pixels: int = 1) -> Plan:
+    """The plan that the attack uses for images of ``size`` pixels."""
+    rows = stored_rows(size, network(architecture, size).input_size)
+    return Plan(chain_of(architecture), rows, pixels)
+
+
+def stages(plan: Plan) -> list[int]:
+    """Stage of each layer: 0 for the stem, one more wherever the map is halved behind it."""
+    found = [0, 0]
+    for number in range(2, len(plan.chain)):
+        halved = plan.maps[number + 1] < plan.maps[number]
+        found.append(max(1, found[-1] + halved))
+    return found
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How one changed pixel spreads through a network.
+
+    Attributes:
+        classifier: its name.
+        layers: ``map`` and ``window``, edges behind the input and behind each layer, and
+            ``whole``, whether the engine computes the whole map there.
+        shown: rows of ``layers`` behind the input, the stem and each stage.
+        differences: how far the changed image's activations are from the clean one's there,
+            the largest over channels, float (S, S) each.
+        corners: row and column of each window's first corner there.
+    """
+
+    classifier: str
+    layers: pd.DataFrame
+    shown: list[int]
+    differences: list[np.ndarray]
+    corners: list[tuple[int, int]]
+
+
+@torch.inference_mode()
+def growth(model: Classifier, image: Tensor, row: int, col: int) -> Growth:
+    """Change one pixel of an image to black or white, whichever is farther from what it was.
+
+    Args:
+        model: its network takes images of any size.
+        image: uint8 (1, 3, S, S), S of `SIZES`.
+        row, col: of the pixel.
+    """
+    plan = plan_of(model.architecture, image.shape[-1])
+    changed = image.clone()
+    changed[:, :, row, col] = 0 if image[:, :, row, col].float().mean() > 127 else 255
+    x = model.normalize(torch.cat([image, changed]).to(model.mean.dtype) / 255)
+    kept = [x]
+    hooks = [
+        model.network.get_submodule(name).register_forward_hook(
+            lambda module, given, made: kept.append(made.clone())
+        )
+        for name in PARTS[model.architecture]
+    ]
+    try:
+        model.network(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    stage = np.array(stages(plan))
+    shown = [0, *(int(np.flatnonzero(stage == number)[-1]) + 1 for number in range(5))]
+    layers = pd.DataFrame({"map": plan.maps, "window": plan.sizes})
+    layers["whole"] = layers.index > plan.switch
+    return Growth(
+        model.architecture,
+        layers,
+        shown,
+        [(clean - other).abs().amax(0).double().numpy() for clean, other in kept],
+        [(int(plan.starts[n][row]), int(plan.starts[n][col])) for n in shown],
+    )
+
+
+def _arithmetic(plan: Plan, number: int, whole: bool) -> int:
+    """Multiply-adds of a layer for one candidate, nothing counted for values gathered."""
+    if whole:
+        return plan.layer_work(number, True)
+    places = plan.sizes[number] ** 2, plan.sizes[number + 1] ** 2
+    return plan.pixels * plan.chain[number].work(*places)
+
+
+def _total(plan: Plan, switch: int) -> int:
+    return sum(_arithmetic(plan, n, n >= switch) for n in range(len(plan.chain)))
+
+
+@cache
+def dense(architecture: str, size: int) -> int:
+    """Multiply-adds of torchvision's network for one image, as PyTorch counts them."""
+    model = network(architecture, size)
+    with FlopCounterMode(display=False) as counter:
+        model.network(torch.empty(1, 3, model.input_size, model.input_size, device="meta"))
+    return counter.get_total_flops() // 2
+
+
+def work() -> pd.DataFrame:
+    """Multiply-adds of a candidate, in millions.
+
+    Returns:
+        classifier, size, pixels; ``network``: torchvision's; ``whole``: our folded network on
+        whole maps; ``windows``: as planned; ``layers_on_windows``: how many layers, and of how
+        many; ``speed_up``: network / windows; ``with_gathering``: the same when a gathered value
+        counts as much as the plan holds it to cost; ``bound``: network / windows where whole maps
+        begin at the layer that is best if gathering costs nothing.
+    """
+    rows = []
+    for architecture in CLASSIFIERS:
+        for size in SIZES:
+            for pixels in params.ATTACKS:
+                plan = plan_of(architecture, size, pixels)
+                network = dense(architecture, size)
+                least = min(_total(plan, switch) for switch in range(len(plan.chain)))
+                rows.append(
+                    {
+                        "classifier": architecture,
+                        "size": size,
+                        "pixels": pixels,
+                        "network": network / 1e6,
+                        "whole": _total(plan, 0) / 1e6,
+                        "windows": _total(plan, plan.switch) / 1e6,
+                        "layers_on_windows": f"{plan.switch} of {len(plan.chain)}",
+                        "speed_up": network / _total(plan, plan.switch),
+                        "with_gathering": network / plan.work(plan.switch),
+                        "bound": network / least,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def profile(architecture: str, size: int, pixels: int = 1) -> pd.DataFrame:
+    """Where the work of a candidate is, in millions of multiply-adds.
+
+    Returns:
+        ``stage``; ``whole``: our network on whole maps; ``windows``: as planned; ``gathered``:
+        what the plan counts for gathering values, pasting windows into whole maps included.
+    """
+    plan = plan_of(architecture, size, pixels)
+    rows = {
+        number: {"stage": f"stage {number}" if number else "stem"}
+        | dict.fromkeys(("whole", "windows", "gathered"), 0.0)
+        for number in sorted(set(stages(plan)))
+    }
+    for number, stage in enumerate(stages(plan)):
+        windows = _arithmetic(plan, number, number >= plan.switch)
+        counted = plan.layer_work(number, number >= plan.switch)
+        rows[stage]["whole"] += _arithmetic(plan, number, True) / 1e6
+        rows[stage]["windows"] += windows / 1e6
+        rows[stage]["gathered"] += (counted - windows) / 1e6
+    pasted = plan.work(plan.switch) - sum(
+        plan.layer_work(n, n >= plan.switch) for n in range(len(plan.chain))
+    )
+    rows[stages(plan)[plan.switch]]["gathered"] += pasted / 1e6
+    return pd.DataFrame(rows.values())

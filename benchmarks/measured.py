@@ -1,0 +1,311 @@
+"""What `make bench` measured, beside the targets and the paper's printed times.
+
+The tables lie in ``benchmarks/``, which is not made by `make book`; a page goes on without one that
+is missing and says so.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lib import params
+from lib.evidence import printed as paper
+from lib.metrics import intervals
+from lib.params.errors import InputError
+from lib.params.files import read_json
+
+FOLDER = params.ROOT / "benchmarks"
+PLAIN, WHOLE, WINDOWS, SEARCH = "plain dense", "ours, whole maps", "ours, windows", "ours, search"
+BUDGET = 100 * 101  # candidates of an image in the paper: population x (generations + the first)
+COLUMNS = {
+    "attack": (
+        "model", "size", "dtype", "device", "method", "pixels", "candidates_per_second",
+        "ratio_to_plain_dense",
+    ),
+    "scaling": ("images", "seconds", "seconds_per_1000", "memory_before_mb", "memory_peak_mb"),
+    "peers": (
+        "method", "pixels", "images", "successes", "rate", "low", "high", "evaluations_allowed",
+        "mean_evaluations", "seconds", "dataset", "size", "model", "source",
+    ),
+    "recall": (
+        "dataset", "split", "index", "label", "pixels_vulnerable", "positions", "colors",
+        "share_vulnerable", "map_success", "search_success", "search_row", "search_col",
+        "evaluations", "computed", "source",
+    ),
+}  # fmt: skip
+
+
+def table(name: str) -> tuple[pd.DataFrame, str]:
+    """A measured table, and a sentence that says where it is from or that it is missing.
+
+    Args:
+        name: of `COLUMNS`.
+
+    Returns:
+        The columns of `COLUMNS`; no rows where the file is missing.
+
+    Raises:
+        InputError: the file is no such table.
+    """
+    path = FOLDER / f"{name}.csv"
+    if not path.exists():
+        maker = "python -m benchmarks.recall" if name in ("peers", "recall") else "make bench"
+        said = f"`benchmarks/{name}.csv` is not here, so this is left out; `{maker}` makes it."
+        return pd.DataFrame(columns=list(COLUMNS[name])), said
+    try:
+        found = pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError):
+        raise InputError(f"{path} is no CSV table: delete it and make it again.") from None
+    if missing := [column for column in COLUMNS[name] if column not in found]:
+        raise InputError(f"{path} has no column {missing[0]!r}: delete it and make it again.")
+    return found[list(COLUMNS[name])], f"From `benchmarks/{name}.csv`."
+
+
+def machine(rates: pd.DataFrame) -> str:
+    """The benchmark's machine from ``attack.json``; ``""`` where that is missing.
+
+    Args:
+        rates: the table ``attack``.
+    """
+    path = FOLDER / "attack.json"
+    if not path.exists():
+        return ""
+    about = read_json(path)
+    hardware = about["hardware"]
+    said = (
+        f"Measured on: {hardware['processor']}, {hardware['cores']} cores, {about['threads']} "
+        f"threads, {hardware['memory_gib']} GiB, GPU: {hardware['gpu'] or 'none'}."
+    )
+    if "cuda" in set(rates["device"]) and not hardware["gpu"]:
+        said += " Rows on cuda are from another machine, which the file does not name."
+    versions = ", ".join(f"{name} {of}" for name, of in about.get("versions", {}).items())
+    return f"{said} {versions}." if versions else said
+
+
+def old_and_new(rates: pd.DataFrame) -> str:
+    """Time of an image with the plain network and with the search, in a line for each device.
+
+    ResNet50 at 224 pixels, one pixel, float32, the paper's budget.
+
+    Args:
+        rates: the table ``attack``.
+    """
+    lines = []
+    for device in rates["device"].unique():
+        target, here = TARGETS[0], rates[rates["device"] == device]
+        plain, windows, search = (
+            BUDGET / _rate(here, target, method) for method in (PLAIN, WINDOWS, SEARCH)
+        )
+        if plain == plain and search == search:
+            lines.append(
+                f"- {device}: {plain:,.1f} s with the plain network, {search:,.1f} s with the "
+                f"search; {windows:,.1f} s if no candidate were looked up.\n"
+            )
+    if not lines:
+        return "Time with the plain network and with the search: not measured."
+    return (
+        f"ResNet50, 224 pixels, float32, an image that does not fall within the paper's budget of "
+        f"{BUDGET:,} candidates of one pixel:\n\n{''.join(lines)}"
+    )
+
+
+@dataclass(frozen=True)
+class Target:
+    """How many times faster the search is to be than another method."""
+
+    model: str
+    size: int
+    dtype: str
+    over: str
+    wanted: float
+    stretch: float
+
+
+# Set before the engine was written. The plain network is always in float32; one pixel.
+TARGETS = (
+    Target("resnet50", 224, "float32", PLAIN, 5, 8),
+    Target("densenet121", 224, "float32", PLAIN, 3, 5),
+    Target("resnet50", 224, "bfloat16", PLAIN, 15, 25),
+    Target("resnet50", 224, "float32", "torchattacks", 10, 20),
+    Target("resnet50", 224, "float32", "ART", 10, 20),
+    Target("resnet50", 64, "float32", PLAIN, 1.5, 2),
+)
+
+
+def _rate(rates: pd.DataFrame, target: Target, method: str) -> float:
+    """Candidates a second of one method with one pixel; NaN where it was not measured."""
+    dtype = "float32" if method == PLAIN else target.dtype
+    found = rates[
+        (rates["model"] == target.model)
+        & (rates["size"] == target.size)
+        & (rates["dtype"] == dtype)
+        & (rates["method"] == method)
+        & (rates["pixels"] == 1)
+    ]["candidates_per_second"]
+    return float(found.iloc[0]) if len(found) else float("nan")
+
+
+def verdict(ratio: float, target: Target) -> str:
+    """Whether a ratio meets a target, in words."""
+    if ratio >= target.stretch:
+        return "yes, and the stretch"
+    if ratio >= target.wanted:
+        return "yes"
+    return "no" if ratio == ratio else "not measured"
+
+
+def targets(rates: pd.DataFrame) -> pd.DataFrame:
+    """Each target with the search's and the windows' speed over the other method.
+
+    Args:
+        rates: ``attack`` rows of one device.
+    """
+    rows = []
+    for target in TARGETS:
+        over = _rate(rates, target, target.over)
+        search, windows = (_rate(rates, target, name) / over for name in (SEARCH, WINDOWS))
+        rows.append(
+            {
+                "classifier": target.model,
+                "size": target.size,
+                "dtype": target.dtype,
+                "over": target.over,
+                "wanted": target.wanted,
+                "stretch": target.stretch,
+                "search": search,
+                "met": verdict(search, target),
+                "windows": windows,
+                "met_by_windows": verdict(windows, target),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def factors(rates: pd.DataFrame, work: pd.DataFrame) -> pd.DataFrame:
+    """What the speed over the plain network is made of, case by case.
+
+    Args:
+        rates: ``attack`` rows of one device.
+        work: of `benchmarks.engine.work`.
+
+    Returns:
+        ``network``: our network on whole maps over torchvision's; ``windows``: windows over whole
+        maps; ``counted``: the same as the multiply-adds have it; ``remembered``: the search over
+        windows; ``all``: their product. NaN where a method was not measured.
+    """
+    plain = rates[rates["method"] == PLAIN].set_index(["model", "size"])["candidates_per_second"]
+    counted = work.set_index(["classifier", "size", "pixels"])
+    rows = []
+    ours = rates[rates["method"].isin((WHOLE, WINDOWS, SEARCH))]
+    for case, group in ours.groupby(["model", "size", "dtype", "pixels"], sort=False):
+        model, size, dtype, pixels = case
+        by = group.set_index("method")["candidates_per_second"]
+        by = by.reindex([WHOLE, WINDOWS, SEARCH])
+        base = plain.get((model, size), float("nan"))
+        row = {"classifier": model, "size": size, "dtype": dtype, "pixels": pixels}
+        row |= {"network": by[WHOLE] / base, "windows": by[WINDOWS] / by[WHOLE]}
+        if (model, size, pixels) in counted.index:
+            of = counted.loc[model, size, pixels]
+            row["counted"] = of["whole"] / of["windows"]
+        row |= {"remembered": by[SEARCH] / by[WINDOWS], "all": by.dropna().iloc[-1] / base}
+        rows.append(row)
+    columns = ["classifier", "size", "dtype", "pixels", "network", "windows", "counted",
+               "remembered", "all"]  # fmt: skip
+    return pd.DataFrame(rows).reindex(columns=columns)
+
+
+def recall(found: pd.DataFrame) -> pd.DataFrame:
+    """How many of the images that the map shows vulnerable the search fooled.
+
+    Args:
+        found: the table ``recall``.
+
+    Returns:
+        A row a data set and source, then all together: ``images``, ``vulnerable`` by the map,
+        ``found`` of these by the search, ``rate, low, high`` (Wilson), and ``beyond``: fooled by
+        the search with a color that the map did not try.
+    """
+    groups = [(*names, group) for names, group in found.groupby(["dataset", "source"], sort=False)]
+    if len(groups) > 1:
+        groups.append((intervals.TOTAL, " and ".join(sorted(set(found["source"]))), found))
+    rows = []
+    for dataset, source, group in groups:
+        mapped, searched = group["map_success"].astype(bool), group["search_success"].astype(bool)
+        n, hits = int(mapped.sum()), int((mapped & searched).sum())
+        low, high = intervals.wilson(hits, n)
+        rows.append(
+            {
+                "dataset": dataset,
+                "source": source,
+                "images": len(group),
+                "vulnerable": n,
+                "found": hits,
+                "rate": hits / n if n else float("nan"),
+                "low": low,
+                "high": high,
+                "beyond": int((searched & ~mapped).sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def recall_sentence(found: pd.DataFrame) -> str:
+    """The last row of `recall` in words."""
+    row = found.iloc[-1]
+    if not row["vulnerable"]:
+        return f"The map shows none of {row['images']:,} images vulnerable."
+    return (
+        f"Of {row['vulnerable']:,} images that the map shows vulnerable the search fooled "
+        f"{row['found']:,}: a recall of {100 * row['rate']:.1f} % "
+        f"({100 * row['low']:.1f} % to {100 * row['high']:.1f} %, Wilson's interval at 95 %)."
+    )
+
+
+def printed_times(pixels: int) -> pd.DataFrame:
+    """Tables 46 and 47 with what they imply at the paper's budget.
+
+    Returns:
+        ``dataset, images, computer, gpu, minutes, seconds_an_image`` as printed or divided;
+        ``at_least, at_most``: evaluations a second if an image that fell had cost nothing, and if
+        every image had cost the whole budget.
+    """
+    found = paper.attack_minutes(pixels)
+    hardware = paper.printed(11)
+    gpus = hardware[hardware["component"] == "GPU"].set_index("computer")["information"]
+    found["gpu"] = found["computer"].map(gpus)
+    seconds = found["minutes"] * 60
+    found["seconds_an_image"] = seconds / found["images"]
+    whole = found["images"] * BUDGET / seconds
+    rates = paper.totals(pixels).set_index("dataset")["rate"]
+    found["at_least"] = whole * (1 - found["dataset"].map(rates))
+    found["at_most"] = whole
+    return found[
+        ["dataset", "images", "computer", "gpu", "minutes", "seconds_an_image", "at_least",
+         "at_most"]
+    ]  # fmt: skip
+
+
+def our_times(rates: pd.DataFrame) -> pd.DataFrame:
+    """Our rates on ResNet50 at 224 pixels, and seconds an image with the paper's budget.
+
+    Args:
+        rates: the table ``attack``.
+    """
+    ours = rates[(rates["model"] == "resnet50") & (rates["size"] == 224)]
+    ours = ours[ours["method"].isin((PLAIN, WINDOWS, SEARCH))]
+    found = ours[["method", "pixels", "dtype", "device", "candidates_per_second"]].copy()
+    # The plain network takes as long whatever the number of pixels.
+    found["pixels"] = found["pixels"].astype(object).where(found["method"] != PLAIN, "any")
+    found["seconds_an_image"] = BUDGET / found["candidates_per_second"]
+    return found.reset_index(drop=True)
+
+
+def beside_the_paper(rates: pd.DataFrame) -> str:
+    """What `our_times` has beside the printed times, in words; cautious, as hardware differs."""
+    said = f"Ours at the same budget of {BUDGET:,} candidates an image. "
+    if not len(our_times(rates)):
+        return said + "Nothing was measured on ResNet50 at 224 pixels."
+    return (
+        f"{said}{machine(rates)} The paper's computers, images and program are others, so the two "
+        "are not divided here; ratios within one machine are further up."
+    )

@@ -1,0 +1,329 @@
+"""The one door to images: npz files in MedMNIST's form, checked, with where they came from.
+
+MedMNIST's form (Yang et al. 2023, doi:10.1038/s41597-022-01721-8) is ``<flag>_<size>.npz``
+(28 pixels: ``<flag>.npz``) with ``{train,val,test}_images``, uint8 (N, H, W) or (N, H, W, 3), and
+``{train,val,test}_labels``, integers (N, 1), or 0/1 (N, L) for multi-label sets. Files made by this
+project may also hold ``{train,val,test}_groups`` (patient numbers, -1 unknown), ``source`` and
+``note``.
+"""
+
+import lzma
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from medmnist.dataset import MedMNIST2D
+from medmnist.info import INFO
+
+from lib.data.download import fetch
+from lib.data.splits import paper_parts
+from lib.params import ROOT, facts
+from lib.params.dataset_info import Facts
+from lib.params.errors import InputError, unknown
+from lib.params.files import md5
+
+PARTS = ("train", "val", "test")
+_GROUPS = tuple(f"{part}_groups" for part in PARTS)
+SIZES = tuple(MedMNIST2D.available_sizes)
+READ_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError)
+
+
+class AbdomenCTMNIST(MedMNIST2D):
+    """AbdomenCT of Medical MNIST (DAT10) as one more MedMNIST data set; it has no official file."""
+
+    flag = "abdomenctmnist"
+
+
+INFO[AbdomenCTMNIST.flag] = {
+    "python_class": "AbdomenCTMNIST",
+    "description": "The class AbdomenCT of Medical MNIST.",
+    "task": "multi-class",
+    "label": {"0": "abdomen CT"},
+    "n_channels": 1,
+    "n_samples": {"train": 7000, "val": 1000, "test": 2000},
+    "license": "CC BY-SA 4.0",
+}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the images came from.
+
+    Attributes:
+        npz: file name, without folder.
+        source: ``official`` (MD5 as published by MedMNIST), ``rebuilt`` or ``phantom``.
+        md5: of the file.
+        note: how the file was made, one sentence; empty if the file does not say.
+    """
+
+    npz: str
+    source: Literal["official", "rebuilt", "phantom"]
+    md5: str
+    note: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """The fields as a dictionary, for ``run.json``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images of one data set with labels, split and patients; row i of all arrays is one image.
+
+    Attributes:
+        name: of the data set, such as ``derma``.
+        images: uint8 (N, H, W, C), C = 1 or 3.
+        labels: int64 (N,), or uint8 0/1 (N, L) for a multi-label set.
+        split: str (N,), the npz split that holds the image: ``train``, ``val`` or ``test``.
+        index: int64 (N,), row in that npz split.
+        part: str (N,), how the image is used: as `split`, or drawn anew (scheme ``paper``).
+        group: int64 (N,), patient; -1 where unknown.
+        provenance: the file the images are from.
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray
+    split: np.ndarray
+    index: np.ndarray
+    part: np.ndarray
+    group: np.ndarray
+    provenance: Provenance
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the data set."""
+        return facts(self.name)
+
+    @property
+    def size(self) -> int:
+        """Edge of an image in pixels."""
+        return self.images.shape[1]
+
+    @property
+    def category(self) -> np.ndarray:
+        """int64 (N,): place in ``facts.attack_classes``, -1 for none of them.
+
+        The label of a single-label set. For Chest the images without a label (normal) and those
+        whose only label is the category's (DAT06).
+        """
+        if not self.facts.multi_label:
+            return self.labels
+        result = np.full(len(self), -1)
+        count = self.labels.sum(axis=1, dtype=np.int64)
+        for place, category in enumerate(self.facts.attack_classes):
+            if category.label is None:
+                result[count == 0] = place
+            else:
+                result[(count == 1) & (self.labels[:, category.label] == 1)] = place
+        return result
+
+    def take(self, rows: Any) -> "Images":
+        """The images of a boolean mask (N,), of integer rows in that order, or of a slice."""
+        if not isinstance(rows, slice):  # nor are all images a copy: a large set need not fit twice
+            rows = np.arange(len(self))[rows]
+            if np.array_equal(rows, np.arange(len(self))):
+                return self
+        arrays = ("images", "labels", "split", "index", "part", "group")
+        return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
+
+    def in_part(self, name: str) -> "Images":
+        """The images used for ``train``, ``val`` or ``test``.
+
+        Raises:
+            InputError: another name.
+        """
+        if name not in PARTS:
+            raise unknown("part", name, PARTS)
+        return self.take(self.part == name)
+
+
+def load(
+    dataset: str,
+    root: Path | str,
+    size: int,
+    scheme: Literal["official", "paper"] = "official",
+    seed: int = 0,
+    download: bool = False,
+) -> Images:
+    """Read a data set.
+
+    Args:
+        dataset: name, a file in ``params/datasets``.
+        root: folder of the npz files; a relative one is taken from the project's folder, so that
+            a notebook finds it wherever it is started.
+        size: edge of the images in pixels: 28, 64, 128 or 224.
+        scheme: ``official`` uses the splits of the file; ``paper`` joins those that hold images
+            of the set that the paper splits (`Facts.source_parts`) and draws 70/10/20 anew, see
+            `paper_parts`.
+        seed: of the draw.
+        download: fetch a missing official file through the medmnist package.
+
+    Raises:
+        InputError: unknown data set, size or scheme; file missing, damaged or not of MedMNIST's
+            form; download failed.
+    """
+    known = facts(dataset)
+    if size not in SIZES:
+        raise InputError(f"Image size {size!r} is not one of {', '.join(map(str, SIZES))} pixels.")
+    if scheme not in ("official", "paper"):
+        raise unknown("split scheme", scheme, ("official", "paper"))
+    path = ROOT / root / known.filename(size)
+    if not path.exists():
+        if not download or "url" not in INFO[known.flag]:
+            raise InputError(_missing(path, dataset, size))
+        fetch(_reader(known.flag), path, size)
+    extra = _extra(path)
+    parts = {part: _read(path, known, part, size) for part in PARTS}
+    lengths = [len(parts[part][0]) for part in PARTS]
+    split, group = np.repeat(PARTS, lengths), _groups(path, extra, lengths)
+    index = np.concatenate([np.arange(length) for length in lengths])
+    used = PARTS if scheme == "official" else known.source_parts
+    images, labels = (np.concatenate([parts[part][i] for part in used]) for i in (0, 1))
+    split, group, index = (values[np.isin(split, used)] for values in (split, group, index))
+    digest = md5(path)
+    if digest == official_md5(dataset, size):
+        source = "official"
+    else:
+        source = "phantom" if str(extra.get("source")) == "phantom" else "rebuilt"
+    return Images(
+        name=dataset,
+        images=images if images.ndim == 4 else images[..., None],
+        labels=labels if known.multi_label else labels[:, 0].astype(np.int64),
+        split=split,
+        index=index,
+        part=split if scheme == "official" else paper_parts(images, labels, group, seed),
+        group=group,
+        provenance=Provenance(path.name, source, digest, str(extra.get("note", ""))),
+    )
+
+
+def official_md5(dataset: str, size: int) -> str | None:
+    """MD5 of MedMNIST's own file; None where there is none."""
+    return INFO[facts(dataset).flag].get("MD5" if size == 28 else f"MD5_{size}")
+
+
+def to_tensor(images: np.ndarray) -> torch.Tensor:
+    """uint8 (N, H, W, C) as float32 (N, C, H, W) in 0..1."""
+    return unit(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
+
+
+def unit(values: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """8-bit values as floats in 0..1, the same on every device."""
+    # CUDA multiplies by the reciprocal of a Python number, half of the time off by one bit.
+    return values.to(dtype) / torch.full((), 255, dtype=dtype, device=values.device)
+
+
+def rounded(tensor: torch.Tensor) -> torch.Tensor:
+    """Floats in 0..1 as 8-bit values, float32 in 0..255: clipped, rounded half up (GEN07)."""
+    return tensor.float().mul(255).add_(0.5).floor_().clamp_(0, 255)
+
+
+def to_uint8(tensor: torch.Tensor) -> np.ndarray:
+    """Floats (N, C, H, W) as uint8 (N, H, W, C): clipped to 0..1, rounded half up.
+
+    Raises:
+        ValueError: the tensor has a NaN.
+    """
+    values = tensor.detach().cpu()
+    if values.isnan().any():
+        raise ValueError("An image with NaN has no 8-bit form: the network has diverged.")
+    return rounded(values).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _reader(flag: str) -> type[MedMNIST2D]:
+    return next(reader for reader in MedMNIST2D.__subclasses__() if reader.flag == flag)
+
+
+def _damaged(path: Path, error: Exception | str) -> InputError:
+    return InputError(
+        f"{path} cannot be read as an npz file of plain arrays ({error}): it was cut short or "
+        "is no MedMNIST file; delete it and fetch or rebuild it."
+    )
+
+
+def _extra(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file that MedMNIST does not have: source, note and groups."""
+    wanted = {f"{part}_{kind}" for part in PARTS for kind in ("images", "labels")}
+    if not zipfile.is_zipfile(path):
+        raise _damaged(path, "it has no zip directory")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = set(file.files)
+            if missing := sorted(wanted - names):
+                raise InputError(
+                    f"{path} has no {', '.join(missing)}: MedMNIST's form needs images and labels "
+                    "for train, val and test."
+                )
+            return {name: file[name] for name in names & {"source", "note", *_GROUPS}}
+    except InputError:
+        raise
+    except READ_ERRORS as error:
+        raise _damaged(path, error) from error
+
+
+def _read(path: Path, known: Facts, part: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of one split through medmnist's class, checked."""
+    try:
+        data = _reader(known.flag)(split=part, root=str(path.parent), size=size)
+    except READ_ERRORS as error:
+        raise _damaged(path, error) from error
+    images, labels = np.asarray(data.imgs), np.asarray(data.labels)
+    columns = len(known.classes) if known.multi_label else 1
+    highest = 1 if known.multi_label else len(known.classes) - 1
+    shape = (size, size, 3) if known.channels == 3 else (size, size)
+    form = "x".join(["N", *map(str, shape)])
+
+    def wrong(what: str) -> InputError:
+        return InputError(f"{path}: {what}.")
+
+    if images.dtype != np.uint8:
+        raise wrong(f"{part}_images are {images.dtype}, but must be uint8")
+    if images.shape[1:] != shape:
+        raise wrong(f"{part}_images are {'x'.join(map(str, images.shape))}, but must be {form}")
+    if not len(images):
+        raise wrong(f"{part}_images are empty, but each split needs at least one image")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise wrong(f"{part}_labels are {labels.dtype}, but must be integers")
+    if labels.ndim != 2 or labels.shape[1] != columns:
+        raise wrong(
+            f"{part}_labels are {'x'.join(map(str, labels.shape))}, but must be Nx{columns}"
+        )
+    if len(labels) != len(images):
+        raise wrong(f"{part} has {len(images)} images but {len(labels)} labels")
+    if labels.min() < 0 or labels.max() > highest:
+        bad = labels[(labels < 0) | (labels > highest)][0]
+        raise wrong(f"{part}_labels have the value {bad}, but must be in 0..{highest}")
+    return images, labels.astype(np.uint8)
+
+
+def _groups(path: Path, extra: dict[str, np.ndarray], lengths: list[int]) -> np.ndarray:
+    given = [name for name in _GROUPS if name in extra]
+    if not given:
+        return np.full(sum(lengths), -1)
+    for name, length in zip(_GROUPS, lengths, strict=True):
+        values = extra.get(name)
+        if values is None or values.dtype.kind not in "iu" or values.shape != (length,):
+            raise InputError(
+                f"{path}: {name} must hold {length} integers, one an image, because "
+                f"{given[0]} is there."
+            )
+    return np.concatenate([extra[name] for name in _GROUPS]).astype(np.int64)
+
+
+def _missing(path: Path, dataset: str, size: int) -> str:
+    fetch = "set data_download=true to fetch MedMNIST's, "
+    if dataset == "abdomen_ct":
+        fetch = "there is no official file to download, "
+    return (
+        f"{path} is missing: {fetch}run `python -m lib.data.rebuild --source FOLDER --root "
+        f"{path.parent} --size {size} {dataset}` to make it from other copies, or set "
+        "data_phantom_images above 0 to use phantoms."
+    )

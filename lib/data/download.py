@@ -1,0 +1,73 @@
+"""Download of MedMNIST's official files: all or nothing, and never a hang."""
+
+import os
+import socket
+import tempfile
+import threading
+import urllib.request
+from pathlib import Path
+
+from medmnist.dataset import MedMNIST2D
+from medmnist.info import INFO
+
+from lib.params.errors import InputError
+
+PROBE_SECONDS = 15  # for the host's first answer, name look-up included
+STALL_SECONDS = 20  # without a byte, then a download is given up; torchvision tries twice
+
+
+def fetch(reader: type[MedMNIST2D], path: Path, size: int) -> None:
+    """Download the official npz file through the medmnist package, which checks its MD5.
+
+    Args:
+        reader: medmnist's class of the data set.
+        path: where the file goes; it appears there whole or not at all.
+        size: edge of the images in pixels.
+
+    Raises:
+        InputError: no answer in `PROBE_SECONDS`, a stall, a wrong MD5 or a full disk.
+    """
+    url = INFO[reader.flag]["url" if size == 28 else f"url_{size}"]
+    failed = (
+        f"{path.name} could not be downloaded from {url} ({{}}): check the network, or put the "
+        f"file into {path.parent} by hand, rebuild it or use phantoms."
+    )
+    if problem := _probe(url):
+        raise InputError(failed.format(problem))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALL_SECONDS)  # medmnist takes no timeout
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
+            reader(split="test", root=folder, size=size, download=True)
+            os.replace(Path(folder) / path.name, path)
+    except (RuntimeError, OSError) as error:
+        cause = error.__context__ or error  # medmnist turns everything into RuntimeError, ...
+        if isinstance(cause, KeyboardInterrupt):  # ... Ctrl-C too
+            raise cause from None
+        raise InputError(failed.format(cause)) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _probe(url: str) -> str:
+    """Why a URL does not answer in `PROBE_SECONDS`; empty if it does.
+
+    The request runs in a thread of its own, because a name look-up cannot be given a timeout. It
+    goes through the proxy that the environment names, as the download will.
+    """
+    answer: list[str] = []
+
+    def ask() -> None:
+        try:
+            # As torchvision will ask: some hosts refuse Python's own name.
+            request = urllib.request.Request(url, headers={"User-Agent": "pytorch/vision"})
+            with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
+                answer.append("")
+        except Exception as error:  # whatever it is, it is the answer
+            answer.append(str(error) or type(error).__name__)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return answer[0] if answer else f"no answer within {PROBE_SECONDS} seconds"

@@ -1,0 +1,299 @@
+"""Makes npz files in MedMNIST's form from other public copies of the same images.
+
+``python -m lib.data.rebuild --source FOLDER --root data --size 64 [derma pathology ...]``
+
+The folder holds, in subfolders, what the constants below name. Each file made says in ``note`` what
+it is; `lib.data` reports it as *rebuilt*, never as official.
+"""
+
+import argparse
+import io
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from medmnist.info import INFO
+from PIL import Image
+
+from lib.data.dataset import PARTS, READ_ERRORS, SIZES, official_md5
+from lib.data.splits import content, linked
+from lib.params import facts
+from lib.params.errors import InputError, unknown
+from lib.params.files import atomic, md5
+
+# Data sets that are not offered at all sizes, and why.
+LIMITS = {
+    "pathology": (
+        (28,),
+        "the source has 28-pixel images, which the classifier enlarges inside the model",
+    ),
+    "chest": ((28, 64), "64 pixels are the largest that the source has of all images"),
+}
+
+
+class Rebuilt(NamedTuple):
+    """A data set before it is written; row i of all arrays is one image.
+
+    Attributes:
+        images: uint8 (N, H, W) or (N, H, W, 3).
+        labels: uint8 (N, L).
+        split: str (N,), ``train``, ``val`` or ``test``.
+        group: int64 (N,), patient; None where the source names none.
+        note: one sentence: from what, how resized, which split.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    split: np.ndarray
+    group: np.ndarray | None
+    note: str
+
+
+def resize(images: np.ndarray, size: int) -> np.ndarray:
+    """Whole images to ``size`` x ``size``, bilinear, antialiased when smaller (DAT09).
+
+    Args:
+        images: uint8 (N, H, W) or (N, H, W, 3).
+        size: edge in pixels.
+    """
+    if images.shape[1:3] == (size, size):
+        return images
+    box = (size, size)
+    done = [np.asarray(Image.fromarray(image).resize(box, Image.BILINEAR)) for image in images]
+    return np.stack(done)
+
+
+def derma(source: Path, size: int) -> Rebuilt:
+    """HAM10000 from 200x150 JPEGs; the folder's split of MedMNIST's sizes, drawn by image."""
+    index = _csv(source / "ham10000_200x150" / "split_index.csv")
+    path = _there(source / "ham10000_200x150" / "images.zip")
+    images = np.empty((len(index), size, size, 3), np.uint8)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for row, name in enumerate(index["image_id"]):
+                image = Image.open(io.BytesIO(archive.read(f"{name}.jpg"))).convert("RGB")
+                images[row] = resize(np.asarray(image)[None], size)[0]
+    except (KeyError, *READ_ERRORS) as error:
+        raise InputError(f"{path} cannot be read ({error}): get the archive again.") from error
+    lesions = pd.factorize(index["lesion_id"], sort=True)[0]
+    crossing = (index.groupby("lesion_id")["split"].nunique() > 1).sum()
+    return Rebuilt(
+        images,
+        index["label"].to_numpy(np.uint8)[:, None],
+        index["split"].to_numpy(str),
+        lesions,
+        f"HAM10000 from 200x150 JPEG copies, whole image {_verb(150, size)} with bilinear "
+        "interpolation; split of MedMNIST's sizes drawn anew by image within each class, "
+        f"{crossing} lesions are in more than one split; groups are lesions.",
+    )
+
+
+def pathology(source: Path, size: int) -> Rebuilt:
+    """PathMNIST's own 28-pixel images and labels, part of train and val, the whole test set."""
+    images, labels, split = _npz(source / "pathmnist_official_part" / "pathmnist_28_part.npz")
+    counts = [int((split == part).sum()) for part in PARTS]
+    official = INFO["pathmnist"]["n_samples"]
+    shares = (f"{n} of {official[part]} {part}" for n, part in zip(counts, PARTS, strict=True))
+    return Rebuilt(
+        images, labels, split, None,
+        f"PathMNIST's own pixels, labels and splits, but only {', '.join(shares)} images.",
+    )  # fmt: skip
+
+
+def oct(source: Path, size: int) -> Rebuilt:
+    """The 1,000 images of Kermany's test set, split by patient."""
+    folder = source / "kermany_oct1000"
+    # The source folder's copy at 28 pixels is a center crop; sizes are to differ in nothing else.
+    stored = size if size in (64, 224) else 224
+    path = folder / f"kermany1000_{stored}.npz"
+    images, labels, split = _npz(path)
+    index = _ordered(_csv(folder / "kermany1000_index.csv"), split, path)
+    reduced = "" if size == stored else "to 224 pixels, then reduced "
+    return Rebuilt(
+        resize(images, size), labels, split, index["patient"].to_numpy(np.int64),
+        f"The 1,000 test images of Kermany 2018, whole image squashed {reduced}to {size} pixels "
+        "with bilinear interpolation; split anew by patient; groups are patients.",
+    )  # fmt: skip
+
+
+def chest(source: Path, size: int) -> Rebuilt:
+    """Two samples of NIH ChestX-ray14 joined; no image twice, no patient in two splits.
+
+    All images of a patient go to the split that holds most of them, on a tie to the earlier one.
+    """
+    folder = source / "nih_chestxray"
+    parts, indexes = [], []
+    for name in ("nih1000", "nih1000b"):
+        path = folder / f"{name}_{size}.npz"
+        parts.append(_npz(path))
+        indexes.append(_ordered(_csv(folder / f"{name}_index.csv"), parts[-1][2], path))
+    images, labels, split = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    index = pd.concat(indexes, ignore_index=True)
+    keep = ~index.duplicated("image").to_numpy()
+    images, labels, split, index = images[keep], labels[keep], split[keep], index[keep]
+    patient = index["image"].str.split("_").str[0].astype(np.int64).to_numpy()
+    counts = pd.crosstab(patient, split)[list(PARTS)]
+    home = counts.idxmax(axis=1)[patient].to_numpy(str)
+    return Rebuilt(
+        images, labels, home, patient,
+        "Two samples of NIH ChestX-ray14 (the start of its list, half without finding; and half "
+        f"pneumonia, half without finding) at {size} pixels as the source folder has them"
+        f"{' (bicubic and bilinear)' if size == 28 else ''}; {(~keep).sum()} repeated images "
+        f"dropped and {(home != split).sum()} moved so that no patient is in two splits; groups "
+        "are patients.",
+    )  # fmt: skip
+
+
+def abdomen_ct(source: Path, size: int) -> Rebuilt:
+    """AbdomenCT of Medical MNIST: 8,000 for training, 1,000 of them val, and 2,000 test (DAT10)."""
+    path = source / "medical_mnist" / "abdomenct_64_all.npz"
+    (stored,) = _arrays(path, ["images"])
+    same = linked(content(stored))
+    split = _fill(same, {"test": len(stored) // 5, "val": len(stored) // 10})
+    how = "as they are" if size == 64 else f"{_verb(64, size)} with bilinear interpolation"
+    # The note is part of the file, whose MD5 is on record: its words stay, their spelling too.
+    return Rebuilt(
+        resize(stored, size), np.zeros((len(stored), 1), np.uint8), split, None,
+        f"All {len(stored)} 64-pixel AbdomenCT images of Medical MNIST, {how}; split at random "
+        f"(70/10/20), the {same.max() + 1} different images each in one split, but neighbouring "
+        "slices, which are nearly the same, are not kept together.",
+    )  # fmt: skip
+
+
+SOURCES: dict[str, Callable[[Path, int], Rebuilt]] = {
+    "derma": derma, "pathology": pathology, "oct": oct, "chest": chest, "abdomen_ct": abdomen_ct,
+}  # fmt: skip
+
+
+def rebuild(dataset: str, source: Path, root: Path, size: int) -> str:
+    """Write one npz file under ``root``, whole or not at all; the same input, the same bytes.
+
+    Args:
+        dataset: name, one of `SOURCES`.
+        source: folder of the other copies.
+        root: folder the file goes to.
+        size: edge of the images in pixels.
+
+    Returns:
+        One line: file, counts, MD5, seconds.
+
+    Raises:
+        InputError: unknown data set; a size that is not offered; source missing or damaged; an
+            official file stands where this one would go.
+    """
+    if dataset not in SOURCES:
+        raise unknown("data set", dataset, SOURCES)
+    if refusal := _refusal(dataset, size):
+        raise InputError(refusal)
+    started = time.monotonic()
+    path = Path(root) / facts(dataset).filename(size)
+    if path.exists() and md5(path) == official_md5(dataset, size):
+        raise InputError(f"{path} is MedMNIST's own file, better than a rebuilt one: it was kept.")
+    made = SOURCES[dataset](Path(source), size)
+    arrays = {"note": np.array(made.note)}
+    for part in PARTS:
+        rows = made.split == part
+        arrays[f"{part}_images"], arrays[f"{part}_labels"] = made.images[rows], made.labels[rows]
+        if made.group is not None:
+            arrays[f"{part}_groups"] = made.group[rows].astype(np.int64)
+    with atomic(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+    counts = "/".join(str((made.split == part).sum()) for part in PARTS)
+    return f"{path.name}  {counts}  {md5(path)}  {time.monotonic() - started:.1f} s"
+
+
+def main(words: list[str]) -> int:
+    """The command line; 1 if a file could not be made, else 0."""
+    parser = argparse.ArgumentParser(prog="python -m lib.data.rebuild", description=__doc__)
+    parser.add_argument("--source", type=Path, required=True, help="folder of the other copies")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="where the npz files go")
+    parser.add_argument("--size", type=int, default=64, choices=SIZES, help="edge in pixels")
+    parser.add_argument("datasets", nargs="*", help="default: all that are offered at this size")
+    given = parser.parse_args(words)
+    failed = 0
+    for dataset in given.datasets or SOURCES:
+        if not given.datasets and (refusal := _refusal(dataset, given.size)):
+            print(f"left out: {refusal}")
+            continue
+        try:
+            print(rebuild(dataset, given.source, given.root, given.size), flush=True)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = 1
+    return failed
+
+
+def _refusal(dataset: str, size: int) -> str:
+    sizes, why = LIMITS.get(dataset, (SIZES, ""))
+    if size in sizes:
+        return ""
+    offered = " and ".join(map(str, sizes))
+    return f"{dataset} cannot be rebuilt at {size!r} pixels, only at {offered}" + (
+        f": {why}." if why else "."
+    )
+
+
+def _verb(edge: int, size: int) -> str:
+    return f"{'enlarged' if size > edge else 'reduced'} to {size} pixels"
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(
+            f"{path} is missing: --source must be the folder that holds {path.parent.name}/"
+            f"{path.name}."
+        )
+    return path
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(_there(path))
+
+
+def _arrays(path: Path, names: list[str]) -> list[np.ndarray]:
+    try:
+        with np.load(_there(path), allow_pickle=False) as file:
+            return [file[name] for name in names]
+    except InputError:
+        raise
+    except (KeyError, *READ_ERRORS) as error:
+        raise InputError(f"{path} cannot be read ({error}): get the file again.") from error
+
+
+def _npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images, labels and split of all rows, train first, then val, then test."""
+    images = _arrays(path, [f"{part}_images" for part in PARTS])
+    labels = _arrays(path, [f"{part}_labels" for part in PARTS])
+    split = np.repeat(PARTS, [len(part) for part in images])
+    return np.concatenate(images), np.concatenate(labels), split
+
+
+def _ordered(index: pd.DataFrame, split: np.ndarray, path: Path) -> pd.DataFrame:
+    """The index in the order of the rows of the npz file; an error if it is of other rows."""
+    index = index.assign(place=index["split"].map(PARTS.index)).sort_values(["place", "row"])
+    if not np.array_equal(index["split"].to_numpy(str), split):
+        raise InputError(f"The index beside {path} counts other rows: get both files again.")
+    return index
+
+
+def _fill(group: np.ndarray, wanted: dict[str, int]) -> np.ndarray:
+    """Whole groups at random (seed 0) into parts of given numbers of rows; the rest is train."""
+    sizes = np.bincount(group)
+    part = np.full(len(sizes), "train", "<U5")
+    room = dict(wanted)
+    for number in np.random.default_rng(0).permutation(len(sizes)):
+        for name in room:
+            if sizes[number] <= room[name]:
+                part[number] = name
+                room[name] -= sizes[number]
+                break
+    return part[group]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What a defense gives back, and what an attacker who knows it leaves of it."""

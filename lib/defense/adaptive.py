@@ -1,0 +1,213 @@
+"""An attacker who knows the defense: the search goes through denoiser and classifier together.
+
+The paper attacks the bare classifier and denoises afterwards; its attacker is *oblivious* of the
+defense. A defense must be tried against one who knows it too (Carlini et al. 2019, *On Evaluating
+Adversarial Robustness*; Tramer et al. 2020, *On Adaptive Attacks to Adversarial Example Defenses*).
+Differential evolution needs no gradient, so nothing about the attack changes but the model that it
+asks (EVA16).
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from lib.attack import attack_images, attack_of, locate, rebuild
+from lib.data import Images, rounded, unit
+from lib.defense.patch_selection import blend
+from lib.metrics.intervals import wilson
+from lib.models import denoisers
+from lib.models.classifiers import Classifier, logits
+from lib.params import ATTACKS, PATCHES, REFERENCES, Parameters
+from lib.params.device import pick_device
+from lib.params.files import fingerprint, md5, read_table, write_table
+
+IMAGE = ["dataset", "split", "index", "label", "category", "part"]  # as in the attack records
+SHARES = ("clean", "oblivious", "adaptive")
+# What the search adds; of an image that the defense alone gets wrong there is nothing to search.
+SEARCH = ("adversarial", "p_before", "p_after", "rows", "cols", "values", "evaluations",
+          "computed", "generations", "seconds", "seed")  # fmt: skip
+COLUMNS = (*IMAGE, "defense", *SHARES, "predicted", *SEARCH)
+BATCH = {"cpu": 64, "cuda": 256}  # images at once: a denoiser works at the image's full size
+VERSION = 1  # raised when the same settings give other results
+
+
+class Defended(nn.Module):
+    """A classifier behind a defense as one model, from the stored image to the logits.
+
+    The restored image is rounded to 8 bits, as `lib.models.denoisers.restore` leaves it, so the
+    logits are those of the image that a user would store and classify.
+
+    Args:
+        classifier: images in 0..1 to logits.
+        defense: images in 0..1 to restored images.
+        patches: size and threshold of patch selection (EVA14); None for the whole restored image.
+    """
+
+    def __init__(
+        self, classifier: Classifier, defense: nn.Module, patches: tuple[int, float] | None = None
+    ) -> None:
+        super().__init__()
+        self.classifier, self.defense, self.patches = classifier, defense, patches
+        self.classes = classifier.classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, C, H, W) in 0..1."""
+        restored = rounded(self.defense(images))
+        if self.patches:
+            restored = blend(rounded(images), restored, *self.patches)
+        return self.classifier(unit(restored))
+
+
+def names(p: Parameters) -> list[str]:
+    """Those of ``adaptive_defenses`` that the run has."""
+    there = {*REFERENCES, *p.denoiser_names}
+    return [name for name in p.adaptive_defenses if name.removesuffix(PATCHES) in there]
+
+
+def defended(
+    model: Classifier, wanted: list[str], folder: Path, channels: int, p: Parameters
+) -> dict[str, Defended]:
+    """The classifier behind each of the defenses.
+
+    Args:
+        model: the trained classifier.
+        wanted: names of defenses; one that ends in ``+patches`` is used with patch selection.
+        folder: of the trained denoisers.
+        channels: of the stored images.
+        p: restoration_patch_* and device are used.
+
+    Raises:
+        InputError: a denoiser is missing or damaged.
+    """
+    device, made = pick_device(p.device), {}
+    for name in wanted:
+        base = name.removesuffix(PATCHES)
+        network = (
+            denoisers.build(base, channels)
+            if base in REFERENCES
+            else denoisers.load(base, folder, channels)
+        )
+        patches = (p.restoration_patch_size, p.restoration_patch_threshold)
+        behind = Defended(model, network, patches if name.endswith(PATCHES) else None)
+        made[name] = behind.to(device, memory_format=torch.channels_last).eval()
+    return made
+
+
+def attack_defended(
+    model: Classifier, data: Images, records: dict[int, pd.DataFrame], p: Parameters, folder: Path
+) -> dict[int, pd.DataFrame]:
+    """Attack images of a run again, through each defense and the classifier together.
+
+    The search is in float32, whatever ``attack_precision`` says. Images are those of the attack on
+    the bare classifier, ``adaptive_images`` of each class. One that the defense alone makes wrong
+    needs no attack. A killed run goes on with the next image; a finished one with the same
+    settings and weights is read back.
+
+    Args:
+        model: the trained classifier of the run folder.
+        data: all images.
+        records: of the attack on the bare classifier, by number of pixels.
+        p: adaptive_*, attack_*, restoration_patch_*, denoiser_names, seed and device are used.
+        folder: ``runs/<protocol>/<dataset>/<classifier>``; ``adaptive_<one|two>_pixel.parquet`` is
+            written there.
+
+    Returns:
+        By number of pixels, one row a defense (and ``identity``, the bare classifier) and image:
+        `COLUMNS`. ``clean``, ``oblivious`` and ``adaptive`` say whether the class is right through
+        the defense: of the clean image, of the one attacked without knowing the defense, and of the
+        one attacked knowing it; an image that the defense alone makes wrong is wrong in all three.
+        ``predicted`` and ``adversarial`` are the classes through the defense of the clean image and
+        of the last.
+
+    Raises:
+        InputError: as `defended` and `lib.attack.attack_images`.
+    """
+    store = folder.parent / "denoisers"
+    models = defended(model, names(p), store, data.facts.channels, p)
+    trained = [name.removesuffix(PATCHES) for name in models]
+    weights = [store / f"{name}.safetensors" for name in trained if name not in REFERENCES]
+    weights = [folder / "classifier.safetensors", *sorted(set(weights))]
+    of_attack = p.key("adaptive", "attack_pixels")
+    settings = [of_attack, data.provenance.md5, [md5(path) for path in weights]]
+    tables = {}
+    for pixels, found in records.items():
+        chosen = found.groupby("category", sort=False).head(p.adaptive_images or len(found))
+        chosen = chosen.reset_index(drop=True)
+        key = fingerprint([VERSION, settings, pixels, chosen[IMAGE].to_dict("list")])
+        path = folder / f"adaptive_{ATTACKS[pixels]}.parquet"
+        if path.exists() and (done := read_table(path)).attrs.get("key") == key:
+            tables[pixels] = done
+            continue
+        checkpoint = folder / f".adaptive-{pixels}-{key}"
+        bare = {"clean": True, "oblivious": ~chosen["success"], "adaptive": ~chosen["success"]}
+        parts = [chosen.assign(defense="identity", **bare)]
+        parts += [
+            through(behind, name, data, chosen, pixels, p, checkpoint / name)
+            for name, behind in models.items()
+        ]
+        table = pd.concat([part[list(COLUMNS)] for part in parts], ignore_index=True)
+        table.attrs["key"] = key
+        write_table(path, table)
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        tables[pixels] = read_table(path)
+    return tables
+
+
+def through(
+    behind: Defended, name: str, data: Images, chosen: pd.DataFrame, pixels: int, p: Parameters,
+    checkpoint: Path,
+) -> pd.DataFrame:  # fmt: skip
+    """The rows of one defense; arguments as of `attack_defended`.
+
+    Args:
+        behind: classifier behind the defense, in evaluation mode, on its device.
+        name: of the defense.
+        data: all images.
+        chosen: rows of the attack on the bare classifier.
+        pixels: changed pixels.
+        p: attack_*, classifier_threshold, seed and device are used.
+        checkpoint: folder for finished images.
+    """
+    device, clean = pick_device(p.device), locate(data, chosen)
+    batch = p.attack_batch or BATCH.get(device.type, BATCH["cpu"])
+    # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
+    attack = attack_of(p, pixels, data.facts.multi_label, batch=batch, precision="float32")
+    found = attack_images(attack, behind, clean, np.arange(len(clean)), checkpoint)
+    right = ~found["skipped"].to_numpy(bool)
+    values = logits(behind, rebuild(clean.images, chosen), device, batch)
+    labels = torch.from_numpy(clean.labels).long()
+    fooled = attack.criterion(torch.from_numpy(values), labels)[1].numpy()
+    table = chosen[IMAGE].assign(
+        defense=name, clean=right, oblivious=right & ~fooled,
+        adaptive=right & ~found["success"].to_numpy(bool),
+        **{column: found[column].to_numpy() for column in ("predicted", *SEARCH)},
+    )  # fmt: skip
+    table.loc[~right, ["p_before", "p_after"]] = float("nan")
+    return table
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """How many images are right through each defense: clean, and after either attacker.
+
+    Args:
+        table: rows of `attack_defended`, of one number of pixels or more.
+
+    Returns:
+        One row a defense: ``defense, n``, and ``clean, oblivious, adaptive``, shares 0..1 with 95 %
+        Wilson intervals in ``_low`` and ``_high``, as wide as if an image that stands in several
+        rows stood in one; ``searched``, images that the defense alone left right.
+    """
+    rows = []
+    for name, of in table.groupby("defense", sort=False):
+        row = {"defense": name, "n": len(of), "searched": int(of["clean"].sum())}
+        units = len(of[IMAGE[:3]].drop_duplicates())
+        for share in SHARES:
+            row[share] = of[share].mean()
+            interval = wilson(int(of[share].sum()), len(of), units=units)
+            row[f"{share}_low"], row[f"{share}_high"] = interval
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,108 @@
+"""Can the defense tell an attacked image from a clean one by how much it changes it?
+
+The paper claims to be better than earlier work at detecting one-pixel attacks (section 1.2) and
+shows no detector, threshold or rate (audit U3). The residual between an image and what a denoiser
+makes of it is the detector that its pieces allow, and the one of Alatalo et al. (2022), its
+reference 8, with an autoencoder; whether the authors mean this is not said (EVA15).
+"""
+
+import numpy as np
+import pandas as pd
+
+from lib.metrics import intervals
+from lib.params.errors import InputError
+
+# A pixel that stands out moves the largest difference; the mean is what reconstruction errors
+# of whole images usually are.
+SCORES = ("largest", "mean")
+FOOLED, ALL = "fooled", "all"
+
+
+def scores(images: np.ndarray, restored: np.ndarray) -> dict[str, np.ndarray]:
+    """How much a defense changed each image, float64 (N,) in gray levels 0..255, by score.
+
+    ``largest`` is the largest absolute difference of a value, ``mean`` the mean over all values.
+
+    Args:
+        images: what the defense was given, uint8 (N, H, W, C).
+        restored: what it made of them, of the same shape.
+
+    Raises:
+        InputError: arrays of another type or of two shapes.
+    """
+    if images.dtype != np.uint8 or restored.dtype != np.uint8 or images.shape != restored.shape:
+        raise InputError(
+            "A residual needs two uint8 arrays of one shape, not "
+            f"{images.dtype} {images.shape} and {restored.dtype} {restored.shape}."
+        )
+    # int16 holds every difference of two 8-bit values.
+    residual = np.abs(images.astype(np.int16) - restored)
+    return {
+        "largest": residual.max(axis=(1, 2, 3)).astype(np.float64),
+        "mean": residual.mean(axis=(1, 2, 3)),
+    }
+
+
+def column(state: str, score: str) -> str:
+    """Column of a restoration table with a score of the images in a state.
+
+    Args:
+        state: ``attacked`` or ``clean``.
+        score: one of `SCORES`.
+    """
+    return f"{state}_residual_{score}"
+
+
+def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
+    """How well each defense's residual tells attacked from clean images.
+
+    Each attacked image is held against its own clean one, so that nothing but the attack differs
+    between the two sides.
+
+    Args:
+        frame: rows of `lib.defense.restoration.restore_all` of one data set, classifier and number
+            of pixels.
+        samples: bootstrap resamples.
+        seed: of the bootstrap.
+
+    Returns:
+        One row per defense, score and choice of ``images`` (`FOOLED`: those whose attack
+        succeeded, `ALL`: also those where the changed pixel did not change the class): ``n``
+        images of each kind, and ``auc`` with its 95 % interval over images, ``auc_low`` and
+        ``auc_high``. 0.5 is chance; NaN where there is no image.
+    """
+    rows = []
+    for name, every in frame.groupby("defense", sort=False):
+        for images, chosen in ((FOOLED, every[every["success"]]), (ALL, every)):
+            for score in SCORES:
+                attacked, clean = _pair(chosen, score)
+                area, low, high = intervals.bootstrap_auc(attacked, clean, samples, seed)
+                row = {"defense": name, "score": score, "images": images, "n": len(chosen)}
+                rows.append(row | {"auc": area, "auc_low": low, "auc_high": high})
+    return pd.DataFrame(rows)
+
+
+def curves(frame: pd.DataFrame, score: str = "largest") -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """ROC curve of each defense over successfully attacked images and the same images clean.
+
+    Args:
+        frame: as in `summary`.
+        score: one of `SCORES`.
+
+    Returns:
+        By defense the share of clean images called attacked and the share of attacked images
+        found, both 0..1 and rising; empty where no attack succeeded.
+    """
+    from sklearn.metrics import roc_curve
+
+    found = {}
+    for name, every in frame[frame["success"]].groupby("defense", sort=False):
+        attacked, clean = _pair(every, score)
+        kinds = np.repeat([1, 0], len(every))
+        false, true, _ = roc_curve(kinds, np.concatenate([attacked, clean]))
+        found[name] = (false, true)
+    return found
+
+
+def _pair(frame: pd.DataFrame, score: str) -> tuple[np.ndarray, np.ndarray]:
+    return tuple(frame[column(state, score)].to_numpy() for state in ("attacked", "clean"))

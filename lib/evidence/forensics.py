@@ -1,0 +1,250 @@
+"""What could have made the printed image measures: the audit's hypotheses tried on our own images.
+
+Each hypothesis of the audit (its items P2, P3, F1 to F3, U1) is a way to measure, or a way the
+measured images may have differed. We apply it to our clean, attacked and restored images and look
+where the printed value lies. That a hypothesis gives printed values shows that it can, not that it
+did; that one fails on a run's images is evidence as far as these are like the paper's.
+"""
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from lib.metrics import image_quality, intervals
+from lib.metrics.legacy_fsim import fsim_measures, psnr_measures, ssim_measures
+from lib.models.denoisers.median_cnn import MedianLayer
+from lib.params.errors import InputError
+
+IMAGES = 32  # of each attack at most: the restated FSIM takes half a second an image of 224 pixels
+PUBLISHED = {
+    "uint16_gradients": False, "raw_scharr": False, "phasepack": False, "by_channel": False
+}  # fmt: skip
+# Half of the last digit that the tables print; MSE has four decimals below 1 and two above.
+ROUNDING = {"psnr": 0.005, "ssim": 0.005, "gmsd": 0.005, "fsim": 0.005}
+AS_RESTORED, MATCHED = "as restored", "at the printed PSNR"
+UNDEFENDED, BRIGHTER_INPUT = "undefended", "attacked, brighter"
+BRIGHTER_OUTPUT, INACTIVE = "restored, brighter", "medians inactive"
+STANDARD = "standard"
+COLUMNS = ["metric", "variant", "label", "images", "defense", "n", "value", "low", "high", "least",
+           "most", "printed", "distance", "reached"]  # fmt: skip
+
+
+def mse_wrapped(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """MSE on 0..255 with differences and squares in unsigned 8 bits, which wrap at 256 (P2).
+
+    An error of 16 gray levels counts as 0, one of 17 as 33. Shapes as in
+    `lib.metrics.image_quality`.
+
+    Raises:
+        InputError: shapes or types do not fit.
+    """
+    image_quality.check(reference, image)
+    difference = reference - image
+    return (difference * difference).mean(axis=(1, 2, 3), dtype=np.float64)
+
+
+def psnr_wrapped(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """PSNR in dB of `mse_wrapped`.
+
+    Raises:
+        InputError: shapes or types do not fit.
+    """
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(255**2 / mse_wrapped(reference, image))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to compute a metric; ``function`` takes reference and image as `image_quality`."""
+
+    metric: str
+    name: str
+    label: str
+    function: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+VARIANTS = (
+    Variant("psnr", STANDARD, "peak 255", image_quality.psnr),
+    Variant("psnr", "wrapped", "8-bit squares", psnr_wrapped),
+    Variant("psnr", "measures", "peak 4095", psnr_measures),
+    Variant("ssim", STANDARD, "Gaussian 11", image_quality.ssim),
+    Variant("ssim", "uniform", "uniform 7", image_quality.ssim_uniform),
+    Variant("ssim", "measures", "uniform 7, peak 4095", ssim_measures),
+    Variant("mse", STANDARD, "0..1", image_quality.mse),
+    Variant("mse", "mse_255", "0..255", image_quality.mse_255),
+    Variant("mse", "wrapped", "0..255, 8-bit squares", mse_wrapped),
+    Variant("gmsd", STANDARD, "170 on 0..255", image_quality.gmsd),
+    # The constant that belongs to one scale on images of the other, said on 0..255.
+    Variant("gmsd", "unit_constant", "0.0026 on 0..255",
+            partial(image_quality.gmsd, constant=image_quality.GMSD_CONSTANT / 255**2)),
+    Variant("gmsd", "unit_images", "170 on 0..1",
+            partial(image_quality.gmsd, constant=image_quality.GMSD_CONSTANT * 255**2)),
+    Variant("fsim", STANDARD, "as published", image_quality.fsim),
+    Variant("fsim", "chromatic", "FSIMc", image_quality.fsim_chromatic),
+    Variant("fsim", "unit_images", "as published, on 0..1",
+            partial(fsim_measures, reference_peak=1, image_peak=1, **PUBLISHED)),
+    Variant("fsim", "measures", "package", fsim_measures),
+    Variant("fsim", "measures_signed", "package, signed slopes",
+            partial(fsim_measures, uint16_gradients=False)),
+    Variant("fsim", "measures_unit", "package, on 0..1",
+            partial(fsim_measures, reference_peak=1, image_peak=1)),
+    Variant("fsim", "measures_mixed", "package, scales mixed",
+            partial(fsim_measures, image_peak=1)),
+)  # fmt: skip
+
+
+def variants(channels: int) -> list[Variant]:
+    """The variants that images of so many channels can have: FSIMc needs three."""
+    return [each for each in VARIANTS if channels == 3 or each.name != "chromatic"]
+
+
+def some(count: int, limit: int = IMAGES) -> np.ndarray:
+    """Positions of at most ``limit`` of ``count`` images, spread evenly, the first one included."""
+    return np.unique(np.arange(min(count, limit)) * count // max(min(count, limit), 1))
+
+
+def brighter(images: np.ndarray, levels: float) -> np.ndarray:
+    """Images with a constant added, rounded and clipped to 0..255 (F3, P3).
+
+    Args:
+        images: uint8 (N, H, W, C).
+        levels: gray levels, may be negative.
+    """
+    return np.clip(np.rint(images + float(levels)), 0, 255).astype(np.uint8)
+
+
+def levels_of(psnr: float) -> float:
+    """The constant offset in gray levels that has this PSNR in dB, before clipping."""
+    return 255 * 10 ** (-psnr / 20)
+
+
+def inactive(model: nn.Module) -> nn.Module:
+    """A copy of a network whose median layers return their input (F3)."""
+    changed = copy.deepcopy(model)
+    for part in list(changed.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, MedianLayer):
+                setattr(part, name, nn.Identity())
+    return changed
+
+
+def at_psnr(clean: np.ndarray, restored: np.ndarray, target: float) -> np.ndarray:
+    """Restored images whose errors are made larger or smaller until the mean PSNR is the target.
+
+    All errors are multiplied by one factor, so that their shape in each image and the differences
+    between images stay; what is compared with a printed value is then the kind of error and not
+    how long our network was trained. Rounding and clipping to 8 bits move the mean a little.
+
+    Args:
+        clean: uint8 (N, H, W, C).
+        restored: the same images restored, none of them exactly.
+        target: mean PSNR wanted, in dB.
+
+    Raises:
+        InputError: shapes do not fit, or an image is restored exactly.
+    """
+    now = image_quality.psnr(clean, restored)
+    if not np.isfinite(now).all():
+        raise InputError("An image restored exactly has no error to scale: leave it out first.")
+    factor = 10 ** ((now.mean() - target) / 20) if len(now) else 1.0
+    error = restored.astype(np.float64) - clean
+    return np.clip(np.rint(clean + factor * error), 0, 255).astype(np.uint8)
+
+
+def compare(
+    clean: np.ndarray,
+    attacked: np.ndarray,
+    restored: dict[str, np.ndarray],
+    without_medians: np.ndarray | None,
+    printed: pd.DataFrame,
+    samples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Every reading of our images beside the printed value of each defense.
+
+    Args:
+        clean: images before the attack, uint8 (N, H, W, C).
+        attacked: the same after it.
+        restored: the attacked images after each defense, by name.
+        without_medians: the attacked images after ``median_cnn`` with inactive median layers.
+        printed: ``defense, psnr, ssim, mse, gmsd, fsim`` of `lib.evidence.printed.denoise_table`.
+        samples: bootstrap resamples.
+        seed: of the bootstrap.
+
+    Returns:
+        One row per metric, variant, set of images and printed defense: ``metric, variant, label,
+        images, defense``; ``n``, images with a finite value; ``value, low, high``, their mean and
+        its 95 % bootstrap interval; ``least, most``, the range over images; ``printed``;
+        ``distance``, printed less ours; ``reached``, whether the printed value, give or take half
+        its last digit, lies in the range. Without an image ``value`` is NaN and nothing is reached.
+    """
+    rows = []
+    for row in printed.to_dict("records"):
+        name = row["defense"]
+        if name not in restored:
+            continue
+        some_error = (restored[name] != clean).any(axis=(1, 2, 3))
+        off = levels_of(row["psnr"])
+        sets = {
+            AS_RESTORED: (clean, restored[name]),
+            MATCHED: (
+                clean[some_error],
+                at_psnr(clean[some_error], restored[name][some_error], row["psnr"]),
+            ),
+            UNDEFENDED: (clean, attacked),
+        }
+        if name == "median_cnn":
+            sets[BRIGHTER_INPUT] = (clean, brighter(attacked, off))
+            sets[BRIGHTER_OUTPUT] = (clean, brighter(restored[name], off))
+            if without_medians is not None:
+                sets[INACTIVE] = (clean, without_medians)
+        for images, pair in sets.items():
+            every = images in (AS_RESTORED, MATCHED)
+            for variant in variants(clean.shape[3]):
+                if every or variant.name == STANDARD:
+                    values = variant.function(*pair)
+                    rows.append(
+                        {"metric": variant.metric, "variant": variant.name,
+                         "label": variant.label if every else images, "images": images,
+                         "defense": name}
+                        | _place(values, row[variant.metric], variant.metric, samples, seed)
+                    )  # fmt: skip
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def scaling(tables: Iterable[pd.DataFrame]) -> tuple[float, float] | None:
+    """Least and largest change of mean PSNR in dB from our images to the printed values.
+
+    Args:
+        tables: of `compare`. ``None`` is returned where they hold no restored image.
+    """
+    changes = [
+        table.loc[
+            (table["metric"] == "psnr")
+            & (table["variant"] == STANDARD)
+            & (table["images"] == AS_RESTORED),
+            "distance",
+        ]
+        for table in tables
+    ]
+    every = pd.concat(changes).dropna() if changes else pd.Series(dtype=float)
+    return (every.min(), every.max()) if len(every) else None
+
+
+def _place(
+    values: np.ndarray, printed: float, metric: str, samples: int, seed: int
+) -> dict[str, float]:
+    finite = values[np.isfinite(values)]
+    mean, low, high = intervals.bootstrap_mean(finite, samples, seed)
+    least, most = (finite.min(), finite.max()) if len(finite) else (np.nan, np.nan)
+    digit = ROUNDING.get(metric, 0.00005 if printed < 1 else 0.005)
+    return {
+        "n": len(finite), "value": mean, "low": low, "high": high, "least": least, "most": most,
+        "printed": printed, "distance": printed - mean,
+        "reached": bool(least - digit <= printed <= most + digit),
+    }  # fmt: skip

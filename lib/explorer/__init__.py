@@ -1,6 +1,0 @@
-"""The notebook ``explore``: what it computes (`session`) and what it shows (`view`)."""
-
-from lib.explorer.session import Session, finished_runs
-from lib.explorer.view import Explorer
-
-__all__ = ["Explorer", "Session", "finished_runs"]

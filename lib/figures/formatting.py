@@ -1,0 +1,94 @@
+"""Numbers and names in words, for prose, captions and the texts of pictures."""
+
+import math
+
+from lib import params
+
+_NAMES = {
+    "identity": "Nothing (identity)",
+    "median3": "Median 3x3",
+    "autoencoder": "Autoencoder",
+    "dae": "DAE (proposed)",
+    "noise2noise": "Noise2Noise",
+    "median_cnn": "Median CNN",
+    "resnet50": "ResNet50",
+    "densenet121": "DenseNet121",
+    "psnr": "PSNR", "ssim": "SSIM", "mse": "MSE", "gmsd": "GMSD", "fsim": "FSIM", "auc": "AUC",
+    # of the ablations
+    "original": "baseline (Autoencoder)",
+    "depth_kernels": "depth and kernels",
+    "bn_leakyrelu": "+ batch norm, LeakyReLU",
+    "attention": "+ attention",
+    "residual": "+ residual blocks",
+    "proposed": "+ skips: DAE (proposed), 4 levels",
+    "levels_3": "3 levels",
+    "levels_5": "5 levels",
+}  # fmt: skip
+# How an image reached a defense, as columns of `lib.defense.adaptive` and for readers.
+ATTACKERS = {
+    "clean": "clean", "oblivious": "attacker does not know the defense",
+    "adaptive": "attacker knows it",
+}  # fmt: skip
+
+
+def many(count: int, noun: str) -> str:
+    """``1 image``, ``1,234 images``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def percent(share: float) -> str:
+    """A share 0..1 as text, ``42.0 %``; a dash where it is NaN."""
+    return "–" if math.isnan(share) else f"{100 * share:.1f} %"
+
+
+def worth(share: float, low: float = math.nan, high: float = math.nan) -> str:
+    """A share of attacked images from which a defense pays, as text; see `pays_from`."""
+    if math.isinf(share):
+        return "never"
+    if math.isnan(low):
+        return percent(share)
+    top = "never" if math.isinf(high) else f"{100 * high:.1f}"
+    return f"{percent(share)} [{100 * low:.1f}, {top}]"
+
+
+def figures(value: float, count: int = 3) -> str:
+    """A number with so many figures, without an exponent: ``0.0123``, ``1.52``, ``1,523``."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    places = max(0, count - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}"
+
+
+def pixels(count: int) -> str:
+    """``one pixel``, ``two pixels``."""
+    return {1: "one pixel", 2: "two pixels"}.get(count, f"{count} pixels")
+
+
+def attack(*pixels: int) -> str:
+    """``one-pixel attack``, ``one-pixel and two-pixel attack``."""
+    return " and ".join(params.ATTACKS[count].replace("_", "-") for count in pixels) + " attack"
+
+
+def shown(name: str) -> str:
+    """Name of a defense, classifier, data set, model of an ablation or measure for readers."""
+    if name in params.names("datasets"):
+        return params.facts(name).title
+    if str(name).endswith(params.PATCHES):
+        # The paper has no selection of patches: this row is ours.
+        return f"{shown(name.removesuffix(params.PATCHES)).removesuffix(' (proposed)')} + patches"
+    return _NAMES.get(name, str(name).replace("_", " "))
+
+
+def place(*parts: str | int) -> str:
+    """Where a number is from: names as `shown`, whole numbers as numbers of pixels, with commas."""
+    return ", ".join(pixels(part) if isinstance(part, int) else shown(part) for part in parts)
+
+
+def enumerated(items: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def listed(names: str) -> str:
+    """`shown` for each of several names with commas between them."""
+    return ", ".join(shown(name) for name in names.split(", "))

@@ -1,0 +1,161 @@
+"""What notebooks show besides figures: the banner of a run and tables with intervals."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from lib import params
+from lib.data import Provenance
+from lib.figures import formatting
+from lib.params import Parameters
+
+WARNINGS = {
+    "phantom": "Phantoms are drawn by this project. They show that the pipeline works; "
+    "nothing here says anything about medical images.",
+    "rebuilt": "Real images in a file that is not MedMNIST's official one: sizes, splits or "
+    "selection differ from the paper's, so values are not expected to be equal.",
+    "official": "MedMNIST's official file.",
+}
+
+
+# Columns of names that are ids in files and parameters.
+NAMED = {
+    "dataset", "data set", "classifier", "defense", "denoiser", "variant", "reference", "row",
+    "quantity", "metric", "model",
+}  # fmt: skip
+# Columns of texts to read: from so many characters in a cell on, at least so wide.
+WIDTHS = {30: "13em", 200: "26em"}
+
+
+def banner(p: Parameters, data: Provenance, classifier: bool = False) -> str:
+    """First lines of a page as Markdown: run, data source and how far it is from the paper's.
+
+    Args:
+        p: parameters of the run.
+        data: where its images are from.
+        classifier: whether the page is about one classifier.
+    """
+    names = [f"**data set** {params.facts(p.dataset).title}"]
+    if classifier:
+        names.append(f"**classifier** {params.read('classifiers', p.classifier)['title']}")
+    note = f" {data.note}" if data.note else ""
+    return (
+        f"**protocol** `{p.protocol}` · {' · '.join(names)} · **seed** {p.seed} · "
+        f"**data source** `{data.source}` (`{data.npz}`, MD5 `{data.md5}`)\n\n"
+        f"> {WARNINGS[data.source]}{note}"
+    )
+
+
+def sources(found: Iterable[str]) -> str:
+    """What the data sources of a table mean; nothing for one that is none of ours."""
+    known = sorted(set(found) & WARNINGS.keys())
+    return " ".join(f"`{source}`: {WARNINGS[source]}" for source in known)
+
+
+def interval(value: float, low: float, high: float, percent: bool = False) -> str:
+    """A value with its 95 % interval, ``12.3 [8.1, 17.9]``; a dash where there is none."""
+    if math.isnan(value):
+        return "–"
+    digits, scale = (1, 100) if percent else (_digits(value), 1)
+    text = f"{value * scale:.{digits}f}"
+    if math.isnan(low) or math.isnan(high):
+        return text
+    return f"{text} [{low * scale:.{digits}f}, {high * scale:.{digits}f}]"
+
+
+def _digits(value: float) -> int:
+    """Decimals that keep three figures of a value."""
+    if not math.isfinite(value) or value == 0:
+        return 2
+    return max(0, min(6, 2 - math.floor(math.log10(abs(value)))))
+
+
+def intervals(frame: pd.DataFrame, column: str, percent: bool = False) -> pd.Series:
+    """A column with its interval as text.
+
+    Args:
+        frame: column, ``<column>_low`` and ``<column>_high``, or else ``low`` and ``high``.
+        column: its name.
+        percent: whether values are shares 0..1 to show in percent.
+
+    Raises:
+        ValueError: ``low`` and ``high`` do not hold the value, so they are of another column.
+    """
+    own = f"{column}_low" in frame
+    low, high = (f"{column}_low", f"{column}_high") if own else ("low", "high")
+    outside = (frame[column] < frame[low] - 1e-9) | (frame[column] > frame[high] + 1e-9)
+    if not own and outside.any():
+        raise ValueError(f"low and high are not the interval of {column}, which lies outside.")
+    return frame.apply(
+        lambda row: interval(row[column], row[low], row[high], percent),
+        axis=1,
+        result_type="reduce",
+    )
+
+
+def table(
+    frame: pd.DataFrame, caption: str = "", percent: Iterable[str] = (), digits: int = 3
+) -> Styler:
+    """A table for a page: no index, shares as %, missing values as a dash, names for ids.
+
+    Args:
+        frame: what to show.
+        caption: above the table.
+        percent: columns with shares 0..1 to show in percent.
+        digits: figures of other numbers with decimals.
+    """
+
+    def number(value: object) -> str:
+        if isinstance(value, bool | np.bool_):
+            return "yes" if value else "no"
+        if isinstance(value, float):
+            if value.is_integer() and abs(value) < 1e15:
+                return f"{value:,.0f}"
+            return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
+    formats = {column: "{:.1%}" for column in percent}
+    plain = {column: number for column in frame.columns if column not in formats}
+    plain |= {n: lambda name: formatting.listed(str(name)) for n in frame.columns if n in NAMED}
+    style = frame.style.hide(axis="index").format(plain | formats, na_rep="–", escape="html")
+    if caption:
+        style = style.set_caption(caption)
+    for name in frame.columns:
+        longest = frame[name].map(lambda value: len(str(value))).max()
+        if widths := [width for characters, width in WIDTHS.items() if longest > characters]:
+            left = {"text-align": "left", "min-width": widths[-1]}
+            style = style.set_properties([name], **left, **{"white-space": "normal"})
+            heading = [{"selector": "th.col_heading", "props": list(left.items())}]
+            style = style.set_table_styles({name: heading}, overwrite=False)
+    if "verdict" in frame:  # the word gets its color from the book's style sheet
+        named = "verdict " + frame[["verdict"]].astype(str).map(lambda word: word.replace(" ", "-"))
+        style = style.set_td_classes(named)
+    names = {column: formatting.shown(str(column)) for column in frame.columns}
+    return style.format_index(lambda name: names.get(name, name), axis="columns")
+
+
+def ours_and_printed(
+    ours: pd.DataFrame, printed: pd.DataFrame | None, key: str, columns: Iterable[str]
+) -> pd.DataFrame:
+    """Two rows for each name, ours and the paper's, so that values stand below one another.
+
+    Args:
+        ours: ``key``, optionally ``n`` and ``exact``, and means with ``_low`` and ``_high``.
+        printed: ``key`` and the same columns; ``None`` where the paper has no table.
+        key: column of the names.
+        columns: the means to show.
+    """
+    columns = list(columns)
+    shown = ours[[key, *[name for name in ("n", "seeds", "exact") if name in ours]]].copy()
+    shown.insert(1, "values", "ours")
+    for name in columns:
+        shown[name] = intervals(ours, name)
+    if printed is None:
+        return shown
+    theirs = printed[[key, *columns]].assign(values="printed").astype({c: object for c in columns})
+    order = {name: place for place, name in enumerate(ours[key])}
+    both = pd.concat([shown.astype(object), theirs[theirs[key].isin(order)]], ignore_index=True)
+    return both.sort_values(key, key=lambda names: names.map(order), kind="stable")

@@ -1,0 +1,71 @@
+"""Random-valued impulse noise, the noise that the denoisers learn from (NOI01)."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib.data import counter_rng, to_tensor, to_uint8
+from lib.params.errors import InputError
+
+CHUNK = 64  # stored images made noisy at a time
+
+
+def impulse_noise(images: Tensor, level: float | Tensor, keys: Tensor, salt: int) -> Tensor:
+    """Replace each pixel with probability ``level`` by a random color (NOI01).
+
+    The paper (3.1.2): the color is uniform in the unit cube. We: the same on the 256 values of a
+    stored image, so that a noisy image can be stored too. All channels of a pixel are replaced
+    together. Every image has a stream of its own: its noise depends on its key and the salt, not
+    on the images beside it or on the device.
+
+    Args:
+        images: float32 (N, C, H, W) in 0..1, at most 65,536 pixels each.
+        level: share of pixels in 0..1, or one for each image, (N,).
+        keys: int64 (N,), from ``lib.data.counter_rng.image_keys``.
+        salt: the epoch, so that noise is fresh in each (NOI07).
+
+    Returns:
+        Noisy images of the same shape.
+
+    Raises:
+        InputError: a level outside 0..1, another number of keys, or too large an image.
+    """
+    count, channels, height, width = images.shape
+    level = torch.as_tensor(level, dtype=torch.float64, device="cpu")
+    if level.numel() and not (level.min() >= 0 and level.max() <= 1):
+        raise InputError(f"A noise level is a share of pixels in 0..1, not {level.tolist()}.")
+    if len(keys) != count or level.numel() not in (1, count):
+        raise InputError(
+            f"{count} images need as many keys, and one level or as many, not {len(keys)} keys "
+            f"and {level.numel()} levels."
+        )
+    if height * width > 2**16:
+        raise InputError(
+            f"Noise is made for images of 65,536 pixels at most, not {height * width}."
+        )
+    keys = keys.to(images.device)
+    draws = counter_rng.bits(keys, torch.full_like(keys, salt), height * width, 1 + channels)
+    draws = draws.transpose(1, 2).unflatten(2, (height, width))
+    threshold = (level * 2**31).long().to(images.device).view(-1, 1, 1, 1)
+    colors = counter_rng.below(draws[:, 1:], 256).to(images.dtype) / 255
+    return torch.where(draws[:, :1] < threshold, colors, images)
+
+
+def corrupt(images: np.ndarray, level: float, seed: int, part: str) -> np.ndarray:
+    """A noisy copy of stored images, uint8 (N, H, W, C), always the same for a seed (NOI07, NOI08).
+
+    Args:
+        images: uint8 (N, H, W, C).
+        level: share of pixels in 0..1.
+        seed: of the run.
+        part: ``val`` or ``test``; each has noise of its own.
+
+    Raises:
+        InputError: as `impulse_noise`.
+    """
+    keys = counter_rng.image_keys(seed, "noise", "", [part] * len(images), list(range(len(images))))
+    noisy = np.empty_like(images)
+    for start in range(0, len(images), CHUNK):
+        rows = slice(start, start + CHUNK)
+        noisy[rows] = to_uint8(impulse_noise(to_tensor(images[rows]), level, keys[rows], salt=0))
+    return noisy

@@ -1,0 +1,172 @@
+"""One training loop for classifiers and denoisers: checkpoint, resume, progress, early stop.
+
+A checkpoint is one safetensors file: model and optimizer tensors, everything else as JSON in its
+metadata. It is written after each epoch and keyed to the settings, so that a killed run goes on
+where it was and changed settings start anew. Batches depend on the epoch number alone; a resumed
+run therefore equals an uninterrupted one, on a GPU up to the order of its sums.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from lib.params.errors import InputError
+from lib.params.files import atomic
+
+Batch = tuple[Tensor, ...]
+
+
+def _flatten(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    state = optimizer.state_dict()
+    tensors, scalars = {}, {}
+    for index, values in state["state"].items():
+        for name, value in values.items():
+            (tensors if isinstance(value, Tensor) else scalars)[f"{index}.{name}"] = value
+    return tensors, {"scalars": scalars, "groups": state["param_groups"]}
+
+
+def _unflatten(tensors: dict[str, Tensor], rest: dict[str, Any]) -> dict[str, Any]:
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in (tensors | rest["scalars"]).items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    return {"state": state, "param_groups": rest["groups"]}
+
+
+def _save(path: Path, key: str, model, optimizer, schedule, history: list[dict]) -> None:
+    moments, rest = _flatten(optimizer)
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
+    meta = {"key": key, "history": history, "optimizer": rest}
+    meta["schedule"] = schedule.state_dict() if schedule else None
+    copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    with atomic(path) as temporary:
+        save_file(copies, temporary, {"state": json.dumps(meta, default=str)})
+
+
+def _resume(path: Path, key: str, model, optimizer, schedule) -> list[dict]:
+    """History of a checkpoint with this key, its state loaded; [] where there is none."""
+    if not path.exists():
+        return []
+    try:
+        with safe_open(path, "pt") as file:
+            meta = json.loads(file.metadata()["state"])
+            if meta["key"] != key:
+                return []
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError):
+        raise InputError(f"Checkpoint {path} is damaged: delete it and run again.") from None
+    part = {
+        prefix: {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
+        for prefix in ("model.", "optimizer.")
+    }
+    model.load_state_dict(part["model."])
+    optimizer.load_state_dict(_unflatten(part["optimizer."], meta["optimizer"]))
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                # Fused optimizers go by memory, so moments must lie as their weights do.
+                state[name] = torch.empty_like(parameter).copy_(value)
+    if schedule:
+        schedule.load_state_dict(meta["schedule"])
+    return meta["history"]
+
+
+def fit(
+    model: nn.Module,
+    loss: Callable[[nn.Module, Batch], Tensor],
+    batches: Callable[[int], Iterable[Batch]],
+    evaluate: Callable[[nn.Module, int], dict[str, float]],
+    *,
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    steps_per_epoch: int,
+    checkpoint: Path,
+    key: str,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+    stop: Callable[[list[dict]], bool] | None = None,
+    precision: str = "float32",
+    device: torch.device,
+    label: str = "",
+) -> list[dict]:
+    """Train ``model`` in place.
+
+    Args:
+        model: on ``device`` already.
+        loss: scalar loss of a batch.
+        batches: the batches of an epoch (0, 1, ...); the same epoch gives the same batches.
+        evaluate: measures after an epoch, model in evaluation mode.
+        epochs: at most this many.
+        steps_per_epoch: batches an epoch, for the progress bar.
+        checkpoint: written after each epoch; kept until the caller removes it.
+        key: fingerprint of the settings; a checkpoint with another key is not resumed.
+        schedule: stepped after each batch.
+        stop: called with the history after each epoch; True ends the training.
+        precision: float32 or bfloat16 (autocast; weights stay float32).
+        label: shown in the progress bar.
+
+    Returns:
+        One dictionary an epoch: epoch (from 1), loss, seconds, images_per_second, and what
+        ``evaluate`` returned.
+
+    Raises:
+        InputError: the loss is not finite, the GPU's memory does not hold a batch, or the
+            checkpoint is damaged.
+    """
+    history = _resume(checkpoint, key, model, optimizer, schedule)
+    autocast = {"float32": False, "bfloat16": True}[precision]
+    while len(history) < epochs and not (history and stop and stop(history)):
+        epoch = len(history)
+        model.train()
+        started, total, images = time.monotonic(), 0.0, 0
+        bar = tqdm(
+            batches(epoch), f"{label} {epoch + 1}/{epochs}", steps_per_epoch, leave=False,
+            mininterval=2,
+        )  # fmt: skip
+        for batch in bar:
+            optimizer.zero_grad(set_to_none=True)
+            try:
+                with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+                    value = loss(model, batch)
+                value.backward()
+            except torch.OutOfMemoryError:
+                # A smaller batch would be another training, so it is the user's to choose.
+                raise InputError(
+                    f"The GPU's memory does not hold a batch of {len(batch[0])} for "
+                    f"{label or 'the model'}: halve its batch size and run again."
+                ) from None
+            optimizer.step()
+            if schedule:
+                schedule.step()
+            count = batch[0].shape[0]
+            total, images = total + value.item() * count, images + count
+            if not math.isfinite(total):
+                raise InputError(
+                    f"The loss of {label or 'the model'} is {value.item()} in epoch {epoch + 1}: "
+                    "lower the learning rate, or train in float32."
+                )
+        seconds = time.monotonic() - started
+        model.eval()
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+            measures = evaluate(model, epoch)
+        history.append(
+            {
+                "epoch": epoch + 1,
+                "loss": total / images,
+                "seconds": round(seconds, 3),
+                "images_per_second": round(images / seconds, 1),
+                **measures,
+            }
+        )
+        _save(checkpoint, key, model, optimizer, schedule, history)
+    model.eval()
+    return history

@@ -1,0 +1,68 @@
+"""Where tensors are computed, and how exactly."""
+
+import warnings
+from pathlib import Path
+
+import torch
+
+from lib.params.errors import InputError
+from lib.params.parameters import Parameters
+
+NVIDIA = Path("/proc/driver/nvidia")  # there with a GPU's driver
+UNUSED_GPU = (
+    "This machine has an NVIDIA GPU that PyTorch cannot use, so the CPU is used: the driver may be "
+    "too old for it, or the card."
+)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The torch device called ``name``; ``auto`` is an NVIDIA GPU if there is one, else the CPU.
+
+    Raises:
+        InputError: no such device here, or it cannot compute in float64.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name == "cpu" and NVIDIA.exists():
+            warnings.warn(UNUSED_GPU, stacklevel=2)
+    # Else a GPU's "float32" keeps 10 bits of the mantissa, and float32 decides here.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        device = torch.device(name)
+        # A card that is too old for this PyTorch fails at the first computation, and one without
+        # float64 in the attack.
+        torch.ones(1, dtype=torch.float64, device=device).sum().item()
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"Device {name!r} cannot be used here ({reason}): try 'auto'.") from error
+    return device
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16.
+
+    Without them a CPU takes many times as long as in float32, because each value is converted.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        # Intel's and AMD's names, then Arm's.
+        has = torch.cpu.get_capabilities()
+        native = any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+        return native and torch.backends.mkldnn.is_available()  # else convolutions convert it
+    return False
+
+
+def settled(p: Parameters) -> Parameters:
+    """The parameters with a precision of ``auto`` replaced by what it stands for on this device.
+
+    Raises:
+        InputError: no such device here.
+    """
+    names = ("classifier_precision", "attack_precision", "denoiser_precision")
+    open_ = [name for name in names if getattr(p, name) == "auto"]
+    if not open_:
+        return p
+    found = "bfloat16" if native_bfloat16(pick_device(p.device)) else "float32"
+    return p.model_copy(update=dict.fromkeys(open_, found))

@@ -1,0 +1,152 @@
+"""What the explorer computes, without any widget: confidence, searches, maps, defenses."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lib import attack, data, params
+from lib.models import classifiers, denoisers
+from lib.params import Parameters
+from lib.params.device import pick_device
+from lib.params.errors import InputError
+
+
+def finished_runs(runs: Path) -> list[str]:
+    """``protocol/dataset/classifier`` of each run below ``runs`` that has a trained classifier."""
+    found = (path.parent.relative_to(runs) for path in runs.glob("*/*/*/classifier.json"))
+    return sorted("/".join(path.parts) for path in found)
+
+
+@dataclass
+class Session:
+    """One finished run: its images, its classifier and its defenses.
+
+    Args:
+        p: parameters of the run.
+
+    Raises:
+        InputError: the run has no classifier yet, or its data are missing.
+    """
+
+    p: Parameters
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        p = self.p
+        if not (p.run_folder / "classifier.json").exists():
+            there = ", ".join(finished_runs(params.ROOT / p.runs)) or "none"
+            raise InputError(
+                f"The run {p.protocol}/{p.dataset}/{p.classifier} is not finished: run "
+                f"`make run PROTOCOL={p.protocol} DATASET={p.dataset} CLASSIFIER={p.classifier}` "
+                f"first. Finished: {there}."
+            )
+        self.images = data.load(
+            p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download
+        )
+        self.device = pick_device(p.device)
+        self.model = classifiers.load(p.run_folder, p.classifier).to(self.device)
+        self.positions = np.flatnonzero(self.images.part == "test")
+
+    def image(self, index: int) -> np.ndarray:
+        """Test image uint8 (H, W, C)."""
+        return self.images.images[self.positions[index]]
+
+    def truth(self, index: int) -> np.ndarray:
+        """Which classes are true of a test image, bool (classes,)."""
+        label = self.images.labels[self.positions[index]]
+        if self.images.facts.multi_label:
+            return label.astype(bool)
+        return np.arange(len(self.images.facts.classes)) == label
+
+    def confidence(self, pictures: np.ndarray) -> np.ndarray:
+        """Confidence of each class, (N, classes) in 0..1, of images uint8 (N, H, W, C)."""
+        values = torch.from_numpy(classifiers.logits(self.model, pictures, self.device))
+        multi = self.images.facts.multi_label
+        return (values.sigmoid() if multi else values.softmax(1)).numpy()
+
+    def decisions(self, pictures: np.ndarray) -> list:
+        """Decision on each image: a class, or the 0/1 string of all labels."""
+        return list(classifiers.predictor(self.model, self.p, self.device)(pictures))
+
+    def right(self, index: int) -> bool:
+        """Whether the classifier is right on a clean test image."""
+        label = self.images.labels[self.positions[index]][None]
+        return self.decisions(self.image(index)[None])[0] == classifiers.as_text(label)[0]
+
+    def painted(self, index: int, row: int, col: int, value: list[int]) -> np.ndarray:
+        """A test image with one pixel changed, uint8 (H, W, C)."""
+        picture = self.image(index).copy()
+        picture[row, col] = value
+        return picture
+
+    def search(
+        self, index: int, pixels: int, told: Callable[[list[float]], None] = lambda best: None
+    ) -> dict | None:
+        """Attack a test image; after each generation ``told`` gets the best objectives so far.
+
+        Returns:
+            The row of the attack table, also of a failure; None if it was stopped.
+
+        Raises:
+            InputError: the classifier is wrong on the clean image.
+        """
+        self.stop.clear()
+        one = self.images.take(self.positions[index : index + 1])
+        search = attack.attack_of(self.p, pixels, one.facts.multi_label)
+        keys = attack.stream_keys(one, pixels, self.p.seed)
+        for generation in search.iterate_generations(self.model, one.images, one.labels, keys):
+            for row in generation.finished:
+                if row["skipped"]:
+                    raise InputError(
+                        "The classifier is already wrong on this image: choose another."
+                    )
+            for best in generation.best.values():
+                told(best)
+            if generation.finished:
+                return generation.finished[0]
+            if self.stop.is_set():
+                return None
+        return None
+
+    def map(
+        self, index: int, told: Callable[[float], None] = lambda share: None
+    ) -> attack.Vulnerability | None:
+        """Where one pixel fools the classifier; ``told`` gets the share that is done.
+
+        Returns:
+            The map; None if it was stopped.
+        """
+        self.stop.clear()
+        position, rows = self.positions[index], []
+        image, label = self.images.images[position], self.images.labels[position]
+        for row in attack.vulnerability_map_of(self.p, self.images.facts).iterate(
+            self.model, image, label
+        ):
+            if self.stop.is_set():
+                return None
+            rows.append(row)
+            told(len(rows) / len(image))
+        return attack.Vulnerability.stack(rows)
+
+    @cached_property
+    def defenses(self) -> dict[str, torch.nn.Module]:
+        """The reference defenses and the denoisers that the run has trained, by name."""
+        channels = self.images.facts.channels
+        folder = self.p.dataset_folder / "denoisers"
+        found = {name: denoisers.build(name, channels) for name in params.REFERENCES}
+        for name in params.DENOISERS:
+            if (folder / f"{name}.safetensors").exists():
+                found[name] = denoisers.load(name, folder, channels)
+        return {name: network.to(self.device).eval() for name, network in found.items()}
+
+    def defended(self, picture: np.ndarray) -> dict[str, np.ndarray]:
+        """The picture after each defense, uint8 (H, W, C), by name."""
+        return {
+            name: denoisers.restore(network, picture[None], self.device)[0]
+            for name, network in self.defenses.items()
+        }
