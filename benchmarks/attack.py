@@ -37,12 +37,12 @@ from torch import Tensor
 
 from benchmarks.harness import throughput
 from benchmarks.peers import PEERS
-from lib import params
-from lib.attack import ClassChange, attack, evolution
+from lib.attack import Misclassification, PixelAttack
+from lib.attack.differential_evolution import gene_limits, initial_population
 from lib.attack.incremental import Incremental
-from lib.data import Images, Provenance, phantoms
+from lib.data import phantoms
 from lib.models.classifiers import Classifier, logits
-from lib.params.device import native_bfloat16, pick_device, settled
+from lib.params.device import native_bfloat16, pick_device
 from lib.params.errors import InputError
 from lib.params.files import atomic, write_json
 from lib.params.runs import PACKAGES, hardware
@@ -83,24 +83,21 @@ CASES = (
 )
 
 
-class NoSuccess(ClassChange):
-    """The objective of a class change, and no candidate that ever succeeds."""
+class NoSuccess(Misclassification):
+    """The objective of a misclassification, and no candidate that ever succeeds."""
 
-    def success(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """False for all."""
-        return torch.zeros_like(labels, dtype=torch.bool)
+    def __call__(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The log-odds of the true class, and False for all."""
+        objective, success = super().__call__(logits, labels)
+        return objective, torch.zeros_like(success)
 
 
-def some_images(model: Classifier, count: int, seed: int = 0) -> Images:
-    """Phantoms of Derma, repeated as needed, with the model's own decisions as labels."""
+def some_images(model: Classifier, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Phantoms of Derma, uint8 (N, S, S, 3), repeated as needed, and the model's decisions."""
     drawn = phantoms.generate("derma", model.image_size, 70, seed)["test_images"]
     images = drawn[np.arange(count) % len(drawn)]
     decided = logits(model, images[: len(drawn)], model.mean.device).argmax(1)
-    names = np.full(count, "test", dtype="<U5")
-    return Images(
-        "derma", images, decided[np.arange(count) % len(drawn)], names, np.arange(count), names,
-        np.full(count, -1), Provenance("none", "phantom", "0" * 32),
-    )  # fmt: skip
+    return images, decided[np.arange(count) % len(drawn)]
 
 
 def rate(call: Callable[[], None], count: int, seconds: float) -> float:
@@ -131,30 +128,28 @@ def plain_dense(model: Classifier, seconds: float) -> float:
 @torch.inference_mode()
 def engine(model: Classifier, case: Case, switch: int | None, seconds: float) -> float:
     """Rate of our evaluator on random candidates, all of them computed."""
-    data = some_images(model, 2)
     device = model.mean.device
-    images = torch.from_numpy(data.images).permute(0, 3, 1, 2).to(device)
+    images = torch.from_numpy(some_images(model, 2)[0]).permute(0, 3, 1, 2).to(device)
     dtype = getattr(torch, case.precision)
     batch = 1024 if device.type == "cuda" else 0
-    evaluator = Incremental(model, 3, case.pixels, batch, dtype, slots=2, switch=switch)
+    evaluator = Incremental(model, 3, case.size, case.pixels, batch, dtype, 2, switch)
     evaluator.enter(torch.arange(2, device=device), images)
-    limits = evolution.bounds(case.pixels, case.size, case.size, 3, device)
+    limits = gene_limits(case.pixels, case.size, case.size, 3, device)
     count = evaluator.batch
     keys = torch.arange(1, device=device)
-    candidates = evolution.initial(keys, count, limits, 3, "uniform")[0]
+    candidates = initial_population(keys, count, limits, 3, "uniform")[0]
     slots = torch.arange(count, device=device) % 2
     return rate(lambda: evaluator.logits(slots, candidates), count, seconds)
 
 
 def search(model: Classifier, case: Case, images: int, generations: int) -> float:
     """Candidates of differential evolution a second in our attack."""
-    p = params.load(
-        "paper", "derma", case.model, attack_population=100, attack_generations=generations,
-        attack_precision=case.precision,
-    )  # fmt: skip
-    data, device = some_images(model, images), model.mean.device
+    attack = PixelAttack(
+        case.pixels, generations=generations, criterion=NoSuccess(), precision=case.precision
+    )
+    pictures, labels = some_images(model, images)
     started = time.perf_counter()
-    found = attack(model, data, np.arange(images), NoSuccess(), case.pixels, p, device)
+    found = attack(model, pictures, labels).table
     share = found["computed"].sum() / found["evaluations"].sum()
     print(f"  of {found['evaluations'].sum():,} candidates {share:.0%} were computed", flush=True)
     return found["evaluations"].sum() / (time.perf_counter() - started)
@@ -177,7 +172,7 @@ def measure(case: Case, given: argparse.Namespace, plain: dict) -> list[dict]:
         )
     if case.peers and given.peers:
         contiguous = model.to(memory_format=torch.contiguous_format)
-        images = some_images(model, 1).images
+        images = some_images(model, 1)[0]
         for name, peer in PEERS.items():
             # ART starts with 400 candidates, so the budget is four populations for all.
             found[peer.name if name == "art" else name] = throughput(
@@ -204,11 +199,11 @@ def scaling(count: int) -> None:
     device = pick_device("auto")
     torch.manual_seed(0)
     model = Classifier("resnet50", CLASSES, 28).eval().to(device, memory_format=torch.channels_last)
-    p = settled(params.load("paper", "derma", attack_population=4, attack_generations=0))
-    data = some_images(model, count)
+    attack = PixelAttack(population=4, generations=0, criterion=NoSuccess(), precision="auto")
+    images, labels = some_images(model, count)
     before = peak_memory()
     started = time.perf_counter()
-    attack(model, data, np.arange(count), NoSuccess(), 1, p, device)
+    attack(model, images, labels)
     seconds = time.perf_counter() - started
     print(f"{seconds:.2f} {before:.0f} {peak_memory():.0f}")
 

@@ -14,10 +14,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from lib import params
-from lib.attack import evolution
-from lib.attack.incremental import Incremental, Plan
-from lib.attack.incremental.layers import Layer
-from lib.attack.incremental.network import LAYERS, stored_rows
+from lib.attack.differential_evolution import gene_limits, initial_population, paint
+from lib.attack.incremental import Incremental, Layer, Plan, layers_of, stored_rows
 from lib.data import phantoms
 from lib.models.classifiers import Classifier
 from lib.params import Parameters
@@ -93,10 +91,11 @@ def equality(
         ``largest_change``: of a logit by a candidate, what there is to be right about;
         ``largest_difference``: between the two, relative to the largest logit.
     """
-    limits = evolution.bounds(pixels, *image.shape[2:], image.shape[1], image.device)
-    candidates = evolution.initial(torch.tensor([seed]), count, limits, image.shape[1], "uniform")
-    expected = model(evolution.paint(image, candidates).double() / 255)
-    engine = Incremental(model, image.shape[1], pixels, batch=count, dtype=torch.float64)
+    channels, size = image.shape[1:3]
+    limits = gene_limits(pixels, size, size, channels, image.device)
+    candidates = initial_population(torch.tensor([seed]), count, limits, channels, "uniform")
+    expected = model(paint(image, candidates).double() / 255)
+    engine = Incremental(model, channels, size, pixels, count, torch.float64)
     engine.enter(torch.zeros(1, dtype=torch.long), image)
     found = engine.logits(torch.zeros(count, dtype=torch.long), candidates[0])
     change = expected - model(image.double() / 255)
@@ -120,13 +119,13 @@ def network(architecture: str, size: int) -> Classifier:
 @cache
 def chain_of(architecture: str) -> list[Layer]:
     """The engine's layers, without weights."""
-    return LAYERS[architecture](network(architecture, SIZES[0]).network, torch.float32)
+    return layers_of(network(architecture, SIZES[0]).network, torch.float32)
 
 
 @cache
 def plan_of(architecture: str, size: int, pixels: int = 1) -> Plan:
     """The plan that the attack uses for images of ``size`` pixels."""
-    rows = stored_rows(network(architecture, size))
+    rows = stored_rows(size, network(architecture, size).input_size)
     return Plan(chain_of(architecture), rows, pixels)
 
 

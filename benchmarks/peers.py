@@ -19,7 +19,7 @@ from scipy.stats import qmc
 from torch import Tensor, nn
 
 from benchmarks.harness import BATCH, Counted, Peer, Plan, Search
-from lib.attack import evolution
+from lib.attack import differential_evolution
 from lib.data import to_tensor, to_uint8
 from lib.params.errors import InputError
 
@@ -146,7 +146,7 @@ class Scipy(Peer):
 
     def prepare(self, model: Counted, shape: tuple[int, ...], pixels: int, plan: Plan) -> Search:
         device = next(model.parameters()).device
-        limits = evolution.bounds(pixels, *shape, torch.device("cpu"))
+        limits = differential_evolution.gene_limits(pixels, *shape, torch.device("cpu"))
         upper = limits.numpy()
 
         def search(image: np.ndarray, label: int, seed: list[int]) -> np.ndarray:
@@ -155,7 +155,7 @@ class Scipy(Peer):
 
             def paint(genes: np.ndarray) -> Tensor:
                 whole = torch.from_numpy(genes).long().minimum(limits - 1)
-                return evolution.paint(clean, whole.to(device)[None])
+                return differential_evolution.paint(clean, whole.to(device)[None])
 
             @torch.inference_mode()
             def probabilities(genes: np.ndarray) -> np.ndarray:

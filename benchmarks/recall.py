@@ -21,8 +21,7 @@ import pandas as pd
 from benchmarks.attack import FOLDER, write_csv
 from benchmarks.peers import PEERS
 from lib import data, params
-from lib.attack import attack, criterion_for, select, vulnerability_map
-from lib.attack.campaign import correct
+from lib.attack import VulnerabilityMap, attack_images, attack_of, correct, select
 from lib.data import Images
 from lib.metrics.intervals import wilson
 from lib.models import classifiers
@@ -44,14 +43,12 @@ def recall(
     p: Parameters,
 ) -> pd.DataFrame:  # fmt: skip
     """One row an image: how many positions are vulnerable, and what the search found."""
-    device = pick_device(p.device)
-    criterion = criterion_for("auto", images.facts.multi_label, p.classifier_threshold)
-    found = attack(model, images, positions, criterion, 1, p, device)
+    attack = attack_of(p, 1, images.facts.multi_label)
+    found = attack_images(attack, model, images, positions)
+    mapped = VulnerabilityMap(levels, attack.criterion, attack.precision, attack.batch)
     rows = []
     for place, index, record in zip(positions, found["index"], found.itertuples(), strict=True):
-        tried = vulnerability_map(
-            model, images.images[place], images.labels[place], criterion, levels, p, device
-        )
+        tried = mapped(model, images.images[place], images.labels[place])
         rows.append(
             {
                 "dataset": images.name, "split": record.split, "index": index,
@@ -76,8 +73,6 @@ def peers(
     model: classifiers.Classifier, images: Images, positions: np.ndarray, p: Parameters
 ) -> pd.DataFrame:
     """One row a method: successes with equal budgets, judged on the stored image in float32."""
-    device = pick_device(p.device)
-    criterion = criterion_for("auto", images.facts.multi_label, p.classifier_threshold)
     some = images.take(positions)
     budget = p.attack_population * (p.attack_generations + 1)
     rows = []
@@ -97,8 +92,8 @@ def peers(
 
     for method, strategy in STRATEGIES.items():
         started = time.perf_counter()
-        own = p.model_copy(update={"attack_strategy": strategy})
-        found = attack(model, images, positions, criterion, 1, own, device)
+        attack = attack_of(p, 1, images.facts.multi_label, strategy=strategy)
+        found = attack_images(attack, model, images, positions)
         seconds = time.perf_counter() - started
         add(method, found["success"].to_numpy(), found["evaluations"].to_numpy(), seconds)
     for peer in PEERS.values():

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lib import params
-from lib.attack.records import rebuild
+from lib.attack import rebuild
 from lib.defense import restoration
 from lib.defense.restoration import Patches, restore_all, shares, summary
 from lib.metrics import image_quality

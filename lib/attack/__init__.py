@@ -2,15 +2,35 @@
 
 Source: paper, sections 3.1.1 and 4.1.2, after Su, Vargas and Sakurai, *One Pixel Attack for
 Fooling Deep Neural Networks* (2019); decisions ATK01-20.
+
+    from lib.attack import PixelAttack
+
+    found = PixelAttack(pixels=1)(model, images, labels)
 """
 
-from lib.attack.campaign import attack_run, attack_runs
-from lib.attack.criteria import AnyLabelChange, ClassChange, TrueLabelChange, criterion_for
-from lib.attack.records import locate, rebuild, select
-from lib.attack.search import attack
-from lib.attack.vulnerability import Vulnerability, vulnerability_map
+from lib.attack.attack_table import locate, rebuild, select
+from lib.attack.criteria import (
+    AnyLabelChange,
+    Criterion,
+    Misclassification,
+    TrueLabelChange,
+    criterion_for,
+)
+from lib.attack.pixel_attack import Found, Generation, PixelAttack
+from lib.attack.run_attacks import (
+    attack_images,
+    attack_of,
+    attack_run,
+    attack_runs,
+    correct,
+    stream_keys,
+    vulnerability_map_of,
+)
+from lib.attack.vulnerability import Vulnerability, VulnerabilityMap
 
 __all__ = [
-    "AnyLabelChange", "ClassChange", "TrueLabelChange", "Vulnerability", "attack", "attack_run",
-    "attack_runs", "criterion_for", "locate", "rebuild", "select", "vulnerability_map",
+    "AnyLabelChange", "Criterion", "Found", "Generation", "Misclassification", "PixelAttack",
+    "TrueLabelChange", "Vulnerability", "VulnerabilityMap", "attack_images", "attack_of",
+    "attack_run", "attack_runs", "correct", "criterion_for", "locate", "rebuild", "select",
+    "stream_keys", "vulnerability_map_of",
 ]  # fmt: skip

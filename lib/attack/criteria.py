@@ -1,4 +1,7 @@
-"""What the search minimizes and what counts as success, as objects.
+"""What the search minimizes and what counts as success.
+
+A criterion is called with logits and labels and returns both. One's own can be any object that
+can be called so, also a plain function.
 
 The paper does not say what a non-targeted attack minimizes (ATK10), nor anything of Chest's 14
 labels (ATK11). The usual choice is the probability of the true class. We search on logits: the
@@ -7,28 +10,41 @@ without a slope.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from lib.models.classifiers import edge
 from lib.params.errors import InputError, unknown
 
 
+class Criterion(Protocol):
+    """What the search minimizes and what counts as success."""
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge candidates.
+
+        Args:
+            logits: float32 (N, K).
+            labels: int64 (N,), or 0/1 (N, K) if images have several labels.
+
+        Returns:
+            The objective, float (N,), lower is better, and the successes, bool (N,).
+        """
+
+
 @dataclass(frozen=True)
-class ClassChange:
+class Misclassification:
     """Single-label: the most likely class is no longer the true one."""
 
     multi_label = False
 
-    def objective(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Log-odds (N,) of the true class from logits (N, K), classes (N,); lower is better."""
+    def __call__(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-odds of the true class, and whether another class is more likely."""
         true = logits.gather(1, labels.view(-1, 1)).squeeze(1)
         others = logits.scatter(1, labels.view(-1, 1), float("-inf"))
-        return true - others.logsumexp(1)
-
-    def success(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Whether the class has changed, bool (N,)."""
-        return logits.argmax(1) != labels
+        return true - others.logsumexp(1), logits.argmax(1) != labels
 
     def confidence(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Probability of the true class, 0..1, (N,)."""
@@ -37,29 +53,31 @@ class ClassChange:
 
 @dataclass(frozen=True)
 class AnyLabelChange:
-    """Multi-label: any label crosses the threshold; the paper's reading for Chest (4.2.5)."""
+    """Multi-label: any label crosses the threshold; the paper's reading for Chest (4.2.5).
+
+    Args:
+        threshold: on each sigmoid, between 0 and 1; a label counts above it.
+
+    Raises:
+        InputError: another threshold.
+    """
 
     threshold: float = 0.5
     multi_label = True
 
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise InputError(f"A threshold of {self.threshold} must lie between 0 and 1.")
+
     def _watched(self, labels: Tensor) -> Tensor:
         return torch.ones_like(labels, dtype=torch.bool)
 
-    def _margins(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Distance of each logit from the threshold, positive on the right side, (N, L)."""
-        edge = torch.logit(torch.tensor(self.threshold, dtype=torch.float64)).item()
-        side = (labels * 2 - 1).to(logits.dtype)
-        return (side * (logits - edge)).where(self._watched(labels), torch.inf)
-
-    def objective(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Smallest margin over the watched labels, (N,), from logits and labels (N, L)."""
-        return self._margins(logits, labels).amin(1)
-
-    def success(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Whether a watched label is on the wrong side, bool (N,)."""
-        edge = torch.logit(torch.tensor(self.threshold, dtype=torch.float64)).item()
-        wrong = (logits > edge) != labels.bool()
-        return (wrong & self._watched(labels)).any(1)
+    def __call__(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Smallest margin over the watched labels, and whether one is on the wrong side."""
+        side, watched = (labels * 2 - 1).to(logits.dtype), self._watched(labels)
+        margins = (side * (logits - edge(self.threshold))).where(watched, torch.inf)
+        wrong = (logits > edge(self.threshold)) != labels.bool()
+        return margins.amin(1), (wrong & watched).any(1)
 
     def confidence(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Smallest signed margin of the sigmoids from the threshold, -1..1, (N,)."""
@@ -76,7 +94,38 @@ class TrueLabelChange(AnyLabelChange):
         return labels.bool() | ~labels.bool().any(1, keepdim=True)
 
 
-Criterion = ClassChange | AnyLabelChange
+def confidence(criterion: Criterion, logits: Tensor, labels: Tensor) -> Tensor:
+    """What a criterion calls confidence, (N,); without such a method the objective."""
+    if hasattr(criterion, "confidence"):
+        return criterion.confidence(logits, labels)
+    return criterion(logits, labels)[0]
+
+
+def decisions(criterion: Criterion, logits: Tensor, multi_label: bool) -> Tensor:
+    """Classes (N,), or 0/1 labels (N, K) at the criterion's own threshold, 0.5 if it has none."""
+    if not multi_label:
+        return logits.argmax(1)
+    return (logits > edge(getattr(criterion, "threshold", 0.5))).long()
+
+
+def misjudged(criterion: Criterion, logits: Tensor, labels: Tensor) -> str:
+    """Why a clean image is not attacked, '' if it is.
+
+    Our own criteria say themselves whether the model is right, so far as they watch the labels.
+    With any other the decision must be the label too.
+
+    Args:
+        criterion: what counts as success.
+        logits: of the clean image, float32 (1, K).
+        labels: its label, int64 (1,) or (1, K).
+    """
+    if criterion(logits, labels)[1].item():
+        ours = hasattr(criterion, "multi_label")
+        return "misclassified" if ours else "meets the criterion before the attack"
+    decided = decisions(criterion, logits, labels.ndim == 2)
+    if not hasattr(criterion, "multi_label") and not torch.equal(decided, labels):
+        return "misclassified"
+    return ""
 
 
 def criterion_for(name: str, multi_label: bool, threshold: float = 0.5) -> Criterion:
@@ -93,7 +142,7 @@ def criterion_for(name: str, multi_label: bool, threshold: float = 0.5) -> Crite
     if name == "auto":
         name = "any_label" if multi_label else "class"
     known = {
-        "class": ClassChange(),
+        "class": Misclassification(),
         "any_label": AnyLabelChange(threshold),
         "true_label": TrueLabelChange(threshold),
     }

@@ -1,24 +1,60 @@
 """Logits of candidates: by the whole network, or by what the changed pixels change."""
 
-import copy
-import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lib.attack import evolution
-from lib.attack.incremental import Incremental
+from lib.attack.differential_evolution import paint
+from lib.attack.incremental import Incremental, NotIncremental
 from lib.data import unit
-from lib.models.classifiers import Classifier
-from lib.params import Parameters
-from lib.params.errors import InputError
+from lib.params.device import native_bfloat16
+from lib.params.errors import InputError, unknown
+from lib.params.memory import halved
 
-GPU_BATCH = 1024  # candidates at once where the user sets none; halved if memory lacks
+# Candidates at once where the user sets none; halved if memory lacks.
+GPU_BATCH = 1024
+WHOLE_BATCH = {"cpu": 64, "cuda": 256}  # of whole images
 SMALLEST_BATCH = 64
 IMAGES = 8  # in work at least, so that a batch fills up although candidates repeat
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+_FLAGS = (
+    torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul,
+    torch.backends.mkldnn.conv,
+)  # fmt: skip
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute without gradients and in all bits of float32; the caller's settings come back.
+
+    A GPU's own default for convolutions is TF32, which keeps 10 bits of the mantissa.
+    """
+    before = [flag.fp32_precision for flag in _FLAGS]
+    try:
+        for flag in _FLAGS:
+            flag.fp32_precision = "ieee"
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for flag, value in zip(_FLAGS, before, strict=True):
+            flag.fp32_precision = value
+
+
+def dtype_of(precision: str, device: torch.device) -> torch.dtype:
+    """The dtype of a precision; ``auto`` is bfloat16 where the device computes in it.
+
+    Raises:
+        InputError: unknown.
+    """
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    if precision == "auto":
+        precision = "bfloat16" if native_bfloat16(device) else "float32"
+    return getattr(torch, precision)
 
 
 class Evaluator(Protocol):
@@ -37,14 +73,15 @@ class Evaluator(Protocol):
         """Another number of candidates at once; images must enter again."""
 
 
-class Plain:
+class WholeImages:
     """The whole network on painted images, for any model.
 
     Args:
         model: (N, C, H, W) in 0..1 to logits.
         slots: images in work at the same time.
-        batch: candidates evaluated at once.
-        dtype: float32 or bfloat16 (autocast).
+        batch: candidates evaluated at once; the last batch is filled up, so that what comes out
+            for a candidate does not depend on what it is evaluated with.
+        dtype: float32, or another one for autocast.
     """
 
     def __init__(self, model: nn.Module, slots: int, batch: int, dtype: torch.dtype) -> None:
@@ -60,63 +97,25 @@ class Plain:
         self.batch = batch
 
     def logits(self, slots: Tensor, candidates: Tensor) -> Tensor:
+        count, parts = len(candidates), []
+        slots, candidates = filled(slots, candidates, self.batch)
         low = self.dtype != torch.float32
-        parts = []
         with torch.autocast(slots.device.type, self.dtype if low else None, enabled=low):
             for some, genes in zip(
                 slots.split(self.batch), candidates.split(self.batch), strict=True
             ):
-                painted = unit(evolution.paint(self.images[some], genes.unsqueeze(1)))
+                painted = unit(paint(self.images[some], genes.unsqueeze(1)))
                 parts.append(self.model(painted.contiguous(memory_format=torch.channels_last)))
-        return torch.cat(parts).float()
+        return torch.cat(parts)[:count].float()
 
 
-class Half(Plain):
-    """The whole network of a `Classifier` in half precision, compiled: what suits a GPU.
-
-    Batches have one size, the last one filled up, as in `Incremental`. The mean over the last map
-    and the last layer are float32.
-    """
-
-    def __init__(self, model: Classifier, slots: int, batch: int, dtype: torch.dtype) -> None:
-        super().__init__(model, slots, batch, dtype)
-        network = copy.deepcopy(model.network)
-        if model.architecture == "resnet50":
-            head, body = network.fc, nn.Sequential(*list(network.children())[:-2])
-        else:
-            head, body = network.classifier, nn.Sequential(network.features, nn.ReLU())
-        self.weight, self.bias = head.weight.detach().float(), head.bias.detach().float()
-        self.body = _folded(body).to(dtype, memory_format=torch.channels_last).eval()
-        self.compiled = torch.compile(self._forward, dynamic=False)
-
-    def _forward(self, painted: Tensor) -> Tensor:
-        x = self.model.prepare(unit(painted)).to(self.dtype, memory_format=torch.channels_last)
-        return F.linear(self.body(x).float().mean((2, 3)), self.weight, self.bias)
-
-    def logits(self, slots: Tensor, candidates: Tensor) -> Tensor:
-        count = len(candidates)
-        short = -count % self.batch
-        if short:
-            candidates = torch.cat([candidates, candidates[-1:].expand(short, -1)])
-            slots = torch.cat([slots, slots[-1:].expand(short)])
-        parts = []
-        for some, genes in zip(slots.split(self.batch), candidates.split(self.batch), strict=True):
-            painted = evolution.paint(self.images[some], genes.unsqueeze(1))
-            parts.append(self.compiled(painted))
-        return torch.cat(parts)[:count]
-
-
-def _folded(network: nn.Module) -> nn.Module:
-    """The network with each batch norm that follows a convolution folded into it, in place."""
-    pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("conv0", "norm0"))
-    pairs += (("conv1", "norm2"), ("0", "1"))
-    for module in network.modules():
-        for conv, norm in pairs:
-            first, second = getattr(module, conv, None), getattr(module, norm, None)
-            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                setattr(module, conv, fuse_conv_bn_eval(first, second))
-                setattr(module, norm, nn.Identity())
-    return network
+def filled(slots: Tensor, candidates: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """Slots and candidates (N, genes) with the last one repeated, up to whole batches."""
+    short = -len(candidates) % batch
+    if short:
+        candidates = torch.cat([candidates, candidates[-1:].expand(short, -1)])
+        slots = torch.cat([slots, slots[-1:].expand(short)])
+    return slots, candidates
 
 
 def images_in_work(batch: int, population: int) -> int:
@@ -125,46 +124,113 @@ def images_in_work(batch: int, population: int) -> int:
 
 
 def make_evaluator(
-    model: nn.Module, channels: int, pixels: int, p: Parameters, batch: int, most: int
-) -> Evaluator:
+    model: nn.Module, example: Tensor, pixels: int, population: int, dtype: torch.dtype,
+    batch: int, most: int,
+) -> Evaluator:  # fmt: skip
     """The fastest evaluator for a model.
 
+    Incremental evaluation for torchvision's ResNets and DenseNets, bare, behind modules that
+    treat each pixel alone, or in a `Classifier`; whole images for every other model.
+
     Args:
-        model: incremental evaluation for a `Classifier`, the whole network for others.
-        channels: of the stored images.
+        model: in evaluation mode, on its device.
+        example: one of the images, uint8 (C, H, W), on the model's device.
         pixels: of a candidate.
-        p: attack_population and attack_precision are used.
+        population: candidates of an image.
+        dtype: of the search.
         batch: candidates at once; 0: what the device holds well.
         most: images to attack; no more slots are made.
     """
-    dtype = getattr(torch, p.attack_precision)
-    if isinstance(model, Classifier) and p.attack_evaluator == "whole":
-        batch = batch or GPU_BATCH
-        return Half(model, min(most, images_in_work(batch, p.attack_population)), batch, dtype)
-    if isinstance(model, Classifier):
+    on_gpu = example.device.type == "cuda"
+    try:
         # The last batch is filled up, so few images and small populations need small ones; below
         # that the weights are laid out anew for too few candidates.
-        if not batch and model.mean.is_cuda:
-            batch = min(GPU_BATCH, max(SMALLEST_BATCH, p.attack_population * most))
-        evaluator = Incremental(model, channels, pixels, batch, dtype)
-        if not batch:
-            evaluator.batch = min(evaluator.batch, max(SMALLEST_BATCH, p.attack_population))
-        evaluator.resize(slots=min(most, images_in_work(evaluator.batch, p.attack_population)))
+        given = batch or on_gpu * min(GPU_BATCH, max(SMALLEST_BATCH, population * most))
+        evaluator = Incremental.of(model, example, pixels, given, dtype)
+        if not given:
+            evaluator.batch = min(evaluator.batch, max(SMALLEST_BATCH, population))
+        evaluator.resize(slots=min(most, images_in_work(evaluator.batch, population)))
         return evaluator
-    batch = batch or 256
-    return Plain(model, min(most, images_in_work(batch, p.attack_population)), batch, dtype)
+    except NotIncremental as reason:
+        if str(reason):
+            warnings.warn(f"Whole images are evaluated, which takes longer: {reason}", stacklevel=2)
+    if not batch:
+        limit = WHOLE_BATCH.get(example.device.type, WHOLE_BATCH["cpu"])
+        # Whole populations, or equal parts of one, leave little to be filled up.
+        batch = population * min(most, max(1, limit // population))
+        batch = -(-batch // -(-batch // limit))
+    return WholeImages(model, min(most, images_in_work(batch, population)), batch, dtype)
 
 
-def out_of_memory(batch: int) -> int:
-    """Half the batch, said aloud.
+class CandidateEvaluator:
+    """Logits of candidates in the search's precision, whatever the memory holds.
 
-    Raises:
-        InputError: one candidate is too much.
+    Args:
+        model, example, pixels, population, dtype, batch, most: see `make_evaluator`.
     """
-    if batch < 2:
+
+    def __init__(
+        self, model: nn.Module, example: Tensor, pixels: int, population: int, dtype: torch.dtype,
+        batch: int, most: int,
+    ) -> None:  # fmt: skip
+        self.pixels, self.exact = pixels, dtype == torch.float32
+        made = None
+        while made is None:
+            try:
+                made = make_evaluator(model, example, pixels, population, dtype, batch, most)
+            except (RuntimeError, MemoryError) as error:
+                batch = halved(batch or GPU_BATCH, error)
+        self.evaluator, self.slots = made, made.slots
+        self.pictures = example.new_zeros(made.slots, *example.shape)
+        self.shift: Tensor | None = None
+
+    def enter(self, slots: Tensor, pictures: Tensor, clean: Tensor) -> None:
+        """Put images into slots.
+
+        Args:
+            slots: int64 (n,).
+            pictures: uint8 (n, C, H, W).
+            clean: their float32 logits (n, K).
+
+        Raises:
+            InputError: logits are not finite.
+        """
+        self.pictures[slots] = pictures
+        self.evaluator.enter(slots, pictures)
+        if self.exact:
+            return
+        # A low precision moves the logits of an image by more than a pixel does, but those of all
+        # its candidates by about the same.
+        corner = pictures[:, :, 0, 0].long()  # with it a candidate changes nothing
+        genes = torch.cat([corner.new_zeros(len(corner), 2), corner], 1).repeat(1, self.pixels)
+        if self.shift is None:
+            self.shift = clean.new_zeros(self.slots, clean.shape[1])
+        self.shift[slots] = 0
+        self.shift[slots] = clean - self.logits(slots, genes)
+
+    def logits(self, slots: Tensor, candidates: Tensor) -> Tensor:
+        """Logits (N, K) of candidates (N, genes) of the images in slots (N,).
+
+        Raises:
+            InputError: they are not finite, or the memory does not hold one candidate.
+        """
+        while True:
+            try:
+                values = self.evaluator.logits(slots, candidates)
+                break
+            except (RuntimeError, MemoryError) as error:
+                batch = halved(self.evaluator.batch, error)
+            # The slots stay: only the room for candidates shrinks.
+            self.evaluator.resize(batch)
+            every = torch.arange(self.slots, device=slots.device)
+            self.evaluator.enter(every, self.pictures)
+        finite(values)
+        return values if self.exact else values + self.shift[slots]
+
+
+def finite(values: Tensor) -> None:
+    """Raise InputError where a logit is not finite."""
+    if not torch.isfinite(values).all():
         raise InputError(
-            "The GPU's memory does not hold one candidate: another program may have taken it."
-        ) from None
-    print(f"GPU out of memory: going on with batches of {batch // 2}.", file=sys.stderr)
-    torch.cuda.empty_cache()
-    return batch // 2
+            "The model gives logits that are not finite: train it again, or search in float32."
+        )

@@ -1,173 +1,157 @@
-"""The search over many images at once: a pool that finished images leave and new ones enter."""
+"""Differential evolution on many images at once: finished ones leave and new ones enter."""
 
-import shutil
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from lib.attack import checks, evolution
-from lib.attack.criteria import Criterion
-from lib.attack.evaluators import GPU_BATCH, make_evaluator, out_of_memory
-from lib.attack.memory import Memory
-from lib.attack.pool import Pool
-from lib.attack.records import COLUMNS, pixels_of
-from lib.data import Images, unit
-from lib.data import counter_rng as streams
-from lib.models.classifiers import as_text, decide
-from lib.params import Parameters
-from lib.params.files import read_table, write_table
-
-CHECKPOINT_SECONDS = 20.0
+from lib.attack import differential_evolution, inputs
+from lib.attack.attack_table import pixels_of
+from lib.attack.criteria import confidence, decisions, misjudged
+from lib.attack.evaluators import CandidateEvaluator
+from lib.attack.populations import Populations
+from lib.attack.score_cache import ScoreCache
+from lib.models.classifiers import as_text
+from lib.params.errors import InputError
 
 
 class Search:
-    """Differential evolution on one classifier with one criterion; see `attack`."""
+    """The state of one call of an attack; `step` is one generation of every image in work.
+
+    Args:
+        attack: settings, a `PixelAttack`.
+        model: in evaluation mode.
+        images: uint8 (N, H, W, C).
+        labels: int64 (N,) or (N, K).
+        keys: random stream of each image, int64 (N,).
+        dtype: of the search.
+        device: of the model.
+    """
 
     def __init__(
-        self, model: nn.Module, criterion: Criterion, pixels: int, p: Parameters,
-        device: torch.device, shape: tuple[int, int, int], most: int,
+        self, attack: Any, model: nn.Module, images: np.ndarray, labels: Tensor,
+        keys: Tensor, dtype: torch.dtype, device: torch.device,
     ) -> None:  # fmt: skip
-        self.model, self.criterion, self.pixels, self.p = model, criterion, pixels, p
-        self.device, self.channels, self.most = device, shape[2], most
-        self.limits = evolution.bounds(pixels, *shape, device)
-        self._prepare(p.attack_batch)
+        self.attack, self.model, self.criterion = attack, model, attack.criterion
+        self.images, self.labels, self.keys = images, labels, keys
+        self.dtype, self.device, self.channels = dtype, device, images.shape[3]
+        self.limits = differential_evolution.gene_limits(attack.pixels, *images.shape[1:], device)
+        self.waiting = list(range(len(images)))
+        self.populations: Populations | None = None
+        self.evaluator: CandidateEvaluator | None = None
 
-    def _prepare(self, batch: int) -> None:
-        """An evaluator for so many candidates at once, and an empty pool."""
-        made = None
-        while made is None:
-            try:
-                made = make_evaluator(
-                    self.model, self.channels, self.pixels, self.p, batch, self.most
-                )
-            except torch.OutOfMemoryError:
-                batch = out_of_memory(batch or GPU_BATCH)
-        self.evaluator = made
-        capacity = self.p.attack_population * (self.p.attack_generations + 1)
-        self.memory = Memory(self.evaluator.slots, capacity, self.pixels, self.device)
-        self.offset: Tensor | None = None
+    @property
+    def unfinished(self) -> bool:
+        """Whether an image is waiting or under attack."""
+        return bool(self.waiting or self.populations)
 
-    def enter(self, data: Images, positions: list[int], taken: Tensor) -> Pool:
-        """New images with their initial population, not yet evaluated, in slots not ``taken``."""
-        chosen = data.take(np.array(positions, dtype=np.int64))
-        keys = streams.image_keys(
-            self.p.seed,
-            f"{self.pixels}-pixel attack",
-            data.name,
-            chosen.split.tolist(),
-            chosen.index.tolist(),
-        ).to(self.device)
-        images = torch.from_numpy(chosen.images).permute(0, 3, 1, 2).to(self.device)
-        members = evolution.initial(
-            keys, self.p.attack_population, self.limits, self.channels, self.p.attack_initial
+    def step(self) -> tuple[dict[int, list[float]], list[dict[str, Any]]]:
+        """Let images enter and take one generation of all in work.
+
+        Returns:
+            The lowest objectives of each image so far, and the rows of those that are done.
+        """
+        finished = self._fill()
+        if not self.populations:
+            return {}, finished
+        fooled, winners = self._generation(self.populations)
+        held = self.populations
+        best = dict(zip(held.image.tolist(), map(list, held.best), strict=True))
+        done = fooled | (held.generation > self.attack.generations)
+        for row in done.nonzero().flatten().tolist():
+            finished.append(self._row(held, row, winners[row]))
+        self.populations = held.keep(~done) if not done.all() else None
+        return best, finished
+
+    # ------------------------------------------------------------ entering
+
+    def _fill(self) -> list[dict[str, Any]]:
+        """Let waiting images enter while there is room; rows of those that are skipped."""
+        skipped, entering = [], []
+        used = len(self.populations.best) if self.populations else 0
+        while self.waiting and (self.evaluator is None or len(entering) + used < self.slots):
+            place = self.waiting.pop(0)
+            picture = torch.from_numpy(self.images[place]).permute(2, 0, 1).to(self.device)
+            label = self.labels[place : place + 1].to(self.device)
+            clean = inputs.alone(self.model, picture)
+            reason = misjudged(self.criterion, clean, label)
+            if reason:
+                skipped.append(self._skipped(place, clean, label, reason))
+                continue
+            if self.evaluator is None:
+                self._prepare(picture)
+            entering.append((place, picture, label, clean))
+        if entering:
+            entered = self._enter(entering)
+            self.populations = self.populations.join(entered) if self.populations else entered
+        return skipped
+
+    def _prepare(self, example: Tensor) -> None:
+        """Create the evaluator and an empty cache."""
+        attack = self.attack
+        self.evaluator = CandidateEvaluator(
+            self.model, example, attack.pixels, attack.population, self.dtype, attack.batch,
+            len(self.waiting) + 1,
+        )  # fmt: skip
+        self.slots = self.evaluator.slots
+        capacity = attack.population * (attack.generations + 1)
+        self.cache = ScoreCache(self.slots, capacity, attack.pixels, self.device)
+
+    def _enter(self, entering: list[tuple[int, Tensor, Tensor, Tensor]]) -> Populations:
+        """Populations of new images, not yet evaluated, in free slots."""
+        places = [place for place, *_ in entering]
+        pictures, labels, clean = (
+            torch.cat(parts) if parts[0].ndim < 3 else torch.stack(parts)
+            for parts in list(zip(*entering, strict=True))[1:]
         )
-        free = torch.ones(self.evaluator.slots, dtype=torch.bool, device=self.device)
-        free[taken] = False
-        slot = free.nonzero().flatten()[: len(positions)]
-        if positions:
-            self.memory.forget(slot)
-            self.evaluator.enter(slot, images)
-            self._correct(slot, images)
-        return Pool(
-            position=torch.tensor(positions, device=self.device, dtype=torch.long),
+        keys = self.keys[places].to(self.device)
+        members = differential_evolution.initial_population(
+            keys, self.attack.population, self.limits, self.channels, self.attack.initial
+        )
+        free = torch.ones(self.slots, dtype=torch.bool, device=self.device)
+        if self.populations:
+            free[self.populations.slot] = False
+        slot = free.nonzero().flatten()[: len(places)]
+        self.cache.clear(slot)
+        self.evaluator.enter(slot, pictures, clean)
+        return Populations(
+            image=torch.tensor(places, device=self.device),
             slot=slot,
             keys=keys,
-            images=images,
-            labels=torch.from_numpy(chosen.labels).long().to(self.device),
+            pictures=pictures,
+            labels=labels,
+            clean=clean,
             generation=torch.zeros_like(keys),
             members=members,
             scores=torch.full(members.shape[:2], torch.inf, device=self.device),
             seconds=torch.zeros(len(keys), dtype=torch.float64, device=self.device),
             computed=torch.zeros_like(keys),
             disagreements=torch.zeros_like(keys),
-            best=[[] for _ in positions],
+            best=[[] for _ in places],
         )
 
-    def _correct(self, slot: Tensor, images: Tensor) -> None:
-        """Measure how far low precision moves the clean images' logits.
+    # ------------------------------------------------------------ one generation
 
-        Half precision moves them by more than one changed pixel of a large image does, and nearly
-        alike for all candidates of an image: the difference at the clean image corrects them.
-        """
-        if getattr(self.evaluator, "dtype", torch.float32).itemsize >= 4:
-            return
-        same = images[:, :, 0, 0].long()
-        genes = torch.cat(
-            [torch.zeros(len(slot), 2, dtype=torch.long, device=slot.device), same], 1
-        )
-        low = self.evaluator.logits(slot, genes.repeat(1, self.pixels))
-        exact = torch.cat([self.model(unit(image)) for image in images.split(1)]).float()
-        if self.offset is None:
-            self.offset = torch.zeros(self.evaluator.slots, exact.shape[1], device=slot.device)
-        self.offset[slot] = exact - low
-
-    def propose(self, pool: Pool) -> Tensor:
-        """Candidates of the next generation, int64 (N, population, genes)."""
-        p, limits = self.p, self.limits
-        if p.attack_strategy == "best1bin":
-            made = evolution.children_of_best(
-                pool.members, pool.scores, pool.keys, pool.generation, limits, p.attack_dither,
-                p.attack_crossover,
-            )  # fmt: skip
-        else:
-            made = evolution.children(
-                pool.members, pool.keys, pool.generation, limits, p.attack_mutation_factor
-            )
-        return pool.members.where(pool.generation.view(-1, 1, 1) == 0, made)
-
-    def evaluate(self, pool: Pool, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores, successes in the search's precision and number evaluated; see `Memory`."""
-
-        def values(rows: Tensor, genes: Tensor) -> tuple[Tensor, Tensor]:
-            if not len(rows):
-                return pool.scores.new_zeros(0), pool.labels.new_zeros(0, dtype=torch.bool)
-            logits = self._logits(pool, rows, genes)
-            checks.finite(logits)
-            labels = pool.labels[rows]
-            return (
-                self.criterion.objective(logits, labels).float(),
-                self.criterion.success(logits, labels),
-            )
-
-        return self.memory.scored(pool.slot, candidates, values)
-
-    def _logits(self, pool: Pool, rows: Tensor, genes: Tensor) -> Tensor:
-        slots = pool.slot[rows]
-        try:
-            found = self.evaluator.logits(slots, genes)
-            return found if self.offset is None else found + self.offset[slots]
-        except torch.OutOfMemoryError:
-            batch = out_of_memory(self.evaluator.batch)
-        # The slots stay: only the room for candidates shrinks.
-        self.evaluator.resize(batch)
-        self.evaluator.enter(pool.slot, pool.images)
-        return self._logits(pool, rows, genes)
-
-    def step(self, pool: Pool) -> tuple[Pool, Tensor, Tensor]:
-        """One generation of every image.
+    def _generation(self, held: Populations) -> tuple[Tensor, Tensor]:
+        """Propose, evaluate and select, for every image.
 
         Returns:
-            The pool, which images are fooled, bool (N,), and by which genes (N, genes): where
-            an image is not fooled, its best member so far.
+            Which images are fooled, bool (N,), and by which genes (N, genes): where an image is
+            not fooled, its best member so far.
         """
         started = time.monotonic()
-        proposed = self.propose(pool)
-        score, hit, computed = self.evaluate(pool, proposed)
+        proposed = self._propose(held)
+        score, hit, computed = self._evaluate(held, proposed)
 
         # Ties go to the child, so that a population drifts across a plateau instead of freezing.
-        better = score <= pool.scores
-        pool.members = proposed.where(better.unsqueeze(2), pool.members)
-        pool.scores = score.where(better, pool.scores)
-        found, place = pool.scores.min(1)
-        count = len(found)
-        winner = pool.members[torch.arange(count, device=self.device), place]
+        better = score <= held.scores
+        held.members = proposed.where(better.unsqueeze(2), held.members)
+        held.scores = score.where(better, held.scores)
+        lowest, place = held.scores.min(1)
+        count = len(lowest)
+        winner = held.members[torch.arange(count, device=self.device), place]
 
         fooled = torch.zeros(count, dtype=torch.bool, device=self.device)
         for row in hit.any(1).nonzero().flatten().tolist():
@@ -175,174 +159,88 @@ class Search:
                 if not hit[row, member]:
                     break
                 # Only the stored image, alone, in float32, decides.
-                if self.accept(pool.images[row], proposed[row, member], pool.labels[row]):
+                logits = self._alone(held.pictures[row], proposed[row, member])
+                if self.criterion(logits, held.labels[row : row + 1])[1].item():
                     fooled[row], winner[row] = True, proposed[row, member]
-                    found[row] = score[row, member]
+                    lowest[row] = score[row, member]
                     break
-                pool.disagreements[row] += 1
-        for history, value in zip(pool.best, found.tolist(), strict=True):
+                held.disagreements[row] += 1
+        for history, value in zip(held.best, lowest.tolist(), strict=True):
             history.append(value)
-        pool.generation = pool.generation + 1
-        pool.computed = pool.computed + computed
+        held.generation = held.generation + 1
+        held.computed = held.computed + computed
         share = (computed + 1) / (computed + 1).sum()  # repeats cost next to nothing
-        pool.seconds += (time.monotonic() - started) * share
-        return pool, fooled, winner
+        held.seconds += (time.monotonic() - started) * share
+        return fooled, winner
 
-    def alone(self, image: Tensor, genes: Tensor) -> Tensor:
+    def _propose(self, held: Populations) -> Tensor:
+        """Candidates of the next generation, int64 (N, population, genes)."""
+        attack, of = self.attack, (held.keys, held.generation, self.limits)
+        if attack.strategy == "best1bin":
+            made = differential_evolution.best1bin(
+                held.members, held.scores, *of, attack.dither, attack.crossover
+            )
+        else:
+            made = differential_evolution.rand1(held.members, *of, attack.mutation)
+        return held.members.where(held.generation.view(-1, 1, 1) == 0, made)
+
+    def _evaluate(self, held: Populations, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, successes in the search's precision and number evaluated; see `ScoreCache`."""
+
+        def judged(rows: Tensor, genes: Tensor) -> tuple[Tensor, Tensor]:
+            if not len(rows):
+                return held.scores.new_zeros(0), held.labels.new_zeros(0, dtype=torch.bool)
+            logits = self.evaluator.logits(held.slot[rows], genes)
+            objective, success = self.criterion(logits, held.labels[rows])
+            if objective.isnan().any():
+                raise InputError("The criterion gives an objective that is not a number.")
+            return objective.float(), success
+
+        return self.cache.scored(held.slot, candidates, judged)
+
+    # ------------------------------------------------------------ rows of the table
+
+    def _alone(self, picture: Tensor, genes: Tensor) -> Tensor:
         """Float32 logits (1, K) of one changed image."""
-        painted = evolution.paint(image.unsqueeze(0), genes.view(1, 1, -1))
-        return self.model(unit(painted))
+        painted = differential_evolution.paint(picture.unsqueeze(0), genes.view(1, 1, -1))
+        return inputs.alone(self.model, painted[0])
 
-    def accept(self, image: Tensor, genes: Tensor, label: Tensor) -> bool:
-        """Whether the stored image fools the classifier when it is evaluated alone in float32."""
-        return self.criterion.success(self.alone(image, genes), label.unsqueeze(0)).item()
+    def _decision(self, logits: Tensor) -> int | str:
+        decided = decisions(self.criterion, logits, self.labels.ndim == 2)
+        return as_text(decided.cpu().numpy())[0]
 
-    def record(self, data: Images, pool: Pool, row: int, genes: Tensor) -> dict:
-        """The finished image in ``row``, changed by ``genes``, as an attack record.
+    def _row(self, held: Populations, row: int, genes: Tensor) -> dict[str, Any]:
+        """The finished image in ``row``, changed by ``genes``.
 
         Its success is that of the stored image alone in float32, also where the search, in its
         own precision, has seen none.
         """
-        at, label = int(pool.position[row]), pool.labels[row].unsqueeze(0)
-        clean = self.model(unit(pool.images[row].unsqueeze(0)))
-        after = self.alone(pool.images[row], genes)
-
-        def decision(logits: Tensor) -> int | str:
-            values = logits.float().cpu().numpy()
-            return as_text(decide(values, self.criterion.multi_label, self.p.classifier_threshold))[
-                0
-            ]
-
-        truth = as_text(data.labels[at : at + 1])[0]
-        before, now = decision(clean), decision(after)
-        changed = now != truth
-        if self.criterion.multi_label and "1" in truth:
-            changed = any(a == "1" != b for a, b in zip(truth, now, strict=True))
+        label, clean = held.labels[row : row + 1], held.clean[row : row + 1]
+        after = self._alone(held.pictures[row], genes)
         return {
-            "dataset": data.name,
-            "split": str(data.split[at]),
-            "index": int(data.index[at]),
-            "label": truth,
-            "predicted": before,
-            "adversarial": now,
-            "success": self.criterion.success(after, label).item(),
-            "p_before": self.criterion.confidence(clean, label).item(),
-            "p_after": self.criterion.confidence(after, label).item(),
-            **pixels_of(genes.cpu(), pool.images.shape[1]),
-            "evaluations": int(pool.generation[row]) * self.p.attack_population,
-            "computed": int(pool.computed[row]),
-            "generations": int(pool.generation[row]) - 1,
-            "seconds": round(float(pool.seconds[row]), 4),
-            "seed": self.p.seed,
-            "part": str(data.part[at]),
-            "category": int(data.category[at]),
-            "true_label_changed": changed,
-            "disagreements": int(pool.disagreements[row]),
-            "best": [round(value, 4) for value in pool.best[row]],
+            **self._clean(int(held.image[row]), clean, label),
+            "success": self.criterion(after, label)[1].item(),
+            "adversarial": self._decision(after),
+            "p_after": confidence(self.criterion, after, label).item(),
+            **pixels_of(genes.cpu(), self.channels),
+            "evaluations": int(held.generation[row]) * self.attack.population,
+            "computed": int(held.computed[row]),
+            "generations": int(held.generation[row]) - 1,
+            "disagreements": int(held.disagreements[row]),
+            "best": [round(value, 4) for value in held.best[row]],
+            "seconds": round(float(held.seconds[row]), 4),
         }
 
+    def _clean(self, place: int, clean: Tensor, label: Tensor) -> dict[str, Any]:
+        """What a row says of the clean image, as if nothing had been changed."""
+        decision, before = self._decision(clean), confidence(self.criterion, clean, label).item()
+        return {
+            "image": place, "label": as_text(label.cpu().numpy())[0], "skipped": False,
+            "reason": "", "success": False, "predicted": decision, "adversarial": decision,
+            "p_before": before, "p_after": before, "rows": [], "cols": [], "values": [],
+            "evaluations": 0, "computed": 0, "generations": 0, "disagreements": 0, "best": [],
+            "seconds": 0.0,
+        }  # fmt: skip
 
-@torch.inference_mode()
-def attack(
-    model: nn.Module,
-    data: Images,
-    positions: np.ndarray,
-    criterion: Criterion,
-    pixels: int,
-    p: Parameters,
-    device: torch.device,
-    checkpoint: Path | None = None,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    shard: tuple[int, int] = (0, 1),
-) -> pd.DataFrame:
-    """Attack images with one or two pixels.
-
-    DE/rand/1 without crossover (ATK04-08), or ``best1bin`` for comparison with the peers. An
-    image is done in the first generation in which a candidate fools the classifier (ATK09) and
-    is then replaced by the next one.
-
-    Args:
-        model: classifier in evaluation mode on ``device``: (N, C, H, W) in 0..1 to logits.
-        data: all images.
-        positions: which of them, in this order; all must be classified right.
-        criterion: objective and success.
-        pixels: changed pixels, 1 or more.
-        p: attack_* and seed are used.
-        device: of the model.
-        checkpoint: folder for finished records; a run that finds records there leaves these
-            images out. The caller keys it to the settings and removes it.
-        progress: called with each finished record.
-        shard: (i, n): only every n-th image from the i-th on (0-based). Several processes with
-            the same ``checkpoint`` share the work; a call without shard then merges it.
-
-    Returns:
-        Records in the order of ``positions``, columns `lib.attack.records.COLUMNS`.
-
-    Raises:
-        InputError: images, labels, pixels or population are not as they must be, the model is
-            in training mode, gets an image wrong or gives logits that are not finite.
-    """
-    first, shards = shard
-    positions = np.asarray(positions, dtype=np.int64)[first::shards]
-    checks.task(model, data, positions, criterion, pixels, p, device)
-    done: dict[tuple[str, int], dict] = {}
-    if checkpoint and checkpoint.exists():
-        # Names that begin with a dot are what a killed process was writing.
-        for path in sorted(checkpoint.glob("[0-9]*.parquet")):
-            for record in read_table(path).to_dict("records"):
-                done[record["split"], record["index"]] = record
-    names = [(str(data.split[i]), int(data.index[i])) for i in positions]
-    waiting = [int(i) for i, name in zip(positions, names, strict=True) if name not in done]
-    bar = tqdm(
-        total=len(names), initial=len(names) - len(waiting), desc=f"{pixels}-pixel attack",
-        mininterval=2,
-    )  # fmt: skip
-    unsaved: list[dict] = []
-    saved_at = time.monotonic()
-
-    def save() -> None:
-        if checkpoint and unsaved:
-            name = f"{first:03d}-{shards:03d}-{len(done):08d}.parquet"
-            write_table(checkpoint / name, pd.DataFrame(unsaved))
-            unsaved.clear()
-
-    search = pool = None
-    while waiting or pool:
-        if search is None:
-            search = Search(
-                model, criterion, pixels, p, device, data.images.shape[1:], len(waiting)
-            )
-        free = search.evaluator.slots - (len(pool.best) if pool else 0)
-        if free and waiting:
-            taken = pool.slot if pool else torch.zeros(0, dtype=torch.long, device=device)
-            entering = search.enter(data, waiting[:free], taken)
-            pool = pool.join(entering) if pool else entering
-            waiting = waiting[free:]
-        pool, fooled, winner = search.step(pool)
-        finished = fooled | (pool.generation > p.attack_generations)
-        for row in finished.nonzero().flatten().tolist():
-            record = search.record(data, pool, row, winner[row])
-            done[record["split"], record["index"]] = record
-            unsaved.append(record)
-            bar.update()
-            if progress:
-                progress(record)
-        pool = pool.keep(~finished) if not finished.all() else None
-        if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-            save()
-            saved_at = time.monotonic()
-    save()
-    bar.close()
-    return pd.DataFrame([done[name] for name in names], columns=list(COLUMNS))
-
-
-def checkpoint_folder(folder: Path, name: str, key: str, alone: bool = True) -> Path:
-    """Folder for an attack's checkpoints, keyed to its settings.
-
-    Those of other settings go, unless others may be at work there (not ``alone``).
-    """
-    wanted = folder / f".{name}-{key}"
-    for other in folder.glob(f".{name}-*") if alone else ():
-        if other != wanted:
-            shutil.rmtree(other)
-    return wanted
+    def _skipped(self, place: int, clean: Tensor, label: Tensor, reason: str) -> dict[str, Any]:
+        return self._clean(place, clean, label) | {"skipped": True, "reason": reason}

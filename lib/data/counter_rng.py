@@ -6,10 +6,16 @@ and after a resume. The hash is SplitMix64 (Steele, Lea and Flood 2014) in wrapp
 integers.
 """
 
+import hashlib
 import zlib
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from lib.params.errors import InputError
+
+MOST = 1 << 16  # members of a population, or draws of a member, that a counter tells apart
 
 
 def _signed(x: int) -> int:
@@ -53,15 +59,41 @@ def image_keys(
     return mix(mix(torch.tensor(rows, dtype=torch.int64)) + _signed(seed * _GAMMA))
 
 
+def content_keys(seed: int, purpose: str, images: np.ndarray) -> Tensor:
+    """One stream key for each image, int64 (N,): a hash of seed, purpose and the image's bytes.
+
+    An image has the same key wherever it stands and whatever it comes with; equal images share one.
+
+    Args:
+        seed: any integer.
+        purpose: keeps apart the streams of different uses.
+        images: uint8 (N, ...).
+    """
+    digests = [
+        hashlib.blake2b(repr((purpose, image.shape)).encode() + image.tobytes(), digest_size=8)
+        for image in images
+    ]
+    rows = [_signed(int.from_bytes(digest.digest(), "little")) for digest in digests]
+    return mix(torch.tensor(rows, dtype=torch.int64) + _signed(seed * _GAMMA))
+
+
 def bits(keys: Tensor, generation: Tensor, members: int, slots: int) -> Tensor:
     """Random integers in [0, 2**31), int64 (N, members, slots).
 
     Args:
         keys: stream of each image, int64 (N,).
         generation: int64 (N,); each image may be in another one.
-        members: of the population.
-        slots: draws for each member.
+        members: of the population, at most `MOST`.
+        slots: draws for each member, fewer than `MOST`.
+
+    Raises:
+        InputError: more members or slots, which would be given the draws of others.
     """
+    if members > MOST or slots >= MOST:
+        raise InputError(
+            f"{members} members of {slots} random numbers are too many: at most {MOST} members "
+            f"and {MOST - 1} numbers are kept apart."
+        )
     member = torch.arange(members, device=keys.device).view(1, -1, 1)
     slot = torch.arange(slots, device=keys.device).view(1, 1, -1)
     counter = (generation.view(-1, 1, 1) << 32) + (member << 16) + slot + 1

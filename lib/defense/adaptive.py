@@ -15,17 +15,15 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lib.attack import attack, criterion_for, locate, rebuild
-from lib.attack.search import checkpoint_folder
+from lib.attack import attack_images, attack_of, locate, rebuild
 from lib.data import Images, rounded, unit
 from lib.defense.patch_selection import blend
 from lib.metrics.intervals import columns, rate
 from lib.models import denoisers
-from lib.models.classifiers import Classifier, as_text, decide, logits
+from lib.models.classifiers import Classifier, logits
 from lib.params import ATTACKS, PATCHES, REFERENCES, Parameters
 from lib.params.device import pick_device
 from lib.params.files import fingerprint, md5, read_table, write_table
-from lib.params.runs import code
 
 IMAGE = ["dataset", "split", "index", "label", "category", "part"]  # as in the attack records
 SHARES = ("clean", "oblivious", "adaptive")
@@ -33,11 +31,8 @@ SHARES = ("clean", "oblivious", "adaptive")
 SEARCH = ("adversarial", "p_before", "p_after", "rows", "cols", "values", "evaluations",
           "computed", "generations", "seconds", "seed")  # fmt: skip
 COLUMNS = (*IMAGE, "defense", *SHARES, "predicted", *SEARCH)
-BATCH = {"cpu": 64, "cuda": 256}  # candidates at once: a denoiser works at the image's full size
-CODE = code(
-    "lib/defense/adaptive.py", "lib/attack", "lib/models/denoisers",
-    "lib/defense/patch_selection.py", "lib/data/counter_rng.py",
-)  # fmt: skip
+BATCH = {"cpu": 64, "cuda": 256}  # images at once: a denoiser works at the image's full size
+VERSION = 1  # raised when the same settings give other results
 
 
 class Defended(nn.Module):
@@ -110,7 +105,7 @@ def attack_defended(
     The search is in float32, whatever ``attack_precision`` says. Images are those of the attack on
     the bare classifier, ``adaptive_images`` of each class. One that the defense alone makes wrong
     needs no attack. A killed run goes on with the next image; a finished one with the same
-    settings, weights and code is read back.
+    settings and weights is read back.
 
     Args:
         model: the trained classifier of the run folder.
@@ -129,27 +124,29 @@ def attack_defended(
         of the last.
 
     Raises:
-        InputError: as `defended` and `lib.attack.attack`.
+        InputError: as `defended` and `lib.attack.attack_images`.
     """
     store = folder.parent / "denoisers"
     models = defended(model, names(p), store, data.facts.channels, p)
-    weights = [folder / "classifier.safetensors", *sorted(store.glob("*.safetensors"))]
+    trained = [name.removesuffix(PATCHES) for name in models]
+    weights = [store / f"{name}.safetensors" for name in trained if name not in REFERENCES]
+    weights = [folder / "classifier.safetensors", *sorted(set(weights))]
     of_attack = p.key("adaptive", "attack_pixels")
     settings = [of_attack, data.provenance.md5, [md5(path) for path in weights]]
     tables = {}
     for pixels, found in records.items():
         chosen = found.groupby("category", sort=False).head(p.adaptive_images or len(found))
         chosen = chosen.reset_index(drop=True)
-        key = fingerprint([CODE, settings, pixels, chosen[IMAGE].to_dict("list")])
+        key = fingerprint([VERSION, settings, pixels, chosen[IMAGE].to_dict("list")])
         path = folder / f"adaptive_{ATTACKS[pixels]}.parquet"
         if path.exists() and (done := read_table(path)).attrs.get("key") == key:
             tables[pixels] = done
             continue
-        checkpoint = checkpoint_folder(folder, f"adaptive-{pixels}", key)
+        checkpoint = folder / f".adaptive-{pixels}-{key}"
         bare = {"clean": True, "oblivious": ~chosen["success"], "adaptive": ~chosen["success"]}
         parts = [chosen.assign(defense="identity", **bare)]
         parts += [
-            _through(behind, name, data, chosen, pixels, p, checkpoint / name)
+            through(behind, name, data, chosen, pixels, p, checkpoint / name)
             for name, behind in models.items()
         ]
         table = pd.concat([part[list(COLUMNS)] for part in parts], ignore_index=True)
@@ -160,44 +157,36 @@ def attack_defended(
     return tables
 
 
-def _through(
+def through(
     behind: Defended, name: str, data: Images, chosen: pd.DataFrame, pixels: int, p: Parameters,
     checkpoint: Path,
 ) -> pd.DataFrame:  # fmt: skip
-    """The rows of one defense."""
-    device, facts = pick_device(p.device), data.facts
-    criterion = criterion_for(p.attack_criterion, facts.multi_label, p.classifier_threshold)
-    clean = locate(data, chosen)
-    labels = torch.from_numpy(clean.labels).long()
+    """The rows of one defense; arguments as of `attack_defended`.
 
-    def classified(images: np.ndarray) -> tuple[np.ndarray, list]:
-        values = logits(behind, images, device)
-        wrong = criterion.success(torch.from_numpy(values), labels).numpy()
-        return ~wrong, as_text(decide(values, facts.multi_label, p.classifier_threshold))
-
-    right, predicted = classified(clean.images)
-    oblivious, _ = classified(rebuild(clean.images, chosen))
-    table = chosen[IMAGE].assign(
-        defense=name, clean=right, oblivious=oblivious & right, predicted=predicted, seed=p.seed
-    )
+    Args:
+        behind: classifier behind the defense, in evaluation mode, on its device.
+        name: of the defense.
+        data: all images.
+        chosen: rows of the attack on the bare classifier.
+        pixels: changed pixels.
+        p: attack_*, classifier_threshold, seed and device are used.
+        checkpoint: folder for finished images.
+    """
+    device, clean = pick_device(p.device), locate(data, chosen)
     batch = p.attack_batch or BATCH.get(device.type, BATCH["cpu"])
-    hit = attack(
-        behind, clean, np.flatnonzero(right), criterion, pixels,
-        # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
-        p.model_copy(update={"attack_batch": batch, "attack_precision": "float32"}), device,
-        checkpoint,
+    # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
+    attack = attack_of(p, pixels, data.facts.multi_label, batch=batch, precision="float32")
+    found = attack_images(attack, behind, clean, np.arange(len(clean)), checkpoint)
+    right = ~found["skipped"].to_numpy(bool)
+    values = logits(behind, rebuild(clean.images, chosen), device, batch)
+    labels = torch.from_numpy(clean.labels).long()
+    fooled = attack.criterion(torch.from_numpy(values), labels)[1].numpy()
+    table = chosen[IMAGE].assign(
+        defense=name, clean=right, oblivious=right & ~fooled,
+        adaptive=right & ~found["success"].to_numpy(bool),
+        **{column: found[column].to_numpy() for column in ("predicted", *SEARCH)},
     )  # fmt: skip
-    empty = {"adversarial": table["predicted"], "rows": [[]] * len(table), "seconds": 0.0}
-    empty |= {"cols": empty["rows"], "values": empty["rows"]}
-    empty |= dict.fromkeys(("p_before", "p_after"), float("nan"))
-    table = table.assign(**empty, evaluations=0, computed=0, generations=0, adaptive=False)
-    places = table.index[right]
-    for column in SEARCH:
-        values = table[column].tolist()
-        for place, value in zip(places, hit[column], strict=True):
-            values[place] = value
-        table[column] = values
-    table.loc[places, "adaptive"] = ~hit["success"].to_numpy(bool)
+    table.loc[~right, ["p_before", "p_after"]] = float("nan")
     return table
 
 

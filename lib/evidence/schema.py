@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lib import params
-from lib.attack.records import COLUMNS
+from lib.attack.attack_table import KEPT
 from lib.defense.detection import ALL, FOOLED, SCORES, column
 
 Check = Callable[[pd.Series], pd.Series]  # True where a value is as it must be
@@ -62,7 +62,7 @@ _METRICS = {
 }  # fmt: skip
 _RESIDUALS = {column(state, s): _between(0, 255) for state in ("attacked", "clean") for s in SCORES}
 _PIXELS = {"rows": _numbers, "cols": _numbers, "values": _colors}
-_ATTACK = dict.fromkeys(COLUMNS, _any) | _KEY | _PIXELS | {
+_ATTACK = dict.fromkeys(KEPT, _any) | _KEY | _PIXELS | {
     "p_before": _finite, "p_after": _finite, "evaluations": _whole(1), "generations": _whole(0),
     "computed": _whole(0), "seconds": _between(0), "part": _SPLIT, "category": _whole(0),
     "true_label_changed": _flag, "disagreements": _whole(0), "seed": _whole(0),

@@ -21,6 +21,7 @@ from lib.data import to_tensor
 from lib.params import Parameters
 from lib.params.errors import InputError, unknown
 from lib.params.files import atomic, read_json, write_json
+from lib.params.memory import halved
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's (CLS08)
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -79,14 +80,30 @@ class Classifier(nn.Module):
 def logits(
     model: nn.Module, images: np.ndarray, device: torch.device, batch: int = 256
 ) -> np.ndarray:
-    """Float32 logits (N, classes) of stored images, uint8 (N, H, W, C)."""
+    """Float32 logits (N, classes) of stored images, uint8 (N, H, W, C).
+
+    Batches are halved where the memory does not hold them.
+    """
     model.eval()
+    parts, start = [], 0
     with torch.inference_mode():
-        parts = [
-            model(to_tensor(images[start : start + batch]).to(device)).float().cpu()
-            for start in range(0, len(images), batch)
-        ]
+        while start < len(images):
+            try:
+                values = model(to_tensor(images[start : start + batch]).to(device))
+            except (RuntimeError, MemoryError) as error:
+                batch = halved(batch, error)
+                continue
+            parts.append(values.float().cpu())
+            start += batch
     return torch.cat(parts).numpy() if parts else np.empty((0, model.classes), np.float32)
+
+
+def edge(threshold: float) -> float:
+    """The logit whose sigmoid is ``threshold``, as float32 holds it.
+
+    All decisions compare float32 logits with this one number.
+    """
+    return float(np.float32(np.log(threshold / (1 - threshold))))
 
 
 def decide(values: np.ndarray, multi_label: bool, threshold: float = 0.5) -> np.ndarray:
@@ -96,7 +113,7 @@ def decide(values: np.ndarray, multi_label: bool, threshold: float = 0.5) -> np.
     """
     if not multi_label:
         return values.argmax(1)
-    return (values > np.log(threshold / (1 - threshold))).astype(np.uint8)
+    return (values > edge(threshold)).astype(np.uint8)
 
 
 def as_text(decisions: np.ndarray) -> list[int] | list[str]:

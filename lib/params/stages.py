@@ -13,8 +13,8 @@ STEPS: dict[str, tuple[str, ...]] = {
     ),
     "denoisers": ("dataset", "data_", "denoiser_"),
     "restoration": (
-        "dataset", "classifier", "data_", "classifier_threshold", "attack_pixels",
-        "denoiser_names", "restoration_", "bootstrap_samples",
+        "dataset", "classifier", "data_", "classifier_threshold", "attack_criterion",
+        "attack_pixels", "denoiser_names", "restoration_", "bootstrap_samples",
     ),
     "forensics": (
         "dataset", "classifier", "data_", "attack_pixels", "denoiser_names", "bootstrap_samples",

@@ -10,15 +10,10 @@ import numpy as np
 import torch
 
 from lib import attack, data, params
-from lib.attack.search import Search
 from lib.models import classifiers, denoisers
 from lib.params import Parameters
 from lib.params.device import pick_device
 from lib.params.errors import InputError
-
-
-class Stopped(Exception):
-    """The user has pressed stop."""
 
 
 def finished_runs(runs: Path) -> list[str]:
@@ -56,10 +51,6 @@ class Session:
         self.device = pick_device(p.device)
         self.model = classifiers.load(p.run_folder, p.classifier).to(self.device)
         self.positions = np.flatnonzero(self.images.part == "test")
-        facts = self.images.facts
-        self.criterion = attack.criterion_for(
-            p.attack_criterion, facts.multi_label, p.classifier_threshold
-        )
 
     def image(self, index: int) -> np.ndarray:
         """Test image uint8 (H, W, C)."""
@@ -93,30 +84,33 @@ class Session:
         picture[row, col] = value
         return picture
 
-    @torch.inference_mode()
     def search(
         self, index: int, pixels: int, told: Callable[[list[float]], None] = lambda best: None
     ) -> dict | None:
         """Attack a test image; after each generation ``told`` gets the best objectives so far.
 
         Returns:
-            The attack record, also of a failure; None if it was stopped.
+            The row of the attack table, also of a failure; None if it was stopped.
 
         Raises:
             InputError: the classifier is wrong on the clean image.
         """
-        if not self.right(index):
-            raise InputError("The classifier is already wrong on this image: choose another.")
         self.stop.clear()
-        shape = self.images.images.shape[1:]
-        search = Search(self.model, self.criterion, pixels, self.p, self.device, shape, 1)
-        none = torch.zeros(0, dtype=torch.long, device=self.device)
-        pool = search.enter(self.images, [int(self.positions[index])], none)
-        while not self.stop.is_set():
-            pool, fooled, winner = search.step(pool)
-            told(pool.best[0])
-            if fooled[0] or pool.generation[0] > self.p.attack_generations:
-                return search.record(self.images, pool, 0, winner[0])
+        one = self.images.take(self.positions[index : index + 1])
+        search = attack.attack_of(self.p, pixels, one.facts.multi_label)
+        keys = attack.stream_keys(one, pixels, self.p.seed)
+        for generation in search.iterate_generations(self.model, one.images, one.labels, keys):
+            for row in generation.finished:
+                if row["skipped"]:
+                    raise InputError(
+                        "The classifier is already wrong on this image: choose another."
+                    )
+            for best in generation.best.values():
+                told(best)
+            if generation.finished:
+                return generation.finished[0]
+            if self.stop.is_set():
+                return None
         return None
 
     def map(
@@ -128,22 +122,16 @@ class Session:
             The map; None if it was stopped.
         """
         self.stop.clear()
-        position = self.positions[index]
-        channels = self.images.facts.channels
-
-        def progress(row: int) -> None:
+        position, rows = self.positions[index], []
+        image, label = self.images.images[position], self.images.labels[position]
+        for row in attack.vulnerability_map_of(self.p, self.images.facts).iterate(
+            self.model, image, label
+        ):
             if self.stop.is_set():
-                raise Stopped
-            told((row + 1) / self.images.size)
-
-        try:
-            return attack.vulnerability_map(
-                self.model, self.images.images[position], self.images.labels[position],
-                self.criterion, self.p.vulnerability_levels ** (3 if channels == 1 else 1), self.p,
-                self.device, progress,
-            )  # fmt: skip
-        except Stopped:
-            return None
+                return None
+            rows.append(row)
+            told(len(rows) / len(image))
+        return attack.Vulnerability.stack(rows)
 
     @cached_property
     def defenses(self) -> dict[str, torch.nn.Module]:

@@ -1,6 +1,7 @@
 """Exact incremental evaluation of candidates that differ from a clean image in a few pixels."""
 
-from lib.attack.incremental.network import Incremental
+from lib.attack.incremental.layers import Layer, NotIncremental
+from lib.attack.incremental.network import Incremental, layers_of, stored_rows
 from lib.attack.incremental.plan import Plan
 
-__all__ = ["Incremental", "Plan"]
+__all__ = ["Incremental", "Layer", "NotIncremental", "Plan", "layers_of", "stored_rows"]

@@ -1,15 +1,24 @@
-"""DenseNet121's layers, on whole maps and on windows.
+"""DenseNets, on whole maps and on windows.
 
 Batch norm and ReLU come before the convolutions here: the second norm of a dense layer folds into
 the convolution before it, the first stays as a scale and a shift.
 """
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import densenet
 
-from lib.attack.incremental.layers import Layer, MaxPool, Stem, affine, conv, fold, placed
+from lib.attack.incremental.layers import (
+    Layer,
+    NotIncremental,
+    Stem,
+    affine,
+    conv,
+    fold,
+    placed,
+    pooling,
+)
 from lib.attack.incremental.windows import Level, Reach, Windows
 
 
@@ -31,7 +40,8 @@ class DenseLayer(Layer):
         self.end = self.used + self.second[0].shape[0]
         self.channels_in = self.channels_out = block_channels
 
-    def allocate(self, slots: int, size: int, rows: int) -> None:
+    def allocate(self, slots: int, size: int, count: int, window: int) -> None:
+        rows = count * window**2
         self.inner = Level(slots, size, self.narrow, rows, self.shift.dtype, self.shift.device)
 
     def _first(self, x: Tensor) -> Tensor:
@@ -106,14 +116,25 @@ class LastNorm(Layer):
         return places_in * self.channels_in
 
 
-def layers(network: torchvision.models.DenseNet, dtype: torch.dtype) -> list[Layer]:
-    """torchvision's DenseNet121 up to its last map."""
-    parts = network.features
-    found: list[Layer] = [Stem(parts.conv0, parts.norm0, dtype), MaxPool()]
-    for number in range(1, 5):
-        block = list(getattr(parts, f"denseblock{number}").values())
-        channels = block[-1].norm1.num_features + block[-1].conv2.out_channels
-        found += [DenseLayer(layer, channels, dtype) for layer in block]
-        if number < 4:
-            found.append(Transition(getattr(parts, f"transition{number}"), dtype))
-    return found + [LastNorm(parts.norm5, dtype)]
+def layers(network: densenet.DenseNet, dtype: torch.dtype) -> list[Layer]:
+    """A DenseNet of torchvision up to its last map.
+
+    Raises:
+        NotIncremental: it has other parts than torchvision's.
+    """
+    found: list[Layer] = []
+    for name, part in network.features.named_children():
+        if name == "conv0":
+            stem = Stem(part, network.features.norm0, dtype)
+            found += [stem, *pooling(network.features.pool0, stem.channels_out)]
+        elif name.startswith("denseblock"):
+            block = list(part.values())
+            channels = block[-1].norm1.num_features + block[-1].conv2.out_channels
+            found += [DenseLayer(layer, channels, dtype) for layer in block]
+        elif name.startswith("transition"):
+            found.append(Transition(part, dtype))
+        elif name == "norm5":
+            found.append(LastNorm(part, dtype))
+        elif name not in ("norm0", "relu0", "pool0"):
+            raise NotIncremental(f"the network has a part {name} that torchvision's has not.")
+    return found

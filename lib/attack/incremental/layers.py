@@ -1,4 +1,4 @@
-"""Layers of the two networks with batch norm folded in, on whole maps and on windows of them.
+"""Layers of torchvision's networks with batch norm folded in, on whole maps and on windows of them.
 
 Maps are (n, rows, columns, channels), so that a place's channels lie together and a window is a set
 of rows.
@@ -11,11 +11,38 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lib.attack.incremental.windows import Level, Reach, Windows
 
+Kernel = tuple[Tensor, Tensor | None]  # weight (out, in, k, k) and bias (out,)
 
-def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d | None = None) -> tuple[Tensor, Tensor | None]:
-    """Weight (out, in, k, k) and bias (out,) of a convolution and the batch norm behind it."""
+
+class NotIncremental(Exception):
+    """A model cannot be evaluated incrementally; the message says why, '' for what never is."""
+
+
+def normal(norm: nn.Module) -> nn.BatchNorm2d:
+    """A batch norm that uses its statistics.
+
+    Raises:
+        NotIncremental: another layer.
+    """
+    if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or norm.weight is None:
+        raise NotIncremental(f"the network has {type(norm).__name__} where torchvision's has none.")
+    return norm
+
+
+def fold(conv: nn.Module, norm: nn.Module | None = None) -> Kernel:
+    """Weight and bias of a convolution and the batch norm behind it.
+
+    Raises:
+        NotIncremental: another layer, or a dilated one.
+    """
+    if (
+        type(conv) is not nn.Conv2d or conv.padding_mode != "zeros" or conv.dilation != (1, 1)
+        or conv.kernel_size[0] != conv.kernel_size[1]
+    ):  # fmt: skip
+        raise NotIncremental(f"the network has {conv} where torchvision's has none.")
     if norm is None:
-        return conv.weight.detach(), conv.bias
+        return conv.weight.detach(), None if conv.bias is None else conv.bias.detach()
+    norm = normal(norm)
     weight, bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight,
         norm.bias,
@@ -23,15 +50,14 @@ def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d | None = None) -> tuple[Tensor, T
     return weight.detach(), bias.detach()
 
 
-def affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Scale and shift (C,) that a batch norm in evaluation mode applies."""
+    norm = normal(norm)
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     return scale.detach(), (norm.bias - norm.running_mean * scale).detach()
 
 
-def placed(
-    kernel: tuple[Tensor, Tensor | None], dtype: torch.dtype
-) -> tuple[Tensor, Tensor | None]:
+def placed(kernel: Kernel, dtype: torch.dtype) -> Kernel:
     """Weight and bias in the dtype and memory order that `conv` works in."""
     weight, bias = kernel
     weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
@@ -55,8 +81,15 @@ class Layer:
         """Output maps of input maps."""
         raise NotImplementedError
 
-    def allocate(self, slots: int, size: int, rows: int) -> None:
-        """Room for inner maps of edge ``size`` and ``rows`` rows of windows; most need none."""
+    def allocate(self, slots: int, size: int, count: int, window: int) -> None:
+        """Room for inner maps; most layers need none.
+
+        Args:
+            slots: images in work.
+            size: edge of the input maps.
+            count: windows of a batch.
+            window: edge of the input windows.
+        """
 
     def clean(self, x: Tensor, slots: Tensor) -> Tensor:
         """`whole`, and keep what windows of these images will need."""
@@ -80,19 +113,21 @@ class Layer:
 
 
 class Stem(Layer):
-    """7x7 convolution of stride 2, batch norm, ReLU: the first layer of both networks."""
+    """Convolution, batch norm, ReLU: the first layer of both kinds of networks."""
 
-    reach = Reach(7, 2, 3)
-    channels_in, channels_out = 3, 64
-
-    def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d, dtype: torch.dtype) -> None:
+    def __init__(self, convolution: nn.Conv2d, norm: nn.Module, dtype: torch.dtype) -> None:
         self.kernel = placed(fold(convolution, norm), dtype)
+        self.channels_out, self.channels_in = self.kernel[0].shape[:2]
+        edge, self.stride = convolution.kernel_size[0], convolution.stride[0]
+        if convolution.padding != (edge // 2,) * 2 or convolution.groups != 1:
+            raise NotIncremental(f"the network begins with {convolution}.")
+        self.reach = Reach(edge, self.stride, edge // 2)
 
     def whole(self, x: Tensor) -> Tensor:
-        return conv(x, *self.kernel, stride=2, padding=3).relu_()
+        return conv(x, *self.kernel, stride=self.stride, padding=self.reach.padding).relu_()
 
     def valid(self, x: Tensor) -> Tensor:
-        return conv(x, *self.kernel, stride=2).relu_()
+        return conv(x, *self.kernel, stride=self.stride).relu_()
 
     def work(self, places_in: int, places_out: int) -> int:
         return places_out * self.kernel[0].numel()
@@ -102,7 +137,9 @@ class MaxPool(Layer):
     """3x3 maximum of stride 2. Its input is never negative, so that zero padding is neutral."""
 
     reach = Reach(3, 2, 1)
-    channels_in = channels_out = 64
+
+    def __init__(self, channels: int) -> None:
+        self.channels_in = self.channels_out = channels
 
     def whole(self, x: Tensor) -> Tensor:
         return F.max_pool2d(x.permute(0, 3, 1, 2), 3, 2, 1).permute(0, 2, 3, 1)
@@ -111,4 +148,17 @@ class MaxPool(Layer):
         return F.max_pool2d(x.permute(0, 3, 1, 2), 3, 2).permute(0, 2, 3, 1)
 
     def work(self, places_in: int, places_out: int) -> int:
-        return 9 * 64 * places_out
+        return 9 * self.channels_in * places_out
+
+
+def pooling(module: nn.Module, channels: int) -> list[Layer]:
+    """Torchvision's pooling behind the stem, or nothing where it was taken out.
+
+    Raises:
+        NotIncremental: another layer.
+    """
+    if type(module) is nn.Identity:
+        return []
+    if repr(module) != repr(nn.MaxPool2d(3, 2, 1)):
+        raise NotIncremental(f"the network pools with {module}.")
+    return [MaxPool(channels)]

@@ -1,22 +1,53 @@
 """A classifier that evaluates candidates by what their changed pixels change."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import DenseNet, ResNet
 
+from lib.attack.differential_evolution import gene_limits, initial_population, paint
 from lib.attack.incremental import densenet, resnet
+from lib.attack.incremental.layers import Layer, NotIncremental
 from lib.attack.incremental.plan import Plan
 from lib.attack.incremental.windows import Level, Windows
 from lib.data import unit
 from lib.models.classifiers import Classifier
+from lib.params.memory import is_out_of_memory
 
-LAYERS = {"resnet50": resnet.layers, "densenet121": densenet.layers}
+KINDS = {ResNet: (resnet.layers, "fc"), DenseNet: (densenet.layers, "classifier")}
+CHECKED = 4  # candidates that are compared with the whole network
+TOLERANCE = 1e-3  # of a logit, relative to the largest
 
 
-def stored_rows(model: Classifier) -> Tensor:
-    """Stored row behind each row of the network's input, int64 (input size,); columns likewise."""
-    stored = torch.arange(model.image_size, dtype=torch.float32).view(1, 1, -1)
-    return F.interpolate(stored, size=model.input_size, mode="nearest").flatten().long()
+def layers_of(network: ResNet | DenseNet, dtype: torch.dtype) -> list[Layer]:
+    """The layers of a torchvision network up to its last map.
+
+    Raises:
+        NotIncremental: it has other parts than torchvision's.
+    """
+    return KINDS[type(network)][0](network, dtype)
+
+
+def split(model: nn.Module) -> tuple[nn.Module | None, nn.Module]:
+    """What a model does with an image (None: nothing), and the torchvision network behind it.
+
+    Raises:
+        NotIncremental: there is no such network.
+    """
+    front, network = [], model
+    while type(network) is nn.Sequential and len(network):
+        front += network[:-1]
+        network = network[-1]
+    # A subclass may do anything.
+    if type(network) not in KINDS:
+        raise NotIncremental
+    return (nn.Sequential(*front).eval() if front else None), network
+
+
+def stored_rows(size: int, input_size: int) -> Tensor:
+    """Stored row behind each row of an input that was enlarged by nearest neighbor, int64 (S,)."""
+    stored = torch.arange(size, dtype=torch.float32).view(1, 1, -1)
+    return F.interpolate(stored, size=input_size, mode="nearest").flatten().long()
 
 
 class Incremental:
@@ -26,51 +57,125 @@ class Incremental:
     pixels reach are computed, layer by layer, until whole maps are less work.
 
     Args:
-        model: in evaluation mode, on its device.
+        model: in evaluation mode, on its device: a torchvision ResNet or DenseNet, also behind
+            modules in an ``nn.Sequential`` that treat each pixel alone, or a `Classifier`.
         channels: of the stored images, 1 or 3.
+        size: edge of the stored images.
         pixels: changed pixels of a candidate.
         batch: candidates evaluated at once; 0 for what suits a CPU's memory.
         dtype: of weights and activations.
         slots: images in work at the same time.
         switch: see `Plan`.
+
+    Raises:
+        NotIncremental: another model.
     """
 
     def __init__(
-        self, model: Classifier, channels: int, pixels: int, batch: int = 0,
+        self, model: nn.Module, channels: int, size: int, pixels: int, batch: int = 0,
         dtype: torch.dtype = torch.float32, slots: int = 1, switch: int | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.channels, self.pixels, self.dtype = model, channels, pixels, dtype
-        device = model.mean.device
-        self.chain = LAYERS[model.architecture](model.network, dtype)
-        head = model.network.fc if model.architecture == "resnet50" else model.network.classifier
+        self.model, self.channels, self.size, self.pixels = model, channels, size, pixels
+        self.dtype = dtype
+        if type(model) is Classifier:
+            self.front, single, network = model.prepare, model.normalize, model.network
+            source = stored_rows(size, model.input_size)
+        else:
+            front, network = split(model)
+            self.front = single = front or (lambda images: images)
+            source = torch.arange(size)
+        layers, head = KINDS[type(network)]
+        self.chain = layers(network, dtype)
         # The last layer keeps float32: one pixel of a large image moves the logits by less than a
         # step of bfloat16, and a search that sees equal scores is blind.
-        of_head = torch.promote_types(dtype, torch.float32)
-        self.head = head.weight.detach().to(of_head), head.bias.detach().to(of_head)
-        source = stored_rows(model)
+        self.head = getattr(network, head)
+        weight = next(network.parameters())
+        self.weights = weight.dtype
         self.plan = Plan(self.chain, source, pixels, switch)
-        self.source = source.to(device)
-        self.starts = [start.to(device) for start in self.plan.starts]
-        # Every 8-bit value as the network sees it in each input channel, (256, 3).
-        values = unit(torch.arange(256, device=device), model.mean.dtype).view(-1, 1, 1, 1)
-        self.prepared = model.normalize(values).flatten(1).to(dtype)
+        self.source = source.to(weight.device)
+        self.starts = [start.to(weight.device) for start in self.plan.starts]
+        # Every 8-bit value as the network sees it in each input channel, (256, channels).
+        values = unit(torch.arange(256, device=weight.device), self.weights).view(-1, 1, 1, 1)
+        self.inputs = self.chain[0].channels_in
+        self.prepared = single(values.repeat(1, channels, 1, 1)).flatten(1).to(dtype)
+        if self.prepared.shape != (256, self.inputs) or channels not in (1, self.inputs):
+            raise NotIncremental("what is in front of the network mixes channels or pixels.")
         self.resize(batch or self.plan.batch(dtype.itemsize), slots)
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, example: Tensor, pixels: int, batch: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> "Incremental":  # fmt: skip
+        """An incremental evaluator that was compared with the whole model.
+
+        Args:
+            model: any model.
+            example: image to compare them on, uint8 (C, H, W), on the model's device.
+            pixels: changed pixels of a candidate.
+            batch: candidates evaluated at once; 0 for what suits a CPU's memory.
+            dtype: of weights and activations.
+
+        Raises:
+            NotIncremental: none could be made, or it gives other logits than the model.
+        """
+        channels, height, width = example.shape
+        if type(model) is not Classifier:
+            split(model)  # nobody expects it of other models: they get no reason
+        if height != width:
+            raise NotIncremental(f"the images are not square, but {height} x {width}.")
+        try:
+            made = cls(model, channels, height, pixels, CHECKED)
+            made.compare(example)
+            if dtype == torch.float32:
+                made.resize(batch or made.plan.batch(dtype.itemsize))
+                return made
+            return cls(model, channels, height, pixels, batch, dtype)
+        except (AttributeError, TypeError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise NotIncremental(f"the network is not as torchvision's ({reason}).") from error
+
+    def compare(self, example: Tensor) -> None:
+        """Compare with the whole model on random candidates of an image, uint8 (C, H, W).
+
+        Raises:
+            NotIncremental: the logits differ.
+        """
+        image, device = example.unsqueeze(0), example.device
+        slot = torch.zeros(1, dtype=torch.long, device=device)
+        self.enter(slot, image)
+        expected = self.front(unit(image, self.weights)).permute(0, 2, 3, 1)
+        seen = self.images[:, self.source][:, :, self.source].expand(-1, -1, -1, self.inputs)
+        seen = self.prepared.gather(0, seen.reshape(-1, self.inputs)).view_as(seen)
+        if expected.shape != seen.shape or not torch.allclose(expected, seen, 1e-5, 1e-6):
+            raise NotIncremental("what is in front of the network mixes channels or pixels.")
+        limits = gene_limits(self.pixels, self.size, self.size, self.channels, device)
+        candidates = initial_population(slot, CHECKED, limits, self.channels, "uniform")
+        expected = self.model(unit(paint(image, candidates)))
+        found = self.logits(slot.expand(CHECKED), candidates[0])
+        if expected.shape != found.shape:
+            raise NotIncremental("the model gives other logits than its network.")
+        difference = ((found - expected).abs().max() / expected.abs().max()).item()
+        if not difference <= TOLERANCE:
+            raise NotIncremental(
+                f"the model's logits differ from those of its network by {difference:.1e}."
+            )
 
     def resize(self, batch: int | None = None, slots: int | None = None) -> None:
         """Other numbers of candidates at once and of images; these must enter again."""
-        self.batch, self.slots = batch or self.batch, slots or self.slots
-        device, size = self.source.device, self.model.image_size
-        self.images = torch.zeros(
-            self.slots, size, size, self.channels, dtype=torch.long, device=device
-        )
+        self.batch, self.slots = batch or self.batch, slots or getattr(self, "slots", 1)
         self.levels = []  # the old ones first make room
-        self.levels = self._allocate(device)
+        shape = (self.slots, self.size, self.size, self.channels)
+        self.images = torch.zeros(shape, dtype=torch.long, device=self.source.device)
+        self.levels = self._allocate(self.source.device)
 
     def _allocate(self, device: torch.device) -> list[Level]:
         """Input level of each layer up to the switch; layers of a dense block share one."""
         levels: list[Level] = []
-        last = self.plan.switch
-        places = [self.batch * self.pixels * size**2 for size in self.plan.sizes]
+        last, count = self.plan.switch, self.batch * self.pixels
+        places = [count * size**2 for size in self.plan.sizes]
         for number, layer in enumerate(self.chain[: last + 1]):
             size = self.plan.maps[number]
             if number and self.chain[number - 1].in_place:
@@ -82,7 +187,7 @@ class Incremental:
                 rows = max(places[number : shared + 1])
                 levels.append(Level(self.slots, size, layer.channels_in, rows, self.dtype, device))
             if number < last:
-                layer.allocate(self.slots, size, places[number])
+                layer.allocate(self.slots, size, count, self.plan.sizes[number])
         return levels
 
     def enter(self, slots: Tensor, images: Tensor) -> None:
@@ -96,7 +201,7 @@ class Incremental:
         """
         self.images[slots] = images.permute(0, 2, 3, 1).long()
         for slot, image in zip(slots.split(1), images.split(1), strict=True):
-            x = self.model.prepare(unit(image, self.model.mean.dtype))
+            x = self.front(unit(image, self.weights))
             x = x.to(self.dtype).permute(0, 2, 3, 1).contiguous()
             for number, layer in enumerate(self.chain[: self.plan.switch]):
                 self.levels[number].keep(slot, x)
@@ -128,7 +233,7 @@ class Incremental:
         return Windows(self.starts[number][pixels[..., :2]], self.plan.sizes[number])
 
     def _painted(self, slots: Tensor, held: Windows, pixels: Tensor) -> Tensor:
-        """What the network sees in windows of its input, (N * P, size, size, 3)."""
+        """What the network sees in windows of its input, (N * P, size, size, channels)."""
         span = torch.arange(held.size, device=slots.device)
         place = self.source[held.start.unsqueeze(3) + span]
         row, col = place[:, :, 0, :, None], place[:, :, 1, None, :]
@@ -137,8 +242,8 @@ class Incremental:
             at = pixel.view(-1, 1, 1, 1, pixel.shape[1])
             hit = (row == at[..., 0]) & (col == at[..., 1])
             values = torch.where(hit.unsqueeze(4), at[..., 2:], values)
-        values = values.expand(*values.shape[:-1], 3).reshape(-1, 3)
-        return self.prepared.gather(0, values).view(-1, held.size, held.size, 3)
+        values = values.expand(*values.shape[:-1], self.inputs).reshape(-1, self.inputs)
+        return self.prepared.gather(0, values).view(-1, held.size, held.size, self.inputs)
 
     def _batch(self, slots: Tensor, pixels: Tensor) -> Tensor:
         held = self._windows(0, pixels)
@@ -151,4 +256,5 @@ class Incremental:
         x = self.levels[self.plan.switch].assemble(slots, held)
         for layer in self.chain[self.plan.switch :]:
             x = layer.whole(x)
-        return F.linear(x.mean((1, 2), dtype=self.head[0].dtype), *self.head)
+        # At least in the dtype of the weights, in which the last layer computes.
+        return self.head(x.mean((1, 2), dtype=self.weights))

@@ -1,18 +1,83 @@
-"""ResNet50's blocks, on whole maps and on windows."""
+"""ResNets of basic blocks and of bottlenecks, on whole maps and on windows."""
 
 import torch
-import torchvision
 from torch import Tensor, nn
+from torchvision.models import resnet
 
-from lib.attack.incremental.layers import Layer, MaxPool, Stem, conv, fold, placed
+from lib.attack.incremental.layers import (
+    Layer,
+    NotIncremental,
+    Stem,
+    conv,
+    fold,
+    placed,
+    pooling,
+)
 from lib.attack.incremental.windows import Level, Reach, Windows
+
+WITHIN = Reach(3, 1, 1)  # of a 3x3 convolution that keeps the map's size
+
+
+class Basic(Layer):
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016), batch norm folded."""
+
+    def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
+        self.stride = block.conv1.stride[0]
+        self.reach_first = Reach(3, self.stride, 1)
+        self.reach = Reach(2 * self.stride + 3, self.stride, self.stride + 1)
+        self.first = placed(fold(block.conv1, block.bn1), dtype)
+        self.second = placed(fold(block.conv2, block.bn2), dtype)
+        self.shortcut = None
+        if block.downsample is not None:
+            self.shortcut = placed(fold(*block.downsample), dtype)
+        self.channels_out, self.channels_in = self.first[0].shape[:2]
+
+    def allocate(self, slots: int, size: int, count: int, window: int) -> None:
+        size = self.reach_first.map_size(size)
+        rows = count * self.reach_first.spread_size(window, size) ** 2
+        weight = self.first[0]
+        self.inner = Level(slots, size, self.channels_out, rows, weight.dtype, weight.device)
+
+    def _sum(self, x: Tensor, beside: Tensor) -> Tensor:
+        """ReLU of the second convolution's output and the shortcut of ``beside``."""
+        if self.shortcut:
+            beside = conv(beside, *self.shortcut)
+        return x.add_(beside).relu_()
+
+    def clean(self, x: Tensor, slots: Tensor | None) -> Tensor:
+        inner = conv(x, *self.first, stride=self.stride, padding=1).relu_()
+        if slots is not None:
+            self.inner.keep(slots, inner)
+        return self._sum(conv(inner, *self.second, padding=1), x[:, :: self.stride, :: self.stride])
+
+    def whole(self, x: Tensor) -> Tensor:
+        return self.clean(x, None)
+
+    def windows(self, level: Level, slot: Tensor, held: Windows, out: Windows) -> Tensor:
+        inner = held.after(self.reach_first, self.inner.size)
+        x = level.read(level.lookup(slot, held, inner.before(self.reach_first)))
+        self.inner.write(conv(x, *self.first, stride=self.stride).relu_())
+        x = self.inner.read(self.inner.lookup(slot, inner, out.before(WITHIN)))
+        found = level.lookup(slot, held, out.before(Reach(1, self.stride)))
+        beside = level.read(found[:, :, :: self.stride, :: self.stride])
+        return self._sum(conv(x, *self.second), beside)
+
+    def work(self, places_in: int, places_out: int) -> int:
+        kernels = [self.first, self.second] + [self.shortcut] * (self.shortcut is not None)
+        return places_out * sum(weight.numel() for weight, _ in kernels)
+
+    def moved(self, places_in: int, places_out: int) -> int:
+        return (places_in + places_out) * self.channels_in + places_out * self.channels_out
 
 
 class Bottleneck(Layer):
-    """1x1, 3x3 and 1x1 convolution beside a shortcut (He et al. 2016), batch norm folded."""
+    """1x1, 3x3 and 1x1 convolution beside a shortcut (He et al. 2016), batch norm folded.
+
+    The 3x3 convolution may have groups (ResNeXt) or more channels (wide ResNets).
+    """
 
     def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
-        self.stride = block.conv2.stride[0]
+        self.stride, self.groups = block.conv2.stride[0], block.conv2.groups
         self.reach = Reach(3, self.stride, 1)
         self.first = placed(fold(block.conv1, block.bn1), dtype)
         self.second = placed(fold(block.conv2, block.bn2), dtype)
@@ -23,10 +88,9 @@ class Bottleneck(Layer):
         self.narrow, self.channels_in = self.first[0].shape[:2]
         self.channels_out = self.third[0].shape[0]
 
-    def allocate(self, slots: int, size: int, rows: int) -> None:
-        self.inner = Level(
-            slots, size, self.narrow, rows, self.first[0].dtype, self.first[0].device
-        )
+    def allocate(self, slots: int, size: int, count: int, window: int) -> None:
+        weight = self.first[0]
+        self.inner = Level(slots, size, self.narrow, count * window**2, weight.dtype, weight.device)
 
     def _sum(self, x: Tensor, beside: Tensor) -> Tensor:
         """ReLU of the third convolution of ``x`` and the shortcut of ``beside``."""
@@ -38,7 +102,8 @@ class Bottleneck(Layer):
         inner = conv(x, *self.first).relu_()
         if slots is not None:
             self.inner.keep(slots, inner)
-        middle = conv(inner, *self.second, stride=self.stride, padding=1).relu_()
+        how = {"stride": self.stride, "groups": self.groups}
+        middle = conv(inner, *self.second, padding=1, **how).relu_()
         return self._sum(middle, x[:, :: self.stride, :: self.stride])
 
     def whole(self, x: Tensor) -> Tensor:
@@ -47,7 +112,8 @@ class Bottleneck(Layer):
     def windows(self, level: Level, slot: Tensor, held: Windows, out: Windows) -> Tensor:
         self.inner.write(conv(level.windows(held), *self.first).relu_())
         found = level.lookup(slot, held, out.before(self.reach))
-        middle = conv(self.inner.read(found), *self.second, stride=self.stride).relu_()
+        how = {"stride": self.stride, "groups": self.groups}
+        middle = conv(self.inner.read(found), *self.second, **how).relu_()
         center = found[:, :, 1 : -1 : self.stride, 1 : -1 : self.stride]
         return self._sum(middle, level.read(center))
 
@@ -60,8 +126,20 @@ class Bottleneck(Layer):
         return places_in * self.narrow + places_out * self.channels_in
 
 
-def layers(network: torchvision.models.ResNet, dtype: torch.dtype) -> list[Layer]:
-    """torchvision's ResNet50 up to its last map."""
-    stages = (network.layer1, network.layer2, network.layer3, network.layer4)
-    blocks = [Bottleneck(block, dtype) for stage in stages for block in stage]
-    return [Stem(network.conv1, network.bn1, dtype), MaxPool(), *blocks]
+BLOCKS = {resnet.BasicBlock: Basic, resnet.Bottleneck: Bottleneck}
+
+
+def layers(network: resnet.ResNet, dtype: torch.dtype) -> list[Layer]:
+    """A ResNet of torchvision up to its last map.
+
+    Raises:
+        NotIncremental: it has other parts than torchvision's.
+    """
+    stem = Stem(network.conv1, network.bn1, dtype)
+    found: list[Layer] = [stem, *pooling(network.maxpool, stem.channels_out)]
+    for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
+        for block in stage:
+            if type(block) not in BLOCKS:
+                raise NotIncremental(f"the network has blocks of {type(block).__name__}.")
+            found.append(BLOCKS[type(block)](block, dtype))
+    return found

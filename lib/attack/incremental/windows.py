@@ -34,6 +34,15 @@ class Reach:
         high = (high + self.padding).div(self.stride, rounding_mode="floor").clamp(max=size - 1)
         return low, high.maximum(low)
 
+    def spread_size(self, size: int, limit: int) -> int:
+        """Edge of a window that holds all places which depend on any input window of ``size``.
+
+        Args:
+            size: edge of the input window.
+            limit: edge of the output map.
+        """
+        return min(limit, (size + self.kernel - 2) // self.stride + 1)
+
     def input_size(self, size: int) -> int:
         """Edge of the input window that an output window of edge ``size`` depends on."""
         return (size - 1) * self.stride + self.kernel
@@ -50,6 +59,13 @@ class Windows:
         """Windows of the layer's input that these of its output depend on, padding included."""
         start = self.start * reach.stride - reach.padding
         return Windows(start, reach.input_size(self.size))
+
+    def after(self, reach: Reach, limit: int) -> "Windows":
+        """Windows of the layer's output, a map of edge ``limit``, that depend on these."""
+        size = reach.spread_size(self.size, limit)
+        first = self.start + reach.padding - reach.kernel + reach.stride  # rounds up
+        first = first.div(reach.stride, rounding_mode="floor")
+        return Windows(first.clamp(0, limit - size), size)
 
 
 class Level:

@@ -9,31 +9,35 @@ import math
 import torch
 from torch import Tensor
 
-from lib.data import counter_rng as streams
+from lib.data import counter_rng
 
 INITIAL_SD = 127.0  # of "normal" starts, around mid-gray, as in Su et al. (ATK13)
 
 
-def bounds(pixels: int, height: int, width: int, channels: int, device: torch.device) -> Tensor:
+def gene_limits(
+    pixels: int, height: int, width: int, channels: int, device: torch.device
+) -> Tensor:
     """Number of values of each gene, int64 (genes,): height, width, 256 a channel, repeated."""
     one = [height, width, *[256] * channels]
     return torch.tensor(one * pixels, device=device)
 
 
-def initial(keys: Tensor, population: int, limits: Tensor, channels: int, start: str) -> Tensor:
+def initial_population(
+    keys: Tensor, population: int, limits: Tensor, channels: int, start: str
+) -> Tensor:
     """First population, int64 (N, population, genes).
 
     Args:
         keys: stream of each image (N,).
         population: members.
-        limits: of `bounds`.
+        limits: of `gene_limits`.
         channels: color channels.
         start: ``uniform``, or ``normal`` for values around mid-gray (positions stay uniform).
     """
     genes = len(limits)
     zero = torch.zeros_like(keys)
-    draws = streams.bits(keys, zero, population, 2 * genes)
-    uniform = streams.below(draws[..., :genes], limits)
+    draws = counter_rng.bits(keys, zero, population, 2 * genes)
+    uniform = counter_rng.below(draws[..., :genes], limits)
     if start == "uniform":
         return uniform
     u = (draws.double() + 0.5) / 2**31
@@ -49,18 +53,18 @@ def partners(keys: Tensor, generation: Tensor, population: int) -> Tensor:
     The n-th partner is drawn among those left and moved past the ones taken, so all ordered
     triples are equally likely.
     """
-    draws = streams.bits(keys, generation, population, 3)
+    draws = counter_rng.bits(keys, generation, population, 3)
     taken = torch.arange(population, device=keys.device).view(1, -1, 1)
     taken = taken.expand(len(keys), -1, 1)
     for n in range(3):
-        chosen = streams.below(draws[..., n], population - 1 - n)
+        chosen = counter_rng.below(draws[..., n], population - 1 - n)
         for other in taken.sort(2).values.unbind(2):
             chosen = chosen + (chosen >= other)
         taken = torch.cat([taken, chosen.unsqueeze(2)], 2)
     return taken[..., 1:]
 
 
-def children(
+def rand1(
     members: Tensor, keys: Tensor, generation: Tensor, limits: Tensor, factor: float
 ) -> Tensor:
     """DE/rand/1 without crossover (ATK04, ATK07): a + F (b - c), rounded and clipped (ATK14).
@@ -69,7 +73,7 @@ def children(
         members: population, int64 (N, population, genes).
         keys: (N,).
         generation: of the children, int64 (N,), from 1.
-        limits: of `bounds`.
+        limits: of `gene_limits`.
         factor: F (ATK06).
     """
     count, population, genes = members.shape
@@ -80,7 +84,7 @@ def children(
     return mutant.clamp(min=0).minimum(limits - 1)
 
 
-def children_of_best(
+def best1bin(
     members: Tensor,
     scores: Tensor,
     keys: Tensor,
@@ -93,14 +97,14 @@ def children_of_best(
 
     As scipy's default ``best1bin``: F is drawn once for each image and generation, each gene is
     taken from the mutant with the probability ``crossover``, one of them always. Genes are
-    clipped as in `children`, where scipy draws those outside anew.
+    clipped as in `rand1`, where scipy draws those outside anew.
 
     Args:
         members: population, int64 (N, population, genes).
         scores: of the members (N, population), lower is better.
         keys: (N,).
         generation: of the children, int64 (N,), from 1.
-        limits: of `bounds`.
+        limits: of `gene_limits`.
         dither: lower and upper bound of F.
         crossover: probability, 0..1.
     """  # fmt: skip
@@ -110,12 +114,12 @@ def children_of_best(
     index = partners(keys, generation, population)[..., :2].unsqueeze(3).expand(-1, -1, -1, genes)
     b, c = members.unsqueeze(2).expand(-1, -1, 2, -1).gather(1, index).double().unbind(2)
     # The first three draws of a member choose its partners.
-    draws = streams.bits(keys, generation, population, 5 + genes)[..., 3:]
+    draws = counter_rng.bits(keys, generation, population, 5 + genes)[..., 3:]
     uniform = draws.double() / 2**31
     low, high = dither
     factor = (low + (high - low) * uniform[:, :1, :1]).expand(-1, population, 1)
     mutant = (best + factor * (b - c)).round().long().clamp(min=0).minimum(limits - 1)
-    always = streams.below(draws[..., 1:2], genes) == torch.arange(genes, device=keys.device)
+    always = counter_rng.below(draws[..., 1:2], genes) == torch.arange(genes, device=keys.device)
     return mutant.where((uniform[..., 2:] < crossover) | always, members)
 
 

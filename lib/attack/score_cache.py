@@ -1,11 +1,11 @@
-"""What is known of an image's candidates: none is evaluated twice."""
+"""Cache of candidate scores; each candidate of an image is evaluated once."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from lib.data import counter_rng as streams
+from lib.data import counter_rng
 
 _NONE = torch.iinfo(torch.int64).max
 _BITS = 14  # of a row or column
@@ -23,11 +23,11 @@ def keys_of(candidates: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
         code = (code << 8) + parts[..., channel]
     rest = torch.zeros_like(code[..., 0])
     for pixel in range(1, pixels):
-        rest = streams.mix(rest + pixel) + code[..., pixel]
-    return streams.mix(code[..., 0]) + rest, code[..., 0]
+        rest = counter_rng.mix(rest + pixel) + code[..., pixel]
+    return counter_rng.mix(code[..., 0]) + rest, code[..., 0]
 
 
-class Memory:
+class ScoreCache:
     """Scores of the candidates evaluated so far, for each slot.
 
     Once a population has gathered in a few places, differential evolution proposes the same
@@ -46,7 +46,7 @@ class Memory:
         self.checks = torch.full((slots, capacity), -1, device=device)
         self.scores = torch.zeros(slots, capacity, device=device)
 
-    def forget(self, slots: Tensor) -> None:
+    def clear(self, slots: Tensor) -> None:
         """Empty slots (n,) for new images."""
         self.keys[slots], self.checks[slots] = _NONE, -1
 
@@ -54,7 +54,7 @@ class Memory:
         self, slots: Tensor, candidates: Tensor,
         evaluate: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """Scores of candidates; those not known are evaluated and remembered.
+        """Scores of candidates; those not cached are evaluated and added.
 
         Args:
             slots: int64 (N,).
@@ -83,11 +83,11 @@ class Memory:
         scores = scores.gather(1, leader)
         success = torch.zeros_like(first)
         success[rows, places] = hits
-        self._remember(slots, keys.where(new, _NONE), checks, scores)
+        self._add(slots, keys.where(new, _NONE), checks, scores)
         back = order.argsort(1)
         return scores.gather(1, back), success.gather(1, back), new.sum(1)
 
-    def _remember(self, slots: Tensor, keys: Tensor, checks: Tensor, scores: Tensor) -> None:
+    def _add(self, slots: Tensor, keys: Tensor, checks: Tensor, scores: Tensor) -> None:
         capacity = self.keys.shape[1]
         keys, order = torch.cat([self.keys[slots], keys], 1).sort(1)
         self.keys[slots] = keys[:, :capacity]

@@ -1,14 +1,20 @@
-"""Which images are attacked, what is kept of each attack, and how an image is rebuilt from it."""
+"""Which images are attacked, the columns of attack tables, and images rebuilt from their rows."""
 
 import numpy as np
 import pandas as pd
 import torch
 
-from lib.data import Images
-from lib.data import counter_rng as streams
+from lib.data import Images, counter_rng
 from lib.params.errors import InputError
 
+# Of what an attack returns; see `lib.attack.Found`.
 COLUMNS = (
+    "image", "label", "skipped", "reason", "success", "predicted", "adversarial", "p_before",
+    "p_after", "rows", "cols", "values", "evaluations", "computed", "generations",
+    "disagreements", "best", "seconds",
+)  # fmt: skip
+# Of the table that a run keeps.
+KEPT = (
     "dataset", "split", "index", "label", "predicted", "adversarial", "success", "p_before",
     "p_after", "rows", "cols", "values", "evaluations", "generations", "seconds", "seed",
     "part", "category", "true_label_changed", "disagreements", "best", "computed",
@@ -33,7 +39,7 @@ def select(data: Images, correct: np.ndarray, parts: tuple[str, ...], limit: int
     Returns:
         int64 positions in ``data``, by class and then in order of preference.
     """
-    keys = streams.image_keys(
+    keys = counter_rng.image_keys(
         seed, "selection", data.name, data.split.tolist(), data.index.tolist()
     ).numpy()
     rank = np.array([parts.index(part) if part in parts else -1 for part in data.part])
@@ -58,11 +64,11 @@ def availability(data: Images, correct: np.ndarray) -> pd.DataFrame:
 
 
 def rebuild(clean: np.ndarray, records: pd.DataFrame) -> np.ndarray:
-    """Attacked images from their clean ones: the pixels of each record are written in order.
+    """Attacked images from their clean ones: the pixels of each row are written in order.
 
     Args:
         clean: uint8 (N, H, W, C), in the order of ``records``.
-        records: N attack records.
+        records: attack table of N rows; ``rows``, ``cols`` and ``values`` are used.
 
     Returns:
         uint8 (N, H, W, C).
@@ -73,15 +79,23 @@ def rebuild(clean: np.ndarray, records: pd.DataFrame) -> np.ndarray:
     if len(clean) != len(records):
         raise InputError(f"{len(clean)} images for {len(records)} attack records: must be equal.")
     images = clean.copy()
-    for image, record in zip(images, records.itertuples(), strict=True):
+    for place, record in enumerate(records.itertuples()):
+        image = images[place]
         for row, col, value in zip(record.rows, record.cols, record.values, strict=True):
             if not (0 <= row < image.shape[0] and 0 <= col < image.shape[1]):
                 raise InputError(
-                    f"Record {record.split} {record.index} changes pixel ({row}, {col}) of an "
-                    f"image of {image.shape[0]} x {image.shape[1]}: these are other images."
+                    f"Row {place} of the attack table changes pixel ({row}, {col}) of an image of "
+                    f"{image.shape[0]} x {image.shape[1]}: these are other images."
                 )
             image[row, col] = value
     return images
+
+
+def true_label_changed(label: int | str, adversarial: int | str) -> bool:
+    """Whether an attack took a label that the image truly has, or any of an image without one."""
+    if isinstance(label, str) and "1" in label:
+        return any(a == "1" != b for a, b in zip(label, adversarial, strict=True))
+    return label != adversarial
 
 
 def pixels_of(genes: torch.Tensor, channels: int) -> dict[str, list]:

@@ -1,0 +1,188 @@
+"""What an attack is given, checked before the first candidate; one sentence for what is wrong."""
+
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lib.attack.criteria import Criterion
+from lib.attack.evaluators import finite
+from lib.data import unit
+from lib.params.errors import InputError
+from lib.params.memory import is_out_of_memory
+
+
+def as_images(images: Any) -> np.ndarray:
+    """Images as uint8 (N, H, W, C), without a copy where there is none to make.
+
+    Args:
+        images: uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch.
+
+    Raises:
+        InputError: another type or shape.
+    """
+    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
+    if array.dtype != np.uint8 or not (
+        array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3))
+    ):
+        raise InputError(
+            f"The images are {array.dtype} of shape {array.shape}: an attack needs 8-bit images, "
+            "uint8 (N, H, W, 1 or 3) or (N, H, W)."
+        )
+    return array if array.ndim == 4 else array[..., None]
+
+
+def as_labels(labels: Any, count: int) -> Tensor:
+    """Labels as int64 (N,) or (N, L).
+
+    Args:
+        labels: integers (N,), or 0/1 (N, L), of numpy or torch.
+        count: of the images, N.
+
+    Raises:
+        InputError: another type, shape or value.
+    """
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if (array.size and array.dtype.kind not in "iub") or array.ndim not in (1, 2):
+        raise InputError(
+            f"The labels are {array.dtype} of shape {array.shape}: an attack needs integers, "
+            "classes (N,) or 0/1 labels (N, L)."
+        )
+    if len(array) != count:
+        raise InputError(f"There are {len(array)} labels for {count} images: give one an image.")
+    if array.ndim == 2 and array.size and not 0 <= array.min() <= array.max() <= 1:
+        raise InputError(
+            f"Labels of shape {array.shape} go from {array.min()} to {array.max()}: several "
+            "labels an image are 0 or 1, one class an image is an integer (N,)."
+        )
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def as_keys(keys: Any, count: int) -> Tensor:
+    """Stream keys as int64 (N,).
+
+    Raises:
+        InputError: another type or shape.
+    """
+    array = keys.detach().cpu().numpy() if isinstance(keys, Tensor) else np.asarray(keys)
+    if (array.size and array.dtype.kind not in "iu") or array.shape != (count,):
+        raise InputError(
+            f"The keys are {array.dtype} of shape {array.shape}: give {count} integers, one an "
+            "image."
+        )
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def check_model(model: Any, height: int, width: int) -> torch.device:
+    """The device of a model that is ready for images of a size.
+
+    Raises:
+        InputError: it is no module, in training mode, or made for another size.
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"The model is a {type(model).__name__}: an attack needs a torch module.")
+    training = [name for name, module in model.named_modules() if module.training]
+    if training:
+        where = f" ({training[0]})" if training[0] else ""
+        raise InputError(
+            f"The model is in training mode{where}: call model.eval() before an attack."
+        )
+    size = getattr(model, "image_size", None)
+    if isinstance(size, int) and (height, width) != (size, size):
+        raise InputError(
+            f"The images have {height} x {width} pixels, the model was made for {size} x {size}: "
+            "take the size that it was trained on."
+        )
+    tensors = chain(model.parameters(), model.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def alone(model: nn.Module, image: Tensor) -> Tensor:
+    """Float32 logits (1, K) of one image, uint8 (C, H, W), evaluated by itself.
+
+    Raises:
+        InputError: they are not finite.
+    """
+    try:
+        values = model(unit(image.unsqueeze(0)))
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise InputError("The memory does not hold one image: free some of it.") from None
+        raise
+    finite(values)
+    return values.float()
+
+
+def first_logits(model: nn.Module, image: Tensor) -> Tensor:
+    """Logits (1, K) of the first image, uint8 (C, H, W), after which the model is known to work.
+
+    Raises:
+        InputError: the model does not take such an image, or gives no logits.
+    """
+    shape = tuple(image.unsqueeze(0).shape)
+    try:
+        values = model(unit(image.unsqueeze(0)))
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise InputError("The memory does not hold one image: free some of it.") from None
+        hint = ""
+        if image.shape[0] == 1:
+            hint = " Gray images have one channel: wrap a model that takes three."
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"The model does not take float32 images of shape {shape} ({reason}).{hint}"
+        ) from error
+    if not isinstance(values, Tensor) or values.ndim != 2 or len(values) != 1:
+        made = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise InputError(
+            f"The model gives {made} for one image: an attack needs a tensor of logits (N, K)."
+        )
+    finite(values)
+    return values.float()
+
+
+def check_task(logits: Tensor, labels: Tensor, criterion: Criterion) -> None:
+    """Whether labels and criterion fit a model's logits.
+
+    Args:
+        logits: of the first image (1, K).
+        labels: of all images, int64 (N,) or (N, L).
+        criterion: what counts as success.
+
+    Raises:
+        InputError: they do not.
+    """
+    classes = logits.shape[1]
+    if labels.ndim == 2 and labels.shape[1] != classes:
+        hint = ": one class an image is an integer (N,)" if labels.shape[1] == 1 else ""
+        raise InputError(
+            f"Labels of shape {tuple(labels.shape)} do not fit a model of {classes} logits{hint}."
+        )
+    if labels.ndim == 1 and (labels.min() < 0 or labels.max() >= classes):
+        raise InputError(
+            f"The labels go from {labels.min()} to {labels.max()}: the model knows 0 to "
+            f"{classes - 1}."
+        )
+    multi_label = getattr(criterion, "multi_label", None)
+    if multi_label is not None and multi_label != (labels.ndim == 2):
+        right = "0/1 labels (N, L)" if multi_label else "classes (N,)"
+        raise InputError(
+            f"{criterion} needs {right}, the labels have the shape {tuple(labels.shape)}."
+        )
+    name = type(criterion).__name__
+    try:
+        objective, success = criterion(logits, labels[:1].to(logits.device))
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"The criterion {name} cannot judge logits ({reason}).") from error
+    if not (
+        isinstance(objective, Tensor) and isinstance(success, Tensor)
+        and objective.shape == success.shape == (1,)
+        and objective.is_floating_point() and success.dtype == torch.bool
+    ):  # fmt: skip
+        raise InputError(
+            f"The criterion {name} must return the objective, float (N,), and the successes, "
+            "bool (N,)."
+        )

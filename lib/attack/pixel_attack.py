@@ -1,0 +1,191 @@
+"""The attack: differential evolution over the pixels of many images at once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from lib.attack import inputs
+from lib.attack.attack_table import COLUMNS, rebuild
+from lib.attack.criteria import Criterion, Misclassification
+from lib.attack.evaluators import PRECISIONS, dtype_of, full_precision
+from lib.attack.search import Search
+from lib.data import counter_rng
+from lib.params.errors import InputError, unknown
+
+STRATEGIES = ("rand1", "best1bin")
+STARTS = ("uniform", "normal")
+MOST_GENERATIONS = 1 << 30
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What one generation of all images under attack gave.
+
+    Attributes:
+        best: lowest objective after each generation so far, by position of the image.
+        finished: rows of the images that are done, as in `Found.table`.
+    """
+
+    best: dict[int, list[float]]
+    finished: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What an attack found.
+
+    Attributes:
+        success: bool (N,), whether the stored image, evaluated alone in float32, meets the
+            criterion; False for a skipped image.
+        images: as attacked, uint8 in the shape and kind given; where an attack failed, with its
+            best candidate; a skipped image as it was.
+        table: one row an image, in their order: ``image`` (position), ``label``, ``skipped`` and
+            ``reason``, ``success``, ``predicted`` (decision on the clean image) and
+            ``adversarial`` (on the attacked one; several labels as a string of 0 and 1),
+            ``p_before`` and ``p_after`` (confidence of the criterion; without such a method its
+            objective), ``rows``, ``cols`` and ``values`` of the changed pixels, ``evaluations``
+            (candidates judged), ``computed`` (those not known before), ``generations``,
+            ``disagreements`` (successes of the search that the stored image alone has not),
+            ``best`` (lowest objective after each generation), ``seconds``.
+
+    Of all images ``len(table)`` were given and ``(~table.skipped).sum()`` attacked.
+    """
+
+    success: np.ndarray
+    images: Any
+    table: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class PixelAttack:
+    """An attack that changes a few pixels (Su, Vargas and Sakurai 2019; the paper, 3.1.1).
+
+    Call it with a model, images and labels, or go through `iterate`. Each image has a random
+    stream of its own: what is found does not depend on order, on batches or on what else is
+    attacked.
+
+    Args:
+        pixels: changed pixels.
+        population: candidates of a generation, 4 to 65,536.
+        generations: after the initial one; an image is done at its first success.
+        strategy: ``rand1``, DE/rand/1 without crossover (ATK04, ATK07), or ``best1bin``.
+        mutation: factor F of ``rand1``, above 0, at most 2.
+        dither: bounds of F of ``best1bin``, 0..2, drawn each generation.
+        crossover: probability of ``best1bin``, 0..1.
+        initial: values of the first population, ``uniform``, or ``normal`` around mid-gray;
+            positions are uniform.
+        criterion: what is minimized and what counts, see `lib.attack.criteria`.
+        precision: of the search: ``float32``, ``bfloat16``, ``float16``, or ``auto``, bfloat16
+            where the device computes in it. Success is always judged in float32.
+        batch: candidates evaluated at once; 0: what the device holds well.
+        seed: of all random counter_rng.
+
+    Raises:
+        InputError: a value outside its range.
+    """
+
+    pixels: int = 1
+    population: int = 100
+    generations: int = 100
+    strategy: str = "rand1"
+    mutation: float = 0.5
+    dither: tuple[float, float] = (0.5, 1.0)
+    crossover: float = 0.7
+    initial: str = "uniform"
+    criterion: Criterion = Misclassification()
+    precision: str = "float32"
+    batch: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        whole = {
+            "pixels": (1, counter_rng.MOST // 16), "population": (4, counter_rng.MOST),
+            "generations": (0, MOST_GENERATIONS), "batch": (0, MOST_GENERATIONS),
+            "seed": (-(1 << 63), (1 << 63) - 1),
+        }  # fmt: skip
+        for name, (low, high) in whole.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise InputError(f"{name} is {value!r}: give a whole number.")
+            if not low <= value <= high:
+                raise InputError(f"{name} is {value}: give {low} to {high:,}.")
+        for name, known in (("strategy", STRATEGIES), ("initial", STARTS),
+                            ("precision", PRECISIONS)):  # fmt: skip
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
+        if not 0 < self.mutation <= 2:
+            raise InputError(f"mutation is {self.mutation}: give a factor above 0, at most 2.")
+        if len(self.dither) != 2 or not 0 <= self.dither[0] <= self.dither[1] <= 2:
+            raise InputError(f"dither is {self.dither}: give two factors in 0..2, lower first.")
+        if not 0 <= self.crossover <= 1:
+            raise InputError(f"crossover is {self.crossover}: give a probability, 0 to 1.")
+        if not callable(self.criterion):
+            raise InputError(
+                f"The criterion {self.criterion!r} cannot be called: it must take logits and "
+                "labels and return objective and success."
+            )
+
+    def __call__(self, model: nn.Module, images: Any, labels: Any, keys: Any = None) -> Found:
+        """Attack images.
+
+        Args:
+            model: in evaluation mode, (N, C, H, W) in 0..1 to logits (N, K). Gray images have one
+                channel.
+            images: uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch.
+            labels: classes, int (N,), or 0/1 labels (N, K).
+            keys: random stream of each image, int64 (N,); by default a hash of ``seed`` and of
+                the image's bytes.
+
+        Raises:
+            InputError: model, images, labels or criterion are not as they must be, or logits are
+                not finite.
+        """
+        rows = sorted(self.iterate(model, images, labels, keys), key=lambda row: row["image"])
+        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        changed = rebuild(inputs.as_images(images), table).reshape(tuple(images.shape))
+        if isinstance(images, Tensor):
+            changed = torch.from_numpy(changed).to(images.device)
+        return Found(table["success"].to_numpy(bool), changed, table)
+
+    def iterate(
+        self, model: nn.Module, images: Any, labels: Any, keys: Any = None
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of `Found.table` as images finish; arguments and errors as of a call.
+
+        The search goes on when the next row is asked for, so a loop that stops stops it.
+        """
+        for generation in self.iterate_generations(model, images, labels, keys):
+            yield from generation.finished
+
+    def iterate_generations(
+        self, model: nn.Module, images: Any, labels: Any, keys: Any = None
+    ) -> Iterator[Generation]:
+        """State after each generation; arguments and errors as of a call."""
+        array = inputs.as_images(images)
+        device = inputs.check_model(model, *array.shape[1:3])
+        labels = inputs.as_labels(labels, len(array))
+        if self.pixels > array.shape[1] * array.shape[2]:
+            raise InputError(
+                f"{self.pixels} pixels are to be changed in images of "
+                f"{array.shape[1]} x {array.shape[2]}: give fewer."
+            )
+        if keys is None:
+            keys = counter_rng.content_keys(self.seed, f"{self.pixels}-pixel attack", array)
+        keys = inputs.as_keys(keys, len(array))
+        if not len(array):
+            return
+        with full_precision(device):
+            first = torch.from_numpy(array[:1]).permute(0, 3, 1, 2).to(device)
+            logits = inputs.first_logits(model, first[0])
+            inputs.check_task(logits, labels, self.criterion)
+            dtype = dtype_of(self.precision, device)
+            search = Search(self, model, array, labels, keys, dtype, device)
+        while search.unfinished:
+            with full_precision(device):
+                best, finished = search.step()
+            yield Generation(best, finished)

@@ -1,0 +1,269 @@
+"""The attacks of a run from start to end: which images, the search, the table on disk."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+from tqdm.auto import tqdm
+
+from lib.attack import attack_table
+from lib.attack.criteria import criterion_for
+from lib.attack.pixel_attack import PixelAttack
+from lib.attack.vulnerability import VulnerabilityMap
+from lib.data import Images, counter_rng
+from lib.metrics.classification import right
+from lib.models.classifiers import Classifier, decide, logits
+from lib.params import ATTACKS, Parameters
+from lib.params.dataset_info import Facts
+from lib.params.device import pick_device
+from lib.params.errors import InputError
+from lib.params.files import fingerprint, md5, read_table, write_table
+
+VERSION = 1  # of the attack: raised when the same settings give other results
+
+
+def attack_of(p: Parameters, pixels: int, multi_label: bool, **other: Any) -> PixelAttack:
+    """The attack that parameters describe.
+
+    Args:
+        p: attack_*, classifier_threshold and seed are used.
+        pixels: changed pixels.
+        multi_label: task of the data set.
+        other: settings of `PixelAttack` that come before the parameters.
+    """
+    settings = {
+        "population": p.attack_population,
+        "generations": p.attack_generations,
+        "strategy": p.attack_strategy,
+        "mutation": p.attack_mutation_factor,
+        "dither": tuple(p.attack_dither),
+        "crossover": p.attack_crossover,
+        "initial": p.attack_initial,
+        "criterion": criterion_for(p.attack_criterion, multi_label, p.classifier_threshold),
+        "precision": p.attack_precision,
+        "batch": p.attack_batch,
+        "seed": p.seed,
+    }
+    return PixelAttack(pixels, **settings | other)
+
+
+def vulnerability_map_of(p: Parameters, facts: Facts) -> VulnerabilityMap:
+    """The map that parameters describe.
+
+    A gray image has one value a pixel, so it gets as many values as a color image has colors.
+
+    Args:
+        p: vulnerability_levels, attack_criterion, attack_precision, attack_batch and
+            classifier_threshold are used.
+        facts: of the data set.
+    """
+    return VulnerabilityMap(
+        p.vulnerability_levels ** (3 if facts.channels == 1 else 1),
+        criterion_for(p.attack_criterion, facts.multi_label, p.classifier_threshold),
+        p.attack_precision,
+        p.attack_batch,
+    )
+
+
+def stream_keys(data: Images, pixels: int, seed: int) -> np.ndarray:
+    """Random stream of each image, int64 (N,); it hangs on split and row, not on the file."""
+    return counter_rng.image_keys(
+        seed, f"{pixels}-pixel attack", data.name, data.split.tolist(), data.index.tolist()
+    ).numpy()
+
+
+def attack_images(
+    attack: PixelAttack,
+    model: nn.Module,
+    data: Images,
+    positions: np.ndarray,
+    checkpoint: Path | None = None,
+    shard: tuple[int, int] = (0, 1),
+    save_every: float = 20.0,
+) -> pd.DataFrame:
+    """Attack images of a data set and keep finished rows, so that a killed run goes on.
+
+    Args:
+        attack: what to do.
+        model: in evaluation mode, on its device.
+        data: all images.
+        positions: which of them, in this order.
+        checkpoint: folder for finished rows; images that have one there are not attacked again.
+            The caller keys it to the settings and removes it.
+        shard: (i, n): only every n-th image from the i-th on (0-based). Several processes with
+            the same ``checkpoint`` share the work; a call without shard then merges it.
+        save_every: seconds between checkpoints.
+
+    Returns:
+        One row an image, in the order of ``positions``: `lib.attack.attack_table.KEPT`, and
+        ``skipped`` and ``reason``.
+    """
+    first, shards = shard
+    positions = np.asarray(positions, dtype=np.int64)[first::shards]
+    done: dict[tuple[str, int], dict] = {}
+    if checkpoint and checkpoint.exists():
+        # Names that begin with a dot are what a killed process was writing.
+        for path in sorted(checkpoint.glob("[0-9]*.parquet")):
+            for row in read_table(path).to_dict("records"):
+                done[row["split"], row["index"]] = row
+    names = [(str(data.split[i]), int(data.index[i])) for i in positions]
+    waiting = [i for i, name in zip(positions, names, strict=True) if name not in done]
+    chosen = data.take(np.array(waiting, dtype=np.int64))
+    bar = tqdm(
+        total=len(names), initial=len(names) - len(waiting),
+        desc=f"{attack.pixels}-pixel attack", mininterval=2,
+    )  # fmt: skip
+    unsaved: list[dict] = []
+    saved_at = time.monotonic()
+
+    def save() -> None:
+        if checkpoint and unsaved:
+            name = f"{first:03d}-{shards:03d}-{len(done):08d}.parquet"
+            write_table(checkpoint / name, pd.DataFrame(unsaved))
+            unsaved.clear()
+
+    keys = stream_keys(chosen, attack.pixels, attack.seed)
+    for row in _named(attack.iterate(model, chosen.images, chosen.labels, keys), chosen, attack):
+        done[row["split"], row["index"]] = row
+        unsaved.append(row)
+        bar.update()
+        if time.monotonic() - saved_at > save_every:
+            save()
+            saved_at = time.monotonic()
+    save()
+    bar.close()
+    columns = [*attack_table.KEPT, "skipped", "reason"]
+    return pd.DataFrame([done[name] for name in names], columns=columns)
+
+
+def _named(
+    rows: Iterator[dict[str, Any]], data: Images, attack: PixelAttack
+) -> Iterator[dict[str, Any]]:
+    """Rows with the names of their images."""
+    for row in rows:
+        at = row.pop("image")
+        yield row | {
+            "dataset": data.name,
+            "split": str(data.split[at]),
+            "index": int(data.index[at]),
+            "seed": attack.seed,
+            "part": str(data.part[at]),
+            "category": int(data.category[at]),
+            "true_label_changed": attack_table.true_label_changed(row["label"], row["adversarial"]),
+        }
+
+
+def attack_runs(
+    model: Classifier, data: Images, p: Parameters, folder: Path
+) -> tuple[dict[int, pd.DataFrame], dict[int, pd.DataFrame]]:
+    """`attack_run` for each number of pixels asked for; images are classified once for all.
+
+    Returns:
+        The attack tables and the counts of images, each by number of pixels.
+    """
+    # One attack alone may need a part of the images only.
+    known = cache(lambda: correct(model, data, p)) if len(p.attack_pixels) > 1 else None
+    runs = {pixels: attack_run(model, data, pixels, p, folder, known) for pixels in p.attack_pixels}
+    return {n: run[0] for n, run in runs.items()}, {n: run[1] for n, run in runs.items()}
+
+
+def correct(model: Classifier, data: Images, p: Parameters) -> np.ndarray:
+    """Whether the classifier is right, bool (N,)."""
+    device = pick_device(p.device)
+    values = logits(model.to(device), data.images, device)
+    return right(data.labels, decide(values, data.facts.multi_label, p.classifier_threshold))
+
+
+def attack_run(
+    model: Classifier,
+    data: Images,
+    pixels: int,
+    p: Parameters,
+    folder: Path,
+    known: Callable[[], np.ndarray] | None = None,
+    shard: tuple[int, int] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Attack the images that the parameters ask for and write ``<one|two>_pixel.parquet``.
+
+    One pixel: correct test images (ATK01). Two pixels: a number of correct images of each class,
+    test images first, filled up from validation and training images, each marked (ATK16).
+    Finished images are checkpointed; a killed run goes on with the next ones, and a finished
+    attack with the same settings and weights is read back.
+
+    Args:
+        model: the trained classifier of the run folder.
+        data: all images.
+        pixels: 1 or 2.
+        p: attack_*, classifier_threshold and seed are used.
+        folder: ``runs/<protocol>/<dataset>/<classifier>``; holds the classifier's weights.
+        known: gives `correct` of these images, where several attacks share it; called only if
+            there is no finished attack to read back.
+        shard: (i, n) as for `attack_images`: only these images are attacked, and their rows are
+            left as checkpoints for the call without shard that merges them.
+
+    Returns:
+        The attack table, and for each class the images, the correct ones (in the parts that
+        images were taken from) and the attacked ones.
+
+    Raises:
+        InputError: the data set has one class only, or no image is classified right.
+    """
+    if len(data.facts.classes) < 2:
+        raise InputError(f"{data.name} has one class: there is no class to change.")
+    attack = attack_of(p, pixels, data.facts.multi_label)
+    name = ATTACKS[pixels]
+    limit = getattr(p, f"attack_{name}_images")
+    weights = md5(folder / "classifier.safetensors")
+    # Attacks with other numbers of pixels and their images do not concern this one.
+    others = (f"attack_{other}_images" for n, other in ATTACKS.items() if n != pixels)
+    of_attack = p.key("pixel_attack", "attack_pixels", *others)
+    key = fingerprint([VERSION, of_attack, pixels, data.provenance.md5, weights])
+    path = folder / f"{name}.parquet"
+    if path.exists() and (done := read_table(path)).attrs.get("key") == key:
+        table = pd.DataFrame(done.attrs["images"])
+        _say_which_are_few(table, pixels, limit)
+        return done, table
+    parts = ("test",) if pixels == 1 else attack_table.PARTS
+    rows = np.isin(data.part, parts)
+    is_right = known()[rows] if known else correct(model, data.take(rows), p)
+    data = data.take(rows)
+    positions = attack_table.select(data, is_right, parts, limit, p.seed)
+    if not len(positions):
+        raise InputError(
+            f"The {model.architecture} classifies no image of {data.name} right that could be "
+            "attacked: train it longer (classifier_epochs)."
+        )
+    model = model.to(pick_device(p.device))
+    checkpoint = folder / f".{name}-{key}"
+    found = attack_images(attack, model, data, positions, checkpoint, shard or (0, 1))
+    # Alone an image may be classified otherwise than in the batch above.
+    found = found[~found["skipped"].astype(bool)].reset_index(drop=True)
+    found = found[list(attack_table.KEPT)]
+    table = attack_table.availability(data, is_right)
+    attacked = found["category"].value_counts()
+    table["attacked"] = [int(attacked.get(place, 0)) for place in range(len(table))]
+    _say_which_are_few(table, pixels, limit)
+    if shard:
+        return found, table
+    found.attrs |= {"key": key, "images": table.to_dict("list")}
+    write_table(path, found)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    return read_table(path), table
+
+
+def _say_which_are_few(table: pd.DataFrame, pixels: int, limit: int) -> None:
+    few = table[table["attacked"] < (limit or 1)]
+    for row in few.itertuples():
+        wanted = limit or "all"
+        print(
+            f"{pixels}-pixel attack: {wanted} images of {row[1]!r} wanted, {row.attacked} are "
+            "classified right and can be attacked.",
+            file=sys.stderr,
+        )
