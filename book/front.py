@@ -8,7 +8,7 @@ from lib import params
 from lib.defense import adaptive, restoration
 from lib.evidence import comparison, variants, verdicts
 from lib.evidence.findings import Recorded
-from lib.figures.formatting import enumerated, place, shown, worth
+from lib.figures.formatting import enumerated, place, shown
 from lib.figures.formatting import pixels as pixels_of
 from lib.figures.tables import interval
 from lib.metrics.intervals import rate
@@ -130,7 +130,7 @@ def _pooled(found: Recorded, p: Parameters) -> pd.DataFrame:
 
 
 def _worth(row: pd.Series) -> str:
-    return worth(*row[["pays_from", "pays_from_low", "pays_from_high"]])
+    return break_even(*row[["pays_from", "pays_from_low", "pays_from_high"]])
 
 
 def _share(row: pd.Series, name: str) -> str:

@@ -126,9 +126,9 @@ def test_a_defense_pays_from_where_it_saves_what_it_costs():
     twice = pd.concat([table.assign(pixels=1), table.assign(pixels=2)])
     pd.testing.assert_frame_equal(restoration.pays_from(twice), found)
     assert restoration.pays_from(table[table["defense"] != "identity"]).isna().all(axis=None)
-    assert [formatting.worth(x) for x in (dae, np.inf, np.nan)] == ["25.0 %", "never", "–"]
-    assert formatting.worth(0.25, 0.1, 0.5) == "25.0 % [10.0, 50.0]"
-    assert formatting.worth(0.25, 0.1, np.inf) == "25.0 % [10.0, never]"
+    assert [formatting.break_even(x) for x in (dae, np.inf, np.nan)] == ["25.0 %", "never", "–"]
+    assert formatting.break_even(0.25, 0.1, 0.5) == "25.0 % [10.0, 50.0]"
+    assert formatting.break_even(0.25, 0.1, np.inf) == "25.0 % [10.0, never]"
 
 
 def test_the_banner_names_the_source_of_each_data_set_and_warns_where_they_differ(runs):

@@ -1,4 +1,4 @@
-"""Every figure of the pages, in one hand.
+"""All figures, in one style.
 
 Each function takes plain data and returns a new `matplotlib.figure.Figure`. Nothing goes through
 pyplot, so no figure is left open, none is shown twice, and the reader's own matplotlib settings
@@ -6,14 +6,26 @@ stay as they are. ``figure.get_label()`` is a sentence that says what the pictur
 who cannot see it. Where there is nothing to draw, the figure says so in words.
 """
 
-from lib.figures.adaptive import adaptive
-from lib.figures.attack import attacks, convergence, evaluations, pixel_map, success_by_class
+from lib.figures.attack import (
+    attacks,
+    convergence,
+    evaluations,
+    pixel_map,
+    success_by_class,
+    vulnerability,
+)  # fmt: skip
 from lib.figures.comparison import minutes, rates, variants
 from lib.figures.data import class_counts, confusion, history, label_auc, samples
+from lib.figures.defense import (
+    adaptive,
+    detection,
+    quality,
+    recovery,
+    recovery_by_dataset,
+    restorations,
+)  # fmt: skip
 from lib.figures.denoising import denoised_examples, denoiser_history, noise_examples
 from lib.figures.forensics import readings
-from lib.figures.restoration import detection, quality, recovery, recovery_by_dataset, restorations
-from lib.figures.vulnerability import vulnerability
 
 __all__ = [
     "adaptive", "attacks", "class_counts", "confusion", "convergence", "denoised_examples",

@@ -1,4 +1,4 @@
-"""Attacks: the images, the search, and how often it succeeds."""
+"""Attacks: the images, the search, how often it succeeds, and where."""
 
 import numpy as np
 import pandas as pd
@@ -6,22 +6,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
-from lib.figures import formatting, gallery
+from lib.figures import formatting, gallery, style
 from lib.figures.formatting import many, percent
-from lib.figures.style import (
-    INK,
-    OURS,
-    below,
-    diamonds,
-    dots,
-    key,
-    message,
-    panels,
-    printed_key,
-    rows_of,
-    styled,
-    wrap,
-)
+from lib.figures.style import INK, OURS, key, styled
 from lib.metrics.intervals import CLASS_MEAN, TOTAL
 from lib.params.dataset_info import Facts
 from lib.params.errors import check_images
@@ -32,40 +19,32 @@ NOTHING = "No image was attacked."
 
 @styled
 def attacks(
-    clean: np.ndarray,
-    adversarial: np.ndarray,
-    records: pd.DataFrame,
-    facts: Facts,
-    limit: int = 6,
+    clean: np.ndarray, adversarial: np.ndarray, records: pd.DataFrame, facts: Facts
 ) -> Figure:
     """Attacked images: clean, attacked with the changed pixels circled, and magnified.
 
-    Under each stand the decision and the true class's confidence before and after; for multi-label
-    sets the smallest signed margin, which is below 0 when a label is on the wrong side.
+    Under each stand the prediction and the true class's confidence before and after; for
+    multi-label sets the smallest signed margin, below 0 when a label is on the wrong side.
 
     Args:
         clean: uint8 (N, H, W, C).
         adversarial: the same images after the attack.
-        records: N attack records, in the same order.
+        records: N attack records, in the same order; the first 6 are shown.
         facts: of the data set.
-        limit: images shown, the first ones.
 
     Raises:
         InputError: no stored images, or shapes that differ.
     """
     check_images("Images to show", clean=clean, adversarial=adversarial)
-    chosen = list(records.head(limit).itertuples())
+    chosen = list(records.head(6).itertuples())
     if not chosen:
-        return message(NOTHING)
-    blocks = min(2, len(chosen))
-    rows = -(-len(chosen) // blocks)
-    size = clean.shape[1]
+        return style.message(NOTHING)
+    blocks, size = min(2, len(chosen)), clean.shape[1]
     texts = [_before_and_after(record, facts) for record in chosen]
-    said = "; ".join(text.replace("\n", " ") for text in texts)
     figure, axes = gallery.grid(
-        rows, 3 * blocks, foot=0.66, block=3,
+        -(-len(chosen) // blocks), 3 * blocks, foot=0.66, block=3,
         alt=f"{many(len(chosen), 'attacked image')} of {facts.title}, changed pixels circled: "
-        f"{said}.",
+        f"{'; '.join(texts)}.".replace("\n", " "),
     )  # fmt: skip
     for place, record in enumerate(chosen):
         tiles = axes[place // blocks, 3 * (place % blocks) :][:3]
@@ -92,24 +71,20 @@ def _before_and_after(record, facts: Facts) -> str:
     after = gallery.change(record.predicted, record.adversarial, facts)
     became = after if after == "unchanged" or facts.multi_label else f"now {after}"
     numbers = f"{record.p_before:.2f} → {record.p_after:.2f}".replace("-", "−")
-    return wrap(f"{before}: {became}", 44) + f"\n{measure} {numbers}"
+    return style.wrap(f"{before}: {became}", 44) + f"\n{measure} {numbers}"
 
 
 @styled
 def convergence(records: pd.DataFrame) -> Figure:
-    """Best objective of each attacked image by generation; fooled images in color.
+    """Best objective of each attacked image by generation; misclassified images in color.
 
     Args:
         records: attack records; ``best`` is a list with a value for each generation.
     """
     if not len(records):
-        return message(NOTHING)
-    fooled = records["success"].to_numpy(bool)
-    figure, axes = panels(
-        3.6,
-        alt=f"Best objective by generation of the {_attack(records)}: "
-        f"{fooled.sum():,} of {many(len(records), 'image')} fooled.",
-    )
+        return style.message(NOTHING)
+    title, fooled = _title(records), records["success"].to_numpy(bool)
+    figure, axes = style.panels(3.6, alt=f"Best objective by generation. {title}.")
     alpha = np.clip(60 / len(records), 0.15, 0.9)  # many lines stay lines
     for best in records["best"][~fooled]:
         axes.plot(best, color="0.6", lw=0.8, alpha=alpha)
@@ -117,52 +92,43 @@ def convergence(records: pd.DataFrame) -> Figure:
         axes.plot(best, color=OURS, lw=1, alpha=max(alpha, 0.25))
         axes.plot(len(best) - 1, best[-1], "o", color=OURS, ms=4.5, mec="white", mew=0.5)
     axes.axhline(0, color=INK, ls="--", lw=1.2)
-    axes.set(xlabel="generation", ylabel="best objective (log-odds or margin)")
+    axes.set(xlabel="generation", ylabel="best objective (log-odds or margin)", title=title)
     axes.margins(x=0.02)
-    axes.set_title(_title(records))
-    handles = [
-        key("fooled, at the dot", "o", OURS),
-        key("not fooled", "", "0.6"),
-        key("an image can only fall below this line", "", line="--"),
-    ]
-    below(figure, handles)
+    style.below(figure, [
+        key("misclassified, at the dot", "o", OURS),
+        key("not misclassified", "", "0.6"),
+        key("misclassified below this line", "", line="--"),
+    ])  # fmt: skip
     return figure
 
 
 @styled
 def pixel_map(records: pd.DataFrame, size: int) -> Figure:
-    """Where the changed pixels lie in the image: successes filled, failures (best try) hollow.
+    """Positions of the changed pixels: successes filled, failures (best try) hollow.
 
     Args:
         records: attack records.
         size: edge of an image in pixels.
     """
     if not len(records):
-        return message(NOTHING)
-    fooled = records["success"].to_numpy(bool)
-    figure, axes = panels(
-        4.4,
-        alt=f"Place of the changed pixels of the {_attack(records)}, {fooled.sum():,} of "
-        f"{many(len(records), 'image')} fooled.",
-    )
-    size_of_mark = 40 if len(records) <= 150 else 16
+        return style.message(NOTHING)
+    title, fooled = _title(records), records["success"].to_numpy(bool)
+    figure, axes = style.panels(4.4, alt=f"Positions of the changed pixels. {title}.")
+    mark = 40 if len(records) <= 150 else 16
     for chosen, face, edge in ((~fooled, "none", "0.6"), (fooled, OURS, "white")):
         pixels = records.loc[chosen, ["cols", "rows"]].explode(["cols", "rows"]).astype(float)
-        axes.scatter(
-            *pixels.to_numpy().T, size_of_mark, facecolors=face, edgecolors=edge, lw=0.9,
-            clip_on=False,
-        )  # fmt: skip
+        look = {"facecolors": face, "edgecolors": edge, "lw": 0.9, "clip_on": False}
+        axes.scatter(*pixels.to_numpy().T, mark, **look)
     axes.set(
         xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal", xlabel="column, pixels",
-        ylabel="row, pixels", title=_title(records),
+        ylabel="row, pixels", title=title,
     )  # fmt: skip
     axes.spines[["top", "right"]].set_visible(True)
     axes.grid(color="0.95")
-    handles = [
-        key("fooled", "o", OURS, line="none"),
-        key("not fooled: the best try", "o", "0.6", hollow=True, line="none"),
-    ]
-    below(figure, handles, 2)
+    style.below(figure, [
+        key("misclassified", "o", OURS, line="none"),
+        key("not misclassified: the best try", "o", "0.6", hollow=True, line="none"),
+    ], 2)  # fmt: skip
     return figure
 
 
@@ -177,79 +143,99 @@ def success_by_class(table: pd.DataFrame, printed: pd.DataFrame | None) -> Figur
             is none.
     """
     if not len(table) or not table["n"].sum():
-        return message(NOTHING)
-    classes = table[~table["class"].isin([TOTAL, CLASS_MEAN])]
-    said = [
-        f"{row['class']} {percent(row['rate'])} of {row['n']}" for row in table.to_dict("records")
-    ]
-    alt = f"Success rate of the attack by class: {', '.join(said)}."
-    figure, axes = panels(1.1 + 0.42 * len(table), alt=alt)
-    paints = np.where(table["class"].isin(classes["class"]), OURS, INK)
-    dots(axes, table, "rate", paints, scale=100)
+        return style.message(NOTHING)
+    classes = ~table["class"].isin([TOTAL, CLASS_MEAN])
+    names = zip(table["class"], table["n"], strict=True)
+    figure, axes = style.rows(
+        [f"{style.wrap(name, 26)}, n = {n:,}" for name, n in names], 0.42, xlabel="success rate, %",
+        alt=f"Success rate of the attack: {style.in_words(table, ['class'], ['rate'])}.",
+    )  # fmt: skip
+    style.dots(axes, table, "rate", np.where(classes, OURS, INK), scale=100)
     handles = [key("this run, 95 % interval", "o", OURS)]
     beside = np.full(len(table), np.nan)
     if printed is not None:
         beside = 100 * table["class"].map(printed.set_index("class")["printed_rate"])
-        diamonds(axes, beside, range(len(table)))
-        handles.append(printed_key(printed))
+        style.diamonds(axes, beside)
+        handles.append(style.printed_key(printed))
     for place in np.flatnonzero(table["n"] == 0):
         axes.annotate(
             "no image attacked", (0.99, place), xycoords=("axes fraction", "data"), ha="right",
             va="center", color="0.45", fontsize=9,
         )  # fmt: skip
-    counts = zip(table["class"], table["n"], strict=True)
-    rows_of(axes, [f"{wrap(name, 26)}, n = {n:,}" for name, n in counts])
-    if len(classes) < len(table):
-        axes.axhline(len(classes) - 0.5, color=INK, lw=0.8)
-    top = np.nanmax([*100 * table["high"], *beside])
-    axes.set_xlim(-1, min(102, max(10, 1.1 * top)))
-    axes.set_xlabel("success rate, %")
-    below(figure, handles)
+    if not classes.all():
+        axes.axhline(classes.sum() - 0.5, color=INK, lw=0.8)
+    axes.set_xlim(-1, min(102, max(10, 1.1 * np.nanmax([*100 * table["high"], *beside]))))
+    style.below(figure, handles)
     return figure
 
 
 @styled
 def evaluations(records: pd.DataFrame, budget: int) -> Figure:
-    """Share of the attacked images that have fallen within a number of evaluations.
+    """Share of the attacked images that are misclassified within a number of queries.
 
     Args:
         records: attack records.
-        budget: evaluations allowed for each image.
+        budget: queries allowed for each image.
     """
     if not len(records):
-        return message(NOTHING)
+        return style.message(NOTHING)
     needed = np.sort(records.loc[records["success"].astype(bool), "evaluations"])
     if not len(needed):
-        return message(
-            f"No success: none of {many(len(records), 'image')} fell within {budget:,} evaluations "
-            f"(the {_attack(records)})."
-        )
-    share = 100 * np.arange(1, len(needed) + 1) / len(records)
-    figure, axes = panels(
-        3.1,
-        alt=f"Evaluations until success of the {_attack(records)}: {len(needed):,} of "
-        f"{many(len(records), 'image')} fell, half of these within {np.median(needed):,.0f} of "
-        f"{budget:,} evaluations.",
+        return style.message(f"{_title(records)} within {budget:,} queries each.")
+    share, title = 100 * np.arange(1, len(needed) + 1) / len(records), _title(records)
+    half = f"{np.median(needed):,.0f} of {budget:,} queries"
+    figure, axes = style.panels(
+        3.1, alt=f"Queries until success. {title}, half of these within {half}."
     )
     axes.step([needed[0], *needed, budget], [0, *share, share[-1]], where="post", color=OURS, lw=2)
     axes.axvline(budget, color=INK, ls="--", lw=1.2)
-    axes.annotate(
-        f"budget, {budget:,}", (budget, 0), (-5, 6), textcoords="offset points", ha="right",
-        fontsize=9,
+    style.note(axes, f"budget, {budget:,}", (budget, 0), (-5, 6), ha="right")
+    axes.set(
+        xscale="log", xlim=(needed[0] / 1.2, budget * 1.15), ylim=(0, 1.15 * share[-1]),
+        xlabel="queries of the classifier", ylabel="attacked images misclassified, %", title=title,
     )  # fmt: skip
-    axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xlim(needed[0] / 1.2, budget * 1.15)
-    axes.set_ylim(0, 1.15 * share[-1])
-    axes.set(xlabel="evaluations of the classifier", ylabel="attacked images fooled, %")
-    axes.set_title(_title(records))
     return figure
 
 
-def _attack(records: pd.DataFrame) -> str:
-    return formatting.attack(*sorted({len(rows) for rows in records["rows"]}))
-
-
 def _title(records: pd.DataFrame) -> str:
-    fooled = int(records["success"].sum())
-    return f"{_attack(records).capitalize()}: {fooled:,} of n = {len(records):,} fooled"
+    attack = formatting.attack(*sorted({len(rows) for rows in records["rows"]})).capitalize()
+    return f"{attack}: {records['success'].sum():,} of n = {len(records):,} misclassified"
+
+
+@styled
+def vulnerability(
+    images: np.ndarray, objective: np.ndarray, fooled: np.ndarray, decisions: list, facts: Facts
+) -> Figure:
+    """Each image beside its map: dark where the worst color lowers the confidence most.
+
+    Args:
+        images: uint8 (N, H, W, C).
+        objective: lowest objective of a color at each pixel, (N, H, W).
+        fooled: whether a color at that pixel changes the prediction, bool (N, H, W).
+        decisions: predictions on the clean images: int, or 0/1 strings.
+        facts: of the data set.
+    """
+    if not len(images):
+        return style.message("No image was mapped.")
+    shares = [percent(share) for share in fooled.mean((1, 2))]
+    figure, axes = gallery.grid(
+        -(-len(images) // 2), 2 * min(2, len(images)), foot=0.5, block=2, largest=1.7,
+        alt=f"{many(len(images), 'image')} of {facts.title} and what the worst color at each "
+        f"pixel does; share of vulnerable positions: {', '.join(shares)}.",
+    )  # fmt: skip
+    for place, image in enumerate(images):
+        tiles = axes[place // 2, 2 * (place % 2) :][:2]
+        gallery.show(tiles[0], image)
+        gallery.caption(tiles[0], style.wrap(gallery.decision(decisions[place], facts), 24))
+        most = np.abs(objective[place]).max()
+        marked = np.ma.masked_where(~fooled[place], np.ones_like(objective[place]))
+        for values, colors, least, top in (
+            (objective[place], "cividis", -most, most), (marked, "autumn", 0, 1)
+        ):  # fmt: skip
+            tiles[1].imshow(values, cmap=colors, vmin=least, vmax=top, interpolation="nearest")
+        gallery.caption(tiles[1], f"{shares[place]} of {fooled[place].size:,} positions")
+        if place < 2:
+            for tile, text in zip(tiles, ("image", "vulnerable where marked"), strict=True):
+                gallery.heading(tile, text)
+    return figure

@@ -5,22 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from lib.figures.formatting import figures, many, percent, shown
-from lib.figures.style import (
-    FAINT,
-    OURS,
-    PRINTED,
-    below,
-    color,
-    diamonds,
-    dots,
-    key,
-    message,
-    panels,
-    printed_key,
-    rows_of,
-    styled,
-)
+from lib.figures import style
+from lib.figures.formatting import figures, many, place, shown
+from lib.figures.style import OURS, PRINTED, color, key, styled
 
 
 @styled
@@ -29,34 +16,27 @@ def rates(table: pd.DataFrame) -> Figure:
 
     Args:
         table: ``dataset, classifier, n, rate, low, high, matched, matched_low, matched_high,
-            printed`` of `lib.evidence.comparison.rates`, shares 0..1, NaN where there is none.
+            printed`` of `lib.evidence.protocol_runs.rates`, shares 0..1, NaN where there is none.
     """
     if not len(table) or not table["n"].sum():
-        return message("No image was attacked.")
-    names = list(dict.fromkeys(table["classifier"]))
-    said = [
-        f"{shown(row['dataset'])} {shown(row['classifier'])} {percent(row['rate'])} of {row['n']}"
-        + ("" if np.isnan(row["matched"]) else f", in the paper's mix {percent(row['matched'])}")
-        + ("" if np.isnan(row["printed"]) else f" (printed {percent(row['printed'])})")
-        for row in table.to_dict("records")
-    ]
-    figure, axes = panels(
-        1.1 + 0.45 * len(table), alt=f"Success rates by data set and classifier: {', '.join(said)}."
-    )
+        return style.message("No image was attacked.")
+    keys = ["dataset", "classifier"]
+    named = table[[*keys, "n"]].itertuples(index=False)
+    values = style.in_words(table, keys, ["rate", "matched", "printed"])
+    figure, axes = style.rows(
+        [f"{place(*names)}, n = {n:,}" for *names, n in named], 0.45, xlim=(-2, 102),
+        xlabel="success rate, %", alt=f"Success rates, class-weighted and printed: {values}.",
+    )  # fmt: skip
     paints = [color(name) for name in table["classifier"]]
-    dots(axes, table, "rate", paints, -0.13, 100)
-    dots(axes, table, "matched", paints, 0.17, 100, marker="s", hollow=True)
-    diamonds(axes, 100 * table["printed"], range(len(table)))
-    names_of = table[["dataset", "classifier"]].map(shown).agg(", ".join, axis=1)
-    rows_of(axes, [f"{name}, n = {n:,}" for name, n in zip(names_of, table["n"], strict=True)])
-    for place in np.flatnonzero(table["dataset"].ne(table["dataset"].shift()))[1:]:
-        axes.axhline(place - 0.5, color=FAINT, lw=1)
-    axes.set_xlim(-2, 102)
-    axes.set_xlabel("success rate, %")
-    handles = [key(f"{shown(name)}, 95 % interval", "o", color(name)) for name in names]
+    style.dots(axes, table, "rate", paints, -0.13, 100)
+    style.dots(axes, table, "matched", paints, 0.17, 100, marker="s", hollow=True)
+    style.diamonds(axes, 100 * table["printed"])
+    style.separators(axes, table[["dataset"]])
+    nets = dict.fromkeys(table["classifier"])
+    handles = [key(f"{shown(name)}, 95 % interval", "o", color(name)) for name in nets]
     if table["matched"].notna().any():
-        handles.append(key("in the paper's mix of classes", "s", hollow=True))
-    below(figure, [*handles, printed_key()])
+        handles.append(key("class-weighted", "s", hollow=True))
+    style.below(figure, [*handles, style.printed_key()])
     return figure
 
 
@@ -69,53 +49,46 @@ def minutes(ours: dict[str, float], printed: dict[str, float], title: str) -> Fi
         printed: the same in the paper; names that only it has are left out.
         title: what was timed.
     """
-    printed = {shown(name): value for name, value in printed.items()}
-    bars = []  # label, minutes, color
-    for name, value in ours.items():
-        bars.append((shown(name), value, color(name), "this run"))
-        if shown(name) in printed:
-            bars.append((shown(name), printed[shown(name)], PRINTED, "printed"))
-    if not any(value > 0 for _, value, _, _ in bars):
-        return message(f"{title}: no time to show.")
-    said = ", ".join(f"{name} {figures(value)} ({who})" for name, value, _, who in bars)
-    names = list(dict.fromkeys(name for name, *_ in bars))
-    figure, axes = panels(0.9 + 0.6 * len(names), alt=f"{title}, minutes: {said}.")
-    least = min(value for _, value, _, _ in bars if value > 0)
-    start = 10 ** (np.floor(np.log10(least)) - 0.3)
-    for name, value, paint, who in bars:
-        place = names.index(name) + (0.2 if who == "printed" else -0.2)
-        bar = axes.barh(place, max(value - start, 0), 0.36, left=start, color=paint)
+    bars = []  # place, minutes, color, whose
+    for at, (name, value) in enumerate(ours.items()):
+        bars.append((at - 0.2, value, color(name), "this run"))
+        if name in printed:
+            bars.append((at + 0.2, printed[name], PRINTED, "printed"))
+    values = [value for _, value, _, _ in bars if value > 0]
+    if not values:
+        return style.message(f"{title}: no time to show.")
+    names = [shown(name) for name in ours]
+    spoken = ", ".join(f"{names[round(at)]} {figures(v)} ({who})" for at, v, _, who in bars)
+    start = 10 ** (np.floor(np.log10(min(values))) - 0.3)
+    figure, axes = style.rows(
+        names, 0.6, 0.9, alt=f"{title}, minutes: {spoken}.", title=title, xscale="log",
+        xlabel="minutes, logarithmic", xlim=(start, 30 * max(values)),
+    )  # fmt: skip
+    for at, value, paint, who in bars:
+        bar = axes.barh(at, max(value - start, 0), 0.36, left=start, color=paint)
         axes.bar_label(bar, [f"{figures(value)} min, {who}"], padding=4, fontsize=9)
-    axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.set_xlim(start, 30 * max(value for _, value, _, _ in bars))
-    rows_of(axes, names)
-    axes.set_xlabel("minutes, logarithmic")
-    axes.set_title(title)
     return figure
 
 
 @styled
 def variants(table: pd.DataFrame, metric: str) -> Figure:
-    """One measure of the models of an ablation, beside the printed one.
+    """One metric of the models of an ablation, beside the printed one.
 
     Args:
         table: ``variant, n, mean, low, high, printed``; NaN where there is none.
         metric: its name with the unit, for the axis.
     """
     if not len(table) or table["mean"].isna().all():
-        return message("No variant was measured.")
-    said = [
-        f"{shown(row['variant'])} {row['mean']:.4g}"
-        + ("" if np.isnan(row["printed"]) else f" (printed {row['printed']:.4g})")
-        for row in table.to_dict("records")
-    ]
-    figure, axes = panels(1.1 + 0.38 * len(table), alt=f"{metric}: {', '.join(said)}.")
-    dots(axes, table, "mean", map(color, table["variant"]))
-    diamonds(axes, table["printed"], range(len(table)))
-    rows_of(axes, [shown(name) for name in table["variant"]])
+        return style.message("No variant was measured.")
+    values = style.in_words(table, ["variant"], ["mean", "printed"], "{:.4g}".format)
+    figure, axes = style.rows(
+        [shown(name) for name in table["variant"]], 0.38, xlabel=metric,
+        alt=f"{metric}, ours and printed: {values}.",
+        title=f"n = {many(int(table['n'].max()), 'test image')}",
+    )  # fmt: skip
+    style.dots(axes, table, "mean", map(color, table["variant"]))
+    style.diamonds(axes, table["printed"])
     axes.margins(x=0.06)
-    axes.set_xlabel(metric)
-    axes.set_title(f"n = {many(int(table['n'].max()), 'test image')}")
-    below(figure, [key("this run, 95 % interval", "o", OURS), printed_key()])
+    style.below(figure, [key("this run, 95 % interval", "o", OURS), style.printed_key()])
     return figure

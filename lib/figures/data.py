@@ -7,22 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from lib.figures import gallery
+from lib.figures import gallery, style
 from lib.figures.formatting import many, percent
-from lib.figures.style import (
-    COLORS,
-    INK,
-    OURS,
-    PRINTED,
-    below,
-    key,
-    message,
-    panels,
-    printed_key,
-    rows_of,
-    styled,
-    wrap,
-)
+from lib.figures.style import COLORS, INK, OURS, PRINTED, key, styled, wrap
 from lib.params.dataset_info import Facts
 from lib.params.errors import InputError, check_images
 
@@ -30,14 +17,13 @@ PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
 @styled
-def samples(images: np.ndarray, categories: np.ndarray, facts: Facts, per_class: int = 6) -> Figure:
-    """The first images of each class, a row for each.
+def samples(images: np.ndarray, categories: np.ndarray, facts: Facts) -> Figure:
+    """The first 6 images of each class, a row for each.
 
     Args:
         images: uint8 (N, H, W, C).
         categories: int (N,), place in ``facts.attack_classes``; -1: in none of them.
         facts: of the data set.
-        per_class: images of a class at most.
 
     Raises:
         InputError: no stored images, or another number of categories.
@@ -49,12 +35,13 @@ def samples(images: np.ndarray, categories: np.ndarray, facts: Facts, per_class:
             f"{np.shape(categories)}."
         )
     if not len(images):
-        return message("No image to show.")
+        return style.message("No image to show.")
     names = [item.name for item in facts.attack_classes]
     counts = [int((categories == place).sum()) for place in range(len(names))]
+    listed = ", ".join(f"{name} ({count:,})" for name, count in zip(names, counts, strict=True))
     figure, axes = gallery.grid(
-        len(names), per_class, left=1.55, head=0.05, largest=0.9,
-        alt=f"Sample images of {facts.title}, a row for each class: {_listed(names, counts)}.",
+        len(names), 6, left=1.55, head=0.05, largest=0.9,
+        alt=f"Sample images of {facts.title}, a row for each class: {listed}.",
     )  # fmt: skip
     for place, row in enumerate(axes):
         gallery.beside(row[0], f"{wrap(names[place], 17)}\nn = {counts[place]:,}")
@@ -74,94 +61,75 @@ def class_counts(ours: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
         printed: ``class, share`` (0..1), of `lib.evidence.printed.class_counts`; ``None`` if there
             is none.
     """
-    parts = ours[list(PARTS)].to_numpy(float)
-    total = parts.sum()
+    parts = ours.set_index("class")[list(PARTS)].astype(float)
+    counts, total = parts.sum(axis=1), parts.to_numpy().sum()
     if not total:
-        return message("No image to count.")
-    counts = parts.sum(1)
-    names = ours["class"].tolist()
-    figure, axes = panels(
-        1.1 + 0.5 * len(names),
-        alt=f"Shares of the classes in {many(int(total), 'image')}: "
-        + ", ".join(f"{n} {percent(c / total)}" for n, c in zip(names, counts, strict=True))
-        + ("." if printed is None else "; beside them the shares printed in the paper."),
-    )
-    places = np.arange(len(names))
+        return style.message("No image to count.")
+    spoken = ", ".join(f"{name} {percent(count / total)}" for name, count in counts.items())
+    figure, axes = style.rows(
+        [f"{wrap(name, 24)}\nn = {count:,.0f}" for name, count in counts.items()], 0.5,
+        xlabel="share of all images, %", title=f"n = {total:,.0f}",
+        alt=f"Shares of the classes in {many(int(total), 'image')}: {spoken}.",
+    )  # fmt: skip
+    places, left, handles = np.arange(len(counts)), np.zeros(len(counts)), []
     bar, shift = (0.62, 0) if printed is None else (0.36, 0.19)
-    left = np.zeros(len(names))
-    handles = []
-    for part, alpha in zip(PARTS, (1, 0.6, 0.3), strict=True):
-        share = 100 * ours[part].to_numpy(float) / total
-        bars = axes.barh(places - shift, share, bar, left=left, color=OURS, alpha=alpha, lw=0)
-        handles.append(Patch(color=OURS, alpha=alpha, lw=0, label=f"ours, {PARTS[part]}"))
+    for (part, label), alpha in zip(PARTS.items(), (1, 0.6, 0.3), strict=True):
+        share = 100 * parts[part].to_numpy() / total
+        look = {"color": OURS, "alpha": alpha, "lw": 0}
+        bars = axes.barh(places - shift, share, bar, left=left, **look)
+        handles.append(Patch(label=f"ours, {label}", **look))
         left += share
     axes.bar_label(bars, [f"{value:.1f}" for value in left], padding=3, fontsize=8.5)
-    largest = left.max()
+    share = np.zeros(1)
     if printed is not None:
         share = 100 * ours["class"].map(printed.set_index("class")["share"]).to_numpy(float)
         bars = axes.barh(places + shift, share, bar, color=PRINTED)
         axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=8.5)
-        largest = max(largest, np.nanmax(share, initial=0))
-        handles.append(Patch(color=PRINTED, label=printed_key(printed).get_label()))
-    rows_of(axes, [f"{wrap(n, 24)}\nn = {c:,.0f}" for n, c in zip(names, counts, strict=True)])
-    axes.set_xlim(0, 1.1 * largest)
-    axes.set_xlabel("share of all images, %")
-    axes.set_title(f"n = {total:,.0f}")
-    below(figure, handles, 4)
+        handles.append(Patch(color=PRINTED, label=style.printed_key(printed).get_label()))
+    axes.set_xlim(0, 1.1 * np.nanmax([*left, *share]))
+    style.below(figure, handles, 4)
     return figure
 
 
 @styled
 def history(
-    history: list[dict],
-    baseline: float | None,
-    second: list[dict] | None,
-    labels: dict[str, str],
+    history: list[dict], baseline: float | None, second: list[dict] | None, labels: dict[str, str]
 ) -> Figure:
     """Loss and accuracy of a classifier by epoch.
 
     Args:
         history: one dictionary an epoch: ``epoch, loss, train_accuracy, validation_accuracy``
             (0..1), as of `lib.models.classifier_training.fit_classifier`.
-        baseline: accuracy (0..1) of always giving the same answer; drawn as a dashed line.
+        baseline: accuracy (0..1) of a constant prediction; drawn as a dashed line.
         second: another training to compare with.
         labels: names of the two, under ``history`` and ``second``.
     """
     if not history:
-        return message("No epoch of training to show.")
-    last = history[-1]
-    alt = (
-        f"Loss and accuracy over {many(len(history), 'epoch')}: the last training accuracy is "
-        f"{percent(last['train_accuracy'])}, validation {percent(last['validation_accuracy'])}"
+        return style.message("No epoch of training to show.")
+    trainings = [("history", history, OURS)]
+    trainings += [("second", second, COLORS["autoencoder"])] if second else []
+    last = "; ".join(
+        f"{labels[name]} {percent(epochs[-1]['validation_accuracy'])}"
+        for name, epochs, _ in trainings
     )
-    if baseline is not None:
-        alt += f", always the same answer gives {percent(baseline)}"
-    if second:
-        alt += f"; {labels['second']} ends at {percent(second[-1]['validation_accuracy'])}"
-    figure, (left, right) = panels(3.5, 2, alt + ".")
+    alt = f"Loss and accuracy over {many(len(history), 'epoch')}; last validation accuracy: {last}."
+    figure, (left, right) = style.panels(3.5, 2, alt)
     handles = [key("validation", "o"), key("training", "s", line=":")]
-    for name, found, paint in (
-        ("history", history, OURS),
-        ("second", second or [], COLORS["autoencoder"]),
-    ):
-        if not found:
-            continue
-        epochs = [epoch["epoch"] for epoch in found]
+    for name, epochs, paint in trainings:
+        of = pd.DataFrame(epochs)
         look = {"color": paint, "ms": 4}
-        left.plot(epochs, [epoch["loss"] for epoch in found], "o-", **look)
-        for part, mark, width in (("validation", "o-", 1.8), ("train", "s:", 1.2)):
-            values = [100 * epoch[f"{part}_accuracy"] for epoch in found]
-            right.plot(epochs, values, mark, lw=width, **look)
+        left.plot(of["epoch"], of["loss"], "o-", **look)
+        right.plot(of["epoch"], 100 * of["validation_accuracy"], "o-", lw=1.8, **look)
+        right.plot(of["epoch"], 100 * of["train_accuracy"], "s:", lw=1.2, **look)
         handles.append(Patch(color=paint, label=labels[name]))
     if baseline is not None:
-        about = f"always the same answer, {percent(baseline)}"
+        about = f"constant prediction, {percent(baseline)}"
         handles.append(right.axhline(100 * baseline, color=INK, ls="--", lw=1.2, label=about))
-    left.set(title="Loss of training", xlabel="epoch", ylabel="loss")
-    right.set(title="Accuracy", xlabel="epoch", ylabel="accuracy, %")
-    right.set_ylim(0, 102)
+    left.set(title="Training loss", xlabel="epoch", ylabel="loss")
+    right.set(title="Accuracy", xlabel="epoch", ylabel="accuracy, %", ylim=(0, 102))
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
-    below(figure, handles, 2)
+    style.below(figure, handles, 2)
     return figure
 
 
@@ -170,7 +138,7 @@ def confusion(matrix: np.ndarray, names: list[str]) -> Figure:
     """Confusion matrix: counts and shares of each row.
 
     Args:
-        matrix: int (K, K), row is the true class, column the decision.
+        matrix: int (K, K), row is the true class, column the prediction.
         names: of the K classes.
 
     Raises:
@@ -179,31 +147,32 @@ def confusion(matrix: np.ndarray, names: list[str]) -> Figure:
     matrix = np.asarray(matrix)
     if matrix.shape != (len(names), len(names)):
         raise InputError(f"{len(names)} classes need a square matrix, not shape {matrix.shape}.")
-    sums, total = matrix.sum(1), matrix.sum()
+    sums, total, correct = matrix.sum(1), matrix.sum(), matrix.trace()
     if not total:
-        return message("No test image: no confusion to show.")
+        return style.message("No test image: no confusion to show.")
     share = matrix / np.maximum(sums, 1)[:, None]
     text = [
-        [f"{n:,}\n{s:.0%}".replace("%", " %") if n else "0" for n, s in zip(*row, strict=True)]
+        [f"{n:,}\n{100 * s:.0f} %" if n else "0" for n, s in zip(*row, strict=True)]
         for row in zip(matrix, share, strict=True)
     ]
-    recall = [f"{n} {percent(share[i, i])}" for i, n in enumerate(names) if sums[i]]
-    figure, axes = panels(
+    recall = [f"{name} {percent(share[i, i])}" for i, name in enumerate(names) if sums[i]]
+    figure, axes = style.panels(
         1.5 + 0.52 * len(names),
-        alt=f"Confusion matrix of {many(int(total), 'test image')}, {int(matrix.trace()):,} right; "
-        f"share right by class: {', '.join(recall)}.",
+        alt=f"Confusion matrix of {many(int(total), 'test image')}, {correct:,} classified "
+        f"correctly; recall by class: {', '.join(recall)}.",
     )
     seaborn.heatmap(
         share, annot=np.array(text), fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False,
         linewidths=1, linecolor="white", ax=axes, annot_kws={"fontsize": 8.5},
     )  # fmt: skip
-    axes.set_yticklabels(
-        [f"{wrap(name, 24)}, n = {n:,}" for name, n in zip(names, sums, strict=True)], rotation=0
-    )
+    labels = [f"{wrap(name, 24)}, n = {n:,}" for name, n in zip(names, sums, strict=True)]
+    axes.set_yticklabels(labels, rotation=0)
     turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(names) > 5 else {}
     axes.set_xticklabels([wrap(name, 19) for name in names], **turned)
-    axes.set(ylabel="true class", xlabel="decision")
-    axes.set_title(f"Images and share of the row; n = {total:,}, {matrix.trace():,} right")
+    axes.set(
+        ylabel="true class", xlabel="prediction",
+        title=f"Images and share of the row; n = {total:,}, {correct:,} correct",
+    )  # fmt: skip
     return figure
 
 
@@ -215,27 +184,17 @@ def label_auc(auc: dict[str, float | None]) -> Figure:
         auc: 0..1 by label; ``None`` where the test images do not allow one.
     """
     if not auc:
-        return message("No label, no area under a curve.")
+        return style.message("No label, no area under a curve.")
     values = pd.Series(auc, dtype=float)
-    listed = ", ".join(f"{name} {value:.2f}" for name, value in values.dropna().items())
-    alt = f"Area under the ROC curve: {listed or 'none known'}."
-    figure, axes = panels(0.9 + 0.3 * len(auc), alt=alt)
+    texts = values.map("{:.2f}".format).where(values.notna(), "undefined: a single class")
+    figure, axes = style.rows(
+        list(auc), 0.3, 0.9, xlim=(0, 1.05), xlabel="area under the ROC curve, test images",
+        alt=f"Area under the ROC curve: {', '.join(f'{n} {text}' for n, text in texts.items())}.",
+    )  # fmt: skip
     axes.plot(values, range(len(values)), "o", ms=7.5, mec=INK, mew=0.6, color=OURS)
-    texts = values.map("{:.2f}".format).where(
-        values.notna(), "undefined: all test images with it, or none"
-    )
+    box = {"fc": "white", "ec": "none", "pad": 0.8}
     for place, (value, text) in enumerate(zip(values.fillna(0), texts, strict=True)):
-        axes.annotate(
-            text, (value, place), (8, 0), textcoords="offset points", va="center", fontsize=8.5,
-            bbox={"fc": "white", "ec": "none", "pad": 0.8},
-        )  # fmt: skip
+        style.note(axes, text, (value, place), (8, 0), va="center", fontsize=8.5, bbox=box)
     axes.axvline(0.5, color=INK, ls="--", lw=1.2, zorder=0.9)
-    rows_of(axes, list(auc))
-    axes.set_xlim(0, 1.05)
-    axes.set_xlabel("area under the ROC curve, test images")
-    below(figure, [key("chance", "", line="--")], 1)
+    style.below(figure, [key("chance", "", line="--")], 1)
     return figure
-
-
-def _listed(names: list[str], counts: list[int]) -> str:
-    return ", ".join(f"{name} ({count:,})" for name, count in zip(names, counts, strict=True))

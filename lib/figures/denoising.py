@@ -1,12 +1,12 @@
-"""Denoisers: noise, what they make of it, and how their training goes."""
+"""Denoisers: noise, denoised images, and training."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lib.figures import gallery
+from lib.figures import gallery, style
 from lib.figures.formatting import shown
-from lib.figures.style import below, color, message, panels, styled, wrap
+from lib.figures.style import color, styled
 from lib.metrics import image_quality
 from lib.params.errors import check_images
 
@@ -24,8 +24,7 @@ def noise_examples(clean: np.ndarray, noisy: dict[str, np.ndarray]) -> Figure:
     Raises:
         InputError: no stored images, or shapes that differ.
     """
-    columns = {f"{level} noise": images for level, images in noisy.items()}
-    return _examples(clean, columns, f"Images without and with noise of {', '.join(noisy)}.")
+    return _examples(clean, {f"{level} noise": images for level, images in noisy.items()})
 
 
 @styled
@@ -42,44 +41,40 @@ def denoised_examples(
     Raises:
         InputError: no stored images, or shapes that differ.
     """
-    columns = {"noisy": noisy} | {shown(name): images for name, images in restored.items()}
-    check_images("Images to show", clean=clean, **columns)
-    said = [
-        f"{name} {_decibel(image_quality.psnr(clean, images))}" for name, images in columns.items()
-    ]
-    return _examples(clean, columns, f"Noisy and denoised images, median PSNR: {', '.join(said)}.")
+    denoised = {shown(name): images for name, images in restored.items()}
+    return _examples(clean, {"noisy": noisy} | denoised)
 
 
-def _examples(clean: np.ndarray, columns: dict[str, np.ndarray], alt: str) -> Figure:
+def _examples(clean: np.ndarray, columns: dict[str, np.ndarray]) -> Figure:
     """A row for each image, its middle if that is large, and the PSNR of the whole.
 
     A large image is cut and not averaged down: an average hides the noise.
     """
     check_images("Images to show", clean=clean, **columns)
     if not len(clean):
-        return message("No image to show.")
-    titles = [wrap(name, 13) for name in ("clean", *columns)]
+        return style.message("No image to show.")
+    psnr = {name: image_quality.psnr(clean, images) for name, images in columns.items()}
+    titles = [style.wrap(name, 13) for name in ("clean", *columns)]
     lines = 1 + max(title.count("\n") for title in titles)
+    spoken = ", ".join(f"{name} {_decibel(np.median(values))}" for name, values in psnr.items())
     figure, axes = gallery.grid(
-        len(clean), 1 + len(columns), head=0.12 + 0.16 * lines, foot=0.24, largest=1.3, alt=alt
-    )
+        len(clean), 1 + len(columns), head=0.12 + 0.16 * lines, foot=0.24, largest=1.3,
+        alt=f"Clean images and others of them, with their median PSNR: {spoken}.",
+    )  # fmt: skip
     for tile, title in zip(axes[0], titles, strict=True):
         gallery.heading(tile, title)
     for place, row in enumerate(axes):
         gallery.show(row[0], _middle(clean[place]))
         if clean.shape[1] > MIDDLE:
             gallery.caption(row[0], f"{MIDDLE} of {clean.shape[1]} px")
-        for tile, images in zip(row[1:], columns.values(), strict=True):
+        for tile, (name, images) in zip(row[1:], columns.items(), strict=True):
             gallery.show(tile, _middle(images[place]))
-            one = slice(place, place + 1)
-            gallery.caption(tile, _decibel(image_quality.psnr(clean[one], images[one])))
+            gallery.caption(tile, _decibel(psnr[name][place]))
     return figure
 
 
-def _decibel(psnr: np.ndarray) -> str:
-    """Median of the images as text; infinite where they are identical to the clean ones."""
-    middle = np.median(psnr) if psnr.size else np.nan
-    return "identical" if np.isinf(middle) else f"{middle:.1f} dB"
+def _decibel(psnr: float) -> str:
+    return "identical" if np.isinf(psnr) else f"{psnr:.1f} dB"
 
 
 def _middle(image: np.ndarray) -> np.ndarray:
@@ -89,34 +84,26 @@ def _middle(image: np.ndarray) -> np.ndarray:
 
 @styled
 def denoiser_history(histories: dict[str, list[dict]]) -> Figure:
-    """PSNR of validation images by epoch; the dashed line is that of doing nothing.
+    """PSNR of validation images by epoch; the dashed line is that of the noisy images.
 
     Args:
         histories: of each denoiser, one dictionary an epoch: ``epoch, validation_psnr,
             identity_psnr`` (dB), as of `lib.models.denoiser_training.train_module`.
     """
-    histories = {name: found for name, found in histories.items() if found}
+    histories = {name: epochs for name, epochs in histories.items() if epochs}
     if not histories:
-        return message("No denoiser was trained.")
-    nothing = next(iter(histories.values()))[-1]["identity_psnr"]
-    said = ", ".join(
-        f"{shown(name)} {found[-1]['validation_psnr']:.1f}" for name, found in histories.items()
-    )
-    figure, axes = panels(
-        3.6,
-        alt=f"PSNR in dB of noisy validation images after the last epoch: {said}; doing nothing "
-        f"{nothing:.1f}.",
-    )
-    handles = []
-    for (name, found), mark in zip(histories.items(), "os^v" * len(histories), strict=False):
-        handles += axes.plot(
-            [epoch["epoch"] for epoch in found],
-            [epoch["validation_psnr"] for epoch in found],
-            f"{mark}-", color=color(name), lw=1.8, ms=5, label=shown(name),
-        )  # fmt: skip
-    about = f"{shown('identity')}, {nothing:.1f} dB"
-    handles.append(axes.axhline(nothing, color=color("identity"), ls="--", lw=1.8, label=about))
+        return style.message("No denoiser was trained.")
+    noisy = next(iter(histories.values()))[-1]["identity_psnr"]
+    last = {name: epochs[-1]["validation_psnr"] for name, epochs in histories.items()}
+    spoken = ", ".join(f"{shown(name)} {value:.1f}" for name, value in last.items())
+    alt = f"PSNR in dB of validation images after the last epoch: {spoken}; noisy {noisy:.1f}."
+    figure, axes = style.panels(3.6, alt=alt)
+    for (name, epochs), mark in zip(histories.items(), "os^v" * len(histories), strict=False):
+        x, y = ([epoch[column] for epoch in epochs] for column in ("epoch", "validation_psnr"))
+        axes.plot(x, y, f"{mark}-", color=color(name), lw=1.8, ms=5, label=shown(name))
+    about = f"noisy images, {noisy:.1f} dB"
+    axes.axhline(noisy, color=color("identity"), ls="--", lw=1.8, label=about)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="epoch", ylabel="PSNR of validation images, dB")
-    below(figure, handles)
+    style.below(figure, axes.get_lines())
     return figure

@@ -6,21 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from lib.figures.formatting import many, shown
-from lib.figures.style import (
-    INK,
-    PRINTED,
-    WIDTH,
-    Picture,
-    bare,
-    below,
-    color,
-    key,
-    message,
-    rows_of,
-    styled,
-    wrap,
-)
+from lib.figures import style
+from lib.figures.formatting import shown
+from lib.figures.style import INK, PRINTED, WIDTH, Picture, color, key, styled
 
 TITLES = {"psnr": "PSNR, dB", "ssim": "SSIM", "mse": "MSE", "gmsd": "GMSD", "fsim": "FSIM"}
 ROW = 0.19  # inches of a line
@@ -36,29 +24,30 @@ def readings(table: pd.DataFrame, number: int) -> Figure:
         number: of the printed table.
     """
     if not len(table) or not table["n"].sum():
-        return message("No attack succeeded: there is no restored image to measure.")
+        return style.message("No attack succeeded: there is no restored image to measure.")
     names = list(dict.fromkeys(table["defense"]))
-    found = [metric for metric in TITLES if (table["metric"] == metric).any()]
-    lines = {m: list(dict.fromkeys(table.loc[table["metric"] == m, "label"])) for m in found}
-    reached = table[table["reached"]].groupby("metric")["label"].nunique()
-    said = [f"{TITLES[m]} {reached.get(m, 0)} of {len(lines[m])} readings" for m in found]
+    by_metric = {metric: table[table["metric"] == metric] for metric in TITLES}
+    lines = {m: list(dict.fromkeys(of["label"])) for m, of in by_metric.items() if len(of)}
+    reached = [
+        f"{TITLES[m]} {by_metric[m].query('reached')['label'].nunique()} of {len(labels)}"
+        for m, labels in lines.items()
+    ]
     figure = Picture(
-        figsize=(WIDTH, 0.9 + sum(0.42 + ROW * len(lines[metric]) for metric in found)),
+        figsize=(WIDTH, 0.9 + sum(0.42 + ROW * len(labels) for labels in lines.values())),
         layout="constrained",
-        label=f"Printed values of Table {number} for {many(len(names), 'defense')} among ours. "
-        f"Readings that reach a printed value: {', '.join(said)}.",
+        label=f"Printed values of Table {number} for {', '.join(map(shown, names))} among ours. "
+        f"Readings that reach a printed value: {', '.join(reached)}.",
     )
     grid = figure.subplots(
-        len(found), len(names), sharex="row", sharey="row", squeeze=False,
-        height_ratios=[len(lines[metric]) + 1 for metric in found],
+        len(lines), len(names), sharex="row", sharey="row", squeeze=False,
+        height_ratios=[len(labels) + 1 for labels in lines.values()],
     )  # fmt: skip
-    for metric, row in zip(found, grid, strict=True):
+    for (metric, labels), row in zip(lines.items(), grid, strict=True):
         for name, axes in zip(names, row, strict=True):
-            here = table[(table["metric"] == metric) & (table["defense"] == name)]
+            here = by_metric[metric][by_metric[metric]["defense"] == name]
             axes.axvline(here["printed"].iloc[0], color=PRINTED, lw=2.5, zorder=1)
-            for place, label in enumerate(lines[metric]):
-                for each in here[here["label"] == label].to_dict("records"):
-                    _mark(axes, each, place, color(name), metric == "mse")
+            for each in here.to_dict("records"):
+                _mark(axes, each, labels.index(each["label"]), color(name), metric == "mse")
             if metric == "mse":
                 axes.set_xscale("log")
                 axes.xaxis.set_major_locator(LogLocator(numticks=3))
@@ -66,18 +55,16 @@ def readings(table: pd.DataFrame, number: int) -> Figure:
                 axes.locator_params(axis="x", nbins=3)
             axes.tick_params(labelsize=8)
             axes.margins(x=0.06)
-        rows_of(row[0], lines[metric])
+            style.bare(axes)
+        style.name_rows(row[0], labels)
         row[0].set_ylabel(TITLES[metric], fontweight="bold")
-        for axes in row[1:]:
-            bare(axes)
     for name, axes in zip(names, grid[0], strict=True):
-        axes.set_title(wrap(shown(name), 14), fontsize=9)
-    handles = [
+        axes.set_title(style.wrap(shown(name), 14), fontsize=9)
+    style.below(figure, [
         key("at the printed PSNR, or other images", "o", INK),
         key("as restored", "o", INK, hollow=True, line="none"),
         key(f"printed (Table {number})", "", PRINTED),
-    ]
-    below(figure, handles)
+    ])  # fmt: skip
     return figure
 
 

@@ -1,33 +1,24 @@
-"""Numbers and names in words, for prose, captions and the texts of pictures."""
+"""Numbers and names as text, for prose, captions and figures."""
 
 import math
 
 from lib import params
 
 _NAMES = {
-    "identity": "Nothing (identity)",
-    "median3": "Median 3x3",
-    "autoencoder": "Autoencoder",
-    "dae": "DAE (proposed)",
-    "noise2noise": "Noise2Noise",
-    "median_cnn": "Median CNN",
-    "resnet50": "ResNet50",
-    "densenet121": "DenseNet121",
+    "identity": "No defense", "median3": "Median 3x3", "autoencoder": "Autoencoder",
+    "dae": "DAE (proposed)", "noise2noise": "Noise2Noise", "median_cnn": "Median CNN",
+    "resnet50": "ResNet50", "densenet121": "DenseNet121",
     "psnr": "PSNR", "ssim": "SSIM", "mse": "MSE", "gmsd": "GMSD", "fsim": "FSIM", "auc": "AUC",
-    # of the ablations
-    "original": "baseline (Autoencoder)",
-    "depth_kernels": "depth and kernels",
-    "bn_leakyrelu": "+ batch norm, LeakyReLU",
-    "attention": "+ attention",
-    "residual": "+ residual blocks",
-    "proposed": "+ skips: DAE (proposed), 4 levels",
-    "levels_3": "3 levels",
-    "levels_5": "5 levels",
+    # of the ablation
+    "original": "baseline (Autoencoder)", "depth_kernels": "depth and kernels",
+    "bn_leakyrelu": "+ batch norm, LeakyReLU", "attention": "+ attention",
+    "residual": "+ residual blocks", "proposed": "+ skips: DAE (proposed), 4 levels",
+    "levels_3": "3 levels", "levels_5": "5 levels",
 }  # fmt: skip
-# How an image reached a defense, as columns of `lib.defense.adaptive` and for readers.
+# How an image reached a defense: columns of `lib.defense.adaptive`, and their titles.
 ATTACKERS = {
     "clean": "clean", "oblivious": "attacker does not know the defense",
-    "adaptive": "attacker knows it",
+    "adaptive": "adaptive attack",
 }  # fmt: skip
 
 
@@ -41,8 +32,8 @@ def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
-def worth(share: float, low: float = math.nan, high: float = math.nan) -> str:
-    """A share of attacked images from which a defense pays, as text; see `pays_from`."""
+def break_even(share: float, low: float = math.nan, high: float = math.nan) -> str:
+    """A break-even attack prevalence 0..1 with its interval as text; see `pays_from`."""
     if math.isinf(share):
         return "never"
     if math.isnan(low):
@@ -76,7 +67,7 @@ def attack(*pixels: int) -> str:
 
 
 def shown(name: str) -> str:
-    """Name of a defense, classifier, data set, model of an ablation or measure for readers."""
+    """Name of a defense, classifier, data set, model of the ablation or metric for readers."""
     if name in params.names("datasets"):
         return params.facts(name).title
     if str(name).endswith(params.PATCHES):
@@ -91,7 +82,7 @@ def place(*parts: str | int) -> str:
 
 
 def enumerated(items: list[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``; nothing of no items."""
+    """``a``, ``a and b``, ``a, b and c``; empty without items."""
     return " and ".join([*filter(None, [", ".join(items[:-1])]), *items[-1:]])
 
 

@@ -16,24 +16,14 @@ MARK = "#ffe600"  # seen on tissue, skin and gray alike, with a dark rim
 
 
 def grid(
-    rows: int,
-    columns: int,
-    *,
-    left: float = 0.05,
-    head: float = 0.3,
-    foot: float = 0.05,
-    largest: float = 1.4,
-    block: int = 0,
-    alt: str,
-) -> tuple[Picture, np.ndarray]:
+    rows: int, columns: int, *, left: float = 0.05, head: float = 0.3, foot: float = 0.05,
+    largest: float = 1.4, block: int = 0, alt: str,
+) -> tuple[Picture, np.ndarray]:  # fmt: skip
     """Square tiles at places fixed in inches, so that no caption moves or clips them.
 
     Args:
-        rows: of tiles.
-        columns: of tiles.
-        left: room for names of rows.
-        head: room for names of columns.
-        foot: room for captions under each row.
+        rows, columns: of tiles.
+        left, head, foot: room for names of rows, for names of columns, for captions of each row.
         largest: edge of a tile at most.
         block: columns of a block; blocks stand apart. 0: no blocks.
         alt: label of the figure.
@@ -43,14 +33,13 @@ def grid(
     """
     gap, apart, block = 0.07, 0.3, block or columns
     tile = min(largest, (WIDTH - left - apart * ((columns - 1) // block)) / columns - gap)
-    width = WIDTH  # also where fewer tiles are there: all figures of a page are equally wide
     height = head + rows * (tile + foot) + 0.05
-    figure = Picture(figsize=(width, height), label=alt)
+    figure = Picture(figsize=(WIDTH, height), label=alt)  # as wide with fewer tiles too
     axes = np.empty((rows, columns), dtype=object)
     for row, column in np.ndindex(rows, columns):
         x = left + column * (tile + gap) + column // block * apart
         y = height - head - row * (tile + foot) - tile
-        place = (x / width, y / height, tile / width, tile / height)
+        place = (x / WIDTH, y / height, tile / WIDTH, tile / height)
         axes[row, column] = figure.add_axes(place)
         axes[row, column].axis("off")
     return figure, axes
@@ -116,7 +105,7 @@ def decision(value: int | str, facts: Facts) -> str:
 
 
 def change(before: int | str, after: int | str, facts: Facts) -> str:
-    """What a decision has become: the new class, or the labels gained and lost."""
+    """What a prediction has become: the new class, or the labels gained and lost."""
     if before == after:
         return "unchanged"
     if not isinstance(after, str):

@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Iterable
 from html import escape
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -26,29 +27,23 @@ def sliders(before: np.ndarray, after: np.ndarray, captions: Iterable[str]) -> H
     Args:
         before: uint8 (N, H, W, C).
         after: the same images after a change.
-        captions: what stands under each pair, also its description.
+        captions: under each pair, also its description.
 
     Raises:
         InputError: no stored images, or shapes that differ.
     """
     check_images("Images to show", before=before, after=after)
-    figures = [
-        f'<figure class="compare"><div class="pair">{picture(one, "before: " + caption)}'
-        f"{picture(other, 'after: ' + caption)}</div><figcaption>{escape(caption)}</figcaption>"
-        "</figure>"
+    return _figures("compare", (
+        (f'<div class="pair">{picture(one, "before: " + caption)}'
+         f'{picture(other, "after: " + caption)}</div>', caption, "")
         for one, other, caption in zip(before, after, captions, strict=True)
-    ]
-    return HTML(f'<div class="compares">{"".join(figures)}</div>')
+    ))  # fmt: skip
 
 
 def probes(
-    images: np.ndarray,
-    confidences: np.ndarray,
-    colors: np.ndarray,
-    labels: np.ndarray,
-    facts: Facts,
-    captions: Iterable[str],
-) -> HTML:
+    images: np.ndarray, confidences: np.ndarray, colors: np.ndarray, labels: np.ndarray,
+    facts: Facts, captions: Iterable[str],
+) -> HTML:  # fmt: skip
     """Images to probe: what the worst color at each pixel does to the true class.
 
     Args:
@@ -57,7 +52,7 @@ def probes(
         colors: that color, uint8 (N, H, W, C).
         labels: true classes (N,).
         facts: of the data set; single-label, as a margin has no share to show.
-        captions: what stands under each.
+        captions: under each.
 
     Raises:
         InputError: a multi-label set, or images that are not square.
@@ -72,53 +67,43 @@ def probes(
         images, confidences, colors, labels, captions, strict=True
     ):
         content = {
-            "size": height,
-            "channels": channels,
-            "image": _bytes(image),
-            "worst": _bytes((255 * shares).round().astype(np.uint8)),
-            "color": _bytes(worst),
-            "unit": "confidence",
-            "truth": facts.classes[label].name,
-        }
-        figures.append(
-            f'<figure class="probe">{picture(image, caption)}'
-            f"<figcaption>{escape(caption)}</figcaption>{_script(content)}</figure>"
-        )
-    return HTML(f'<div class="probes">{"".join(figures)}</div>')
+            "size": height, "channels": channels, "image": _bytes(image),
+            "worst": _bytes((255 * shares).round().astype(np.uint8)), "color": _bytes(worst),
+            "unit": "confidence", "truth": facts.classes[label].name,
+        }  # fmt: skip
+        figures.append((picture(image, caption), caption, _script(content)))
+    return _figures("probe", figures)
 
 
-def chart(table: pd.DataFrame, group: str, x: str = "printed, %", y: str = "ours, %") -> HTML:
+def _figures(kind: str, parts: Iterable[tuple[str, str, str]]) -> HTML:
+    """Elements of one kind from their picture, caption and script."""
+    figures = [
+        f'<figure class="{kind}">{shown}<figcaption>{escape(caption)}</figcaption>{script}</figure>'
+        for shown, caption, script in parts
+    ]
+    return HTML(f'<div class="{kind}s">{"".join(figures)}</div>')
+
+
+def chart(table: pd.DataFrame, group: str) -> HTML:
     """Shares of ours over printed ones with intervals, to point at and to filter.
 
     Args:
         table: ``printed, ours, low, high`` (shares 0..1), ``n``, ``label`` and the column
             ``group``.
         group: column of data sets or classifiers that the marks are colored and filtered by.
-        x: name of the axis of the printed values.
-        y: name of the axis of ours.
     """
-    names = list(dict.fromkeys(table[group]))
-    paints = [COLORS[key] for key in ("resnet50", "dae", "noise2noise", "median_cnn")]
+    paints = cycle(COLORS[key] for key in ("resnet50", "dae", "noise2noise", "median_cnn"))
+    points = pd.DataFrame({"x": (100 * table["printed"]).round(2), "y": table["ours"]})
+    points[["low", "high"]] = table[["low", "high"]]
+    shares = ["y", "low", "high"]
+    points[shares] = (100 * points[shares]).round(1)
+    points[["n", "label"]] = table[["n", "label"]]
+    names = table[group].map(shown)
     content = {
-        "points": [
-            {
-                "x": round(100 * row["printed"], 2),
-                "y": round(100 * row["ours"], 1),
-                "low": round(100 * row["low"], 1),
-                "high": round(100 * row["high"], 1),
-                "n": int(row["n"]),
-                "label": str(row["label"]),
-                "group": shown(row[group]),
-            }
-            for row in table.to_dict("records")
-        ],
-        "groups": [
-            {"name": shown(name), "color": paints[place % len(paints)]}
-            for place, name in enumerate(names)
-        ],
-        "x": x,
-        "y": y,
-    }
+        "points": points.assign(group=names).to_dict("records"),
+        "groups": [{"name": n, "color": next(paints)} for n in names.unique()],
+        "x": "printed, %", "y": "ours, %",
+    }  # fmt: skip
     return HTML(f'<div class="chart">{_script(content)}</div>')
 
 

@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from lib import params
+from lib.figures.formatting import percent, shown
 
 WIDTH = 7.0  # inches
 SHOWN = 110  # pixels of a page for an inch: figures are 770 wide
@@ -108,11 +109,56 @@ def panels(height: float, columns: int = 1, alt: str = "", **options: Any) -> tu
     return figure, figure.subplots(1, columns, **options)
 
 
+def rows(
+    labels: Sequence[str], step: float, room: float = 1.1, alt: str = "", **options: Any
+) -> tuple[Picture, Axes]:
+    """A figure with a labeled row for each value, from the top down.
+
+    Args:
+        labels: of the rows.
+        step: height of a row in inches.
+        room: height of what else is there.
+        alt: label of the figure.
+        options: of the axes, such as ``xlabel`` and ``xlim``.
+    """
+    figure, axes = panels(room + step * len(labels), alt=alt)
+    name_rows(axes, labels)
+    axes.set(**options)
+    return figure, axes
+
+
+def name_rows(axes: Axes, labels: Sequence[str]) -> None:
+    """Label the places 0, 1, ... of the y axis from the top down."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    bare(axes)
+
+
+def bare(axes: Axes) -> None:
+    """A y axis of names: no lines, no ticks."""
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
 def message(text: str) -> Picture:
     """A figure that says why there is nothing to see."""
     figure = Picture(figsize=(WIDTH, 0.9), label=text)
     figure.text(0.5, 0.5, wrap(text, 80), ha="center", va="center", color="0.4")
     return figure
+
+
+def in_words(
+    table: pd.DataFrame,
+    names: Sequence[str],
+    values: Sequence[str],
+    text: Callable[[float], str] = percent,
+) -> str:
+    """Values of a table for readers who cannot see them: ``DAE 54.6 %, 67.8 %; Median ...``."""
+    return "; ".join(
+        f"{', '.join(shown(row[name]) for name in names)} "
+        + ", ".join("–" if pd.isna(row[value]) else text(row[value]) for value in values)
+        for row in table.to_dict("records")
+    )
 
 
 def color(name: str) -> str:
@@ -138,12 +184,11 @@ def dots(
     axes: Axes, table: pd.DataFrame, name: str, paints: Iterable[str],
     shift: float = 0.0, scale: float = 1.0, marker: str = "o", hollow: bool = False,
 ) -> None:  # fmt: skip
-    """Values of a column along x with their intervals, one place a row from the top down.
+    """Values of a column along x with their intervals, one row each; NaN is left out.
 
     Args:
         axes: where.
-        table: column ``name``, and its interval in ``<name>_low, <name>_high`` or ``low, high``;
-            what is NaN is left out.
+        table: column ``name``, and its interval in ``<name>_low, <name>_high`` or ``low, high``.
         name: of the column.
         paints: a color for each row.
         shift: of all places.
@@ -158,9 +203,17 @@ def dots(
         axes.plot(value, place + shift, marker, zorder=3, **_look(marker, paint, hollow))
 
 
-def diamonds(axes: Axes, values: Iterable[float], places: Iterable[float]) -> None:
-    """Printed values; NaN is left out."""
-    axes.plot(list(values), list(places), "D", zorder=2.5, **_look("D", PRINTED, False))
+def diamonds(axes: Axes, values: Iterable[float]) -> None:
+    """Printed values, one a row; NaN is left out."""
+    values = list(values)
+    axes.plot(values, range(len(values)), "D", zorder=2.5, **_look("D", PRINTED, False))
+
+
+def separators(axes: Axes, groups: pd.DataFrame) -> None:
+    """Lines between rows whose values differ."""
+    differ = groups.ne(groups.shift()).any(axis=1).to_numpy()
+    for place in np.flatnonzero(differ)[1:]:
+        axes.axhline(place - 0.5, color=FAINT, lw=1)
 
 
 def key(
@@ -178,7 +231,7 @@ def _look(marker: str, paint: str, hollow: bool) -> dict[str, Any]:
     return {"ms": 6.5 if marker == "D" else 7.5, "mfc": paint, "mec": INK, "mew": 0.6}
 
 
-def printed_key(frame: Any = None) -> Line2D:
+def printed_key(frame: pd.DataFrame | None = None) -> Line2D:
     """Legend entry of printed values, with the number of their table if the frame knows it."""
     table = getattr(frame, "attrs", {}).get("table")
     where = f" (Table {table})" if table else ""
@@ -190,14 +243,8 @@ def below(figure: Picture, handles: list, columns: int = 3) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
-def rows_of(axes: Axes, labels: list[str]) -> None:
-    """Label the places 0, 1, ... of the y axis from the top down."""
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-    bare(axes)
-
-
-def bare(axes: Axes) -> None:
-    """A y axis of names: no lines, no ticks."""
-    axes.grid(False, axis="y")
-    axes.tick_params(axis="y", length=0)
+def note(
+    axes: Axes, text: str, at: tuple[float, float], shift: tuple[float, float], **look
+) -> None:
+    """Small text beside a point, moved by so many points of the page."""
+    axes.annotate(text, at, shift, textcoords="offset points", **{"fontsize": 9} | look)

@@ -19,8 +19,6 @@ WARNINGS = {
     "selection differ from the paper's, so values are not expected to be equal.",
     "official": "MedMNIST's official file.",
 }
-
-
 # Columns of names that are ids in files and parameters.
 NAMED = {
     "dataset", "data set", "classifier", "defense", "denoiser", "variant", "reference", "row",
@@ -50,7 +48,7 @@ def banner(p: Parameters, data: Provenance, classifier: bool = False) -> str:
 
 
 def sources(found: Iterable[str]) -> str:
-    """What the data sources of a table mean; nothing for one that is none of ours."""
+    """What the data sources of a table mean; empty for others."""
     known = sorted(set(found) & WARNINGS.keys())
     return " ".join(f"`{source}`: {WARNINGS[source]}" for source in known)
 
@@ -101,16 +99,14 @@ def table(
     def number(value: object) -> str:
         if isinstance(value, bool | np.bool_):
             return "yes" if value else "no"
-        if isinstance(value, float):
-            if value.is_integer() and abs(value) < 1e15:
-                return f"{value:,.0f}"
+        if isinstance(value, float) and not (value.is_integer() and abs(value) < 1e15):
             return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
-        return f"{value:,}" if isinstance(value, int) else str(value)
+        return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
 
-    formats = {column: "{:.1%}" for column in percent}
-    plain = {column: number for column in frame.columns if column not in formats}
-    plain |= {n: lambda name: formatting.listed(str(name)) for n in frame.columns if n in NAMED}
-    style = frame.style.hide(axis="index").format(plain | formats, na_rep="–", escape="html")
+    formats = dict.fromkeys(frame.columns, number)
+    formats |= {name: lambda text: formatting.listed(str(text)) for name in NAMED & {*frame}}
+    formats |= dict.fromkeys(percent, "{:.1%}")
+    style = frame.style.hide(axis="index").format(formats, na_rep="–", escape="html")
     if caption:
         style.set_caption(caption)
     for name in frame.columns:
@@ -138,13 +134,13 @@ def ours_and_printed(
         columns: the means to show.
     """
     columns = list(columns)
-    shown = ours[[key, *[name for name in ("n", "seeds", "exact") if name in ours]]].copy()
+    shown = ours[[key, *(name for name in ("n", "seeds", "exact") if name in ours)]].copy()
     shown.insert(1, "values", "ours")
     for name in columns:
         shown[name] = intervals(ours, name)
     if printed is None:
         return shown
-    theirs = printed[[key, *columns]].assign(values="printed").astype({c: object for c in columns})
+    theirs = printed.loc[printed[key].isin(ours[key]), [key, *columns]].assign(values="printed")
+    both = pd.concat([shown.astype(object), theirs.astype(object)], ignore_index=True)
     order = {name: place for place, name in enumerate(ours[key])}
-    both = pd.concat([shown.astype(object), theirs[theirs[key].isin(order)]], ignore_index=True)
     return both.sort_values(key, key=lambda names: names.map(order), kind="stable")
