@@ -75,4 +75,4 @@ def test_counts_parameters_and_times():
     assert round(rates["Derma", "resnet50"], 1) == 73.3 and rates["OCT", "resnet50"] > 3000
     attacks = audit.evaluation_rates().set_index(["data set", "pixels"])
     assert attacks.loc[("Derma", 1), "failed images"] == 1669 - 178
-    assert round(attacks.loc[("Derma", 1), "evaluations a second"]) == 44
+    assert round(attacks.loc[("Derma", 1), "queries a second"]) == 44

@@ -1,4 +1,4 @@
-"""Whether the files of one recorded folder fit each other and the run that they are of."""
+"""Whether the files of one recorded folder fit each other and their run."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,16 +20,16 @@ BARE = "identity"  # rows of an adaptive table that repeat the attack on the bar
 def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame]) -> Iterator[str]:
     """One sentence, with file and row, for each thing that does not fit; the first row of each.
 
-    Every row must be of the run's data set, and of the part that its split is where the split is
-    the official one. A restoration table must have each image of the attack once a defense, with
+    Every row must be of the run's data set, and of the part that the official split names where
+    that split is used. A restoration table must have each image of the attack once a defense, with
     its label and success, and ``recovered`` and ``kept`` must follow from the classes. An adaptive
     table must have the same images behind each defense, as they are in the attack; without a
-    defense also what the attack did.
+    defense also the outcome of the attack.
 
     Args:
         folder: holds the files.
         given: parameters of the run: ``dataset`` and ``data_split``.
-        tables: by name without ending, each as `lib.evidence.schema.problems` wants it.
+        tables: by name without ending, each valid by `lib.evidence.schema.problems`.
     """
     if (path := folder / "classifier.json").exists():
         yield from _test_problems(path)
@@ -55,20 +55,20 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
 def _beside(
     path: Path, table: pd.DataFrame, attacked: pd.DataFrame, attack: str, rules: Rules, every: bool
 ) -> Iterator[str]:
-    """What a table says otherwise than the attack that it goes back to."""
+    """Where a table contradicts the attack that it goes back to."""
     images, known = (pd.MultiIndex.from_frame(each[IMAGE]) for each in (table, attacked))
     odd = pd.Series(~images.isin(known))
+    yield from first(path, odd, lambda row: f"image {_name(table, row)} is not in {attack}")
     if odd.any():
-        row = first(odd)
-        yield f"{path}, row {row}: image {_name(table, row)} is not in {attack}."
         return
     wanted = known if every else images.unique()
+    twice = table.duplicated([*IMAGE, "defense"])
+    yield from first(
+        path, twice,
+        lambda row: f"image {_name(table, row)} comes twice behind {table['defense'].iloc[row]}",
+    )  # fmt: skip
     for defense, rows in table.groupby("defense", sort=False).indices.items():
-        there = images[rows]
-        if there.has_duplicates:
-            row = int(rows[there.duplicated().argmax()])
-            yield f"{path}, row {row}: image {_name(table, row)} comes twice behind {defense}."
-        if len(missing := wanted.difference(there)):
+        if len(missing := wanted.difference(images[rows])):
             split, index = missing[0]
             yield f"{path}: image {split} {index} is missing behind {defense}."
     before = attacked.set_index(known).loc[images].set_index(table.index)
@@ -79,21 +79,20 @@ def _restored(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]
     """Columns of a restoration table as they must be."""
     was = before["predicted"].astype(object)
     return {
-        "label": before["label"],
-        "success": before["success"],
+        "label": before["label"], "success": before["success"],
         "recovered": table["restored_class"].astype(object) == was,
         "kept": table["clean_class"].astype(object) == was,
-    }
+    }  # fmt: skip
 
 
 def _again(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
     """Columns of an adaptive table as they must be."""
     must = {column: before[column] for column in ("label", "category", "part")}
-    right = ~before["success"].astype(bool)
-    done = {column: before[column] for column in ("predicted", "adversarial")}
-    done |= {"clean": pd.Series(True, right.index), "oblivious": right, "adaptive": right}
+    correct = ~before["success"].astype(bool)
+    outcome = {column: before[column] for column in ("predicted", "adversarial")}
+    outcome |= {"clean": pd.Series(True, correct.index), "oblivious": correct, "adaptive": correct}
     behind = table["defense"] != BARE
-    for column, values in done.items():
+    for column, values in outcome.items():
         must[column] = table[column].astype(object).where(behind, values.astype(object))
     return must
 
@@ -102,15 +101,14 @@ def _differing(
     path: Path, table: pd.DataFrame, must: dict[str, pd.Series], why: str
 ) -> Iterator[str]:
     """The first row of each column that is not what it must be."""
-    for column, right in must.items():
+    for column, values in must.items():
         # As objects, so that a text and a number differ instead of failing.
-        found, right = table[column].astype(object), right.astype(object)
-        if (wrong := found != right).any():
-            row = first(wrong)
-            yield (
-                f"{path}, row {row}: {column} of image {_name(table, row)} is {found.iloc[row]!r}; "
-                f"{why} it must be {right.iloc[row]!r}."
-            )
+        ours, right = table[column].astype(object), values.astype(object)
+        yield from first(
+            path, ours != right,
+            lambda row: f"{column} of image {_name(table, row)} is {ours.iloc[row]!r}; {why} it "  # noqa: B023
+            f"must be {right.iloc[row]!r}",  # noqa: B023
+        )  # fmt: skip
 
 
 def _name(table: pd.DataFrame, row: int) -> str:
@@ -118,7 +116,7 @@ def _name(table: pd.DataFrame, row: int) -> str:
 
 
 def _test_problems(path: Path) -> Iterator[str]:
-    """Counts of the classifier's test that cannot be, and what does not follow from them."""
+    """Counts of the classifier's test that are impossible, or contradict its accuracy."""
     try:
         about = read_json(path)
     except InputError as error:
@@ -133,9 +131,9 @@ def _test_problems(path: Path) -> Iterator[str]:
             "no more correct than tested."
         )
         return
-    right = correct / images
-    if not isinstance(accuracy, float | int) or not abs(accuracy - right) <= ROUNDING:
-        yield f"{path}: test accuracy is {accuracy!r}; {correct} of {images} images are {right}."
+    if not isinstance(accuracy, float | int) or not abs(accuracy - correct / images) <= ROUNDING:
+        share = correct / images
+        yield f"{path}: test accuracy is {accuracy!r}; {correct} of {images} images are {share}."
     if about.get("task") == "single-label" and (classes := about.get("test_by_class")):
         for name, total in (("images", images), ("correct", correct)):
             if (counted := sum(each.get(name, 0) for each in classes)) != total:

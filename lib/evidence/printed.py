@@ -2,10 +2,12 @@
 
 `printed` gives a table as it is in ``results/printed``; the other functions give the same numbers
 under our names: data sets, classes and defenses as in ``params``, percentages as shares 0..1. They
-return ``None`` where the paper has no such table. Every frame carries ``attrs["table"]`` (the
-number) and ``attrs["note"]`` (what is odd about it, or ``""``); printed values are never corrected.
+return ``None`` where the paper has no such table, and raise `InputError` for an unknown data set,
+classifier or number of pixels. Every frame carries ``attrs["table"]`` (the number) and
+``attrs["note"]`` (what is odd about it, or ``""``); printed values are never corrected.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -44,33 +46,36 @@ DEFENSES = {
 METRICS = {"psnr_db": "psnr", "ssim": "ssim", "mse": "mse", "gmsd": "gmsd", "fsim": "fsim"}
 # The scale (1 or 255) that PSNR and MSE of a row fit, NaN for neither; and whether the split of
 # the run-together cells is sure (audit 4.1).
-NUMBERS = (*range(1, 52), "A1")  # of the tables
 READING = {"derived_consistent_scale": "mse_scale", "reading_certain": "reading_certain"}
+TIMES = {"image_count": "images", "computer": "computer", "time_minutes": "minutes"}
+NUMBERS = (*range(1, 52), "A1")  # of the tables
+# Tables that follow each other, one a data set: the first, and where their counterparts are.
+BY_DATASET = {7: ("datasets", None), 13: ("classifier", "resnet50"), 48: ("denoisers", None)}
+# Where the counterparts of other tables are: step, data set and classifier, None for all.
+ELSEWHERE = {
+    ("denoisers", None, None): (1, 2), ("ablation", "abdomen_ct", None): (3, 4, 5),
+    ("datasets", None, None): (6,), ("status", None, None): (11, "A1"),
+    ("classifier", None, "resnet50"): (12, 44), ("classifier", None, "densenet121"): (34, 45),
+    ("comparison", None, None): (32, 33, 43), ("pixel_attack", None, "resnet50"): (46, 47),
+}  # fmt: skip
+
+
+@cache
+def _places() -> dict[int | str, tuple[str, str | None, str | None]]:
+    found = {number: place for place, numbers in ELSEWHERE.items() for number in numbers}
+    for (dataset, classifier, _), numbers in TABLES.items():
+        for kind, step in (("attack", "pixel_attack"), ("denoise", "restoration")):
+            if kind in numbers:
+                found[numbers[kind]] = step, dataset, classifier
+    for first, (step, classifier) in BY_DATASET.items():
+        for after, dataset in enumerate(DATASETS):
+            found[first + after] = step, dataset, classifier
+    return found
 
 
 def place(number: int | str) -> tuple[str, str | None, str | None]:
-    """Where the counterpart of a table is: notebook, data set and classifier, None for all.
-
-    The two tables of hardware and software are on the page "Status".
-    """
-    for (dataset, classifier, _), numbers in TABLES.items():
-        for kind, step in (("attack", "pixel_attack"), ("denoise", "restoration")):
-            if numbers.get(kind) == number:
-                return step, dataset, classifier
-    for first, step, classifier in ((7, "datasets", None), (13, "classifier", "resnet50"),
-                                    (48, "denoisers", None)):  # fmt: skip
-        if number in range(first, first + len(DATASETS)):
-            return step, DATASETS[number - first], classifier
-    return {
-        **dict.fromkeys((1, 2), ("denoisers", None, None)),
-        **dict.fromkeys((3, 4, 5), ("ablation", "abdomen_ct", None)),
-        6: ("datasets", None, None),
-        **dict.fromkeys((11, "A1"), ("status", None, None)),
-        **dict.fromkeys((12, 44), ("classifier", None, "resnet50")),
-        **dict.fromkeys((34, 45), ("classifier", None, "densenet121")),
-        **dict.fromkeys((32, 33, 43), ("comparison", None, None)),
-        **dict.fromkeys((46, 47), ("pixel_attack", None, "resnet50")),
-    }[number]
+    """Step, data set and classifier of the counterpart of a table, None for all."""
+    return _places()[number]
 
 
 @cache
@@ -123,20 +128,11 @@ def printed(number: int | str) -> pd.DataFrame:
 
 
 def attack_table(dataset: str, classifier: str, pixels: int) -> pd.DataFrame | None:
-    """Success rates by class: ``class, printed_n, printed_successes, printed_rate``.
-
-    Raises:
-        InputError: unknown data set, classifier or number of pixels.
-    """
-    number = _number("attack", dataset, classifier, pixels)
-    if number is None:
-        return None
-    columns = {
-        "test_count": "printed_n",
-        "success_count": "printed_successes",
-        "success_rate_percent": "printed_rate",
-    }
-    return _by_class(number, dataset, columns)
+    """Success rates by class: ``class, printed_n, printed_successes, printed_rate``."""
+    return _select(
+        _number("attack", dataset, classifier, pixels), "class", test_count="printed_n",
+        success_count="printed_successes", success_rate_percent="printed_rate",
+    )  # fmt: skip
 
 
 def denoise_table(dataset: str, classifier: str, pixels: int) -> pd.DataFrame | None:
@@ -144,127 +140,80 @@ def denoise_table(dataset: str, classifier: str, pixels: int) -> pd.DataFrame | 
 
     PSNR is in dB; ``mse_scale`` is the largest gray value (1 or 255) that the row's MSE and PSNR
     fit, NaN where they fit neither (audit P1 to P3).
-
-    Raises:
-        InputError: unknown data set, classifier or number of pixels.
     """
     number = _number("denoise", dataset, classifier, pixels)
-    if number is None:
-        return None
-    return _defenses(_select(number, {"model": "defense", **METRICS, **READING}))
+    return _select(number, "model", **METRICS, **READING)
 
 
 def classifier_table(classifier: str) -> pd.DataFrame:
-    """Tables 12 and 34: ``dataset, training_accuracy, test_accuracy, correct``.
-
-    Raises:
-        InputError: unknown classifier.
-    """
-    columns = {
-        "dataset": "dataset",
-        "training_accuracy_percent": "training_accuracy",
-        "test_accuracy_percent": "test_accuracy",
-        "accurate_images": "correct",
-    }
-    return _datasets(_select(_of_classifier(classifier, 12, 34), columns))
+    """Tables 12 and 34: ``dataset, training_accuracy, test_accuracy, correct``."""
+    return _select(
+        _of_classifier(classifier, 12, 34), "dataset", accurate_images="correct",
+        training_accuracy_percent="training_accuracy", test_accuracy_percent="test_accuracy",
+    )  # fmt: skip
 
 
 def prf_table(dataset: str, classifier: str) -> pd.DataFrame | None:
     """Tables 13 to 16 (ResNet50 only): ``class, precision, recall, f1``.
 
     Rows keep the printed label, also in Table 15, where labels are permuted (audit K10).
-
-    Raises:
-        InputError: unknown data set or classifier.
     """
     _known("classifier", classifier, params.names("classifiers"))
-    number = _of_dataset(dataset, 13)
-    if number is None or classifier != "resnet50":
-        return None
-    names = ("precision", "recall", "f1")
-    return _by_class(number, dataset, {f"{name}_percent": name for name in names})
+    number = _of_dataset(dataset, 13) if classifier == "resnet50" else None
+    return _select(number, "class", precision_percent="precision", recall_percent="recall",
+                   f1_percent="f1")  # fmt: skip
 
 
 def training_minutes(classifier: str) -> pd.DataFrame:
-    """Tables 44 and 45: ``dataset, images, computer, minutes`` of training a classifier.
-
-    Raises:
-        InputError: unknown classifier.
-    """
-    return _datasets(_minutes(_of_classifier(classifier, 44, 45), "dataset"))
+    """Tables 44 and 45: ``dataset, images, computer, minutes`` of training a classifier."""
+    return _select(_of_classifier(classifier, 44, 45), "dataset", **TIMES)
 
 
 def attack_minutes(pixels: int) -> pd.DataFrame:
-    """Tables 46 and 47: ``dataset, images, computer, minutes`` of the attacks on ResNet50.
-
-    Raises:
-        InputError: pixels is neither 1 nor 2.
-    """
+    """Tables 46 and 47: ``dataset, images, computer, minutes`` of the attacks on ResNet50."""
     _known("number of pixels", pixels, params.ATTACKS)
-    return _datasets(_minutes(45 + pixels, "dataset"))
+    return _select(45 + pixels, "dataset", **TIMES)
 
 
 def denoiser_minutes(dataset: str) -> pd.DataFrame | None:
-    """Tables 48 to 51: ``defense, images, computer, minutes`` of training the denoisers.
-
-    Raises:
-        InputError: unknown data set.
-    """
-    number = _of_dataset(dataset, 48)
-    return None if number is None else _defenses(_minutes(number, "model"))
+    """Tables 48 to 51: ``defense, images, computer, minutes`` of training the denoisers."""
+    return _select(_of_dataset(dataset, 48), "model", **TIMES)
 
 
 def class_counts(dataset: str) -> pd.DataFrame | None:
-    """Tables 7 to 10: ``class, count, share`` of the images of each class.
-
-    Raises:
-        InputError: unknown data set.
-    """
-    number = _of_dataset(dataset, 7)
-    columns = {"count": "count", "share_percent": "share"}
-    return None if number is None else _by_class(number, dataset, columns)
+    """Tables 7 to 10: ``class, count, share`` of the images of each class."""
+    return _select(_of_dataset(dataset, 7), "class", count="count", share_percent="share")
 
 
 def totals(pixels: int) -> pd.DataFrame:
     """Tables 32 and 33: ``dataset, n, successes, rate`` of the attacks on ResNet50.
 
     Table 33 prints 387 successes for Chest where its rate and Table 30 have 468 (audit C1).
-
-    Raises:
-        InputError: pixels is neither 1 nor 2.
     """
     _known("number of pixels", pixels, params.ATTACKS)
-    columns = {
-        "dataset": "dataset",
-        "total_images": "n",
-        "success_count": "successes",
-        "success_rate_percent": "rate",
-    }
-    return _datasets(_select(31 + pixels, columns))
+    return _select(31 + pixels, "dataset", total_images="n", success_count="successes",
+                   success_rate_percent="rate")  # fmt: skip
 
 
 def rates() -> pd.DataFrame:
     """Table 43: ``dataset, n, resnet50, densenet121``, two-pixel success rates of both."""
-    columns = {
-        "dataset": "dataset",
-        "total_images": "n",
-        "resnet50_success_rate_percent": "resnet50",
-        "densenet121_success_rate_percent": "densenet121",
-    }
-    return _datasets(_select(43, columns))
+    return _select(
+        43, "dataset", total_images="n", resnet50_success_rate_percent="resnet50",
+        densenet121_success_rate_percent="densenet121",
+    )  # fmt: skip
 
 
 def ablation() -> pd.DataFrame:
     """Table 4: ``variant`` and metrics while modules are added; columns as `denoise_table`."""
-    return _select(4, {"variant": "variant", **METRICS, **READING})
+    return _select(4, "variant", **METRICS, **READING)
 
 
 def depth() -> pd.DataFrame:
     """Table 5: ``variant`` and metrics by number of layers; columns as `denoise_table`."""
-    return _select(5, {"variant": "variant", **METRICS, **READING})
+    return _select(5, "variant", **METRICS, **READING)
 
 
-def _known(kind: str, value: object, values: Any) -> None:
+def _known(kind: str, value: object, values: Iterable[object]) -> None:
     if value not in values:
         raise unknown(kind, value, map(str, values))
 
@@ -283,42 +232,36 @@ def _of_classifier(classifier: str, resnet50: int, densenet121: int) -> int:
 
 
 def _of_dataset(dataset: str, first: int) -> int | None:
-    """Number of a data set's table where four follow each other in the order of `DATASETS`."""
+    """Number of a data set's table among those that follow each other from ``first`` on."""
     _known("data set", dataset, params.names("datasets"))
     return first + DATASETS.index(dataset) if dataset in DATASETS else None
 
 
-def _select(number: int, columns: dict[str, str]) -> pd.DataFrame:
-    """Some columns under our names; those that end in _percent become shares."""
+def _select(number: int | None, key: str, **columns: str) -> pd.DataFrame | None:
+    """Some columns of a table under our names; those that end in _percent become shares.
+
+    Args:
+        number: of the table; None gives None.
+        key: column of the rows' names. Data sets and classes come in our order.
+        columns: our name of each column.
+    """
+    if number is None:
+        return None
     frame = printed(number)
     for column in columns:
         if column.endswith("_percent"):
             # Rounded to undo the binary noise of the division; no printed digit is lost.
             frame[column] = (frame[column] / 100).round(8)
-    return frame[list(columns)].rename(columns=columns)
-
-
-def _by_class(number: int, dataset: str, columns: dict[str, str]) -> pd.DataFrame:
-    """Rows of a table by class, in our order and under our names."""
-    frame = _select(number, {"class": "class", **columns})
-    ours = {each.paper: each.name for each in params.facts(dataset).attack_classes}
-    order = {name: place for place, name in enumerate(ours.values())}
-    frame["class"] = frame["class"].map(ours)
-    return frame.sort_values("class", key=lambda names: names.map(order), ignore_index=True)
-
-
-def _minutes(number: int, key: str) -> pd.DataFrame:
-    columns = {"image_count": "images", "computer": "computer", "time_minutes": "minutes"}
-    return _select(number, {key: "defense" if key == "model" else key, **columns})
-
-
-def _datasets(frame: pd.DataFrame) -> pd.DataFrame:
-    ours = {params.facts(name).title: name for name in DATASETS}
-    order = {name: place for place, name in enumerate(DATASETS)}
-    frame["dataset"] = frame["dataset"].map(ours)
-    return frame.sort_values("dataset", key=lambda names: names.map(order), ignore_index=True)
-
-
-def _defenses(frame: pd.DataFrame) -> pd.DataFrame:
-    frame["defense"] = frame["defense"].map(DEFENSES)
-    return frame
+    frame = frame[[key, *columns]].rename(columns=columns | {"model": "defense"})
+    if key == "model":
+        return frame.assign(defense=frame["defense"].map(DEFENSES))
+    if key == "dataset":
+        ours = {params.facts(name).title: name for name in DATASETS}
+    elif key == "class":
+        classes = params.facts(place(number)[1]).attack_classes
+        ours = {each.paper: each.name for each in classes}
+    else:
+        return frame
+    frame[key] = frame[key].map(ours)
+    order = list(ours.values()).index
+    return frame.sort_values(key, key=lambda names: names.map(order), ignore_index=True)

@@ -21,7 +21,7 @@ def _between(low: float, high: float = float("inf")) -> Check:
     return lambda values: (values >= low) & (values <= high)
 
 
-def _one_of(*allowed: str) -> Check:
+def _one_of(*allowed: object) -> Check:
     return lambda values: values.isin(allowed)
 
 
@@ -29,31 +29,24 @@ def _whole(low: int) -> Check:
     return lambda values: (values >= low) & (values == values.round())
 
 
-def _any(values: pd.Series) -> pd.Series:
-    return values.notna()
-
-
-def _flag(values: pd.Series) -> pd.Series:
-    return values.isin([True, False])
-
-
-def _finite(values: pd.Series) -> pd.Series:
-    return pd.Series(np.isfinite(values.astype(float)), values.index)
+def _colors(values: pd.Series) -> pd.Series:
+    shapes = values.map(lambda each: {np.asarray(value, dtype=float).shape for value in each})
+    return shapes.map(lambda found: found <= {(1,), (3,)})
 
 
 def _numbers(values: pd.Series) -> pd.Series:
     return values.map(lambda each: np.asarray(each, dtype=float).ndim == 1)
 
 
-def _colors(values: pd.Series) -> pd.Series:
-    shapes = values.map(lambda each: {np.asarray(value, dtype=float).shape for value in each})
-    return shapes.map(lambda found: found <= {(1,), (3,)})
+def _finite(values: pd.Series) -> pd.Series:
+    return pd.Series(np.isfinite(values.astype(float)), values.index)
 
 
 def _area(values: pd.Series) -> pd.Series:
-    return values.isna() | ((values >= 0) & (values <= 1))
+    return values.isna() | values.between(0, 1)
 
 
+_any, _flag = pd.Series.notna, _one_of(True, False)
 _SHARE, _SPLIT = _between(0, 1), _one_of("train", "val", "test")
 _KEY = {"dataset": _any, "split": _SPLIT, "index": _whole(0), "label": _any, "success": _flag}
 _METRICS = {
@@ -100,58 +93,69 @@ def problems(
 ) -> Iterator[str]:
     """One sentence, with file and row, for each thing that is wrong; the first row of each kind.
 
-    What takes several columns is looked at once each of them is as it must be.
+    Checks of several columns run only where each of them is valid.
 
     Args:
         path: of the table; its name says which it is.
-        table: what it holds.
-        criterion: ``attack_criterion`` of the run, which says what a success is.
+        table: its content.
+        criterion: ``attack_criterion`` of the run.
         size: ``data_size`` of the run, pixels on each side of an image.
     """
     columns = TABLES[path.stem]
-    missing = [name for name in columns if name not in table]
-    if missing:
+    if missing := [name for name in columns if name not in table]:
         yield f"{path} has no column {', '.join(missing)}."
         return
     if not len(table):
         yield f"{path} has no rows."
         return
-    sound = True
+    valid = True
     for name, check in columns.items():
+        values = table[name]
         try:
-            wrong = ~check(table[name]).fillna(False).astype(bool)
+            wrong = ~check(values).fillna(False).astype(bool)
         except (TypeError, ValueError):
-            sound = False
-            yield f"{path}: column {name} holds {table[name].dtype}, which cannot be checked."
+            valid = False
+            yield f"{path}: column {name} holds {values.dtype}, which cannot be checked."
             continue
-        if wrong.any():
-            sound = False
-            row = first(wrong)
-            yield f"{path}, row {row}: {name} is {table[name].iloc[row]!r}, which cannot be."
-    if not sound:
+        valid &= not wrong.any()
+        yield from first(
+            path, wrong, lambda row: f"{name} is {values.iloc[row]!r}, which cannot be"
+        )  # noqa: B023
+    if not valid:
         return
     if columns.keys() >= _PIXELS.keys():
         yield from _pixel_problems(path, table, size)
     if path.stem in params.ATTACKS.values():
-        yield from _attack_problems(path, table, criterion)
+        fooled = table["predicted"] != table["adversarial"]
+        if criterion == "true_label":
+            fooled &= table["true_label_changed"]
+        yield from first(path, table["success"] != fooled,
+                         "success does not agree with the classes before and after")  # fmt: skip
+        yield from first(path, table.duplicated(["split", "index"]), "the image is attacked twice")
     if path.stem.startswith("adaptive_"):
         wrong = (table["oblivious"] | table["adaptive"]) & ~table["clean"]
-        if wrong.any():
-            row = first(wrong)
-            yield f"{path}, row {row}: right when attacked, and wrong through the defense alone."
+        yield from first(path, wrong, "correct when attacked, and wrong through the defense alone")
     if path.stem.startswith("detection_"):
         yield from _detection_problems(path, table)
 
 
-def first(wrong: pd.Series) -> int:
-    """Place of the first row that is wrong."""
-    return int(wrong.to_numpy(bool).argmax())
+def first(path: Path, wrong: pd.Series, why: str | Callable[[int], str]) -> Iterator[str]:
+    """A sentence about the first row that is wrong, none if there is none.
+
+    Args:
+        path: of the table.
+        wrong: which rows are.
+        why: what is wrong, or a function of the row's place that says so.
+    """
+    if wrong.any():
+        row = int(wrong.to_numpy(bool).argmax())
+        yield f"{path}, row {row}: {why if isinstance(why, str) else why(row)}."
 
 
 def _pixel_problems(path: Path, table: pd.DataFrame, size: float) -> Iterator[str]:
     """Pixels that are too many or too few, outside the image, or of no 8-bit color."""
     number = next(n for n, name in params.ATTACKS.items() if path.stem.endswith(name))
-    # Of an image that the defense alone makes wrong there was nothing to search.
+    # Images that the defense alone misclassifies were not searched.
     searched = table["clean"] if "clean" in table else [True] * len(table)
     changes = zip(table["rows"], table["cols"], table["values"], searched, strict=True)
     for row, (rows, cols, values, any_searched) in enumerate(changes):
@@ -176,36 +180,19 @@ def _all_whole(values: Sequence[float], high: float) -> bool:
     return bool(((numbers >= 0) & (numbers <= high) & (numbers == numbers.round())).all())
 
 
-def _attack_problems(path: Path, table: pd.DataFrame, criterion: str) -> Iterator[str]:
-    """Successes that contradict the classes, and images that come twice."""
-    for row, record in enumerate(table.itertuples()):
-        fooled = record.predicted != record.adversarial
-        if criterion == "true_label":
-            fooled &= record.true_label_changed
-        if record.success != fooled:
-            yield f"{path}, row {row}: success does not agree with the classes before and after."
-            break
-    twice = table.duplicated(["split", "index"])
-    if twice.any():
-        yield f"{path}, row {first(twice)}: the image is attacked twice."
-
-
 def _detection_problems(path: Path, table: pd.DataFrame) -> Iterator[str]:
     """Areas without images or images without areas, and areas outside their intervals."""
-    area, low, high = table["auc"], table["auc_low"], table["auc_high"]
     # A single image has an area, but no interval.
     for name, fewest in {"auc": 1, "auc_low": 2, "auc_high": 2}.items():
-        wrong = table[name].isna() != (table["n"] < fewest)
-        if wrong.any():
-            row = first(wrong)
-            yield (
-                f"{path}, row {row}: {name} is {table[name].iloc[row]} of {table['n'].iloc[row]} "
-                f"images; it must be a number from {fewest} on and nothing below."
-            )
-    wrong = (low > area + ROUNDING) | (high < area - ROUNDING)
-    if wrong.any():
-        row = first(wrong)
-        yield (
-            f"{path}, row {row}: auc is {area.iloc[row]}, and must lie from auc_low, "
-            f"{low.iloc[row]}, to auc_high, {high.iloc[row]}."
-        )
+        values, n = table[name], table["n"]
+        yield from first(
+            path, values.isna() != (n < fewest),
+            lambda row: f"{name} is {values.iloc[row]} of {n.iloc[row]} images; it must be a "  # noqa: B023
+            f"number from {fewest} on and nothing below",  # noqa: B023
+        )  # fmt: skip
+    area, low, high = table["auc"], table["auc_low"], table["auc_high"]
+    yield from first(
+        path, (low > area + ROUNDING) | (high < area - ROUNDING),
+        lambda row: f"auc is {area.iloc[row]}, and must lie from auc_low, {low.iloc[row]}, to "
+        f"auc_high, {high.iloc[row]}",
+    )  # fmt: skip
