@@ -10,24 +10,9 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from benchmarks.engine import Growth
-from lib.figures.formatting import many, percent, shown
-from lib.figures.style import (
-    BAD,
-    COLORS,
-    FAINT,
-    INK,
-    OURS,
-    WIDTH,
-    Picture,
-    bare,
-    below,
-    dots,
-    key,
-    message,
-    panels,
-    rows_of,
-    styled,
-)
+from lib.figures import style
+from lib.figures.formatting import many, place, shown
+from lib.figures.style import BAD, COLORS, FAINT, INK, OURS, WIDTH, Picture, key, styled
 
 PEER = COLORS["autoencoder"]
 PLAIN_BAR = "#888888"
@@ -55,10 +40,10 @@ def growth(found: Growth) -> Figure:
     )  # fmt: skip
     grid = figure.add_gridspec(2, len(PLACES), height_ratios=[1, 1.7])
     rows = zip(PLACES, found.shown, found.differences, found.corners, strict=True)
-    for column, (place, n, change, corner) in enumerate(rows):
+    for column, (title, n, change, corner) in enumerate(rows):
         axes = figure.add_subplot(grid[0, column])
         _map(axes, change, corner, int(layers["window"][n]))
-        axes.set_title(place, loc="center")
+        axes.set_title(title, loc="center")
         about = "whole map" if layers["whole"][n] else f"window {layers['window'][n]}"
         axes.set_xlabel(f"map {layers['map'][n]}\n{about}", fontsize=9)
     axes = figure.add_subplot(grid[1, :])
@@ -83,7 +68,7 @@ def growth(found: Growth) -> Figure:
         Patch(color=PLAIN_BAR, label="window, whole map computed"),
         Line2D([], [], color=INK, ls="--", lw=1.2, label="whole maps from here"),
     ]
-    below(figure, handles, 2)
+    style.below(figure, handles, 2)
     return figure
 
 
@@ -113,32 +98,27 @@ def work(found: pd.DataFrame, title: str) -> Figure:
         found: of `benchmarks.engine.profile`.
         title: network, size and pixels.
     """
-    said = ", ".join(
-        f"{row.stage} {row.windows:,.0f} of {row.whole:,.0f}" for row in found.itertuples()
-    )
-    figure, axes = panels(3.0, alt=f"{title}: million multiply-adds with windows: {said}.")
+    reach = found["windows"] + found["gathered"]
+    spoken = style.in_words(found, ["stage"], ["windows", "whole"], "{:,.0f}".format)
+    figure, axes = style.rows(
+        list(found["stage"]), 0.38, title=title, xlabel="million multiply-adds of a candidate",
+        xlim=(0, 1.12 * max(found["whole"].max(), reach.max())),
+        alt=f"{title}: million multiply-adds with windows and whole: {spoken}.",
+    )  # fmt: skip
     places = np.arange(len(found))
     axes.barh(places - 0.19, found["whole"], 0.36, color=PLAIN_BAR)
     axes.barh(places + 0.19, found["windows"], 0.36, color=OURS)
     axes.barh(places + 0.19, found["gathered"], 0.36, left=found["windows"], color=PEER)
-    reach = found["windows"] + found["gathered"]
-    for place, (whole, both) in enumerate(zip(found["whole"], reach, strict=True)):
-        for value, shift in ((whole, -0.19), (both, 0.19)):
-            axes.annotate(
-                f"{value:,.0f}" if value >= 1 else "< 1", (value, place + shift), (4, 0),
-                textcoords="offset points", va="center", fontsize=9,
-            )  # fmt: skip
-    rows_of(axes, list(found["stage"]))
-    axes.set_xlim(0, 1.12 * max(found["whole"].max(), reach.max()))
+    for values, shift in ((found["whole"], -0.19), (reach, 0.19)):
+        for at, value in enumerate(values):
+            text = f"{value:,.0f}" if value >= 1 else "< 1"
+            style.note(axes, text, (value, at + shift), (4, 0), va="center")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xlabel("million multiply-adds of a candidate")
-    axes.set_title(title)
-    handles = [
+    style.below(figure, [
         Patch(color=PLAIN_BAR, label="whole maps"),
         Patch(color=OURS, label="windows, then whole maps"),
         Patch(color=PEER, label="gathering, as the plan counts it"),
-    ]
-    below(figure, handles)
+    ])  # fmt: skip
     return figure
 
 
@@ -153,42 +133,39 @@ def throughput(rates: pd.DataFrame, model: str, device: str) -> Figure:
     """
     chosen = rates[(rates["model"] == model) & (rates["device"] == device)]
     if not len(chosen):
-        return message(NOT_MEASURED)
-    bars, places, at = [], [], 0.0
+        return style.message(NOT_MEASURED)
+    bars, at = [], 0.0
     for (size, pixels), group in chosen.groupby(["size", "pixels"], sort=False):
         bars.append((at, f"{size} px, {many(pixels, 'pixel')}", None))  # a heading
-        for row in group.itertuples():
-            at += 1
-            bars.append((at, f"{row.method}, {row.dtype}", row))
-        at += 1.3
-    said = ", ".join(
+        bars += [
+            (at + n, f"{row.method}, {row.dtype}", row)
+            for n, row in enumerate(group.itertuples(), start=1)
+        ]
+        at = bars[-1][0] + 1.3
+    spoken = ", ".join(
         f"{row.method} {row.size} px {row.dtype} {row.pixels} px: {row.ratio_to_plain_dense:.2f}"
         for row in chosen.itertuples()
     )
-    figure, axes = panels(
-        0.8 + 0.215 * at, alt=f"{shown(model)} on {device}, times the plain network: {said}."
+    figure, axes = style.panels(
+        0.8 + 0.215 * at, alt=f"{shown(model)} on {device}, times the plain network: {spoken}."
     )
-    for place, label, row in bars:
-        places.append(place)
-        if row is None:
-            continue
-        paint = OURS if label.startswith("ours") else PEER
-        paint = PLAIN_BAR if label.startswith("plain") else paint
-        axes.barh(place, row.ratio_to_plain_dense, 0.78, color=paint)
-        axes.annotate(
-            f"{row.ratio_to_plain_dense:.2f}x, {row.candidates_per_second:,.0f} /s",
-            (row.ratio_to_plain_dense, place), (4, 0), textcoords="offset points", va="center",
-            fontsize=9,
-        )  # fmt: skip
+    for y, label, row in bars:
+        if row is not None:
+            ratio = row.ratio_to_plain_dense
+            paint = {"ours": OURS, "plai": PLAIN_BAR}.get(label[:4], PEER)
+            axes.barh(y, ratio, 0.78, color=paint)
+            text = f"{ratio:.2f}x, {row.candidates_per_second:,.0f} /s"
+            style.note(axes, text, (ratio, y), (4, 0), va="center")
     axes.axvline(1, color=FAINT, lw=1.2, zorder=0)
-    axes.set_yticks(places, [label for _, label, _ in bars], fontsize=9)
+    axes.set_yticks([y for y, _, _ in bars], [label for _, label, _ in bars], fontsize=9)
     for tick, (_, _, row) in zip(axes.get_yticklabels(), bars, strict=True):
         tick.set_fontweight("normal" if row is not None else "bold")
-    axes.set_ylim(at - 0.6, -0.7)
-    axes.set_xlim(0, 1.35 * chosen["ratio_to_plain_dense"].max())
-    bare(axes)
-    axes.set_xlabel("times the plain network in float32; candidates a second beside the bars")
-    axes.set_title(f"{shown(model)}, {device}")
+    style.bare(axes)
+    axes.set(
+        xlim=(0, 1.35 * chosen["ratio_to_plain_dense"].max()), ylim=(at - 0.6, -0.7),
+        xlabel="times the plain network in float32; candidates a second beside the bars",
+        title=f"{shown(model)}, {device}",
+    )  # fmt: skip
     return figure
 
 
@@ -200,64 +177,57 @@ def peers(found: pd.DataFrame) -> Figure:
         found: the table ``peers`` of `benchmarks.measured`.
     """
     if not len(found):
-        return message("No peer was measured.")
-    found = found.sort_values(["dataset", "model", "pixels"], kind="stable")
-    rows = found.to_dict("records")
+        return style.message("No peer was measured.")
+    case = ["dataset", "model", "pixels"]
+    found = found.sort_values(case, kind="stable", ignore_index=True)
     labels = [
-        f"{shown(row['dataset'])}, {shown(row['model'])}, {many(row['pixels'], 'pixel')}: "
-        f"{row['method']}, n = {row['images']:,}"
-        for row in rows
+        f"{place(*names)}: {method}, n = {n:,}"
+        for *names, method, n in found[[*case, "method", "images"]].itertuples(index=False)
     ]
-    said = [f"{label} {percent(row['rate'])}" for label, row in zip(labels, rows, strict=True)]
-    figure, axes = panels(1.1 + 0.32 * len(rows), alt=f"Success rates: {'; '.join(said)}.")
-    paints = [OURS if row["method"].startswith("ours") else PEER for row in rows]
-    dots(axes, found, "rate", paints, scale=100)
-    rows_of(axes, labels)
-    case = found[["dataset", "model", "pixels"]].reset_index(drop=True)
-    for place in np.flatnonzero(case.ne(case.shift()).any(axis=1))[1:]:
-        axes.axhline(place - 0.5, color=FAINT, lw=1)
-    axes.set_xlim(-2, 102)
-    axes.set_xlabel("success rate, %")
-    below(figure, [key("ours, 95 % interval", "o", OURS), key("peers", "o", PEER)])
+    spoken = style.in_words(found.assign(label=labels), ["label"], ["rate"])
+    figure, axes = style.rows(
+        labels, 0.32, xlim=(-2, 102), xlabel="success rate, %", alt=f"Success rates: {spoken}."
+    )
+    paints = np.where(found["method"].str.startswith("ours"), OURS, PEER)
+    style.dots(axes, found, "rate", paints, scale=100)
+    style.separators(axes, found[case])
+    style.below(figure, [key("ours, 95 % interval", "o", OURS), key("peers", "o", PEER)])
     return figure
 
 
 @styled
 def vulnerable(found: pd.DataFrame) -> Figure:
-    """Share of positions at which some color fools the classifier, image by image.
+    """Share of positions at which some color changes the prediction, image by image.
 
     Args:
         found: the table ``recall`` of `benchmarks.measured`.
     """
     if not len(found):
-        return message("No image was mapped.")
+        return style.message("No image was mapped.")
     found = found.sort_values("share_vulnerable", kind="stable", ignore_index=True)
     share = found["share_vulnerable"].to_numpy(float)
-    fooled = found["search_success"].to_numpy(bool)
-    mapped = int((share > 0).sum())
-    figure, axes = panels(
+    success, mapped = found["search_success"].to_numpy(bool), share > 0
+    figure, axes = style.panels(
         3.4,
-        alt=f"{many(len(found), 'image')}, {mapped} with a vulnerable position; the search fooled "
-        f"{int((fooled & (share > 0)).sum())} of these and "
-        f"{int((fooled & (share == 0)).sum())} of the others.",
+        alt=f"{many(len(found), 'image')}, {mapped.sum()} with a vulnerable position; the search "
+        f"succeeded on {(success & mapped).sum()} of these and {(success & ~mapped).sum()} of the "
+        "others.",
     )
     floor = 0.5 / found["positions"].max()  # below one position: where no position is vulnerable
     places, shares = np.arange(len(found)) + 1, np.maximum(share, floor)
-    axes.plot(places[fooled], shares[fooled], "o", ms=6, mfc=OURS, mec=INK, mew=0.5)
-    axes.plot(places[~fooled], shares[~fooled], "o", ms=6, mfc="white", mec=BAD, mew=1.4)
-    if mapped < len(found):
+    axes.plot(places[success], shares[success], "o", ms=6, mfc=OURS, mec=INK, mew=0.5)
+    axes.plot(places[~success], shares[~success], "o", ms=6, mfc="white", mec=BAD, mew=1.4)
+    label = "image, sorted"
+    if not mapped.all():
         axes.axhline(1.5 * floor, color=FAINT, lw=1)
+        label += ", below the line: none"
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_yscale("log")
-    axes.set_ylim(0.7 * floor, 1.5)
+    axes.set(yscale="log", ylim=(0.7 * floor, 1.5), xlabel=label, ylabel="vulnerable positions")
     axes.yaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{100 * value:g} %" if value > 1.5 * floor else "")
     )
-    axes.set_xlabel("image, sorted" + (", below the line: none" if mapped < len(found) else ""))
-    axes.set_ylabel("vulnerable positions")
-    handles = [
-        key("fooled by the search", "o", OURS, line="none"),
-        key("not fooled", "o", BAD, hollow=True, line="none"),
-    ]
-    below(figure, handles)
+    style.below(figure, [
+        key("search succeeded", "o", OURS, line="none"),
+        key("search failed", "o", BAD, hollow=True, line="none"),
+    ])  # fmt: skip
     return figure

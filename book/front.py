@@ -1,4 +1,4 @@
-"""What the front page says of the record: a sentence and a small table, made from the tables."""
+"""What the front page says of the record: a small table and sentences, made from its tables."""
 
 import math
 
@@ -6,130 +6,117 @@ import pandas as pd
 
 from lib import params
 from lib.defense import adaptive, restoration
-from lib.evidence import comparison, variants, verdicts
-from lib.evidence.findings import Recorded
-from lib.figures.formatting import enumerated, place, shown
-from lib.figures.formatting import pixels as pixels_of
+from lib.evidence import verdicts
+from lib.evidence.protocol_runs import KEYS, recovery, shares
+from lib.evidence.record import Record
+from lib.figures.formatting import break_even, enumerated, pixels, place, shown
 from lib.figures.tables import interval
 from lib.metrics.intervals import rate
 from lib.params import Parameters
 
-# The paper's proposal, the same with patch selection, the plainest filter, and nothing.
-TOLD = ("dae", f"dae{params.PATCHES}", "median3", "identity")
-# Tests by class, which the paper does not have, told beside its claims.
+# The paper's proposal, the same with patch selection, the plainest filter, and no defense.
+DEFENSES = ("dae", f"dae{params.PATCHES}", "median3", "identity")
+# Questions about classes, which the paper does not ask, answered beside its claims.
 BY_CLASS = ("dae_recovers_more", "dae_recovers_more_than_a_median")
 COUNTED = (
-    "An image counts once for each classifier and number of pixels, a clean one once for each "
-    "classifier; intervals count it once in all. All are test images."
+    "An attacked image counts once for each classifier and number of pixels, a clean one once for "
+    "each classifier; confidence intervals treat repeated attacks on one image as one observation. "
+    "All are test images."
 )
 NONE = "No run on real images is recorded in this copy yet."
 
 
-def recovery(found: Recorded) -> pd.DataFrame:
-    """Recovered and kept shares by data set and defense, over classifiers and numbers of pixels.
-
-    Returns:
-        ``dataset`` and the columns of `restoration.shares`; empty without runs.
-    """
-    return comparison.recovery(found.runs, ["dataset"]) if found.runs else pd.DataFrame()
+def by_dataset(record: Record) -> pd.DataFrame:
+    """`protocol_runs.recovery` by data set; empty without runs."""
+    return recovery(record.runs, ["dataset"]) if record.runs else pd.DataFrame()
 
 
-def paragraphs(found: Recorded, p: Parameters) -> list[str]:
-    """What was found, on which data: paragraphs of Markdown."""
-    if not found.runs:
+def paragraphs(record: Record, p: Parameters) -> list[str]:
+    """The results, and on which data: paragraphs of Markdown."""
+    if not record.runs:
         return [NONE]
-    names = [f"{shown(name)} ({found.runs.sizes[name]} px)" for name in found.runs.datasets]
-    sources = " and ".join(found.sources)
-    told = [
-        f"On *{sources}* images of {enumerated(names)}, protocol `{p.protocol}`: "
-        + enumerated([_fooled(found.runs.tested.records, pixels) for pixels in params.ATTACKS])
-        + "."
+    names = [f"{shown(name)} ({record.runs.sizes[name]} px)" for name in record.runs.datasets]
+    rates = [_success(record.runs.tested.records, count) for count in params.ATTACKS]
+    text = [
+        f"On *{' and '.join(record.sources)}* images of {enumerated(names)}, protocol "
+        f"`{p.protocol}`: {enumerated(rates)}."
     ]
-    shares = _pooled(found, p)
-    if not len(shares):
-        return told
+    table = _pooled(record, p)
+    if not len(table):
+        return text
     rows = [
-        f"| {shown(name)} | {_share(shares.loc[name], 'recovered')} | "
-        f"{_share(shares.loc[name], 'kept')} | {_worth(shares.loc[name])} |"
-        for name in TOLD
-        if name in shares.index
+        f"| {shown(name)} | {_share(table.loc[name], 'recovered')} | "
+        f"{_share(table.loc[name], 'kept')} | {_break_even(table.loc[name])} |"
+        for name in DEFENSES
+        if name in table.index
     ]
-    fooled, images = int(shares["n"].max()), int(shares["images"].max())
+    attacked, clean = int(table["n"].max()), int(table["images"].max())
     head = (
-        f"| | class recovered, % of {fooled:,} successful attacks "
-        f"| class kept, % of {images:,} clean images "
-        "| pays from |"
+        f"| | label recovery rate, % of {attacked:,} successful attacks "
+        f"| clean prediction retention, % of {clean:,} clean images "
+        "| break-even attack prevalence |"
     )
-    told.append("\n".join([head, "| --- | --- | --- | --- |", *rows]))
-    return [*told, *_in_words(shares)]
+    text.append("\n".join([head, "| --- | --- | --- | --- |", *rows]))
+    if not {"dae", "median3", DEFENSES[1]} <= set(table.index):
+        return text
+    right, wrong = (100 * table["recovered"]).round(), (100 * (1 - table["kept"])).round()
+    text.append(
+        f"After the DAE, {right['dae']:.0f} of 100 attacked images are classified correctly again. "
+        f"But {wrong['dae']:.0f} of 100 clean images no longer are. A plain 3 x 3 median filter: "
+        f"{right['median3']:.0f} and {wrong['median3']:.0f}. The DAE is worth using only if more "
+        f"than {_break_even(table.loc['dae'])} of all images are attacked. Restricted to the "
+        f"patches that it changes most (*+ patches*, not in the paper): "
+        f"{right[DEFENSES[1]]:.0f} and {wrong[DEFENSES[1]]:.0f}."
+    )
+    return text
 
 
-def _in_words(shares: pd.DataFrame) -> list[str]:
-    """What the table comes to, a paragraph; nothing where a defense of it is missing.
-
-    Args:
-        shares: of `_pooled`.
-    """
-    if not {"dae", "median3", TOLD[1]} <= set(shares.index):
+def adaptive_attack(record: Record) -> list[str]:
+    """Results of the adaptive attack, a paragraph; none where it was not run."""
+    if not record.runs or not len(table := record.runs.tested.adaptive):
         return []
-    back, lost = (100 * shares["recovered"]).round(), (100 * (1 - shares["kept"])).round()
-    return [
-        f"Of 100 fooled images the DAE brings {back['dae']:.0f} back to their class, and a 3 x 3 "
-        f"median, which learns nothing, {back['median3']:.0f}; of 100 images that nobody attacked "
-        f"they take the class of {lost['dae']:.0f} and {lost['median3']:.0f}. The DAE leaves more "
-        f"images right than no defense where {_worth(shares.loc['dae'])} or more are "
-        "attacked (*pays from*). Used only on the patches that it changes much (*+ patches*, not "
-        f"in the paper), it brings back {back[TOLD[1]]:.0f} and takes {lost[TOLD[1]]:.0f}."
-    ]
-
-
-def knowing(found: Recorded) -> list[str]:
-    """What is left when the attacker knows the defense, a paragraph; none where it was not run."""
-    if not found.runs or not len(table := found.runs.tested.adaptive):
-        return []
-    right = adaptive.summary(table).set_index("defense")
+    correct = adaptive.summary(table).set_index("defense")
     each = [
-        f"{shown(name)} {_share(right.loc[name], 'adaptive')}"
-        + (f" ({100 * right.loc[name, 'oblivious']:.1f})" if name != "identity" else "")
-        for name in TOLD
-        if name in right.index
+        f"{shown(name)} {_share(correct.loc[name], 'adaptive')}"
+        + (f" ({100 * correct.loc[name, 'oblivious']:.1f})" if name != "identity" else "")
+        for name in DEFENSES
+        if name in correct.index
     ]
     runs = [
-        place(*net, " and ".join(pixels_of(n) for n in of["pixels"].unique()))
-        for net, of in table.groupby(variants.KEYS[:2], sort=False)
+        place(*net, " and ".join(pixels(n) for n in group["pixels"].unique()))
+        for net, group in table.groupby(KEYS[:2], sort=False)
     ]
     return [
-        f"An attacker who knows the defense, in {int(right['n'].max()):,} attacks "
-        f"({'; '.join(runs)}), leaves right, % (in brackets: if he does not know it): "
+        f"Images that keep the correct class in {int(correct['n'].max()):,} adaptive attacks "
+        f"({'; '.join(runs)}), % (in brackets: if the attacker does not know the defense): "
         f"{'; '.join(each)}."
     ]
 
 
-def defended(found: Recorded, name: str, p: Parameters) -> str:
-    """What a defense gives and takes, a sentence; empty without runs that used it."""
-    if not found.runs or name not in (shares := _pooled(found, p)).index:
+def defended(record: Record, name: str, p: Parameters) -> str:
+    """Gain and cost of a defense, a sentence; empty without runs that used it."""
+    if not record.runs or name not in (table := _pooled(record, p)).index:
         return ""
-    of = shares.loc[name]
-    said = (
-        f"The defense {shown(name)} brings the class back after {_share(of, 'recovered')} % of "
-        f"{int(of['n']):,} successful attacks, and keeps that of {_share(of, 'kept')} % of "
-        f"{int(of['images']):,} clean images"
+    row = table.loc[name]
+    text = (
+        f"After the defense {shown(name)}, {_share(row, 'recovered')} % of {int(row['n']):,} "
+        f"successfully attacked images are classified correctly again, and {_share(row, 'kept')} % "
+        f"of {int(row['images']):,} clean images keep their class"
     )
-    if math.isfinite(of["pays_from"]):
-        said += f"; more images are right than with no defense if {_worth(of)} or more "
-        said += "are attacked"
-    return f"{said}."
+    if math.isfinite(row["pays_from"]):
+        text += f"; it is worth using only if more than {_break_even(row)} of images are attacked"
+    return f"{text}."
 
 
-def _pooled(found: Recorded, p: Parameters) -> pd.DataFrame:
+def _pooled(record: Record, p: Parameters) -> pd.DataFrame:
     """Shares of each defense over all runs, by its name; of test images."""
-    restored = found.runs.tested.restored
+    restored = record.runs.tested.restored
     if not len(restored):
         return pd.DataFrame()
-    return comparison.shares(restored, p.bootstrap_samples, p.seed).set_index("defense")
+    return shares(restored, p.bootstrap_samples, p.seed).set_index("defense")
 
 
-def _worth(row: pd.Series) -> str:
+def _break_even(row: pd.Series) -> str:
     return break_even(*row[["pays_from", "pays_from_low", "pays_from_high"]])
 
 
@@ -137,30 +124,32 @@ def _share(row: pd.Series, name: str) -> str:
     return interval(row[name], row[f"{name}_low"], row[f"{name}_high"], percent=True)
 
 
-def _fooled(records: pd.DataFrame, pixels: int) -> str:
-    of = records[records["pixels"] == pixels]
-    count, word = int(of["success"].sum()), pixels_of(pixels)
-    if not len(of):
-        return f"{word} were not tried"
-    units = len(of[restoration.IMAGE].drop_duplicates())
-    share = interval(*rate(count, len(of), units), percent=True)
-    return f"{word} changed the class in {share} % of {len(of):,} attacks on {units:,} images"
+def _success(records: pd.DataFrame, count: int) -> str:
+    of_count = records[records["pixels"] == count]
+    if not len(of_count):
+        return f"{pixels(count)} were not tried"
+    images = len(of_count[restoration.IMAGE].drop_duplicates())
+    estimate = rate(int(of_count["success"].sum()), len(of_count), images)
+    share = interval(*estimate, percent=True)
+    attacks = f"{len(of_count):,} attacks on {images:,} images"
+    return f"{pixels(count)} changed the class in {share} % of {attacks}"
 
 
 def counted(ledger: pd.DataFrame) -> str:
-    """How many claims of `claims.ledger` got which verdict, and what was found on classes."""
+    """How many claims of `claims.ledger` got which verdict, and the questions about classes."""
     own, more = ledger[~ledger["added"]], ledger[ledger["added"]]
-    said = [f"**{n}** {word}" for word, n in verdicts.counts(own["verdict"]).items()]
+    words = {word: f"**{n}** {word}" for word, n in verdicts.counts(own["verdict"]).items()}
     failed = own[own["verdict"] == verdicts.NOT_REPLICATED]
     if len(failed):
         opposite = int(failed["opposite"].sum())
-        at = verdicts.WORDS.index(verdicts.NOT_REPLICATED)
-        said[at] += f" (the opposite found for {opposite}, {len(failed) - opposite} open)"
+        words[verdicts.NOT_REPLICATED] += (
+            f" (the opposite found for {opposite}, {len(failed) - opposite} inconclusive)"
+        )
     tested = more[more["id"].isin(BY_CLASS) & (more["verdict"] != verdicts.NOT_TESTABLE)]
     by_class = [
-        said.rstrip(".") + "."
+        sentence.rstrip(".") + "."
         for reason in tested["reason"]
-        for said in reason.split(". ")
-        if not said.startswith("Open:")  # too many places for a first page
+        for sentence in reason.split(". ")
+        if not sentence.startswith("Inconclusive:")  # too many places for a first page
     ]
-    return " ".join([f"Of {len(own)} claims of the paper: {', '.join(said)}.", *by_class])
+    return " ".join([f"Of {len(own)} claims of the paper: {', '.join(words.values())}.", *by_class])

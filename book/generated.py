@@ -7,7 +7,7 @@ from pathlib import Path
 from book.run_pages import Page, protocol_order
 from lib import params
 from lib.evidence import printed as paper
-from lib.evidence import work
+from lib.evidence import step_times
 from lib.figures import formatting
 from lib.params.files import read_json
 from lib.params.stages import COMMON, WRITES
@@ -118,7 +118,7 @@ def costs(results: Path, pages: list[Page]) -> str:
             threads = formatting.many(hardware["threads"], "thread")
             machine = hardware["gpu"] or f"{threads}, {hardware['processor']}"
             of = found.setdefault((protocol, machine), {})
-            of.setdefault(step, []).append(work.minutes(folder, step, run))
+            of.setdefault(step, []).append(step_times.minutes(folder, step, run))
     columns = sorted(found, key=lambda key: (protocol_order(key[0]), key[1]))
     rows = [
         [f"`{step}`", *(_minutes(found[column].get(step)) for column in columns)]
@@ -242,29 +242,28 @@ def status_page(pages: list[Page]) -> str:
 
 
 def front(text: str, results: Path, pages: list[Page], folder: Path) -> str:
-    """The front page with what was found in its two places; the figure is written to ``folder``.
+    """The front page with the results in its two places; the figure is written to ``folder``.
 
     The libraries for it are imported here, as they cost two seconds and only one page needs them.
     """
     from book import front
     from lib import figures
-    from lib.evidence import claims, findings
+    from lib.evidence import claims, record
 
-    said, figure, current = front.NONE, "", findings.current(results)
-    if current is not None:
-        found, p = current
-        details = [
-            f"{{doc}}`{page.step.title()} </{page.name}>`"
-            for page in pages
-            if page.step in ("findings", "verdicts") and page.protocol == p.protocol
-        ]
-        details.append("{ref}`What these runs allow <limits>`")
-        counted = f"{front.counted(claims.ledger(found, p))} {' · '.join(details)}"
-        told = [*front.paragraphs(found, p), *front.knowing(found), front.COUNTED]
-        said = "\n\n".join([*told, counted])
-        recovery = front.recovery(found)
-        if len(recovery):
-            png, about = figures.recovery_by_dataset(recovery)._repr_png_()
-            (folder / "recovery.png").write_bytes(png)
-            figure = f"```{{image}} recovery.png\n:class: figure\n:alt: {about['alt']}\n```"
-    return text.replace(FOUND, said).replace(FIGURE, figure)
+    if (found := record.current(results)) is None:
+        return text.replace(FOUND, front.NONE).replace(FIGURE, "")
+    runs, p = found
+    links = [
+        f"{{doc}}`{page.step.title()} </{page.name}>`"
+        for page in pages
+        if page.step in ("findings", "verdicts") and page.protocol == p.protocol
+    ]
+    links = " · ".join([*links, "{ref}`What these runs allow <limits>`"])
+    counted = f"{front.counted(claims.ledger(runs, p))} {links}"
+    parts = [*front.paragraphs(runs, p), *front.adaptive_attack(runs), front.COUNTED, counted]
+    figure, recovery = "", front.by_dataset(runs)
+    if len(recovery):
+        png, about = figures.recovery_by_dataset(recovery)._repr_png_()
+        (folder / "recovery.png").write_bytes(png)
+        figure = f"```{{image}} recovery.png\n:class: figure\n:alt: {about['alt']}\n```"
+    return text.replace(FOUND, "\n\n".join(parts)).replace(FIGURE, figure)

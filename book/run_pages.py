@@ -21,7 +21,7 @@ OVERALL = {
     "verdicts": "recorded runs",
 }
 ORDER = {name: i for i, name in enumerate(("derma", "pathology", "oct", "chest", "abdomen_ct"))}
-PROTOCOL_ORDER = {name: i for i, name in enumerate(("paper", "compact", "demo"))}
+PROTOCOL_ORDER = {name: i for i, name in enumerate(("paper", "sample", "compact", "demo"))}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 BADGES = {"phantom": "warning", "rebuilt": "info", "official": "success"}
 

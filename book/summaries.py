@@ -1,7 +1,7 @@
-"""Files beside the record that follow from all of it: coverage, and what was found in words and as
-a figure, here and on the project's first page.
+"""Files that follow from the whole record: verdicts on tables, and the results in words and as a
+figure, in the folder of results and on the project's first page.
 
-``python -m book.summaries record|verify [NAME=VALUE ...]`` writes them, or holds them against the
+``python -m book.summaries record|verify [NAME=VALUE ...]`` writes them, or compares them with the
 record.
 """
 
@@ -18,8 +18,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from book import front
 from lib import figures, params
-from lib.evidence import archive, claims, compare, coverage, findings
-from lib.evidence.findings import Recorded
+from lib.evidence import archive, claims, table_verdicts
+from lib.evidence.printed_comparison import compare
+from lib.evidence.record import Record, current
 from lib.evidence.verify import FIGURE
 from lib.params import Parameters
 from lib.params.errors import InputError
@@ -28,6 +29,9 @@ from lib.params.files import atomic
 COVERAGE, README = "coverage.csv", "README.md"
 # In the project's README, beside the folder of results.
 PLACE = re.compile(r"(?<=<!-- found -->\n).*?(?=<!-- /found -->)", re.DOTALL)
+FIGURE_TEXT = (
+    "![Label recovery rate and clean prediction retention of each defense, by data set]({})"
+)
 ABOUT = "Description"  # of a PNG: the figure in words, with its numbers
 
 
@@ -35,89 +39,74 @@ Drawn = tuple[bytes, str] | None  # a PNG, and what it shows in words
 
 
 def made(results: Path) -> tuple[dict[Path, str], Drawn]:
-    """Content of each text by path, and the front page's figure if there are runs, from what is
-    recorded of the protocol nearest to the paper's.
+    """Content of each text by path, and the front page's figure if there are runs.
 
-    The README beside ``results`` is among the texts if it has the place for it.
+    Made from the recorded protocol nearest to the paper's. The README beside ``results`` is among
+    the texts if it has the place for it.
 
     Raises:
         InputError: nothing is recorded.
     """
-    recorded = findings.current(results)
-    if recorded is None:
+    if (found := current(results)) is None:
         raise InputError(f"{results} holds no results: run `make record` after a run.")
-    found, p = recorded
-    covered = coverage.coverage(compare.compare(found, p), found, p)
-    ledger = claims.ledger(found, p)
-    written = {
-        results / COVERAGE: covered.to_csv(index=False),
-        results / README: readme(found, p, ledger),
+    record, p = found
+    judged = table_verdicts.judge(compare(record, p), record, p)
+    ledger, recovery = claims.ledger(record, p), front.by_dataset(record)
+    texts = {
+        results / COVERAGE: judged.to_csv(index=False),
+        results / README: readme(record, p, ledger, len(recovery) > 0),
     }
     first = results.parent / README
     if first.exists() and PLACE.search(text := first.read_text()):
-        said = _first_page(found, p, ledger, results.name)
-        written[first] = PLACE.sub(lambda _: said, text)
-    return written, _drawn(front.recovery(found))
+        ours = _first_page(record, p, ledger, results.name, len(recovery) > 0)
+        texts[first] = PLACE.sub(lambda _: ours, text)
+    if not len(recovery):
+        return texts, None
+    png, about = figures.recovery_by_dataset(recovery)._repr_png_()
+    return texts, (png, about["alt"])
 
 
-def readme(found: Recorded, p: Parameters, ledger: pd.DataFrame) -> str:
-    """What was found as Markdown for those who look into the folder before they build the book."""
+def readme(record: Record, p: Parameters, ledger: pd.DataFrame, drawn: bool) -> str:
+    """The results as Markdown for those who look into the folder before they build the book."""
     rows = [
         f"| {row['claim']}{' *Added here.*' if row['added'] else ''} | **{row['verdict']}** "
         f"| {row['reason']} |"
         for row in ledger.to_dict("records")
     ]
     parts = [
-        "# What was found",
-        "Made by `make record` from the tables in this folder and held against them by "
-        "`make verify`; nothing here is typed. The book's pages Findings and Verdicts say it in "
-        "full, with the printed values beside ours. How verdicts are made: "
-        "[book/rule.md](../book/rule.md).",
-        *front.paragraphs(found, p),
-        *([front.COUNTED] if found.runs else []),
-        *front.knowing(found),
-        *_shown(found, FIGURE),
+        "# Results",
+        "Made by `make record` from the tables in this folder and checked by `make verify`; "
+        "nothing here is typed. The book's pages Findings and Verdicts have the details, with the "
+        "printed values beside ours. How verdicts are made: [book/rule.md](../book/rule.md).",
+        *front.paragraphs(record, p),
+        *([front.COUNTED] if record.runs else []),
+        *front.adaptive_attack(record),
+        *([FIGURE_TEXT.format(FIGURE)] if drawn else []),
         front.counted(ledger),
         "\n".join(["| claim | verdict | why |", "| --- | --- | --- |", *rows]),
-        "What each table and figure of the paper has here: [coverage.csv](coverage.csv).",
+        "The counterpart of each table and figure of the paper: [coverage.csv](coverage.csv).",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _first_page(found: Recorded, p: Parameters, ledger: pd.DataFrame, folder: str) -> str:
-    counted = front.COUNTED if found.runs else ""
-    told = [
-        front.paragraphs(found, p)[0],
-        counted,
-        front.defended(found, "dae", p),
+def _first_page(
+    record: Record, p: Parameters, ledger: pd.DataFrame, folder: str, drawn: bool
+) -> str:
+    sentences = [
+        front.paragraphs(record, p)[0],
+        front.COUNTED if record.runs else "",
+        front.defended(record, "dae", p),
         front.counted(ledger),
+        f"Every verdict and its reason: [{folder}/{README}]({folder}/{README}).",
     ]
-    link = f"Every verdict and its reason: [{folder}/{README}]({folder}/{README})."
-    shown = _shown(found, f"{folder}/{FIGURE}")
-    return "\n\n".join([" ".join([*filter(None, told), link]), *shown]) + "\n"
-
-
-def _shown(found: Recorded, path: str) -> list[str]:
-    """The figure as Markdown; nothing without runs."""
-    if not len(front.recovery(found)):
-        return []
-    return [
-        "![Share of fooled images whose class each defense brings back, and of clean images that "
-        f"keep theirs, by data set]({path})"
-    ]
-
-
-def _drawn(recovery: pd.DataFrame) -> Drawn:
-    if not len(recovery):
-        return None
-    png, about = figures.recovery_by_dataset(recovery)._repr_png_()
-    return png, about["alt"]
+    figure = [FIGURE_TEXT.format(f"{folder}/{FIGURE}")] if drawn else []
+    return "\n\n".join([" ".join(filter(None, sentences)), *figure]) + "\n"
 
 
 def write(results: Path) -> list[Path]:
     """Write the files and return their paths."""
-    written, drawn = made(results)
-    for path, text in written.items():
+    texts, drawn = made(results)
+    for path, text in texts.items():
         with atomic(path) as temporary:
             temporary.write_text(text)
     if drawn:
@@ -126,13 +115,13 @@ def write(results: Path) -> list[Path]:
         words.add_text(ABOUT, about)
         with atomic(results / FIGURE) as temporary:
             Image.open(io.BytesIO(png)).save(temporary, "png", optimize=True, pnginfo=words)
-    return [*written, *([results / FIGURE] if drawn else [])]
+    return [*texts, *([results / FIGURE] if drawn else [])]
 
 
 def problems(results: Path) -> Iterator[str]:
     """One sentence for each file that is missing or not what the record says now."""
-    written, drawn = made(results)
-    for path, text in written.items():
+    texts, drawn = made(results)
+    for path, text in texts.items():
         if not path.exists():
             yield f"{path} is missing: run `make record`."
             continue
@@ -153,20 +142,20 @@ def problems(results: Path) -> Iterator[str]:
                 yield f"{path} shows other numbers than the record; run `make record`."
 
 
-def main(words: list[str]) -> None:
-    """Raises `InputError` for an unknown word, or files that do not follow from the record."""
-    what, *settings = words or [""]
+def main(arguments: list[str]) -> None:
+    """Raises `InputError` for an unknown command, or files that do not follow from the record."""
+    command, *settings = arguments or [""]
     p = params.load(**({"protocol": "compact"} | params.from_words(settings)))
     results = params.ROOT / p.results
-    if what == "record":
+    if command == "record":
         for path in write(results):
             print(path.relative_to(params.ROOT))
         archive.write_sums(results)  # again: a figure was drawn
-    elif what == "verify":
+    elif command == "verify":
         if wrong := list(problems(results)):
             raise InputError("\n".join(wrong))
     else:
-        raise InputError(f"{what!r} is none of record and verify.")
+        raise InputError(f"{command!r} is none of record and verify.")
 
 
 if __name__ == "__main__":

@@ -39,17 +39,17 @@ def test_every_variant_is_trained_once_and_read_back(data, tmp_path, monkeypatch
     trained, p = counted(monkeypatch), settings()
     first = ablation.run(data, p, tmp_path)
     assert trained == [f"{name}, seed 0" for name in NAMES]
-    assert first.found["variant"].unique().tolist() == ["identity", *NAMES]
-    assert (first.found.groupby("variant").size() == 2).all()
+    assert first.metrics["variant"].unique().tolist() == ["identity", *NAMES]
+    assert (first.metrics.groupby("variant").size() == 2).all()
     models = first.models.set_index("variant")
     assert models.loc["proposed", "trainable"] == 3_024_545
     assert models.loc["original", "trainable"] == 7_009
     assert (models[["seconds", "images_per_second"]] > 0).all(axis=None)
     assert set(first.restored) == set(NAMES)
     expected = image_quality.measure(first.clean, first.restored["proposed"])
-    found = first.found[first.found["variant"] == "proposed"].reset_index(drop=True)
+    found = first.metrics[first.metrics["variant"] == "proposed"].reset_index(drop=True)
     pd.testing.assert_frame_equal(found[list(image_quality.COLUMNS)], expected)
-    noise = first.found[first.found["variant"] == "identity"].reset_index(drop=True)
+    noise = first.metrics[first.metrics["variant"] == "identity"].reset_index(drop=True)
     pd.testing.assert_frame_equal(
         noise[list(image_quality.COLUMNS)], image_quality.measure(first.clean, first.noisy)
     )
@@ -58,7 +58,7 @@ def test_every_variant_is_trained_once_and_read_back(data, tmp_path, monkeypatch
     # What a page shows, and how many seeds, changes no variant that is there.
     again = ablation.run(data, settings(bootstrap_samples=7), tmp_path)
     assert trained == []
-    pd.testing.assert_frame_equal(again.found, first.found)
+    pd.testing.assert_frame_equal(again.metrics, first.metrics)
     pd.testing.assert_frame_equal(again.models, first.models)
     np.testing.assert_array_equal(again.restored["original"], first.restored["original"])
     (tmp_path / "attention-0.json").unlink()
@@ -93,7 +93,7 @@ def test_a_killed_ablation_goes_on_in_the_middle_of_a_variant(data, tmp_path, mo
     monkeypatch.setattr(training, "_save", lambda *given: epochs.append(1) or save(*given))
     again = ablation.run(data, p, tmp_path / "killed")
     assert len(epochs) == 2  # those that were missing
-    pd.testing.assert_frame_equal(again.found, whole.found)
+    pd.testing.assert_frame_equal(again.metrics, whole.metrics)
     assert not list((tmp_path / "killed").glob("*.checkpoint*"))
 
 
@@ -149,9 +149,9 @@ def test_contrasts_answer_yes_no_not_sure_or_open():
     rows = ablation.contrasts(found, params.load()).set_index(["variant", "reference"])
     assert rows["better"].to_dict() == {
         ("depth_kernels", "original"): "yes", ("bn_leakyrelu", "depth_kernels"): "no",
-        ("attention", "bn_leakyrelu"): "not sure", ("residual", "attention"): "not sure",
+        ("attention", "bn_leakyrelu"): "inconclusive", ("residual", "attention"): "inconclusive",
         ("proposed", "residual"): "yes", ("proposed", "levels_3"): "yes",
-        ("proposed", "levels_5"): "not sure",
+        ("proposed", "levels_5"): "inconclusive",
     }  # fmt: skip
     one = rows.loc[("depth_kernels", "original")]
     assert (one["n"], one["seeds"]) == (30, 2)

@@ -99,7 +99,7 @@ def test_parameters_page_holds_every_parameter_and_protocol():
     text = generated.parameters_page()
     for name in params.Parameters.model_fields:
         assert f"| `{name}` |" in text
-    assert text.count("| parameter | meaning | demo | compact | paper |") == len(
+    assert text.count("| parameter | meaning | demo | compact | sample | paper |") == len(
         {name.split("_")[0] for name in params.Parameters.model_fields if "_" in name} | {""}
     )
     takes = dict(re.findall(r"^\| `(\w+)` \| (.*?); writes ", text.split("## All")[0], re.M))

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from book import record_text
 from lib import params
 from lib.data import statistics
 from lib.defense import restoration
-from lib.evidence import comparison
 from lib.evidence import printed as paper
+from lib.evidence import protocol_runs
 from lib.figures import formatting
 from lib.params.errors import InputError
 from lib.params.files import write_json, write_table
@@ -76,9 +77,9 @@ def runs(tmp_path):
 
 
 def test_comparison_puts_runs_beside_the_paper(runs):
-    found = comparison.collect(runs)
+    found = protocol_runs.read_runs(runs)
     assert found.datasets == ["derma", "oct"]
-    two = comparison.rates(found, 2).set_index(["dataset", "classifier"])
+    two = protocol_runs.rates(found, 2).set_index(["dataset", "classifier"])
     assert two.loc[("derma", "resnet50"), ["n", "successes", "rate", "printed"]].tolist() == [
         10,
         3,
@@ -86,7 +87,7 @@ def test_comparison_puts_runs_beside_the_paper(runs):
         0.2614,
     ]
     assert two.loc[("oct", "densenet121"), "printed"] == 0.32
-    one = comparison.rates(found, 1).set_index(["dataset", "classifier"])
+    one = protocol_runs.rates(found, 1).set_index(["dataset", "classifier"])
     assert one.loc[("oct", "resnet50"), "printed"] == 0.2955
     assert one.loc[("oct", "densenet121"), ["printed", "matched"]].isna().all()
     # Ten images, classes in turn, the first three fooled: of the first class one image of three.
@@ -97,12 +98,15 @@ def test_comparison_puts_runs_beside_the_paper(runs):
     row = one.loc[("oct", "resnet50")]
     assert row["matched"] == pytest.approx(expected)
     assert 0 <= row["matched_low"] < expected < row["matched_high"] <= 1
-    recovery = comparison.recovery(found).set_index(["dataset", "classifier", "defense"])
+    recovery = protocol_runs.recovery(found).set_index(["dataset", "classifier", "defense"])
     told = recovery.loc[("derma", "resnet50", "dae"), ["n", "recovered", "images", "kept"]]
     assert told.tolist() == [6, 1, 10, 1]  # a clean image that both attacks are on counts once
     assert recovery.loc[("derma", "resnet50", "identity"), "recovered"] == 0
-    assert found.training_minutes("resnet50") == {"derma": 1.5, "oct": 1.5}
-    assert found.denoiser_minutes("oct") == {"dae": 1.5}
+    assert protocol_runs.training_minutes(found.classifiers, "resnet50") == {
+        "derma": 1.5,
+        "oct": 1.5,
+    }
+    assert protocol_runs.training_minutes(found.denoisers, "oct") == {"dae": 1.5}
 
 
 def test_a_defense_pays_from_where_it_saves_what_it_costs():
@@ -132,14 +136,14 @@ def test_a_defense_pays_from_where_it_saves_what_it_costs():
 
 
 def test_the_banner_names_the_source_of_each_data_set_and_warns_where_they_differ(runs):
-    found = comparison.collect(runs)
-    text = comparison.banner(params.load(), found)
+    found = protocol_runs.read_runs(runs)
+    text = record_text.comparison_banner(params.load(), found)
     assert "Derma `phantom`" in text and "OCT `rebuilt`" in text
     found.data["oct"]["source"] = "phantom"
-    alike = comparison.banner(params.load(), found)
+    alike = record_text.comparison_banner(params.load(), found)
     assert text.count("\n> ") == 3 and alike.count("\n> ") == 1
 
 
 def test_comparison_without_runs_is_refused(tmp_path):
     with pytest.raises(InputError):
-        comparison.collect(tmp_path)
+        protocol_runs.read_runs(tmp_path)

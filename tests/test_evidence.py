@@ -1,19 +1,21 @@
 """The record: what is frozen, what is refused, and that a changed cell is found."""
 
+import re
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
-from book import summaries
+from book import record_text, summaries
 from lib import data, params
 from lib.attack import attack_run, locate, rebuild
 from lib.defense import detection, restoration
 from lib.defense.adaptive import attack_defended
-from lib.evidence import archive, claims, findings, schema, verify, work
+from lib.evidence import archive, claims, record, schema, step_times, verify
 from lib.evidence import printed as paper
 from lib.models import classifiers
 from lib.models.classifiers import Classifier, predictor
@@ -35,6 +37,7 @@ def finished(tmp_path_factory):
     """A run folder with an attack and its restoration, and the npz file it used."""
     base = tmp_path_factory.mktemp("evidence")
     rng = np.random.default_rng(0)
+    torch.manual_seed(0)
     model = Classifier("resnet50", 4, 28).eval()
     predict = predictor(model, P, "cpu")
     arrays = {}
@@ -174,7 +177,7 @@ RESTORED, AGAIN, DETECTED = (f"{kind}_{TABLE}" for kind in ("restoration", "adap
         (RESTORED, put("fsim", 4, 2.0), "row 4: fsim"),
         (RESTORED, put("index", 0, 999), "row 0: image test 999 is not in one_pixel"),
         (RESTORED, lambda t: t[:-1], r"image test \d+ is missing behind median3"),
-        (RESTORED, lambda t: pd.concat([t, t[8:9]]), "row 12: .* comes twice behind median3"),
+        (RESTORED, lambda t: pd.concat([t, t[8:9]]), r"row \d+: .* comes twice behind median3"),
         (RESTORED, put("label", 7, -1), r"row 7: label .* is -1; by one_pixel.* must be \d"),
         (RESTORED, put("success", 8, negated), "row 8: success .* by one_pixel.parquet it must"),
         (RESTORED, put("kept", 9, negated), "row 9: kept .* by one_pixel.parquet it must be"),
@@ -194,12 +197,12 @@ RESTORED, AGAIN, DETECTED = (f"{kind}_{TABLE}" for kind in ("restoration", "adap
         (AGAIN, put("dataset", 1, "derma"), "row 1: dataset .* is 'derma'; .* must be 'oct'"),
         (AGAIN, put("cols", 0, [99]), r"row 0: \(\d+, 99\) is changed"),
         (AGAIN, put("rows", 0, []), r"row 0: \[0, 1\] pixels are changed instead of 1"),
-        (AGAIN, unsearched, "row 0: right when attacked, and wrong through the defense alone"),
+        (AGAIN, unsearched, "row 0: correct when attacked"),
         (DETECTED, lambda t: t.drop(columns="auc"), "has no column auc"),
         (DETECTED, put("images", 0, "some"), "row 0: images is 'some'"),
         (DETECTED, put("auc", 2, 1.5), "row 2: auc is .*1.5"),
         (DETECTED, put("auc_low", 2, -0.5), "row 2: auc_low is .*-0.5"),
-        (DETECTED, put("auc", 2, np.nan), "row 2: auc is nan of 6 images"),
+        (DETECTED, put("auc", 2, np.nan), r"row 2: auc is nan of \d images"),
         (DETECTED, put("n", 2, 0), "row 2: auc is .* of 0 images"),
         (DETECTED, put("auc_high", 2, 0.0), "row 2: auc is .* must lie from auc_low, .* to"),
         (DETECTED, put("auc_low", 2, 1.0), "row 2: auc is .* must lie from auc_low, 1.0, to"),
@@ -360,22 +363,22 @@ def test_findings_are_those_of_the_tables(run):
     }
     Run(base / "denoisers", "denoisers", P, source).finish()
     freeze(run)
-    found = findings.recorded(run / "results" / "demo")
+    found = record.read(run / "results" / "demo")
     assert list(found.folders["results"]) == ["oct/denoisers", "oct/resnet50"]
     assert found.sources == ["rebuilt"] and found.ablation is None
     assert found.denoisers[["dataset", "gain, dB"]].values.tolist() == [["oct", 6.0]]
     row = found.classifiers.iloc[0]
     assert (row["accuracy"], row["printed accuracy"]) == (0.25, 0.9617)
-    assert "OCT" in findings.banner("demo", found)
-    shown = findings.restored(found.runs, P)
+    assert "OCT" in record_text.banner(P, found)
+    shown = record.restored(found.runs, P)
     assert list(shown["defense"]) == ["identity", "median3"]
     printed = paper.denoise_table("oct", "resnet50", 1).set_index("defense")["psnr"]
     assert shown["printed PSNR, dB"].isna().all()  # the paper has neither of the two
     table = found.runs.restored.assign(defense="dae")
-    beside = findings.restored(replace(found.runs, restored=table), P)
+    beside = record.restored(replace(found.runs, restored=table), P)
     assert beside["printed PSNR, dB"].tolist() == [printed["dae"]]
     with pytest.raises(InputError, match="holds no results: run `make record`"):
-        findings.recorded(run / "results" / "paper")
+        record.read(run / "results" / "paper")
 
 
 def ablated(folder, seeds, p, md5="m"):
@@ -392,7 +395,7 @@ def test_further_seeds_of_the_ablation_join_those_of_the_protocol(tmp_path):
     p = params.load("compact", "abdomen_ct", device="cpu", denoiser_precision="float32")
     ablated(tmp_path / "compact" / "abdomen_ct", (0, 1), p)
     ablated(tmp_path / "compact-seed-2" / "abdomen_ct", (1, 2), p)
-    found = findings.recorded(tmp_path / "compact")
+    found = record.read(tmp_path / "compact")
     images, models = found.ablation
     assert images["seed"].value_counts().to_dict() == {0: 3, 1: 3, 2: 3}
     assert models["seed"].tolist() == [0, 1, 2]
@@ -426,12 +429,10 @@ def test_summaries_on_disk_must_follow_from_the_record(run):
     first.write_text("# Title\n\n<!-- found -->\nold\n<!-- /found -->\n\nMore.\n")
     table, text, _, drawn = summaries.write(base)
     assert list(summaries.problems(base)) == [] and len(pd.read_csv(table)) == 78
-    told = first.read_text()
-    assert told.startswith("# Title\n\n<!-- found -->\nOn *rebuilt* images of OCT")
-    assert told.endswith("(results/recovery.png)\n<!-- /found -->\n\nMore.\n") and "old" not in told
-    said = text.read_text()
-    assert all(f"| {entry['claim']} " in said for entry in claims.entries())
-    assert said.count("*Added here.* | **") == sum("added" in each for each in claims.entries())
+    begin, ours, end = re.split("<!-- /?found -->", first.read_text())
+    assert (begin, end) == ("# Title\n\n", "\n\nMore.\n")
+    assert "OCT" in ours and "(results/recovery.png)" in ours and "old" not in ours
+    assert all(f"| {entry['claim']} " in text.read_text() for entry in claims.entries())
     for path in (table, text, first):
         path.write_text(path.read_text().replace("not testable", "replicated", 1))
         (problem,) = summaries.problems(base)
@@ -448,22 +449,22 @@ def test_summaries_on_disk_must_follow_from_the_record(run):
 
 def test_minutes_of_a_step_that_read_its_work_back_are_those_of_the_work(tmp_path):
     run = {"wall_seconds": 3.0}
-    assert work.minutes(tmp_path, "classifier", run) == 3 / 60  # no file of it
+    assert step_times.minutes(tmp_path, "classifier", run) == 3 / 60  # no file of it
     write_json(tmp_path / "classifier.json", {"history": [{"seconds": 60.0}, {"seconds": 30.0}]})
-    assert work.minutes(tmp_path, "classifier", run) == 1.5
-    assert work.minutes(tmp_path, "classifier", {"wall_seconds": 120.0}) == 2
+    assert step_times.minutes(tmp_path, "classifier", run) == 1.5
+    assert step_times.minutes(tmp_path, "classifier", {"wall_seconds": 120.0}) == 2
     attacks = {"attacks": {"one_pixel": {"seconds": 90.0}, "two_pixel": {"seconds": 150.0}}}
-    assert work.minutes(tmp_path, "pixel_attack", run | attacks) == 4
-    assert work.minutes(tmp_path, "restoration", run) == 3 / 60
+    assert step_times.minutes(tmp_path, "pixel_attack", run | attacks) == 4
+    assert step_times.minutes(tmp_path, "restoration", run) == 3 / 60
     models = pd.DataFrame({"seconds": [30.0, 90.0]})
     write_table(tmp_path / "ablation_models.parquet", models)
-    assert work.minutes(tmp_path, "ablation", run) == 2
+    assert step_times.minutes(tmp_path, "ablation", run) == 2
     folder = tmp_path / "denoisers"
     folder.mkdir()
     for name, seconds in (("dae", 60.0), ("autoencoder", 30.0)):
         write_json(folder / f"{name}.json", {"wall_seconds": seconds})
     write_json(folder / "run.json", {"wall_seconds": 1000.0})  # of the step, not of a denoiser
-    assert work.minutes(folder, "denoisers", run) == 1.5
+    assert step_times.minutes(folder, "denoisers", run) == 1.5
 
 
 def test_what_a_success_is_follows_the_criterion_of_the_run(run):

@@ -3,8 +3,6 @@
 `PACKAGE` holds what the package itself gave; all else is computed here.
 """
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from book import forensics_text
 from lib import figures
 from lib.evidence import forensic_hypotheses, forensics
 from lib.evidence import printed as paper
@@ -224,11 +223,14 @@ def test_no_success_and_exact_images_leave_gaps_but_no_error(channels):
     assert forensics.scaling([table]) is None and forensics.scaling([]) is None
     verdicts = forensic_hypotheses.judge(table)
     assert set(verdicts["verdict"]) == {forensic_hypotheses.UNTRIED}
-    assert forensic_hypotheses.undefended(table, 1) and not figures.readings(table, 18).axes
+    assert (
+        forensic_hypotheses.undefended(table, 1)["denoisers"]
+        and not figures.readings(table, 18).axes
+    )
     exact = restored | {"dae": clean}
     table = forensics.compare(clean, attacked, exact, None, printed, 5, 0)
     assert table.loc[table["defense"] == "dae", "n"].min() == 0
-    assert len(forensic_hypotheses.sentences(forensic_hypotheses.judge(table))) == len(
+    assert len(forensics_text.hypotheses(forensic_hypotheses.judge(table))) == len(
         forensic_hypotheses.HYPOTHESES
     )
 
@@ -279,19 +281,24 @@ def readings_table(**of):
 def test_the_rule(of, verdict, order):
     row = forensic_hypotheses.judge(readings_table(**of)).set_index("item").loc["F1"]
     assert (row["verdict"], row["order"]) == (verdict, order)
-    sentence = forensic_hypotheses.sentences(forensic_hypotheses.judge(readings_table(**of)))[1]
+    sentence = forensics_text.hypotheses(forensic_hypotheses.judge(readings_table(**of)))[1]
     assert verdict in sentence
 
 
 def test_undefended_images_are_counted_against_denoisers_and_printed_values(table):
     clean, attacked, restored, printed = example()
-    said = forensic_hypotheses.undefended(table, 1)
+    found = forensic_hypotheses.undefended(table, 1)
     score = image_quality.psnr(clean, attacked).mean()
     worse = sum(image_quality.psnr(clean, image).mean() < score for image in restored.values())
-    numbers = set(re.findall(r"\d+(?:\.\d+)?", said))
-    assert {f"{score:.1f}", str(worse), "4", str((printed["psnr"] < score).sum())} <= numbers
+    assert found["psnr"] == pytest.approx(score)
+    assert (found["denoisers"], found["denoisers_below"]) == (4, worse)
+    assert (found["printed"], found["printed_below"]) == (4, (printed["psnr"] < score).sum())
     # One pixel of 224 x 224 costs at most so much: no undefended image is worse.
-    assert "47.0" in said and "44.0" in forensic_hypotheses.undefended(table, 2)
+    for pixels, bound in ((1, 47.0), (2, 44.0)):
+        found = forensic_hypotheses.undefended(table, pixels)
+        assert found["bound"] == pytest.approx(bound, abs=0.05)
+        assert found["printed_below_bound"] == (printed["psnr"] < found["bound"]).sum()
+    assert f"{score:.1f}" in forensics_text.undefended(found)
 
 
 def test_the_figure_has_a_line_for_each_reading_and_marks_what_is_printed(table):

@@ -208,7 +208,7 @@ def test_minutes():
 
 
 def test_ablations_end_at_the_same_model():
-    modules, depth = paper.ablation(), paper.depth()
+    modules, depth = paper.ablation(4), paper.ablation(5)
     assert len(modules) == 6 and len(depth) == 3
     assert modules.iloc[-1, 1:].tolist() == depth.iloc[1, 1:].tolist()
     assert modules.iloc[-1, 1:6].tolist() == [40.42, 0.99, 0.0001, 0.1, 0.42]

@@ -177,7 +177,7 @@ def test_a_step_follows_its_notebook_its_parameters_and_its_part_of_lib(ready):
     assert executed() == {"denoisers"} | measured
     append("lib/evidence/forensic_hypotheses.py")
     assert executed() == {"forensics"}
-    append("lib/evidence/comparison.py")
+    append("lib/evidence/protocol_runs.py")
     assert executed() == set()
     append("lib/params/errors.py")
     assert executed() == every

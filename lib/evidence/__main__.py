@@ -7,28 +7,28 @@ from lib.evidence import archive, verify
 from lib.params.errors import InputError
 
 
-def main(words: list[str]) -> None:
-    """Raises `InputError` for an unknown word or a record that cannot be made."""
-    what, *settings = words or [""]
+def main(arguments: list[str]) -> None:
+    """Raises `InputError` for an unknown command or a record that cannot be made."""
+    command, *settings = arguments or [""]
     p = params.load(**({"protocol": "compact"} | params.from_words(settings)))
     runs, root, results = (params.ROOT / name for name in (p.runs, p.data_root, p.results))
-    if what == "record":
+    if command == "record":
         for folder in archive.freeze_all(runs, results, p.protocol):
             size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
             print(f"{folder.relative_to(params.ROOT)}  {size / 1024:,.0f} kB")
-    elif what == "verify":
+    elif command == "verify":
         wrong = list(verify.problems(results))
         for problem, table in verify.retest(results, runs, root) if not wrong else ():
-            print(f"{table}: {problem or 'rebuilt and tested again'}")
+            print(f"{table}: {problem or 'rebuilt and classified again'}")
             wrong += [problem] * (bool(problem) and not problem.startswith("skipped:"))
-        count = len(list(results.glob("**/run.json")))
         if wrong:
             raise InputError("\n".join(wrong))
+        count = len(list(results.glob("**/run.json")))
         print(f"verified: {count} folders of results, {len(verify.row_sums())} printed tables")
-    elif what == "sums":
+    elif command == "sums":
         verify.write_sums()
     else:
-        raise InputError(f"{what!r} is none of record, verify and sums.")
+        raise InputError(f"{command!r} is none of record, verify and sums.")
 
 
 if __name__ == "__main__":

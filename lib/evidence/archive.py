@@ -1,4 +1,4 @@
-"""Freezes the small results of finished runs on real images: tables, histories, where from."""
+"""Records the small results of finished runs on real images: tables, histories, provenance."""
 
 import shutil
 from pathlib import Path
@@ -9,29 +9,26 @@ from lib.evidence import schema, verify
 from lib.params.errors import InputError
 from lib.params.files import read_json, read_table, write_json, write_table
 
-DENOISERS = "denoisers"
-
 
 def freeze(runs: Path, results: Path, protocol: str) -> list[Path]:
     """Copy what is small from ``runs/<protocol>`` to ``results/<protocol>``, folder by folder.
 
-    A folder appears whole or not at all, and only if `verify.problems` finds nothing wrong in it;
+    A folder appears whole or not at all, and only if `verify.folder_problems` finds nothing wrong;
     one that was recorded before is replaced. The sums of all files are written last.
 
     Args:
         runs: folder of the run folders.
-        results: where the record is kept.
+        results: folder of the record.
         protocol: which runs; their images must be real.
 
     Returns:
         The folders written.
 
     Raises:
-        InputError: no finished run, phantoms, or a table that is not what it must be.
+        InputError: no finished run, synthetic images, or an invalid table.
     """
     base = runs / protocol
-    folders = _finished(base)
-    if not folders:
+    if not (folders := _finished(base)):
         raise InputError(f"{base} has no finished run to record: run one first.")
     written = []
     for folder in folders:
@@ -56,12 +53,12 @@ def freeze_all(runs: Path, results: Path, protocol: str) -> list[Path]:
     Raises:
         InputError: as `freeze`.
     """
-    there = [name for name in params.variants(protocol) if any(_finished(runs / name))]
-    return [folder for name in (protocol, *there) for folder in freeze(runs, results, name)]
+    finished = [name for name in params.variants(protocol) if _finished(runs / name)]
+    return [folder for name in (protocol, *finished) for folder in freeze(runs, results, name)]
 
 
 def write_sums(results: Path) -> None:
-    """Take the recorded files as they are, for `verify.file_problems`.
+    """Write the sums of the recorded files as they are, for `verify.file_problems`.
 
     To be called again whenever a file of the record was written, the front page's figure too.
     """
@@ -76,12 +73,12 @@ def _finished(base: Path) -> list[Path]:
 def _kept(folder: Path) -> list[Path]:
     """Files of a run folder that are recorded besides run.json."""
     # Weights, checkpoints, restored images and executed notebooks stay behind: they are large, or
-    # hold pictures of patients.
-    found = [folder / f"{name}.parquet" for name in schema.TABLES]
-    found.append(folder / "classifier.json")
-    if folder.name == DENOISERS:
-        found += sorted(path for path in folder.glob("*.json") if path.name != "run.json")
-    return [path for path in found if path.exists()]
+    # contain images of patients.
+    paths = [folder / f"{name}.parquet" for name in schema.TABLES]
+    paths.append(folder / "classifier.json")
+    if folder.name == "denoisers":
+        paths += sorted(path for path in folder.glob("*.json") if path.name != "run.json")
+    return [path for path in paths if path.exists()]
 
 
 def _copy(folder: Path, target: Path) -> None:
@@ -94,7 +91,7 @@ def _copy(folder: Path, target: Path) -> None:
 
 
 def _without_paths(content: Any) -> Any:
-    """The same without the folders of the machine: only the last part of their names is kept."""
+    """The same with the last part only of this machine's paths."""
     if isinstance(content, dict):
         return {name: _without_paths(value) for name, value in content.items()}
     if isinstance(content, list):
@@ -103,7 +100,7 @@ def _without_paths(content: Any) -> Any:
 
 
 def _replace(fresh: Path, target: Path) -> None:
-    """Put a folder in the place of its forerunner, but keep the folders inside that one."""
+    """Put a folder in the place of its predecessor, but keep the folders inside that one."""
     target.mkdir(parents=True, exist_ok=True)
     for path in target.iterdir():
         if path.is_file():

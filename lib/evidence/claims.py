@@ -1,7 +1,7 @@
-"""The claims ledger: each claim of the paper, how it is tested, and the verdict.
+"""The claims of the paper, how each is tested, and the verdict.
 
-A function for each entry of ``results/printed/claims.yml`` takes what is recorded and gives a
-verdict by the rules of `lib.evidence.verdicts`.
+A function for each entry of ``results/printed/claims.yml`` takes the record and gives a verdict by
+the rules of `lib.evidence.verdicts`.
 """
 
 from collections.abc import Callable
@@ -10,23 +10,10 @@ from functools import cache
 import pandas as pd
 import yaml
 
-from lib.evidence import ablation
+from lib.evidence import ablation, claims_attack, claims_defense
 from lib.evidence import printed as paper
-from lib.evidence.claims_attack import (
-    densenet_below_on_derma_only,
-    larger_is_easier,
-    order_of_data_sets,
-    two_above_one,
-)
-from lib.evidence.claims_restoration import (
-    dae_ahead,
-    dae_ahead_of_nothing,
-    dae_recovers_more,
-    dae_recovers_more_than_a_median,
-    independent_of_classifier,
-)
-from lib.evidence.findings import Recorded
-from lib.evidence.verdicts import NOT_TESTABLE, Verdict, of_pairs
+from lib.evidence.record import Record
+from lib.evidence.verdicts import NOT_TESTABLE, Verdict, of_differences
 from lib.figures.formatting import many, shown
 from lib.params import Parameters
 
@@ -37,79 +24,71 @@ def entries() -> list[dict[str, str]]:
     return yaml.safe_load((paper.FOLDER / "claims.yml").read_text())
 
 
-def ledger(found: Recorded, p: Parameters) -> pd.DataFrame:
+def ledger(record: Record, p: Parameters) -> pd.DataFrame:
     """Every claim with its verdict: ``id, claim, where, added, verdict, opposite, reason``.
 
     ``added`` marks questions that the paper does not ask; ``opposite`` says whether a claim that
-    is not replicated is contradicted somewhere, and not open everywhere.
+    is not replicated is contradicted somewhere, and not inconclusive everywhere.
     """
     rows = []
     for entry in entries():
-        verdict = TESTS[entry["id"]](found, p)
-        said = {"verdict": verdict.word, "opposite": verdict.opposite, "reason": verdict.reason}
-        rows.append({"added": False, **entry, **said})
+        verdict = TESTS[entry["id"]](record, p)
+        given = {"verdict": verdict.word, "opposite": verdict.opposite, "reason": verdict.reason}
+        rows.append({"added": False, **entry, **given})
     return pd.DataFrame(rows)
 
 
-def _contrasts(found: Recorded, p: Parameters, modules: bool, claim: str) -> Verdict:
-    """Rows of `ablation.contrasts`; an answer that hangs on one seed stays open."""
-    if not found.ablation:
-        return of_pairs([], claim)
-    table = ablation.contrasts(found.ablation[0], p)
+def _contrasts(record: Record, p: Parameters, modules: bool, claim: str) -> Verdict:
+    """Rows of `ablation.contrasts`; an answer that one seed could change is inconclusive."""
+    if not record.ablation:
+        return of_differences({}, claim)
+    table = ablation.contrasts(record.ablation[0], p)
     table = table[table["reference"].isin(ablation.MODULES) == modules]
-    signs = table["better"].map({"yes": 1.0, "no": -1.0}).fillna(0.0)
-    named = zip(table["variant"], table["reference"], signs, strict=True)
-    pairs = [(f"{shown(one)} after {shown(other)}" if modules else shown(other), *[sign] * 3)
-             for one, other, sign in named]  # fmt: skip
-    more = (
-        f" Trained for {many(p.ablation_epochs, 'epoch')} with "
-        f"{many(int(table['seeds'].min()), 'seed')}."
-    )
-    return of_pairs(pairs, claim, more)
+    differences = {}
+    for row in table.to_dict("records"):
+        sign = {"yes": 1.0, "no": -1.0}.get(row["better"], 0.0)
+        other = shown(row["reference"])
+        where = f"{shown(row['variant'])} after {other}" if modules else other
+        differences[where,] = [(sign, sign, sign)]
+    effort = f"{many(p.ablation_epochs, 'epoch')} with {many(int(table['seeds'].min()), 'seed')}"
+    return of_differences(differences, claim, f" Trained for {effort}.")
 
 
-def modules_help(found: Recorded, p: Parameters) -> Verdict:
+def modules_help(record: Record, p: Parameters) -> Verdict:
     """Each model of Table 4 better than the one before it, over images and seeds."""
-    return _contrasts(found, p, True, "the module helps")
+    return _contrasts(record, p, True, "the module helps")
 
 
-def four_levels_best(found: Recorded, p: Parameters) -> Verdict:
+def four_levels_best(record: Record, p: Parameters) -> Verdict:
     """Four levels better than three and than five, over images and seeds."""
-    return _contrasts(found, p, False, "four levels are better")
+    return _contrasts(record, p, False, "four levels are better")
 
 
-def time_a_third_more(found: Recorded, p: Parameters) -> Verdict:
+def time_a_third_more(record: Record, p: Parameters) -> Verdict:
     """Ratio of training times; other hardware and sizes, so no verdict."""
-    table = found.denoisers
-    names = ("dae", "autoencoder")
-    minutes = {
-        name: table.loc[table["denoiser"] == name, "minutes"].sum() if len(table) else 0
-        for name in names
-    }
-    if not all(minutes.values()):
+    table = record.denoisers
+    minutes = table.groupby("denoiser")["minutes"].sum() if len(table) else {}
+    if not minutes.get("dae", 0) or not minutes.get("autoencoder", 0):
         return Verdict(NOT_TESTABLE, "No run of ours has trained both yet.")
-    return Verdict(
-        NOT_TESTABLE,
-        f"Here the ratio is {minutes['dae'] / minutes['autoencoder']:.2f}, with images of another "
-        "size on other hardware; a time says little about a model (audit T4).",
-    )
+    ratio = f"{minutes['dae'] / minutes['autoencoder']:.2f}"
+    reason = f"Here the ratio is {ratio}, with images of another size on other hardware (audit T4)."
+    return Verdict(NOT_TESTABLE, reason)
 
 
-def detection_better(found: Recorded, p: Parameters) -> Verdict:
+def detection_better(record: Record, p: Parameters) -> Verdict:
     """The paper has no number of detection; 4.2.2 says that it is better than its reference 8."""
-    return Verdict(
-        NOT_TESTABLE,
-        "The paper measures no detection; what the residual of a defense detects is on the pages "
-        "of restoration.",
-    )
+    reason = "The paper measures no detection; our ROC curves are on the pages of restoration."
+    return Verdict(NOT_TESTABLE, reason)
 
 
-TESTS: dict[str, Callable[[Recorded, Parameters], Verdict]] = {
+TESTS: dict[str, Callable[[Record, Parameters], Verdict]] = {
     test.__name__: test
     for test in (
-        dae_ahead, modules_help, four_levels_best, independent_of_classifier,
-        order_of_data_sets, two_above_one, densenet_below_on_derma_only, larger_is_easier,
-        time_a_third_more, detection_better, dae_ahead_of_nothing, dae_recovers_more,
-        dae_recovers_more_than_a_median,
+        claims_defense.dae_ahead, modules_help, four_levels_best,
+        claims_defense.independent_of_classifier, claims_attack.order_of_data_sets,
+        claims_attack.two_above_one, claims_attack.densenet_below_on_derma_only,
+        claims_attack.larger_is_easier, time_a_third_more, detection_better,
+        claims_defense.dae_ahead_of_nothing, claims_defense.dae_recovers_more,
+        claims_defense.dae_recovers_more_than_a_median,
     )
 }  # fmt: skip

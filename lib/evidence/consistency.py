@@ -58,15 +58,13 @@ def _beside(
     """Where a table contradicts the attack that it goes back to."""
     images, known = (pd.MultiIndex.from_frame(each[IMAGE]) for each in (table, attacked))
     odd = pd.Series(~images.isin(known))
-    yield from first(path, odd, lambda row: f"image {_name(table, row)} is not in {attack}")
+    names = _names(table)
+    yield from first(path, odd, f"image {{}} is not in {attack}", names)
     if odd.any():
         return
     wanted = known if every else images.unique()
     twice = table.duplicated([*IMAGE, "defense"])
-    yield from first(
-        path, twice,
-        lambda row: f"image {_name(table, row)} comes twice behind {table['defense'].iloc[row]}",
-    )  # fmt: skip
+    yield from first(path, twice, "image {} comes twice behind {}", names, table["defense"])
     for defense, rows in table.groupby("defense", sort=False).indices.items():
         if len(missing := wanted.difference(images[rows])):
             split, index = missing[0]
@@ -101,18 +99,16 @@ def _differing(
     path: Path, table: pd.DataFrame, must: dict[str, pd.Series], why: str
 ) -> Iterator[str]:
     """The first row of each column that is not what it must be."""
+    names = _names(table)
     for column, values in must.items():
         # As objects, so that a text and a number differ instead of failing.
         ours, right = table[column].astype(object), values.astype(object)
-        yield from first(
-            path, ours != right,
-            lambda row: f"{column} of image {_name(table, row)} is {ours.iloc[row]!r}; {why} it "  # noqa: B023
-            f"must be {right.iloc[row]!r}",  # noqa: B023
-        )  # fmt: skip
+        text = f"{column} of image {{}} is {{!r}}; {why} it must be {{!r}}"
+        yield from first(path, ours != right, text, names, ours, right)
 
 
-def _name(table: pd.DataFrame, row: int) -> str:
-    return " ".join(str(table[column].iloc[row]) for column in IMAGE)
+def _names(table: pd.DataFrame) -> pd.Series:
+    return table["split"].astype(str) + " " + table["index"].astype(str)
 
 
 def _test_problems(path: Path) -> Iterator[str]:

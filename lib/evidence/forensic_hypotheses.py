@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lib.evidence.audit import PIXELS
 from lib.evidence.forensics import (
     AS_RESTORED,
     BRIGHTER_INPUT,
@@ -21,26 +22,17 @@ from lib.evidence.forensics import (
 Reading = tuple[str, str, str]  # metric, variant, images
 YES, PART, NO = "reproduces the pattern", "reproduces a part", "does not reproduce it"
 NEEDLESS, UNTRIED = "is not needed", "was not tried"
-PAPER_SIZE = 224
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What an item of the audit supposes, and the printed values it is about.
+    """A supposition of the audit and the printed values it is about."""
 
-    Args:
-        item: ids of the audit.
-        says: the hypothesis, a clause.
-        defenses: whose printed rows it is about.
-        readings: how the printed values should come out if it is right.
-        plain: the readings that need no hypothesis, in the same order.
-    """
-
-    item: str
-    says: str
-    defenses: tuple[str, ...]
-    readings: tuple[Reading, ...]
-    plain: tuple[Reading, ...]
+    item: str  # ids of the audit
+    says: str  # the hypothesis, a clause
+    defenses: tuple[str, ...]  # whose printed rows it is about
+    readings: tuple[Reading, ...]  # how the printed values should come out if it is right
+    plain: tuple[Reading, ...]  # the readings that need no hypothesis, in the same order
 
 
 def _standard(images: str, *names: str) -> tuple[Reading, ...]:
@@ -88,12 +80,9 @@ HYPOTHESES = (
 
 
 def judge(table: pd.DataFrame) -> pd.DataFrame:
-    """Which hypotheses reproduce the printed values they are about.
-
-    A hypothesis *reproduces the pattern* when it reaches every one of these values and, where it
-    is about several defenses, puts them in the printed order; *a part* when it reaches more of
-    them than the plain reading does; otherwise it *does not*. Where the plain reading reaches them
-    all, in their order, the hypothesis *is not needed*.
+    """The rule: a hypothesis *reproduces the pattern* where all its printed values are reached and
+    the order of the defenses is the printed one; *a part* where more are reached than by the plain
+    reading; and where the plain reading does it all, it *is not needed*.
 
     Args:
         table: rows of `lib.evidence.forensics.compare`.
@@ -105,45 +94,36 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
         distance of the printed values from our means; ``order`` of the defenses, ``as printed``,
         ``another`` or ``""`` for a single one; ``verdict``.
     """
+    keys = pd.MultiIndex.from_frame(table[["metric", "variant", "images"]])
     rows = []
     for each in HYPOTHESES:
-        ours, plain = (_readings(table, of, each.defenses) for of in (each.readings, each.plain))
+        ours, plain = (
+            table[keys.isin(list(wanted)) & table["defense"].isin(each.defenses)]
+            for wanted in (each.readings, each.plain)
+        )
         row = {
-            "item": each.item,
-            "hypothesis": each.says,
-            "values": len(ours),
-            "reached": int(ours["reached"].sum()),
-            "plain_reached": int(plain["reached"].sum()),
+            "item": each.item, "hypothesis": each.says, "values": len(ours),
+            "reached": int(ours["reached"].sum()), "plain_reached": int(plain["reached"].sum()),
             "distance": ours["distance"].abs().mean(),
-            "plain_distance": plain["distance"].abs().mean(),
-            "order": _order(ours),
-        }
+            "plain_distance": plain["distance"].abs().mean(), "order": _order(ours),
+        }  # fmt: skip
         rows.append(row | {"verdict": _verdict(row, _order(plain))})
     return pd.DataFrame(rows)
 
 
 def _verdict(row: dict, plain_order: str) -> str:
-    every = row["values"]
-    if not every or np.isnan(row["distance"]):
+    count = row["values"]
+    if not count or np.isnan(row["distance"]):
         return UNTRIED
-    if row["plain_reached"] == every and plain_order != "another":
+    if row["plain_reached"] == count and plain_order != "another":
         return NEEDLESS
-    if row["reached"] == every and row["order"] != "another":
+    if row["reached"] == count and row["order"] != "another":
         return YES
     return PART if row["reached"] > row["plain_reached"] else NO
 
 
-def _readings(
-    table: pd.DataFrame, readings: tuple[Reading, ...], defenses: tuple[str, ...]
-) -> pd.DataFrame:
-    wanted = pd.MultiIndex.from_tuples(readings)
-    keys = pd.MultiIndex.from_frame(table[["metric", "variant", "images"]])
-    return table[keys.isin(wanted) & table["defense"].isin(defenses)]
-
-
 def _order(found: pd.DataFrame) -> str:
-    """Whether values of several defenses stand in the printed order; equal ones may stand as
-    they like."""
+    """Whether values of several defenses are in the printed order; ties are ignored."""
     agreed = []
     for _, group in found.groupby("metric"):
         values, printed = group["value"].to_numpy(), group["printed"].to_numpy()
@@ -155,43 +135,25 @@ def _order(found: pd.DataFrame) -> str:
     return "as printed" if pairs.all() else "another"
 
 
-def sentences(verdicts: pd.DataFrame) -> list[str]:
-    """What `judge` found, a sentence a hypothesis."""
-    said = []
-    for row in verdicts.to_dict("records"):
-        text = f"**{row['item']}** – the hypothesis that {row['hypothesis']} **{row['verdict']}**"
-        if row["verdict"] != UNTRIED:
-            text += (
-                f": {row['reached']} of {row['values']} printed values lie among ours, by the "
-                f"plain reading {row['plain_reached']}; their mean distance from our means is "
-                f"{row['distance']:.3g}, by the plain reading {row['plain_distance']:.3g}"
-            )
-        if row["order"]:
-            order = "the printed one" if row["order"] == "as printed" else "not the printed one"
-            text += f"; the order of the defenses is {order}"
-        said.append(f"{text}.")
-    return said
-
-
-def undefended(table: pd.DataFrame, pixels: int) -> str:
-    """What doing nothing scores beside our denoisers and the printed ones (U1), as a sentence.
+def undefended(table: pd.DataFrame, pixels: int) -> dict[str, float]:
+    """PSNR without a defense beside our denoisers and the printed values (U1).
 
     Args:
         table: rows of `lib.evidence.forensics.compare`.
         pixels: changed by the attack.
+
+    Returns:
+        ``psnr`` of the attacked images, dB, NaN without any; ``bound``, which an attacked image of
+        the paper's size has at least; ``denoisers`` and ``printed``, how many there are;
+        ``denoisers_below``, ``printed_below`` and ``printed_below_bound``, how many are below.
     """
-    found = table[(table["metric"] == "psnr") & (table["variant"] == STANDARD)]
-    found = found.set_index("defense")
-    nothing = found[found["images"] == UNDEFENDED]
-    ours = found[found["images"] == AS_RESTORED]
-    if not len(nothing) or nothing["value"].isna().all():
-        return "**U1** was not tried: no attack succeeded."
-    score = nothing["value"].iloc[0]
-    bound = 20 * np.log10(PAPER_SIZE) - 10 * np.log10(pixels)
-    return (
-        f"**U1** – undefended, our attacked images have {score:.1f} dB. That is more than "
-        f"{(ours['value'] < score).sum()} of our {len(ours)} denoisers reach, and more than "
-        f"{(nothing['printed'] < score).sum()} of {len(nothing)} printed values. At the paper's "
-        f"{PAPER_SIZE} pixels an attacked image has {bound:.1f} dB or more, and "
-        f"{(nothing['printed'] < bound).sum()} of the {len(nothing)} printed values are below."
-    )
+    psnr = table[(table["metric"] == "psnr") & (table["variant"] == STANDARD)]
+    attacked, ours = (psnr[psnr["images"] == name] for name in (UNDEFENDED, AS_RESTORED))
+    score = attacked["value"].iloc[0] if len(attacked) else float("nan")
+    bound = 10 * np.log10(PIXELS / pixels)
+    return {
+        "psnr": score, "bound": bound, "denoisers": len(ours), "printed": len(attacked),
+        "denoisers_below": int((ours["value"] < score).sum()),
+        "printed_below": int((attacked["printed"] < score).sum()),
+        "printed_below_bound": int((attacked["printed"] < bound).sum()),
+    }  # fmt: skip

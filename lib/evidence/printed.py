@@ -49,6 +49,11 @@ METRICS = {"psnr_db": "psnr", "ssim": "ssim", "mse": "mse", "gmsd": "gmsd", "fsi
 READING = {"derived_consistent_scale": "mse_scale", "reading_certain": "reading_certain"}
 TIMES = {"image_count": "images", "computer": "computer", "time_minutes": "minutes"}
 NUMBERS = (*range(1, 52), "A1")  # of the tables
+ABLATIONS = {
+    3: ("original", "proposed"),
+    4: ("original", "depth_kernels", "bn_leakyrelu", "attention", "residual", "proposed"),
+    5: ("levels_3", "proposed", "levels_5"),
+}  # variants of Tables 3 to 5
 # Tables that follow each other, one a data set: the first, and where their counterparts are.
 BY_DATASET = {7: ("datasets", None), 13: ("classifier", "resnet50"), 48: ("denoisers", None)}
 # Where the counterparts of other tables are: step, data set and classifier, None for all.
@@ -203,14 +208,17 @@ def rates() -> pd.DataFrame:
     )  # fmt: skip
 
 
-def ablation() -> pd.DataFrame:
-    """Table 4: ``variant`` and metrics while modules are added; columns as `denoise_table`."""
-    return _select(4, "variant", **METRICS, **READING)
+def ablation(number: int) -> pd.DataFrame:
+    """Tables 3 to 5: ``variant`` and metrics; columns as `denoise_table`, those that are printed.
 
-
-def depth() -> pd.DataFrame:
-    """Table 5: ``variant`` and metrics by number of layers; columns as `denoise_table`."""
-    return _select(5, "variant", **METRICS, **READING)
+    3 has the baseline and the full model, 4 has modules added one by one, 5 the depth.
+    """
+    if number == 3:
+        table = printed(3).set_index("series").loc[["test", "proposed_dae"]]
+        table = table.rename(columns=METRICS)
+    else:
+        table = _select(number, "variant", **METRICS, **READING)
+    return table.assign(variant=ABLATIONS[number])
 
 
 def _known(kind: str, value: object, values: Iterable[object]) -> None:

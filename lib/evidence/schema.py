@@ -118,9 +118,7 @@ def problems(
             yield f"{path}: column {name} holds {values.dtype}, which cannot be checked."
             continue
         valid &= not wrong.any()
-        yield from first(
-            path, wrong, lambda row: f"{name} is {values.iloc[row]!r}, which cannot be"
-        )  # noqa: B023
+        yield from first(path, wrong, f"{name} is {{!r}}, which cannot be", values)
     if not valid:
         return
     if columns.keys() >= _PIXELS.keys():
@@ -139,17 +137,18 @@ def problems(
         yield from _detection_problems(path, table)
 
 
-def first(path: Path, wrong: pd.Series, why: str | Callable[[int], str]) -> Iterator[str]:
+def first(path: Path, wrong: pd.Series, why: str, *values: pd.Series) -> Iterator[str]:
     """A sentence about the first row that is wrong, none if there is none.
 
     Args:
         path: of the table.
         wrong: which rows are.
-        why: what is wrong, or a function of the row's place that says so.
+        why: what is wrong, with a place ``{}`` for each of ``values``.
+        values: columns to name the row's value of.
     """
     if wrong.any():
         row = int(wrong.to_numpy(bool).argmax())
-        yield f"{path}, row {row}: {why if isinstance(why, str) else why(row)}."
+        yield f"{path}, row {row}: {why.format(*(column.iloc[row] for column in values))}."
 
 
 def _pixel_problems(path: Path, table: pd.DataFrame, size: float) -> Iterator[str]:
@@ -184,15 +183,10 @@ def _detection_problems(path: Path, table: pd.DataFrame) -> Iterator[str]:
     """Areas without images or images without areas, and areas outside their intervals."""
     # A single image has an area, but no interval.
     for name, fewest in {"auc": 1, "auc_low": 2, "auc_high": 2}.items():
-        values, n = table[name], table["n"]
-        yield from first(
-            path, values.isna() != (n < fewest),
-            lambda row: f"{name} is {values.iloc[row]} of {n.iloc[row]} images; it must be a "  # noqa: B023
-            f"number from {fewest} on and nothing below",  # noqa: B023
-        )  # fmt: skip
+        wrong = table[name].isna() != (table["n"] < fewest)
+        why = f"{name} is {{}} of {{}} images; it must be a number from {fewest} on and not below"
+        yield from first(path, wrong, why, table[name], table["n"])
     area, low, high = table["auc"], table["auc_low"], table["auc_high"]
-    yield from first(
-        path, (low > area + ROUNDING) | (high < area - ROUNDING),
-        lambda row: f"auc is {area.iloc[row]}, and must lie from auc_low, {low.iloc[row]}, to "
-        f"auc_high, {high.iloc[row]}",
-    )  # fmt: skip
+    wrong = (low > area + ROUNDING) | (high < area - ROUNDING)
+    why = "auc is {}, and must lie from auc_low, {}, to auc_high, {}"
+    yield from first(path, wrong, why, area, low, high)

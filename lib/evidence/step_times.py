@@ -1,4 +1,4 @@
-"""How long the work of a step took, also when a later execution only read its results back."""
+"""Time of the steps, also when a later execution only read its results back."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,10 @@ from lib.params.files import read_json, read_table
 
 
 def minutes(folder: Path, step: str, run: dict[str, Any]) -> float:
-    """Minutes of one step: of its last execution or, if that is more, of the work it shows.
+    """Minutes of one step: of its last execution or, if more, of the results it wrote.
 
-    A step reads finished work back whose settings, data and code are the same, and then takes
-    seconds; a reader who starts anew needs the time of the work.
+    A step reads finished results back where settings, data and code are the same, and then takes
+    seconds; whoever starts anew needs the time of the results.
 
     Args:
         folder: the run folder or record, with the files that the step wrote.
@@ -22,14 +22,14 @@ def minutes(folder: Path, step: str, run: dict[str, Any]) -> float:
         history = read_json(folder / "classifier.json")["history"]
         seconds = sum(epoch["seconds"] for epoch in history)
     elif step == "pixel_attack":
-        seconds = sum(found["seconds"] for found in run.get("attacks", {}).values())
+        seconds = sum(attack["seconds"] for attack in run.get("attacks", {}).values())
     elif step == "denoisers":
-        trained = (read_json(path) for path in folder.glob("*.json") if path.name != "run.json")
-        seconds = sum(about["wall_seconds"] for about in trained)
+        paths = (path for path in folder.glob("*.json") if path.name != "run.json")
+        seconds = sum(read_json(path)["wall_seconds"] for path in paths)
     elif step == "adaptive":
+        # Rows without a defense repeat the attack record.
         tables = (read_table(path) for path in folder.glob("adaptive_*.parquet"))
-        # The row without a defense repeats the attack record.
-        seconds = sum(of.loc[of["defense"] != "identity", "seconds"].sum() for of in tables)
+        seconds = sum(each.loc[each["defense"] != "identity", "seconds"].sum() for each in tables)
     elif step == "ablation" and (folder / "ablation_models.parquet").exists():
         seconds = float(read_table(folder / "ablation_models.parquet")["seconds"].sum())
     return max(seconds, run["wall_seconds"]) / 60

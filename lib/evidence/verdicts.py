@@ -11,15 +11,16 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from lib.evidence.printed import DATASETS
-from lib.figures.formatting import shown
+from lib.figures.formatting import place, shown
 
 REPLICATED, IN_PART = "replicated", "in part"
 NOT_REPLICATED, NOT_TESTABLE = "not replicated", "not testable"
 NAMED = 4  # places that a reason names; more are counted only
 WORDS = (REPLICATED, IN_PART, NOT_REPLICATED, NOT_TESTABLE)
 
-
-Pair = tuple[str, float, float, float]  # where, difference, and its interval
+Interval = tuple[float, float, float]  # a difference, its lower and its upper bound
+# By place (data set, classifier, number of pixels, or what else), the difference in each training.
+Differences = dict[tuple[str | int, ...], list[Interval]]
 
 
 @dataclass(frozen=True)
@@ -28,41 +29,45 @@ class Verdict:
 
     word: str
     reason: str
-    opposite: bool = False  # not replicated, and somewhere the opposite holds
+    counts: tuple[int, int, int] = (0, 0, 0)  # comparisons as claimed, opposite, inconclusive
 
     def __post_init__(self) -> None:
         if self.word not in WORDS:
             raise ValueError(f"{self.word!r} is none of {', '.join(WORDS)}.")
 
+    @property
+    def opposite(self) -> bool:
+        """Not replicated, and somewhere the opposite holds."""
+        return self.word == NOT_REPLICATED and self.counts[1] > 0
+
 
 def of_values(rows: pd.DataFrame, comparable: bool) -> Verdict:
-    """A table of values: how many of our intervals hold the printed number.
+    """A table of values: how many of our intervals contain the printed number.
 
     Args:
-        rows: of `compare.compare`, of one table.
+        rows: of `printed_comparison.compare`, of one table.
         comparable: whether our images have the paper's size and source; if not, agreement and
             disagreement of values say nothing about the paper's, and no verdict is given.
     """
     held, count = int(rows["holds"].sum()), len(rows)
     if not count:
         return Verdict(NOT_TESTABLE, "No run of ours has its counterpart yet.")
-    said = f"{held} of {count} intervals hold the printed value"
+    reason = f"{held} of {count} intervals contain the printed value."
     if not comparable:
         sources = " and ".join(sorted(set(rows["source"])))
-        return Verdict(
-            NOT_TESTABLE,
-            f"Compared, but of another size or selection ({rows['protocol'].iloc[0]}, {sources}), "
-            f"so values need not agree: {said}.",
-        )
-    word = REPLICATED if held == count else IN_PART if held else NOT_REPLICATED
-    return Verdict(word, f"{said[0].upper()}{said[1:]}.")
+        about = f"size or selection of images differ ({rows['protocol'].iloc[0]}, {sources})"
+        return Verdict(NOT_TESTABLE, f"Not comparable: {about}. {reason}")
+    return Verdict(REPLICATED if held == count else IN_PART if held else NOT_REPLICATED, reason)
 
 
-def of_pairs(pairs: Iterable[Pair], claim: str, more: str = "") -> Verdict:
-    """An ordering: each pair is one place where the claim says that a difference is above 0.
+def of_differences(differences: Differences, claim: str, more: str = "") -> Verdict:
+    """An ordering: in each place the claim says that a difference is above 0.
+
+    Where a run was repeated, a place has the mean difference, with an interval that holds those of
+    all trainings.
 
     Args:
-        pairs: ``(where, difference, low, high)`` with the 95 % interval of the difference.
+        differences: by place, with 95 % intervals; those without an interval are left out.
         claim: what a positive difference means, such as "the DAE is ahead".
         more: sentences to add to the reason.
 
@@ -70,46 +75,46 @@ def of_pairs(pairs: Iterable[Pair], claim: str, more: str = "") -> Verdict:
         Replicated where every interval lies above 0; not replicated where none does; in part
         otherwise; not testable without a pair.
     """
-    pairs = [pair for pair in pairs if pair[2] == pair[2]]  # an interval of one image is NaN
+    pairs = {place(*key): holding(each) for key, each in differences.items()}
+    pairs = {where: pair for where, pair in pairs.items() if pair[1] == pair[1]}  # no NaN
     if not pairs:
         return Verdict(NOT_TESTABLE, "No run of ours compares this yet.")
-    ahead = [where for where, _, low, _ in pairs if low > 0]
-    behind = [where for where, _, _, high in pairs if high < 0]
-    open_ = [where for where, _, low, high in pairs if low <= 0 <= high]
+    ahead = [where for where, (_, low, _) in pairs.items() if low > 0]
+    behind = [where for where, (_, _, high) in pairs.items() if high < 0]
+    inconclusive = [where for where, (_, low, high) in pairs.items() if low <= 0 <= high]
     reason = (
-        f"{claim[0].upper()}{claim[1:]} in {len(ahead)} of {len(pairs)} comparisons, the opposite "
-        f"holds in {len(behind)}, {len(open_)} are open."
+        f"{claim[0].upper()}{claim[1:]} in {len(ahead)} of {len(pairs)} comparisons; the opposite "
+        f"holds in {len(behind)}, {len(inconclusive)} are inconclusive."
     )
-    for title, places in (("The opposite", behind), ("Open", open_)):
+    for title, places in (("The opposite", behind), ("Inconclusive", inconclusive)):
         if 0 < len(places) <= NAMED and len(places) < len(pairs):
             reason += f" {title}: {'; '.join(places)}."
     reason += more
-    if len(ahead) == len(pairs):
-        return Verdict(REPLICATED, reason)
-    return Verdict(IN_PART if ahead else NOT_REPLICATED, reason, not ahead and bool(behind))
+    word = REPLICATED if len(ahead) == len(pairs) else IN_PART if ahead else NOT_REPLICATED
+    return Verdict(word, reason, (len(ahead), len(behind), len(inconclusive)))
 
 
 def over_data_sets(verdict: Verdict, compared: Container[str]) -> Verdict:
     """The verdict on a claim about all data sets of the paper.
 
-    What holds where it could be tested is no more than a part of the claim if some could not be
-    compared; the reason names those.
+    Where some could not be compared it is at most *in part*, and the reason names those.
     """
     missing = [shown(name) for name in DATASETS if name not in compared]
     if verdict.word == NOT_TESTABLE or not missing:
         return verdict
     word = IN_PART if verdict.word == REPLICATED else verdict.word
-    return replace(
-        verdict, word=word, reason=f"{verdict.reason} Not compared: {', '.join(missing)}."
-    )
+    reason = f"{verdict.reason} Not compared: {', '.join(missing)}."
+    return replace(verdict, word=word, reason=reason)
 
 
-def holding(differences: Iterable[tuple[float, float, float]]) -> tuple[float, float, float]:
-    """Mean difference of several trainings, with an interval that holds those of all.
+def everywhere(differences: Differences, claim: str, more: str = "") -> Verdict:
+    """`of_differences` of a claim about all data sets; places begin with the data set."""
+    compared = {key[0] for key in differences}
+    return over_data_sets(of_differences(differences, claim, more), compared)
 
-    Args:
-        differences: ``(difference, low, high)`` of each training.
-    """
+
+def holding(differences: Iterable[Interval]) -> Interval:
+    """Mean difference of several trainings, with an interval that holds those of all."""
     each, lows, highs = zip(*differences, strict=True)
     return sum(each) / len(each), min(lows), max(highs)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ SUMS = paper.FOLDER / "sums.json"
 FIGURE = "recovery.png"  # beside the record, drawn from it
 FILE_SUMS = "sums.json"  # in the folder of results, see `file_sums`
 RUN_KEYS = ("parameters", "seed", "data", "commit", "versions", "hardware", "steps")
-PARAMETERS = ("dataset", "data_size", "data_split")  # that the tables of a folder are held against
+PARAMETERS = ("dataset", "data_size", "data_split")  # that the tables of a folder must fit
 
 
 def problems(results: Path) -> Iterator[str]:
@@ -40,29 +41,26 @@ def problems(results: Path) -> Iterator[str]:
 
 
 def folder_problems(folder: Path) -> Iterator[str]:
-    """What is wrong in one folder of the record.
-
-    A table that is wrong in itself is not held against the others before it is right.
-    """
+    """What is wrong in one folder of the record. Cross-table checks run only on valid tables."""
+    path = folder / "run.json"
     try:
-        about = read_json(folder / "run.json")
+        about = read_json(path)
     except InputError as error:
         yield str(error)
         return
-    missing = [key for key in RUN_KEYS if key not in about]
-    if missing:
-        yield f"{folder / 'run.json'} has no {', '.join(missing)}."
+    if missing := [key for key in RUN_KEYS if key not in about]:
+        yield f"{path} has no {', '.join(missing)}."
         return
     for name, step in about["steps"].items():
         source = step.get("data", {}).get("source")
         if source not in REAL:
             yield (
-                f"{folder / 'run.json'}: the data of step {name} are {source!r}; a record needs "
-                f"real images, {' or '.join(REAL)}."
+                f"{path}: the data of step {name} are {source!r}; a record needs real images, "
+                f"{' or '.join(REAL)}."
             )
     given, tables = _parameters(about, "pixel_attack"), {}
     if missing := [name for name in PARAMETERS if name not in given]:
-        yield f"{folder / 'run.json'} has no parameter {', '.join(missing)}."
+        yield f"{path} has no parameter {', '.join(missing)}."
         return
     for path in sorted(folder.glob("*.parquet")):
         if path.stem not in schema.TABLES:
@@ -82,43 +80,42 @@ def folder_problems(folder: Path) -> Iterator[str]:
 
 
 def _parameters(about: dict[str, Any], step: str) -> dict[str, Any]:
-    """What a step was given; of a folder without it, what the whole folder was."""
+    """Parameters of a step; of a folder without it, those of the whole folder."""
     return about["steps"].get(step, about)["parameters"]
 
 
 def _misplaced(results: Path, path: Path) -> Iterator[str]:
     """A folder of the record is named for the data set of its run."""
     try:
-        of = read_json(path).get("parameters", {}).get("dataset")
+        dataset = read_json(path).get("parameters", {}).get("dataset")
     except InputError:
-        return  # said by `folder_problems`
-    if of not in path.relative_to(results).parts[1:2]:
-        yield f"{path} is of data set {of!r}, which is not that of its folder."
+        return  # a sentence of `folder_problems`
+    if dataset not in path.relative_to(results).parts[1:2]:
+        yield f"{path} is of data set {dataset!r}, which is not that of its folder."
 
 
-def _mixed(folder: Path, *repeats: Path) -> Iterator[str]:
+def _mixed(*folders: Path) -> Iterator[str]:
     """The steps of a data set must have used the same file, or they cannot stand in one table;
     with other seeds too."""
-    found: dict[tuple[str, str], Path] = {}
-    for path in (path for of in (folder, *repeats) for path in sorted(of.glob("**/run.json"))):
+    files: dict[tuple[str, str], Path] = {}
+    for path in (path for folder in folders for path in sorted(folder.glob("**/run.json"))):
         for step in read_json(path).get("steps", {}).values():
-            of = step.get("data", {})
-            found.setdefault((of.get("npz"), of.get("md5")), path)
-    if len(found) > 1:
-        places = " and ".join(f"{path} ({npz} {md5})" for (npz, md5), path in found.items())
-        yield f"{folder} mixes results on different data: {places}."
+            data = step.get("data", {})
+            files.setdefault((data.get("npz"), data.get("md5")), path)
+    if len(files) > 1:
+        places = " and ".join(f"{path} ({npz} {md5})" for (npz, md5), path in files.items())
+        yield f"{folders[0]} mixes results on different data: {places}."
 
 
 def file_sums(results: Path) -> dict[str, str]:
     """MD5 of each recorded file, by its path in the folder of results, sorted.
 
-    What can be made again as text is held against the record itself, where it is made.
+    Texts that follow from the record are compared with it where they are made.
     """
-    found = [path for path in results.glob("*/**/*") if path.suffix in (".json", ".parquet")]
-    found = [path for path in found if path.parent.name != paper.FOLDER.name]  # see `row_sums`
-    found += [path for path in (results / FIGURE,) if path.exists()]
-    named = {path.relative_to(results).as_posix(): path for path in found}
-    return {name: md5(named[name]) for name in sorted(named)}
+    paths = [path for path in results.glob("*/**/*") if path.suffix in (".json", ".parquet")]
+    paths = [path for path in paths if path.parent.name != paper.FOLDER.name]  # see `row_sums`
+    paths += [path for path in (results / FIGURE,) if path.exists()]
+    return {path.relative_to(results).as_posix(): md5(path) for path in sorted(paths)}
 
 
 def file_problems(results: Path) -> Iterator[str]:
@@ -164,17 +161,13 @@ def printed_problems() -> Iterator[str]:
         elif name not in known:
             yield f"{paper.FOLDER / name} is not among the paper's tables."
         else:
-            old, new = known[name], found[name]
-            changed = [
-                i for i, pair in enumerate(zip(old, new, strict=False)) if len(set(pair)) > 1
-            ]
-            if changed or len(old) != len(new):
-                row = changed[0] if changed else min(len(old), len(new))
-                yield f"{paper.FOLDER / name}, line {row + 1}: the printed numbers were changed."
+            lines = enumerate(zip_longest(known[name], found[name]), start=1)
+            if row := next((row for row, (old, new) in lines if old != new), None):
+                yield f"{paper.FOLDER / name}, line {row}: the printed numbers were changed."
 
 
 def retest(results: Path, runs: Path, root: Path) -> Iterator[tuple[str, str]]:
-    """Rebuild the attacked images and ask the classifier again, where data and weights are there.
+    """Rebuild the attacked images and classify them again, where data and weights are available.
 
     Args:
         results: the record.
@@ -182,20 +175,19 @@ def retest(results: Path, runs: Path, root: Path) -> Iterator[tuple[str, str]]:
         root: folder of the npz files.
 
     Yields:
-        ``(problem, what)``: ``what`` was looked at; ``problem`` is empty if all is as recorded, and
-        what is not there is named in it with a leading ``skipped:``.
+        ``(problem, table)``: ``problem`` is empty if all is as recorded; what is missing is named
+        in it with a leading ``skipped:``.
     """
     for path in sorted(results.glob("*/*/*/run.json")):
         folder, about = path.parent, read_json(path)
         for name in ATTACKS.values():
             for table in (folder / f"{name}.parquet", folder / f"adaptive_{name}.parquet"):
                 if table.exists():
-                    of_run = runs / folder.relative_to(results)
-                    what = str(table.relative_to(results))
-                    yield _retested(table, about, of_run, root), what
+                    run_folder = runs / folder.relative_to(results)
+                    yield _retested(table, about, run_folder, root), str(table.relative_to(results))
 
 
-def _retested(table: Path, about: dict[str, Any], of_run: Path, root: Path) -> str:
+def _retested(table: Path, about: dict[str, Any], run_folder: Path, root: Path) -> str:
     step = "adaptive" if table.stem.startswith("adaptive") else "pixel_attack"
     given = _parameters(about, step)
     p = params.load(given["protocol"], given["dataset"], given["classifier"])
@@ -215,10 +207,10 @@ def _retested(table: Path, about: dict[str, Any], of_run: Path, root: Path) -> s
     p = p.model_copy(update={name: given[name] for name in used} | {"device": "cpu"})
     behind = records.get("defense", pd.Series("identity", records.index))
     names = [name for name in behind.unique() if name != "identity"]
-    if missing := _other_weights(table.parent, about, of_run, names):
+    if missing := _other_weights(table.parent, about, run_folder, names):
         return f"skipped: {missing}"
-    model = load(of_run)
-    store = of_run.parent / "denoisers"
+    model = load(run_folder)
+    store = run_folder.parent / "denoisers"
     models = {"identity": model}
     models |= adaptive.defended(model, names, store, images.facts.channels, p)
     for defense, rows in records.groupby(behind, sort=False).groups.items():
@@ -227,26 +219,28 @@ def _retested(table: Path, about: dict[str, Any], of_run: Path, root: Path) -> s
             pairs = zip(rows, records.loc[rows, column], predict(pixels[rows]), strict=True)
             for row, was, now in pairs:
                 if was != now:
-                    said = f"{column} was {was}, and is {now} when tested again."
-                    return f"{table}, row {row}: {said}"
+                    change = f"{column} was {was}, and is {now} when classified again"
+                    return f"{table}, row {row}: {change}."
     return ""
 
 
-def _other_weights(folder: Path, about: dict[str, Any], of_run: Path, defenses: list[str]) -> str:
-    """Why the weights at hand cannot stand for those of the record; empty if they can."""
-    weights = of_run / "classifier.safetensors"
+def _other_weights(
+    folder: Path, about: dict[str, Any], run_folder: Path, defenses: list[str]
+) -> str:
+    """Why the available weights are not those of the record; empty if they are."""
+    weights = run_folder / "classifier.safetensors"
     if not weights.exists():
-        return f"{weights} is missing, so no class was tested again."
-    if training(of_run / "classifier.json") != training(folder / "classifier.json"):
+        return f"{weights} is missing, so no image was classified again."
+    if training(run_folder / "classifier.json") != training(folder / "classifier.json"):
         return f"{weights} is of another training than the one that was attacked."
     known = about["steps"].get("adaptive", {}).get("denoisers", {})
     for name in {name.removesuffix(PATCHES) for name in defenses} & known.keys():
-        path = of_run.parent / "denoisers" / f"{name}.json"
+        path = run_folder.parent / "denoisers" / f"{name}.json"
         if not path.exists() or training(path) != known[name]:
             return f"{path} is missing or of another training than the one that was attacked."
     return ""
 
 
 def write_sums() -> None:
-    """Take the paper's tables as they are; for whoever has read a cell again in the paper."""
+    """Accept the paper's tables as they are, after a cell was corrected from the paper."""
     write_json(SUMS, row_sums())

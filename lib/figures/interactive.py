@@ -97,7 +97,7 @@ def chart(table: pd.DataFrame, group: str) -> HTML:
     points[["low", "high"]] = table[["low", "high"]]
     shares = ["y", "low", "high"]
     points[shares] = (100 * points[shares]).round(1)
-    points[["n", "label"]] = table[["n", "label"]]
+    points = points.assign(n=table["n"].astype(int), label=table["label"])
     names = table[group].map(shown)
     content = {
         "points": points.assign(group=names).to_dict("records"),
