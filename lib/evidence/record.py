@@ -104,7 +104,7 @@ def _ablation(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
 def current(results: Path) -> tuple[Record, Parameters] | None:
     """The recorded protocol nearest to the paper's, with its parameters; None without a record."""
     recorded = {path.parts[len(results.parts)] for path in results.glob("*/**/run.json")}
-    name = next((name for name in ("paper", "sample", "compact") if name in recorded), None)
+    name = next((name for name in ("paper", "compact") if name in recorded), None)
     return None if name is None else (read(results / name), params.load(name))
 
 
