@@ -156,8 +156,9 @@ def make_evaluator(
             warnings.warn(f"Whole images are evaluated, which takes longer: {reason}", stacklevel=2)
     if not batch:
         limit = WHOLE_BATCH.get(example.device.type, WHOLE_BATCH["cpu"])
-        # Whole populations, or equal parts of one, leave little to be filled up.
-        batch = population * min(most, max(1, limit // population))
+        # Whole populations, or equal parts of one, leave little to be filled up. The number of
+        # images does not count: other batches may round otherwise.
+        batch = population * max(1, limit // population)
         batch = -(-batch // -(-batch // limit))
     return WholeImages(model, min(most, images_in_work(batch, population)), batch, dtype)
 

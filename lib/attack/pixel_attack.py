@@ -60,6 +60,10 @@ class Found:
     images: Any
     table: pd.DataFrame
 
+    def __repr__(self) -> str:
+        attacked = int((~self.table["skipped"].astype(bool)).sum())
+        return f"<{self.success.sum()} successes on {attacked} of {len(self.table)} images>"
+
 
 @dataclass(frozen=True)
 class PixelAttack:
@@ -82,7 +86,8 @@ class PixelAttack:
         criterion: what is minimized and what counts, see `lib.attack.criteria`.
         precision: of the search: ``float32``, ``bfloat16``, ``float16``, or ``auto``, bfloat16
             where the device computes in it. Success is always judged in float32.
-        batch: candidates evaluated at once; 0: what the device holds well.
+        batch: candidates evaluated at once; 0: what the device holds well. Another number may
+            round logits otherwise in the last bit.
         seed: of all random counter_rng.
 
     Raises:
@@ -180,7 +185,7 @@ class PixelAttack:
         if not len(array):
             return
         with full_precision(device):
-            first = torch.from_numpy(array[:1]).permute(0, 3, 1, 2).to(device)
+            first = torch.tensor(array[:1]).permute(0, 3, 1, 2).to(device)
             logits = inputs.first_logits(model, first[0])
             inputs.check_task(logits, labels, self.criterion)
             dtype = dtype_of(self.precision, device)
