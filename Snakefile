@@ -70,7 +70,7 @@ def imports(code):
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     for name in names:
-        if name.split(".")[0] in ("lib", "benchmarks", "book"):
+        if name.split(".")[0] in ("lib", "benchmarks", "book", "notebooks"):
             path = Path(*name.split("."))
             yield from (file for file in (path / "__init__.py", path.with_suffix(".py"))
                         if file.exists())

@@ -63,6 +63,20 @@ def shown(compared: pd.DataFrame) -> pd.DataFrame:
     return table.join(compared[["holds", "n", "source"]])
 
 
+def success_rates(compared: pd.DataFrame) -> pd.DataFrame:
+    """Success rates as `lib.figures.interactive.chart` takes them, with ``group`` and ``label``.
+
+    Args:
+        compared: of `compare`.
+    """
+    rates = compared[compared["quantity"] == "success rate"]
+    datasets = rates["table"].map(paper.place).str[1]
+    return rates.assign(
+        group=datasets.fillna(rates["row"].str.split(",").str[0]),
+        label="Table " + rates["table"].astype(str) + ", " + rates["row"],
+    )
+
+
 def _row(table, row, quantity, printed, ours, low, high, n, source, slack) -> dict:
     return locals()
 

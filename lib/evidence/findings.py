@@ -229,6 +229,22 @@ def galleries(found: Recorded, p: Parameters) -> Iterator[Gallery]:
             yield title, (clean, attack.rebuild(clean, few)), few, known
 
 
+def ablation_effort(folder: Path, models: pd.DataFrame) -> str:
+    """How long and on what the recorded ablation was trained, a sentence.
+
+    Args:
+        folder: ``results/<protocol>``.
+        models: one row a variant and seed.
+    """
+    about = read_json(folder / "abdomen_ct" / "run.json")["parameters"]
+    return (
+        f"{formatting.many(about['ablation_epochs'], 'epoch')} on "
+        f"{about['ablation_train'] or 'all'} "
+        f"training images of {about['ablation_size']} pixels with {about['denoiser_noise']:.0%} "
+        f"noise; {formatting.many(models['seed'].nunique(), 'seed')}."
+    )
+
+
 def knowing(found: comparison.Collection) -> pd.DataFrame:
     """Images right through each defense by run; see `adaptive.summary`. Empty without runs."""
     if not len(found.adaptive):

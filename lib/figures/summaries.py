@@ -1,0 +1,116 @@
+"""Tables of what was measured, ready to show: a column for each value with its 95 % interval."""
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from lib.figures import formatting
+from lib.figures.tables import intervals, table
+
+RUN = ("dataset", "classifier", "pixels")
+
+
+def recovery(summary: pd.DataFrame, caption: str = "") -> Styler:
+    """Recovered and kept classes, and errors in gray levels, of each defense of one run.
+
+    Args:
+        summary: of `lib.defense.restoration.summary`.
+        caption: above the table.
+    """
+    shown = summary[["defense", "images", "n"]].copy()
+    for share in ("recovered", "kept"):
+        shown[f"{share}, %"] = intervals(summary, share, percent=True)
+    shown["error at the pixel"] = intervals(summary, "error_attacked")
+    shown["error elsewhere"] = intervals(summary, "error_elsewhere")
+    return table(shown, caption)
+
+
+def recovery_of_runs(shares: pd.DataFrame, caption: str = "") -> Styler:
+    """Recovered, correct and kept classes of each run and defense, and the break-even prevalence.
+
+    Args:
+        shares: of `lib.evidence.comparison.recovery`.
+        caption: above the table.
+    """
+    shown = shares[["dataset", "classifier", "defense", "n"]].copy()
+    shown["recovered, %"] = intervals(shares, "recovered", percent=True)
+    shown["attacks"] = shares["attacks"]
+    shown["attacked, correct, %"] = intervals(shares, "right", percent=True)
+    shown["clean images"] = shares["images"]
+    shown["clean, correct (kept), %"] = intervals(shares, "kept", percent=True)
+    bounds = shares[["pays_from", "pays_from_low", "pays_from_high"]].to_numpy()
+    shown["break-even"] = [formatting.worth(*each) for each in bounds]
+    return table(shown, caption)
+
+
+def medians(summary: pd.DataFrame, caption: str = "") -> Styler:
+    """Medians of the image measures of each defense; ``summary`` as in `recovery`."""
+    names = ("psnr", "ssim", "mse", "gmsd", "fsim")
+    shown = summary[["defense", "n", "exact", *(f"{name}_median" for name in names)]]
+    return table(shown.rename(columns=lambda name: name.removesuffix("_median")), caption)
+
+
+def attackers(
+    summary: pd.DataFrame, caption: str = "", searched: pd.DataFrame | None = None
+) -> Styler:
+    """Images with the correct class through each defense: clean, and after either attacker.
+
+    Args:
+        summary: of `lib.defense.adaptive.summary`, with or without the columns of its run.
+        caption: above the table.
+        searched: rows of `lib.defense.adaptive.attack_defended`, for the mean of evaluations.
+    """
+    shown = summary[[*summary.columns[summary.columns.isin(RUN)], "defense", "n"]].copy()
+    for share, title in formatting.ATTACKERS.items():
+        shown[f"{title}, %"] = intervals(summary, share, percent=True)
+    if searched is not None:
+        means = searched[searched["evaluations"] > 0].groupby("defense")["evaluations"].mean()
+        shown["evaluations, mean"] = shown["defense"].map(means)
+    return table(shown, caption)
+
+
+def detection(areas: pd.DataFrame, caption: str = "") -> Styler:
+    """Area under the ROC curve of each defense, a column for each score and set of images.
+
+    Args:
+        areas: of `lib.defense.detection.summary`.
+        caption: above the table.
+    """
+    area = intervals(areas, "auc")
+    of = areas["images"] + ", n = " + areas["n"].map("{:,}".format) + ", " + areas["score"]
+    shown = areas.assign(area=area, of=of).pivot(index="defense", columns="of", values="area")
+    return table(shown.loc[areas["defense"].unique(), of.unique()].reset_index(), caption)
+
+
+def contrasts(found: pd.DataFrame, protocol: str) -> Styler:
+    """Success rates of a protocol's variants beside those of the protocol.
+
+    Args:
+        found: of `lib.evidence.variants.contrasts`.
+        protocol: name of the protocol.
+    """
+    shown = found[["variant", "dataset", "classifier", "pixels"]].copy()
+    shown["variant"] = shown["variant"].str.removeprefix(f"{protocol}-")
+    shown["rate, %"] = intervals(found, "rate", percent=True)
+    shown[f"{protocol}, %"] = intervals(found, "base_rate", percent=True)
+    shown["both"] = found["shared"]
+    shown["difference on both, %"] = intervals(found, "difference", percent=True)
+    shown[["n", "accuracy"]] = found[["n", "accuracy"]]
+    beside = [f"{name} of {protocol}" for name in ("accuracy", "n")]
+    shown[beside] = found[["base_accuracy", "base_n"]]
+    shown["printed_rate"] = found["printed"]
+    return table(shown, percent=["accuracy", beside[0], "printed_rate"])
+
+
+def trained_again(found: pd.DataFrame, caption: str = "") -> Styler:
+    """What each training with another seed gave.
+
+    Args:
+        found: of `lib.evidence.variants.trained_again`.
+        caption: above the table.
+    """
+    shown = found[["dataset", "classifier", "defense", "seed", "n"]].copy()
+    shown["PSNR, dB"] = found["psnr"]
+    shown["recovered, %"] = intervals(found, "recovered", percent=True)
+    shown["images"] = found["images"]
+    shown["kept, %"] = intervals(found, "kept", percent=True)
+    return table(shown, caption)
