@@ -3,6 +3,7 @@
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from lib.attack.vulnerability import Vulnerability
 from lib.figures import formatting
 from lib.figures.tables import intervals, table
 
@@ -114,3 +115,23 @@ def trained_again(found: pd.DataFrame, caption: str = "") -> Styler:
     shown["images"] = found["images"]
     shown["kept, %"] = intervals(found, "kept", percent=True)
     return table(shown, caption)
+
+
+def vulnerable_positions(maps: list[Vulnerability], records: pd.DataFrame) -> pd.DataFrame:
+    """How many positions of each image can be attacked, beside what the search found there.
+
+    Args:
+        maps: exhaustive maps of N images.
+        records: their N rows of the attack table.
+    """
+    return pd.DataFrame(
+        {
+            "image": list(records["split"] + " " + records["index"].astype(str)),
+            "vulnerable positions": [int(found.success.sum()) for found in maps],
+            "share": [float(found.success.mean()) for found in maps],
+            "map: can be fooled": [bool(found.success.any()) for found in maps],
+            "search fooled it": list(records["success"]),
+            "evaluations of the search": list(records["evaluations"]),
+            "evaluations of the map": [found.success.size * found.colors for found in maps],
+        }
+    )
