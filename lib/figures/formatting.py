@@ -5,7 +5,7 @@ import math
 from lib import params
 
 _NAMES = {
-    "identity": "Nothing (identity)",
+    "identity": "No defense",
     "median3": "Median 3x3",
     "autoencoder": "Autoencoder",
     "dae": "DAE (proposed)",
@@ -98,3 +98,20 @@ def enumerated(items: list[str]) -> str:
 def listed(names: str) -> str:
     """`shown` for each of several names with commas between them."""
     return ", ".join(shown(name) for name in names.split(", "))
+
+
+def rate(share: float, low: float = math.nan, high: float = math.nan) -> str:
+    """A share 0..1 with its interval as text, ``55 % (50–59)``; a dash where it is NaN."""
+    if math.isnan(share):
+        return "–"
+    text = f"{100 * share:.0f} %"
+    return text if math.isnan(low) else f"{text} ({100 * low:.0f}–{100 * high:.0f})"
+
+
+def break_even(share: float, low: float = math.nan, high: float = math.nan) -> str:
+    """A break-even attack prevalence as text, ``55 % (50–60)``, ``never``; see `pays_from`."""
+    if math.isinf(share):
+        return "never"
+    if math.isinf(high):
+        return f"{100 * share:.0f} % ({100 * low:.0f}–never)"
+    return rate(share, low, high)
