@@ -54,7 +54,7 @@ class Recorder(nn.Module):
 def fed(tmp_path, images, **given) -> list[torch.Tensor]:
     model = Recorder()
     settings = USUAL | {"learning_rate": 1e-9} | given
-    subject.train_module(model, images, images, checkpoint=tmp_path / "checkpoint", **settings)
+    subject.fit_denoiser(model, images, images, checkpoint=tmp_path / "checkpoint", **settings)
     return model.seen
 
 
@@ -176,7 +176,7 @@ def test_a_tiny_set_is_learned(tmp_path, name, epochs):
     torch.manual_seed(0)
     model = ablation_variants(1)[name]()
     images = photographs(4).repeat(10, axis=0)
-    history = subject.train_module(
+    history = subject.fit_denoiser(
         model, images, images, checkpoint=tmp_path / "checkpoint",
         **USUAL | {"epochs": epochs, "learning_rate": 0.003},
     )  # fmt: skip
@@ -189,7 +189,7 @@ def test_a_tiny_set_is_learned(tmp_path, name, epochs):
 
 def test_measures_of_doing_nothing(tmp_path):
     images = photographs(70)
-    history = subject.train_module(
+    history = subject.fit_denoiser(
         Recorder(), images[:4], images, checkpoint=tmp_path / "checkpoint",
         **USUAL | {"learning_rate": 1e-12},
     )  # fmt: skip
@@ -208,7 +208,7 @@ def test_divergence_is_said(tmp_path):
     torch.manual_seed(0)
     images = photographs(8)
     with pytest.raises(InputError, match="lower the learning rate"):
-        subject.train_module(
+        subject.fit_denoiser(
             DAE(1, normalization=False), images, images, checkpoint=tmp_path / "checkpoint",
             **USUAL | {"learning_rate": 1e30},
         )  # fmt: skip
@@ -264,7 +264,7 @@ def test_other_weights_images_or_settings_start_anew(tmp_path):
         model = Autoencoder(1)
         shown = []
         model.register_forward_pre_hook(lambda m, _: shown.append(m.training))
-        subject.train_module(
+        subject.fit_denoiser(
             model, images, images, checkpoint=tmp_path / "checkpoint", **USUAL | given
         )
         return sum(shown)
