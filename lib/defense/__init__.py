@@ -1,1 +1,15 @@
-"""What a defense gives back, and what an attacker who knows it leaves of it."""
+"""Defenses: what they restore, patch selection, detection, and attackers who know them.
+
+from lib.defense import evaluate_defense, shares
+
+table = evaluate_defense(model, denoiser, found)  # found = PixelAttack(...)(model, ...)
+shares(table)  # rates and their intervals
+"""
+
+from lib.defense.adaptive import Defended
+from lib.defense.patch_selection import select_patches
+from lib.defense.restoration import Patches, evaluate_defense, pays_from, shares, summary
+
+__all__ = [
+    "Defended", "Patches", "evaluate_defense", "pays_from", "select_patches", "shares", "summary",
+]  # fmt: skip

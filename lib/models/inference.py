@@ -15,8 +15,8 @@ from lib.params.memory import halved
 
 Network = nn.Module | Callable[[Tensor], Tensor]
 Device = str | torch.device | None
-# Pixels of a batch where the user sets no size: a map of 64 features then takes 33 MB on a CPU.
-PIXELS = {"cpu": 2**17, "cuda": 2**20}
+# Pixels of a batch where the user sets no size: a map of 64 features takes 64 MB, on a GPU 1 GB.
+PIXELS = {"cpu": 2**18, "cuda": 2**22}
 MOST = 256  # images of such a batch
 _FLAGS = (
     torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul,
@@ -55,26 +55,40 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
 
 
 @contextmanager
-def evaluating(model: Network, device: torch.device) -> Iterator[None]:
-    """Evaluation mode, no gradients, all bits of float32; what was set before comes back.
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute without gradients and in all bits of float32; the caller's settings come back.
 
     A GPU's own default for convolutions is TF32, which keeps 10 bits of the mantissa.
     """
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    training = [module for module in modules if module.training]
-    flags = [flag.fp32_precision for flag in _FLAGS]
+    before = [flag.fp32_precision for flag in _FLAGS]
     try:
-        for module in training:
-            module.training = False
         for flag in _FLAGS:
             flag.fp32_precision = "ieee"
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
             yield
     finally:
+        for flag, value in zip(_FLAGS, before, strict=True):
+            flag.fp32_precision = value
+
+
+@contextmanager
+def evaluating(model: Network) -> Iterator[None]:
+    """Put a network in evaluation mode; parts that were in training mode return to it."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    training = [module for module in modules if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
         for module in training:
             module.training = True
-        for flag, value in zip(_FLAGS, flags, strict=True):
-            flag.fp32_precision = value
+
+
+def batch_for(height: int, width: int, device: torch.device) -> int:
+    """Images of a size that a network takes at once; see `PIXELS`."""
+    pixels = PIXELS.get(device.type, PIXELS["cpu"])
+    return min(MOST, max(1, pixels // max(1, height * width)))
 
 
 def outputs(
@@ -93,12 +107,11 @@ def outputs(
         InputError: no such device, or memory does not hold one image.
     """
     device, start = placed(model, device), 0
-    pixels = PIXELS.get(device.type, PIXELS["cpu"])
-    batch = batch or min(MOST, max(1, pixels // max(1, images.shape[1] * images.shape[2])))
+    batch = batch or batch_for(*images.shape[1:3], device)
     while start < len(images):
         part = to_tensor(images[start : start + batch]).to(device)
         try:
-            with evaluating(model, device):
+            with evaluating(model), full_precision(device):
                 found = model(part).float().cpu()
         except (RuntimeError, MemoryError) as error:
             batch = halved(batch, error)

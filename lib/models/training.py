@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from lib.models.inference import Device, evaluating, placed, uses_bfloat16
+from lib.models.inference import Device, full_precision, placed, uses_bfloat16
 from lib.params.errors import InputError
 from lib.params.files import atomic, fingerprint
 from lib.params.memory import is_out_of_memory
@@ -184,7 +184,7 @@ def fit(
                 )
         seconds = time.monotonic() - started
         model.eval()
-        with evaluating(model, device):
+        with full_precision(device):
             measures = evaluate(model, epoch)
         history.append(
             {
