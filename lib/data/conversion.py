@@ -23,7 +23,10 @@ def as_images(what: str, /, **images: Any) -> tuple[np.ndarray, ...]:
         name: each.detach().cpu().numpy() if isinstance(each, Tensor) else np.asarray(each)
         for name, each in images.items()
     }
-    arrays = {name: a[..., None] if a.ndim == 3 else a for name, a in arrays.items()}
+    for name, array in arrays.items():
+        # (H, W, 1 or 3) is one image without its N, which would pass for a stack of gray ones.
+        if array.ndim == 3 and array.shape[2] not in (1, 3):
+            arrays[name] = array[..., None]
     check_images(what, **arrays)
     return tuple(arrays.values())
 

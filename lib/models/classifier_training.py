@@ -94,6 +94,7 @@ def fit_classifier(
     if len(images) < 2:
         raise InputError(f"A classifier needs two training images at least, not {len(images)}.")
     device, multi_label, edge = placed(model, device), labels.ndim == 2, images.shape[1]
+    model.to(memory_format=torch.channels_last)
     precision = "bfloat16" if uses_bfloat16(precision, device) else "float32"
     sizes = list(sizes) or [edge]
     target = torch.from_numpy(labels)

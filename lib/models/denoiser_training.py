@@ -182,10 +182,10 @@ def fit_denoiser(
     settings = [VERSION, batch, learning_rate, levels.tolist(), seed, precision, limit, crop]
     settings += [halving, noisy_targets]
     settings += [epochs] if halving or noisy_targets else []  # rate and gamma depend on it
-    model.to(device, memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)
     clean = _sample(images_val, seed)
     noisy = corrupt(clean, VALIDATION_NOISE, seed, "val")
-    nothing = _mean_psnr(clean, noisy)
+    nothing = mean_psnr(clean, noisy)
     target = to_tensor(clean)
 
     def loss(network: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
@@ -204,7 +204,7 @@ def fit_denoiser(
             )
         measures = {
             "validation_loss": F.mse_loss(output, target).item(),
-            "validation_psnr": _mean_psnr(clean, to_uint8(output)),
+            "validation_psnr": mean_psnr(clean, to_uint8(output)),
             "identity_psnr": nothing,
             "clipped": ((output < 0) | (output > 1)).float().mean().item(),
         }
@@ -306,7 +306,7 @@ def _sample(images: np.ndarray, seed: int) -> np.ndarray:
     return images[np.sort(order[:VALIDATION_IMAGES])]
 
 
-def _mean_psnr(clean: np.ndarray, other: np.ndarray) -> float:
+def mean_psnr(clean: np.ndarray, other: np.ndarray) -> float:
     """Mean PSNR in dB; an exact match counts as one value off by one, to keep the mean finite."""
     return float(
         np.minimum(image_quality.psnr(clean, other), 10 * np.log10(255**2 * clean[0].size)).mean()

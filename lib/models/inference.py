@@ -15,9 +15,9 @@ from lib.params.memory import halved
 
 Network = nn.Module | Callable[[Tensor], Tensor]
 Device = str | torch.device | None
-# Pixels of a batch where the user sets no size: a map of 64 features takes 64 MB, on a GPU 1 GB.
-PIXELS = {"cpu": 2**18, "cuda": 2**22}
-MOST = 256  # images of such a batch
+# Images, and pixels in all, of a batch where the user sets no size. A map of 64 features takes
+# 64 MB on a CPU and 1 GB on a GPU.
+LIMITS = {"cpu": (64, 2**18), "cuda": (256, 2**22)}
 _FLAGS = (
     torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul,
     torch.backends.mkldnn.conv,
@@ -37,7 +37,7 @@ def placed(model: Network, device: Device = None) -> torch.device:
     if device is not None:
         device = pick_device(device)
         if isinstance(model, nn.Module):
-            model.to(device, memory_format=torch.channels_last)
+            model.to(device)
         return device
     tensors = chain(model.parameters(), model.buffers()) if isinstance(model, nn.Module) else ()
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
@@ -86,9 +86,9 @@ def evaluating(model: Network) -> Iterator[None]:
 
 
 def batch_for(height: int, width: int, device: torch.device) -> int:
-    """Images of a size that a network takes at once; see `PIXELS`."""
-    pixels = PIXELS.get(device.type, PIXELS["cpu"])
-    return min(MOST, max(1, pixels // max(1, height * width)))
+    """Images of a size that a network takes at once; see `LIMITS`."""
+    images, pixels = LIMITS.get(device.type, LIMITS["cpu"])
+    return min(images, max(1, pixels // max(1, height * width)))
 
 
 def outputs(
@@ -100,7 +100,7 @@ def outputs(
         model: module or function on images (N, C, H, W) in 0..1; used in evaluation mode.
         images: uint8 (N, H, W, C).
         device: where it runs, ``auto`` included, and is left; None for where it is.
-        batch: images at once, 0 for as many as `PIXELS`; halved where memory lacks. A result
+        batch: images at once, 0 for as many as `batch_for`; halved where memory lacks. A result
             depends on it by float rounding at most.
 
     Raises:

@@ -46,7 +46,8 @@ def _unflatten(tensors: dict[str, Tensor], rest: dict[str, Any]) -> dict[str, An
     return {"state": state, "param_groups": rest["groups"]}
 
 
-def _save(path: Path, key: str, model, optimizer, schedule, history: list[dict]) -> None:
+def save_checkpoint(path: Path, key: str, model, optimizer, schedule, history: list[dict]) -> None:
+    """Write all that a training needs to go on; see `fit`."""
     moments, rest = _flatten(optimizer)
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
@@ -196,6 +197,6 @@ def fit(
             }
         )
         if checkpoint:
-            _save(checkpoint, key, model, optimizer, schedule, history)
+            save_checkpoint(checkpoint, key, model, optimizer, schedule, history)
     model.eval()
     return history

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from lib.data import as_images, like, to_uint8
@@ -65,7 +66,7 @@ def load(name: str, folder: Path, channels: int) -> nn.Module:
         InputError: unknown name; files missing or damaged; weights of another network, or for
             another number of channels.
     """
-    model = build(name, channels).eval()
+    model = build(name, channels).eval().to(memory_format=torch.channels_last)
     if name in REFERENCES:
         return model
     about, path = read_json(folder / f"{name}.json"), folder / f"{name}.safetensors"
