@@ -10,7 +10,14 @@ from torch import nn
 
 from lib import params
 from lib.attack import AnyLabelChange, PixelAttack, rebuild
-from lib.defense import Patches, evaluate_defense, pays_from, restoration, shares, summary
+from lib.defense import (
+    Patches,
+    break_even_prevalence,
+    evaluate_defense,
+    restoration,
+    shares,
+    summary,
+)
 from lib.defense.restoration import restore_all
 from lib.metrics import image_quality
 from lib.metrics.intervals import wilson
@@ -293,7 +300,7 @@ def test_several_defenses_are_compared_and_one_breaks_even(found):
     both = {"identity": nn.Identity(), "hiding": hiding}
     table = evaluate_defense(Brightest(), both, found, device="auto")
     assert table["defense"].tolist() == ["identity"] * 5 + ["hiding"] * 5
-    even = pays_from(table, 20)
+    even = break_even_prevalence(table, 20)
     assert np.isnan(even.loc["identity", "pays_from"])
     assert 0 < even.loc["hiding", "pays_from"] < 1
 

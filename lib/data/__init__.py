@@ -1,4 +1,4 @@
-"""Images: the one way to them, and where they come from."""
+"""Images in MedMNIST's form, their provenance, and their conversion to tensors and back."""
 
 from lib.data.conversion import as_images, like, rounded, to_tensor, to_uint8, unit
 from lib.data.dataset import PARTS, SIZES, Images, Provenance, load, official_md5

@@ -1,4 +1,4 @@
-"""The one door to images: npz files in MedMNIST's form, checked, with where they came from.
+"""Images from npz files in MedMNIST's form, checked, with their provenance.
 
 MedMNIST's form (Yang et al. 2023, doi:10.1038/s41597-022-01721-8) is ``<flag>_<size>.npz``
 (28 pixels: ``<flag>.npz``) with ``{train,val,test}_images``, uint8 (N, H, W) or (N, H, W, 3), and

@@ -7,9 +7,11 @@ shares(table)  # rates and their intervals
 """
 
 from lib.defense.adaptive import Defended
+from lib.defense.break_even import break_even_prevalence
 from lib.defense.patch_selection import select_patches
-from lib.defense.restoration import Patches, evaluate_defense, pays_from, shares, summary
+from lib.defense.restoration import Patches, evaluate_defense, shares, summary
 
 __all__ = [
-    "Defended", "Patches", "evaluate_defense", "pays_from", "select_patches", "shares", "summary",
+    "Defended", "Patches", "break_even_prevalence", "evaluate_defense", "select_patches", "shares",
+    "summary",
 ]  # fmt: skip

@@ -99,8 +99,8 @@ def attack_defended(
 
     The search is in float32, whatever ``attack_precision`` says. Images are those of the attack on
     the bare classifier, ``adaptive_images`` of each class. One that the defense alone makes wrong
-    needs no attack. A killed run goes on with the next image; a finished one with the same
-    settings and weights is read back.
+    needs no attack. An interrupted run is resumed with the next image; a finished one
+    with the same settings and weights is read back.
 
     Args:
         model: the trained classifier of the run folder.

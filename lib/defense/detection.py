@@ -3,7 +3,7 @@
 The paper claims to be better than earlier work at detecting one-pixel attacks (section 1.2) and
 shows no detector, threshold or rate (audit U3). The residual between an image and what a denoiser
 makes of it is the detector that its pieces allow, and the one of Alatalo et al. (2022), its
-reference 8, with an autoencoder; whether the authors mean this is not said (EVA15).
+reference 8, with an autoencoder; the authors do not say whether they mean this (EVA15).
 """
 
 import numpy as np

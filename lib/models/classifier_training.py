@@ -208,7 +208,7 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
     Writes ``classifier.safetensors`` and ``classifier.json`` with ``start``, ``history``,
     ``paper_optimizer_history`` (the same start under the paper's optimizer, for
     ``classifier_paper_epochs`` epochs; ``null`` if none), ``training_images`` and
-    ``weights_md5``. A killed run goes on after its last epoch.
+    ``weights_md5``. An interrupted training is resumed after its last epoch.
 
     Args:
         data: all images.

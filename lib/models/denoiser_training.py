@@ -18,7 +18,7 @@ from lib.models.training import fit, key_of, throughput
 from lib.models.weights import save_weights
 from lib.params import Parameters
 from lib.params.device import settled
-from lib.params.errors import InputError, check_images, unknown
+from lib.params.errors import InputError, unknown
 from lib.params.files import read_json, write_json
 
 VERSION = 1  # raised by hand when the same settings give other weights
@@ -28,13 +28,7 @@ VALIDATION_NOISE = 0.1  # for every denoiser, whatever it was trained on: one sc
 EPSILON = 1e-8  # of the annealed L0 loss (audit N6)
 
 
-def train(
-    name: str,
-    images_train: np.ndarray,
-    images_val: np.ndarray,
-    p: Parameters,
-    folder: Path,
-) -> nn.Module:
+def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: Path) -> nn.Module:
     """Train one of the four denoisers and write its files.
 
     The paper (3.1.2, 4.1.2): Adam, 100 epochs, batches of 16; learning rate missing. We: the same
@@ -43,8 +37,8 @@ def train(
     (GEN04); the rate of these two falls (N2N03, MED05). The weights are those of the last epoch;
     the best one is named beside (GEN06).
 
-    Training goes on where a killed run was, and a denoiser that was finished with the same
-    settings and images is read back instead.
+    An interrupted training is resumed, and a denoiser that was finished with the same settings
+    and images is read back instead.
 
     Args:
         name: one of `lib.models.denoisers.TRAINED`.
@@ -65,7 +59,7 @@ def train(
     """
     if name not in denoisers.TRAINED:
         raise unknown("trained denoiser", name, denoisers.TRAINED)
-    _check(images_train, images_val)
+    images_train, images_val = _checked(images_train, images_val)
     p, large, channels = settled(p), name in LARGE, images_train.shape[3]
     settings = {
         "epochs": p.denoiser_epochs,
@@ -96,19 +90,13 @@ def train(
     seconds, speed = throughput(history)
     best = min(history, key=lambda epoch: epoch["validation_loss"])
     content = {
-        "name": name,
-        "channels": channels,
-        "image_size": images_train.shape[1],
-        "parameters": parameter_counts(model),
-        "settings": settings,
-        "wall_seconds": seconds,
+        "name": name, "channels": channels, "image_size": images_train.shape[1],
+        "parameters": parameter_counts(model), "settings": settings, "wall_seconds": seconds,
         "images_per_second": speed,
         **{field: history[-1][field] for field in ("validation_psnr", "identity_psnr", "clipped")},
         "best": {field: best[field] for field in ("epoch", "validation_loss")},
-        "history": history,
-        "weights_md5": checksum,
-        "key": key,
-    }
+        "history": history, "weights_md5": checksum, "key": key,
+    }  # fmt: skip
     write_json(about, content)
     checkpoint.unlink()
     return model
@@ -133,7 +121,7 @@ def fit_denoiser(
     checkpoint: Path | None = None,
     label: str = "the denoiser",
 ) -> list[dict]:
-    """Train any network from noisy to clean images with Adam; a killed run goes on where it was.
+    """Train any network from noisy to clean images with Adam.
 
     Call ``torch.manual_seed`` before building the network: its first weights are the caller's.
 
@@ -173,9 +161,7 @@ def fit_denoiser(
         InputError: unfit images or noise levels, training that diverges, or as
             `lib.models.training.fit`.
     """
-    (images_train,) = as_images("Training images", images=images_train)
-    (images_val,) = as_images("Validation images", images=images_val)
-    _check(images_train, images_val)
+    images_train, images_val = _checked(images_train, images_val)
     device = placed(model, device)
     precision = "bfloat16" if uses_bfloat16(precision, device) else "float32"
     levels = torch.tensor([noise] if isinstance(noise, int | float) else list(noise))
@@ -245,16 +231,9 @@ def _gamma(epoch: int, epochs: int) -> float:
 
 
 def _batches(
-    images: np.ndarray,
-    used: int,
-    batch: int,
-    levels: Tensor,
-    crop: int,
-    noisy_targets: bool,
-    epochs: int,
-    seed: int,
-    device: torch.device,
-) -> Callable[[int], Iterator[tuple[Tensor, ...]]]:
+    images: np.ndarray, used: int, batch: int, levels: Tensor, crop: int, noisy_targets: bool,
+    epochs: int, seed: int, device: torch.device,
+) -> Callable[[int], Iterator[tuple[Tensor, ...]]]:  # fmt: skip
     """Batches (noisy, target, gamma) of an epoch, the same whenever it is asked for."""
 
     def keys(purpose: str) -> Tensor:
@@ -289,16 +268,18 @@ def _batches(
     return batches
 
 
-def _check(images_train: np.ndarray, images_val: np.ndarray) -> None:
+def _checked(images_train: Any, images_val: Any) -> list[np.ndarray]:
+    pair = []
     for what, images in (("Training", images_train), ("Validation", images_val)):
-        check_images(f"{what} images", images=images)
-        if not len(images):
+        pair += as_images(f"{what} images", images=images)
+        if not len(pair[-1]):
             raise InputError(f"{what} images are missing: a denoiser needs at least one.")
-    if images_train.shape[3] != images_val.shape[3]:
+    if pair[0].shape[3] != pair[1].shape[3]:
         raise InputError(
-            f"Training images have {images_train.shape[3]} channel(s), validation images "
-            f"{images_val.shape[3]}: they must be of one data set."
+            f"Training images have {pair[0].shape[3]} channel(s), validation images "
+            f"{pair[1].shape[3]}: they must be of one data set."
         )
+    return pair
 
 
 def _sample(images: np.ndarray, seed: int) -> np.ndarray:

@@ -1,9 +1,9 @@
 """One training loop for classifiers and denoisers: checkpoint, resume, progress, early stop.
 
 A checkpoint is one safetensors file: model and optimizer tensors, everything else as JSON in its
-metadata. It is written after each epoch and keyed to the settings, so that a killed run goes on
-where it was and changed settings start anew. Batches depend on the epoch number alone; a resumed
-run therefore equals an uninterrupted one, on a GPU up to the order of its sums.
+metadata. It is written after each epoch and keyed to the settings, so that an interrupted training
+is resumed and changed settings start anew. Batches depend on the epoch number alone; a resumed run
+therefore equals an uninterrupted one, on a GPU up to the order of its sums.
 """
 
 import hashlib
