@@ -18,8 +18,8 @@ def break_even_prevalence(
     class; before it, it may cost the same image, clean, its class.
 
     Args:
-        restored: rows of `lib.defense.restoration.restore_all`, of one run or of several with ``classifier`` and
-            ``pixels``.
+        restored: rows of `lib.defense.restoration.restore_all`, of one run or of several with
+            ``classifier`` and ``pixels``.
         samples: bootstrap resamples of images.
         seed: of the bootstrap.
 
