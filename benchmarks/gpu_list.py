@@ -54,7 +54,8 @@ def classifier(dataset: str, network: str) -> None:
     device = pick_device(p.device)
     test, facts = images.in_part("test"), images.facts
     values = classifiers.logits(model.to(device), test.images, device)
-    decisions = classifiers.decide(values, facts.multi_label, p.classifier_threshold)
+    task = facts.multi_label, p.classifier_threshold
+    decisions = classifiers.classify(model, test.images, *task, device, values)
     measured = classification.summary(test.labels, decisions, values, facts)
     quality = classification.by_class(test.labels, decisions, facts)
     about |= {"test": measured, "test_by_class": quality.to_dict("records")}

@@ -123,6 +123,7 @@ def classify(
     multi_label: bool = False,
     threshold: float = 0.5,
     device: Device = None,
+    values: np.ndarray | None = None,
 ) -> np.ndarray:
     """Decisions of a classifier for stored images, each as if the image were evaluated alone.
 
@@ -133,9 +134,10 @@ def classify(
         model: as for `logits`, with ``images`` and ``device``.
         multi_label: whether an image can have several labels.
         threshold: as for `decide`, whose result this is.
+        values: logits of the images, where they are known already.
     """
     (array,) = as_images("Images to classify", images=images)
-    values = logits(model, array, device)
+    values = logits(model, array, device) if values is None else values.copy()
     if multi_label:
         margins = np.abs(values - edge(threshold)).min(1, initial=np.inf)
     else:
