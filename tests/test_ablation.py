@@ -27,9 +27,9 @@ def data(images):
 
 def counted(monkeypatch) -> list[str]:
     """Labels of the variants that are trained from now on."""
-    trained, train = [], ablation.train_module
+    trained, train = [], ablation.fit_denoiser
     monkeypatch.setattr(
-        ablation, "train_module",
+        ablation, "fit_denoiser",
         lambda *given, **named: trained.append(named["label"]) or train(*given, **named),
     )  # fmt: skip
     return trained

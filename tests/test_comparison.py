@@ -6,7 +6,7 @@ import pytest
 
 from lib import params
 from lib.data import statistics
-from lib.defense import restoration
+from lib.defense import break_even_prevalence
 from lib.evidence import comparison
 from lib.evidence import printed as paper
 from lib.figures import formatting
@@ -115,7 +115,7 @@ def test_a_defense_pays_from_where_it_saves_what_it_costs():
         for name in right
     ]  # fmt: skip
     table = pd.concat(rows, ignore_index=True)
-    found = restoration.pays_from(table)
+    found = break_even_prevalence(table)
     nothing, dae, median, autoencoder = found["pays_from"]
     assert np.isnan(nothing) and median == 0 and np.isinf(autoencoder)
     attacked = dae * 0.7 + (1 - dae) * 0.9  # with the defense
@@ -124,8 +124,8 @@ def test_a_defense_pays_from_where_it_saves_what_it_costs():
     assert 0 <= low < dae < high and np.isinf(found.loc["autoencoder", "pays_from_high"])
     # Images that stand in two attacks tell no more than in one.
     twice = pd.concat([table.assign(pixels=1), table.assign(pixels=2)])
-    pd.testing.assert_frame_equal(restoration.pays_from(twice), found)
-    assert restoration.pays_from(table[table["defense"] != "identity"]).isna().all(axis=None)
+    pd.testing.assert_frame_equal(break_even_prevalence(twice), found)
+    assert break_even_prevalence(table[table["defense"] != "identity"]).isna().all(axis=None)
     assert [formatting.worth(x) for x in (dae, np.inf, np.nan)] == ["25.0 %", "never", "–"]
     assert formatting.worth(0.25, 0.1, 0.5) == "25.0 % [10.0, 50.0]"
     assert formatting.worth(0.25, 0.1, np.inf) == "25.0 % [10.0, never]"

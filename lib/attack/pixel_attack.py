@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from lib.attack import inputs
 from lib.attack.attack_table import COLUMNS, rebuild
 from lib.attack.criteria import Criterion, Misclassification
-from lib.attack.evaluators import PRECISIONS, dtype_of, full_precision
+from lib.attack.evaluators import PRECISIONS, dtype_of
 from lib.attack.search import Search
 from lib.data import counter_rng
+from lib.models.inference import full_precision
 from lib.params.errors import InputError, unknown
 
 STRATEGIES = ("rand1", "best1bin")
@@ -44,6 +45,7 @@ class Found:
             criterion; False for a skipped image.
         images: as attacked, uint8 in the shape and kind given; where an attack failed, with its
             best candidate; a skipped image as it was.
+        clean: the images that were given.
         table: one row an image, in their order: ``image`` (position), ``label``, ``skipped`` and
             ``reason``, ``success``, ``predicted`` (decision on the clean image) and
             ``adversarial`` (on the attacked one; several labels as a string of 0 and 1),
@@ -58,6 +60,7 @@ class Found:
 
     success: np.ndarray
     images: Any
+    clean: Any
     table: pd.DataFrame
 
     def __repr__(self) -> str:
@@ -155,7 +158,7 @@ class PixelAttack:
         changed = rebuild(inputs.as_images(images), table).reshape(tuple(images.shape))
         if isinstance(images, Tensor):
             changed = torch.from_numpy(changed).to(images.device)
-        return Found(table["success"].to_numpy(bool), changed, table)
+        return Found(table["success"].to_numpy(bool), changed, images, table)
 
     def iterate(
         self, model: nn.Module, images: Any, labels: Any, keys: Any = None

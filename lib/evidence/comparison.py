@@ -9,6 +9,7 @@ import pandas as pd
 
 from lib import params
 from lib.defense import restoration
+from lib.defense.break_even import SAMPLES, break_even_prevalence
 from lib.evidence import printed as paper
 from lib.figures.tables import WARNINGS
 from lib.metrics.intervals import rate, rate_table, standardized
@@ -171,18 +172,16 @@ def named_classes(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return records.assign(**{"class": records["category"].map(names)})
 
 
-def shares(
-    restored: pd.DataFrame, samples: int = restoration.SAMPLES, seed: int = 0
-) -> pd.DataFrame:
-    """`restoration.shares` and `restoration.pays_from` of the same rows, one row a defense."""
-    pays = restoration.pays_from(restored, samples, seed)
+def shares(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> pd.DataFrame:
+    """`restoration.shares` and `break_even_prevalence` of the same rows, one row a defense."""
+    pays = break_even_prevalence(restored, samples, seed)
     return restoration.shares(restored).merge(pays, on="defense", how="left")
 
 
 def recovery(
     found: Collection,
     by: Sequence[str] = ("dataset", "classifier"),
-    samples: int = restoration.SAMPLES,
+    samples: int = SAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """`shares` by run, or by what else is named.
