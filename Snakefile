@@ -19,6 +19,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from lib import params
+from lib.params.stages import RESULTS as RESULTS_PAGES
 
 ATTACKED = ["derma", "pathology", "oct", "chest"]
 CLASSIFIERS = params.names("classifiers")
@@ -41,9 +42,10 @@ EXAMINED = [
     if NAMED or (dataset, network) == ("derma", "resnet50")
 ]
 STEPS = list(params.STEPS)
-EVIDENCE = ("findings", "verdicts")  # steps about recorded runs
+EVIDENCE = ("verdicts",)  # steps about the recorded runs of one protocol
+RECORD = RESULTS_PAGES  # steps about all recorded runs: pages made from results/ alone
 ALONE = ("comparison", "engine", "audit")  # one page for all runs of a protocol
-OVERALL = (*ALONE, *EVIDENCE)  # steps of no data set
+OVERALL = (*ALONE, *EVIDENCE, *RECORD)  # steps without images of their own
 # Variants of a protocol stand on its own pages.
 RECORDED = sorted({
     params.base(path.name)
@@ -56,6 +58,8 @@ def of(wildcards, step):
     dataset = wildcards.get("dataset", "abdomen_ct" if step == "ablation" else "derma")
     if step == "ablation":
         return params.load(PROTOCOL, dataset, **(GIVEN | {"data_size": BASE.ablation_size}))
+    if step in RECORD:
+        return params.load("compact", dataset, runs=RUNS, results=RESULTS)
     if step in EVIDENCE:  # of a protocol that was recorded, whichever runs now
         return params.load(wildcards.protocol, runs=RUNS, results=RESULTS)
     return params.load(PROTOCOL, dataset, wildcards.get("classifier", "resnet50"), **GIVEN)
@@ -70,7 +74,7 @@ def imports(code):
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     for name in names:
-        if name.split(".")[0] in ("lib", "benchmarks", "book"):
+        if name.split(".")[0] in ("lib", "benchmarks", "book", "notebooks"):
             path = Path(*name.split("."))
             yield from (file for file in (path / "__init__.py", path.with_suffix(".py"))
                         if file.exists())
@@ -138,7 +142,7 @@ def arguments(step):
         p = of(wildcards, step)
         given = {"protocol": p.protocol, "runs": p.runs, "results": p.results}
         given |= {name: getattr(p, name) for name in ("dataset", "classifier")}
-        if step not in EVIDENCE:
+        if step not in (*EVIDENCE, *RECORD):
             given |= GIVEN
         fields = params.step_fields(step)
         return shlex.quote(json.dumps({k: v for k, v in given.items() if k in fields}))
@@ -180,6 +184,7 @@ fi
 RUN = f"{RUNS}/{PROTOCOL}"
 SET = f"{RUN}/{{dataset}}"
 NET = f"{SET}/{{classifier}}"
+PAGES = f"{RUNS}/results"
 
 
 wildcard_constraints:
@@ -213,6 +218,12 @@ def targets():
     if not NAMED:
         found += [f"{RUN}/{step}.ipynb" for step in ALONE]
         found += [f"{RUNS}/{protocol}/{step}.ipynb" for protocol in RECORDED for step in EVIDENCE]
+        found += [f"{PAGES}/{step}.ipynb" for step in RECORD if RECORDED and step != "results_dataset"]
+        found += [
+            f"{PAGES}/{dataset}/results_dataset.ipynb"
+            for dataset in ATTACKED
+            if any(any(Path(RESULTS, name, dataset).glob("*/run.json")) for name in RECORDED)
+        ]
     return found
 
 
@@ -265,6 +276,11 @@ def recorded(wildcards):
     return sorted(str(file) for name in names for file in Path(RESULTS, name).glob("**/*.*"))
 
 
+def every_record(wildcards):
+    """Files of the record of all protocols."""
+    return sorted(str(file) for file in Path(RESULTS).glob("*/*/**/*.*"))
+
+
 # A protocol without denoisers restores with the reference defenses alone.
 DENOISED = [f"{SET}/denoisers.ipynb"] if BASE.denoiser_names else []
 ATTACKS = [f"{NET}/pixel_attack.ipynb"]
@@ -283,8 +299,9 @@ CHAIN = {
     "comparison": (RUN, RESTORED),
     "engine": (RUN, []),
     "audit": (RUN, []),
-    "findings": (f"{RUNS}/{{protocol}}", recorded),
     "verdicts": (f"{RUNS}/{{protocol}}", recorded),
+    **{step: (PAGES, every_record) for step in RECORD},
+    "results_dataset": (f"{PAGES}/{{dataset}}", every_record),
 }
 
 for step, (place, before) in CHAIN.items():

@@ -4,6 +4,7 @@ The work is counted on networks without weights (PyTorch's device ``meta``), so 
 is the same on every machine. What was measured is read by `benchmarks.measured`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import measured
 from lib import params
 from lib.attack.differential_evolution import gene_limits, initial_population, paint
 from lib.attack.incremental import Incremental, Layer, Plan, layers_of, stored_rows
@@ -43,6 +45,11 @@ def banner(p: Parameters) -> str:
         "named. A network takes as long with any weights, so rates are those of random ones; how "
         "many candidates repeat in a search can depend on them."
     )
+
+
+def subject(p: Parameters) -> tuple[tuple[pd.DataFrame, str], dict[str, str], str]:
+    """What the notebook "engine" is about, as `notebooks.start` takes it: the measured rates."""
+    return measured.table("attack"), {"npz": "", "source": "phantom", "md5": ""}, banner(p)
 
 
 def phantom(size: int, seed: int) -> Tensor:
@@ -107,6 +114,18 @@ def equality(
         "largest_change": change.abs().max().item(),
         "largest_difference": ((found - expected).abs().max() / expected.abs().max()).item(),
     }
+
+
+def equalities(
+    models: Iterable[Classifier], image: Tensor, candidates: int, seed: int
+) -> pd.DataFrame:
+    """`equality` of each model with one and with two changed pixels, a row each."""
+    rows = [
+        equality(model.double(), image, pixels, candidates, seed)
+        for model in models
+        for pixels in params.ATTACKS
+    ]
+    return pd.DataFrame(rows)
 
 
 @cache

@@ -24,8 +24,9 @@ from lib.evidence import ablation
 from lib.metrics import classification
 from lib.models import classifier_training, classifiers, denoisers
 from lib.models.denoiser_training import train
+from lib.models.weights import checksums
 from lib.params.device import pick_device, settled
-from lib.params.files import md5, read_json, read_table, write_json, write_table
+from lib.params.files import read_json, read_table, write_json, write_table
 from lib.params.runs import Run, training
 
 NETWORKS = ("resnet50", "densenet121")
@@ -53,10 +54,10 @@ def classifier(dataset: str, network: str) -> None:
     device = pick_device(p.device)
     test, facts = images.in_part("test"), images.facts
     values = classifiers.logits(model.to(device), test.images, device)
-    decisions = classifiers.decide(values, facts.multi_label, p.classifier_threshold)
+    task = facts.multi_label, p.classifier_threshold
+    decisions = classifiers.classify(model, test.images, *task, device, values)
     measured = classification.summary(test.labels, decisions, values, facts)
     quality = classification.by_class(test.labels, decisions, facts)
-    about |= {"weights_md5": md5(p.run_folder / "classifier.safetensors")}
     about |= {"test": measured, "test_by_class": quality.to_dict("records")}
     write_json(p.run_folder / "classifier.json", about)
     run.finish(start=about["start"], test=measured)
@@ -78,7 +79,7 @@ def pixel_attack(dataset: str, network: str) -> None:
             found["seconds"].sum(), found["computed"].sum(), flush=True,
         )  # fmt: skip
     run.finish(
-        weights={"classifier": md5(p.run_folder / "classifier.safetensors")},
+        weights=checksums(p.run_folder, ()),
         attacks={
             params.ATTACKS[pixels]: {
                 "attacked": len(found),
@@ -99,8 +100,6 @@ def denoiser(dataset: str, name: str) -> None:
     folder = p.dataset_folder / "denoisers"
     train(name, images.in_part("train").images, images.in_part("val").images, p, folder)
     about = read_json(folder / f"{name}.json")
-    weights = md5(folder / f"{name}.safetensors")
-    write_json(folder / f"{name}.json", about | {"weights_md5": weights})
     print(
         dataset, name, about["validation_psnr"], about["identity_psnr"], about["wall_seconds"],
         flush=True,
@@ -120,10 +119,8 @@ def restored(dataset: str, network: str) -> None:
     model = classifiers.load(p.run_folder, p.classifier).to(device)
     predict = classifiers.predictor(model, p, device)
     channels = images.facts.channels
-    defenses = {name: denoisers.build(name, channels) for name in params.REFERENCES}
-    for name in p.denoiser_names:
-        defenses[name] = denoisers.load(name, folder, channels)
-    defenses = {name: network.to(device).eval() for name, network in defenses.items()}
+    names = [*params.REFERENCES, *p.denoiser_names]
+    defenses = denoisers.load_all(names, folder, channels, device)
     patches, summaries = restoration.Patches.of(p), {}
     for pixels in p.attack_pixels:
         name = params.ATTACKS[pixels]
@@ -139,10 +136,8 @@ def restored(dataset: str, network: str) -> None:
         shares = restoration.summary(table, p.bootstrap_samples, p.seed)
         summaries[name] = shares[["defense", "n", "recovered", "kept"]]
         print(dataset, network, name, summaries[name].round(3).to_string(), flush=True)
-    weights = {n: md5(folder / f"{n}.safetensors") for n in p.denoiser_names}
-    weights["classifier"] = md5(p.run_folder / "classifier.safetensors")
     run.finish(
-        weights=weights,
+        weights=checksums(p.run_folder, p.denoiser_names),
         denoisers={n: training(folder / f"{n}.json") for n in p.denoiser_names},
         summaries={
             n: s.astype(object).where(s.notna(), None).to_dict("records")
@@ -163,8 +158,7 @@ def adapted(dataset: str, network: str) -> None:
     store = p.dataset_folder / "denoisers"
     names = dict.fromkeys(name.removesuffix(params.PATCHES) for name in adaptive.names(p))
     run.finish(
-        weights={"classifier": md5(p.run_folder / "classifier.safetensors")}
-        | {n: md5(store / f"{n}.safetensors") for n in names if n in denoisers.TRAINED},
+        weights=checksums(p.run_folder, names),
         denoisers={n: training(store / f"{n}.json") for n in names if n in denoisers.TRAINED},
         summaries={
             params.ATTACKS[n]: adaptive.summary(table)[["defense", "n", *adaptive.SHARES]].to_dict(
@@ -190,9 +184,9 @@ def ablated(variant: str, seed: str) -> None:
         return
     run = Run(p.dataset_folder, "ablation", p, images.provenance.as_dict())
     result = ablation.run(images, p, folder)
-    write_table(p.dataset_folder / "ablation.parquet", result.found)
+    write_table(p.dataset_folder / "ablation.parquet", result.metrics)
     write_table(p.dataset_folder / "ablation_models.parquet", result.models)
-    summary, contrasts = ablation.summary(result.found, p), ablation.contrasts(result.found, p)
+    summary, contrasts = ablation.summary(result.metrics, p), ablation.contrasts(result.metrics, p)
     print(summary[["variant", "psnr", "psnr_worst", "psnr_best"]].to_string(), flush=True)
     run.finish(
         summary=summary[["variant", "n", "psnr", "ssim"]].to_dict("records"),

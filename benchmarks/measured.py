@@ -7,9 +7,11 @@ is missing and says so.
 from dataclasses import dataclass
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from lib import params
 from lib.evidence import printed as paper
+from lib.figures import tables
 from lib.metrics import intervals
 from lib.params.errors import InputError
 from lib.params.files import read_json
@@ -247,6 +249,19 @@ def recall(found: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def with_interval(found: pd.DataFrame, title: str, place: int) -> Styler:
+    """A measured table to show, its rate with the Wilson interval in one column.
+
+    Args:
+        found: with ``rate, low, high``, 0..1.
+        title: of the column.
+        place: of the column.
+    """
+    shown = found.drop(columns=["rate", "low", "high"])
+    shown.insert(place, title, tables.intervals(found, "rate", percent=True))
+    return tables.table(shown, "Wilson intervals at 95 %.")
 
 
 def recall_sentence(found: pd.DataFrame) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from book import generated
+from book import front_page, generated
 from book.run_pages import Page, find_pages, write_page
 from lib import params
 
@@ -36,23 +36,34 @@ def say(text: str) -> None:
 
 
 def contents(pages: list[Page]) -> dict:
-    """The table of contents with each ``runs: <step>`` replaced by the pages of that step."""
+    """The table of contents with each ``runs: <step>`` replaced by the pages of that step.
+
+    ``images: phantom`` takes only pages of synthetic images, ``images: real`` only the others. What
+    has no pages is left out.
+    """
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
     for part in toc["parts"]:
-        chapters = []
-        for chapter in part["chapters"]:
-            if "runs" not in chapter:
-                chapters.append(chapter)
-                continue
+        part["chapters"] = _chapters(part["chapters"], pages)
+    toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
+    return toc
+
+
+def _chapters(entries: list[dict], pages: list[Page]) -> list[dict]:
+    chapters = []
+    for entry in entries:
+        if "runs" in entry:
             chapters += [
                 {"file": page.name}
                 for page in pages
-                if page.step == chapter["runs"]
-                and chapter.get("dataset", page.dataset) == page.dataset
+                if page.step == entry["runs"]
+                and entry.get("images", "any") in ("any", "phantom" if page.phantoms else "real")
             ]
-        part["chapters"] = chapters
-    toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
-    return toc
+        elif "sections" in entry:
+            within = _chapters(entry["sections"], pages)
+            chapters.append({"file": entry["file"]} | ({"sections": within} if within else {}))
+        else:
+            chapters.append(entry)
+    return chapters
 
 
 def assemble(runs: Path, results: Path) -> list[Page]:
@@ -65,10 +76,10 @@ def assemble(runs: Path, results: Path) -> list[Page]:
     for page in pages:
         write_page(page, SOURCE)
     index = SOURCE / "index.md"
-    index.write_text(generated.front(index.read_text(), results, pages, SOURCE))
+    index.write_text(front_page.page(index.read_text(), results, pages, SOURCE))
     rerun = SOURCE / "rerun.md"
     rerun.write_text(rerun.read_text().replace(generated.COSTS, generated.costs(results, pages)))
-    (SOURCE / "status.md").write_text(generated.status_page(pages))
+    (SOURCE / "status.md").write_text(generated.status_page(pages, results))
     (SOURCE / "parameters.md").write_text(generated.parameters_page())
     (SOURCE / "finder.md").write_text(generated.finder_page(pages, results))
     (SOURCE / "_toc.yml").write_text(yaml.safe_dump(contents(pages), sort_keys=False))

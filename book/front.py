@@ -117,7 +117,7 @@ def _pooled(record: Record, p: Parameters) -> pd.DataFrame:
 
 
 def _break_even(row: pd.Series) -> str:
-    return break_even(*row[["pays_from", "pays_from_low", "pays_from_high"]])
+    return break_even(*row[["pays_from", "pays_from_low", "pays_from_high"]], digits=1)
 
 
 def _share(row: pd.Series, name: str) -> str:

@@ -4,17 +4,18 @@ import csv
 import json
 from pathlib import Path
 
+from book import results_pages
 from book.run_pages import Page, protocol_order
 from lib import params
 from lib.evidence import printed as paper
 from lib.evidence import step_times
 from lib.figures import formatting
 from lib.params.files import read_json
-from lib.params.stages import COMMON, WRITES
+from lib.params.stages import COMMON, RESULTS, WRITES
 
 GIVEN = ("protocol", "dataset", "classifier")
 COSTS = "<!-- costs -->"  # a place in rerun.md
-FOUND, FIGURE = "<!-- found -->", "<!-- figure -->"  # places in index.md
+RECORD = ["run", "data", "steps", "minutes", "precision", "finished", "commit", "machine"]
 
 
 def table(header: list[str], rows: list[list[object]]) -> str:
@@ -140,7 +141,8 @@ def _minutes(values: list[float] | None) -> str:
 
 def finder_page(pages: list[Page], results: Path) -> str:
     """Every table and figure of the paper: verdict, and the pages that have its counterpart."""
-    covered, said = _covered(results), [page for page in pages if page.step == "verdicts"]
+    covered, judged = _covered(results), [page for page in pages if page.step == "verdicts"]
+    there = [(page.step, page.dataset) for page in pages if page.step in RESULTS]
 
     def links(step: str, dataset: str | None, classifier: str | None) -> str:
         if step in ("status", "index"):
@@ -152,45 +154,34 @@ def finder_page(pages: list[Page], results: Path) -> str:
             and dataset in (None, page.dataset)
             and classifier in (None, page.classifier)
         ]
-        return ", ".join(found) or f"no run of `{step}` in this copy"
+        return ", ".join(found) or "–"
 
-    real = [page for page in pages if page.step in ("findings", "verdicts")]
-    titles = {"findings": "Findings", "verdicts": "Values"}
-    recorded = ", ".join(f"{{doc}}`{titles[page.step]} </{page.name}>`" for page in real)
-
-    def here(kind: str, number: int | str, *place: str | None) -> str:
-        """Real images first, where they have a counterpart; then the runs of this copy."""
-        of = covered.get((kind, str(number)), {"ours": ""})
-        compared = recorded and "value" in of["ours"] and of["source"] != "code"
-        return (f"real images: {recorded}; this copy: " if compared else "") + links(*place)
+    def real(number: int | str) -> str:
+        found = results_pages.places(number, there)
+        return ", ".join(f"{{ref}}`{name} <{anchor}>`" for anchor, name in found) or "–"
 
     def verdict(kind: str, number: int | str) -> str:
         word = covered.get((kind, str(number)), {}).get("verdict", "–")
-        return f"{{doc}}`{word} </{said[0].name}>`" if said and word != "–" else word
+        return f"{{doc}}`{word} </{judged[0].name}>`" if judged and word != "–" else word
 
     tables = [
-        [
-            number,
-            paper.caption(number),
-            verdict("table", number),
-            here("table", number, *paper.place(number)),
-        ]
+        [number, paper.caption(number), verdict("table", number), real(number),
+         links(*paper.place(number))]
         for number in paper.NUMBERS
-    ]
+    ]  # fmt: skip
     figures = [
         [each["number"], each["shows"], verdict("figure", each["number"]),
-         here("figure", each["number"], each["step"], each.get("dataset"), each.get("classifier"))]
+         links(each["step"], each.get("dataset"), each.get("classifier"))]
         for each in paper.figures()
     ]  # fmt: skip
     return (
-        "# Find a table or figure\n\nWhat the paper prints, and the pages of this copy that have "
-        "its counterpart, with the printed value beside ours. *Real images* are the recorded runs: "
-        "the tables of Findings by data set, and each printed value under Values. The pages of "
-        "this copy, *demo* if nothing else was run, show how such a result is made.\n\n"
+        "# Find a table or figure\n\nEvery table and figure of the paper, and where this book has "
+        "its counterpart. *Real images*: the section with our values beside the printed ones. *How "
+        "it is made*: the runs of this copy.\n\n"
         "## Tables\n\n"
-        + table(["table", "shows", "verdict", "here"], tables)
+        + table(["table", "shows", "verdict", "real images", "how it is made"], tables)
         + "\n\n## Figures\n\n"
-        + table(["figure", "shows", "verdict", "here"], figures)
+        + table(["figure", "shows", "verdict", "how it is made"], figures)
         + "\n"
     )
 
@@ -204,9 +195,10 @@ def _covered(results: Path) -> dict[tuple[str, str], dict[str, str]]:
         return {(row["kind"], row["number"]): row for row in csv.DictReader(file)}
 
 
-def status_page(pages: list[Page]) -> str:
-    """Versions, hardware, time and data source of each page."""
+def status_page(pages: list[Page], results: Path | None = None) -> str:
+    """Versions, hardware, time and data source of each page, and of each recorded run."""
     rows, versions, machines = [], {}, set()
+    recorded = _recorded(results) if results else []
     for page in pages:
         run = page.run
         if run is None:
@@ -231,8 +223,12 @@ def status_page(pages: list[Page]) -> str:
     header = ["page", "protocol", "data", "seconds", "finished (UTC)", "commit"]
     return (
         "# Status\n\nWhat this copy of the book was made from. `+` after a commit: the working "
-        "tree had changes.\n\n## Runs\n\n"
+        "tree had changes.\n\n## Pages\n\n"
         + (table(header, rows) if rows else "No run has finished yet.")
+        + "\n\n## Recorded runs\n\nWhat the results on real images were made from. Precision: of "
+        "training and search; success is always decided in float32.\n\n"
+        + (table(RECORD, recorded) if recorded else "Nothing is recorded yet.")
+        + (f"\n\n{_unnamed(results)}" if recorded else "")
         + "\n\n## Machines\n\n"
         + "\n".join(f"- {machine}" for machine in sorted(machines))
         + "\n\n## Versions\n\n"
@@ -241,29 +237,27 @@ def status_page(pages: list[Page]) -> str:
     )
 
 
-def front(text: str, results: Path, pages: list[Page], folder: Path) -> str:
-    """The front page with the results in its two places; the figure is written to ``folder``.
+def _recorded(results: Path) -> list[list[object]]:
+    """A row for each folder of the record, of protocols and variants."""
+    from lib.evidence import record, results_tables
 
-    The libraries for it are imported here, as they cost two seconds and only one page needs them.
-    """
-    from book import front
-    from lib import figures
-    from lib.evidence import claims, record
+    rows = []
+    for base in results_tables.protocols(results) if any(results.glob("*/**/run.json")) else ():
+        found = record.read(results / base)
+        own = [(base, row) for row in found.folders.to_dict("records")]
+        rows += own + [("", row) for row in found.variants.to_dict("records")]
+    return [
+        [f"`{f'{base}/' if base else ''}{row['results']}`", f"{row['source']} `{row['file']}`",
+         row["steps"], f"{row['minutes']:.0f}", row["precision"], row["finished"],
+         f"`{row['commit']}`", row["machine"]]
+        for base, row in rows
+    ]  # fmt: skip
 
-    if (found := record.current(results)) is None:
-        return text.replace(FOUND, front.NONE).replace(FIGURE, "")
-    runs, p = found
-    links = [
-        f"{{doc}}`{page.step.title()} </{page.name}>`"
-        for page in pages
-        if page.step in ("findings", "verdicts") and page.protocol == p.protocol
-    ]
-    links = " · ".join([*links, "{ref}`What these runs allow <limits>`"])
-    counted = f"{front.counted(claims.ledger(runs, p))} {links}"
-    parts = [*front.paragraphs(runs, p), *front.adaptive_attack(runs), front.COUNTED, counted]
-    figure, recovery = "", front.by_dataset(runs)
-    if len(recovery):
-        png, about = figures.recovery_by_dataset(recovery)._repr_png_()
-        (folder / "recovery.png").write_bytes(png)
-        figure = f"```{{image}} recovery.png\n:class: figure\n:alt: {about['alt']}\n```"
-    return text.replace(FOUND, "\n\n".join(parts)).replace(FIGURE, figure)
+
+def _unnamed(results: Path) -> str:
+    """Which recorded runs do not name the denoisers that restored their images."""
+    from book import record_text
+    from lib.evidence import record, results_tables
+
+    runs = [record.read(results / name).runs for name in results_tables.protocols(results)]
+    return " ".join(filter(None, (record_text.unnamed(found) for found in runs if found)))

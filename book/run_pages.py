@@ -9,16 +9,18 @@ from pathlib import Path
 
 import nbformat
 
+from book import results_pages
 from book._ext.pages import PARTED
 from lib import params
 from lib.params.files import read_json
+from lib.params.stages import RESULTS
 
 OVERALL = {
     "comparison": "all data sets",
     "engine": "both classifiers",
     "audit": "the paper's own tables",
-    "findings": "recorded runs",
     "verdicts": "recorded runs",
+    **results_pages.TITLES,
 }
 ORDER = {name: i for i, name in enumerate(("derma", "pathology", "oct", "chest", "abdomen_ct"))}
 PROTOCOL_ORDER = {name: i for i, name in enumerate(("paper", "sample", "compact", "demo"))}
@@ -87,6 +89,18 @@ class Page:
         return " and ".join(sorted(found)) or "unknown"
 
     @property
+    def protocols(self) -> list[str]:
+        """Protocols whose runs the page shows."""
+        if self.step not in RESULTS:
+            return [self.protocol]
+        return list(dict.fromkeys(name.split("/")[0] for name in (self.run or {}).get("data", {})))
+
+    @property
+    def phantoms(self) -> bool:
+        """Whether the page shows synthetic images and nothing else."""
+        return self.sources == "phantom"
+
+    @property
     def order(self) -> tuple:
         """Place among the pages of a step."""
         return (
@@ -115,13 +129,20 @@ def find_pages(runs: Path) -> list[Page]:
 def write_page(page: Page, source: Path) -> None:
     """Copy a notebook into the book below ``source``: heading, badge, and how it was made."""
     notebook = nbformat.read(page.path, as_version=4)
-    first = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
-    # The printed tables are the same under every protocol.
-    of = "" if page.sources == "printed" else f" ({page.protocol}, {page.sources})"
-    below = f": {page.label}{of}\n\n{badges(page)}"
-    first.source = re.sub(
-        r"^# .*$", lambda heading: heading[0] + below, first.source, count=1, flags=re.M
+    texts = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    texts[0].source = re.sub(
+        r"^# (.*)$",
+        lambda heading: f"# {_title(page, heading[1])}\n\n{badges(page)}",
+        texts[0].source,
+        count=1,
+        flags=re.M,
     )
+    if page.step in RESULTS:
+        for cell in texts:
+            cell.source = results_pages.linked(cell.source, page.step, page.dataset)
+        for cell in notebook.cells:
+            if "injected-parameters" in cell.metadata.get("tags", []):
+                cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]
     # Progress bars live in a kernel only, and would ask another host for their scripts.
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
@@ -142,12 +163,21 @@ def write_page(page: Page, source: Path) -> None:
     nbformat.write(notebook, target)
 
 
+def _title(page: Page, heading: str) -> str:
+    """Title of a page: what it is about, and of which run."""
+    if page.step in RESULTS:
+        return page.label
+    # The printed tables are the same under every protocol.
+    of = "" if page.sources == "printed" else f" ({page.protocol}, {page.sources})"
+    return f"{heading}: {page.label}{of}"
+
+
 def badges(page: Page) -> str:
     """Where the images of a page are from, as marks that are seen at once."""
     kinds = page.sources.split(" and ")
     found = [f"{{bdg-{BADGES[kind]}}}`{kind} images`" for kind in kinds if kind in BADGES]
-    protocol = [] if page.sources == "printed" else [f"{{bdg-dark}}`protocol {page.protocol}`"]
-    return " ".join([*found, *protocol])
+    names = [] if page.sources == "printed" else page.protocols
+    return " ".join([*found, *(f"{{bdg-dark}}`protocol {name}`" for name in names)])
 
 
 def _file(data: dict) -> str:
@@ -162,8 +192,8 @@ def made_by(page: Page) -> str:
     hardware, data = run["hardware"], run.get("data", {})
     files = [data] if "source" in data else [item for item in data.values() if "npz" in item]
     told = [_file(file) for file in files]
-    words = [f"PROTOCOL={page.protocol}"]
-    words += [f"DATASET={page.dataset}"] if page.dataset else []
+    words = [] if page.step in RESULTS else [f"PROTOCOL={page.protocol}"]
+    words += [f"DATASET={page.dataset}"] if page.dataset and words else []
     words += [f"CLASSIFIER={page.classifier}"] if page.classifier else []
     changed, finished = page.changed, run["finished"].replace("T", " ")[:16]
     # Without blanks, which make would take for the end of a word, and quoted for the shell.
@@ -172,14 +202,14 @@ def made_by(page: Page) -> str:
     rows = {
         "notebook": f"`notebooks/{page.step}.md`, executed: {{download}}`{page.step}.ipynb`",
         "parameters": "; ".join(f"`{name}={json.dumps(v)}`" for name, v in changed.items())
-        or f"those of the protocol `{page.protocol}`, in {{doc}}`/parameters`",
+        or f"those of the protocol `{run['parameters']['protocol']}`, in {{doc}}`/parameters`",
         "record": f"{{download}}`run.json <{page.step}.json>`, all parameters and versions",
         "data": "; ".join(dict.fromkeys(told)) or "none",
         "commit": f"`{run['commit']}`" if run["commit"] else "none",
         "machine": f"{hardware['processor']}, {hardware['cores']} cores, "
         f"{hardware['memory_gib']} GiB, GPU: {hardware['gpu'] or 'none'}",
         "time": f"{run['wall_seconds']:.1f} s, finished {finished} UTC",
-        "again": f"`make {'run' if page.dataset else 'book'} {' '.join(words)}`",
+        "again": f"`{' '.join(['make', 'run' if page.dataset and words else 'book', *words])}`",
     }  # fmt: skip
     lines = ["## How this page was made", "", "| | |", "| --- | --- |"]
     return "\n".join([*lines, *(f"| {name} | {text} |" for name, text in rows.items())])

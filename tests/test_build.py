@@ -74,18 +74,22 @@ def test_a_page_of_no_data_set_is_named_after_what_it_is_about(book):
     assert page["comparison"].label == "all data sets"
 
 
+def leaves(entries):
+    """Entries of the table of contents, those of sections too."""
+    for entry in entries:
+        yield entry
+        yield from leaves(entry.get("sections", []))
+
+
 def test_every_run_page_has_a_place_in_the_contents(book):
     pages = run_pages.find_pages(book / "runs")
-    toc = build.contents(pages)
-    listed = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
-    assert {page.name for page in pages} <= listed
+    listed = [leaf["file"] for part in build.contents(pages)["parts"]
+              for leaf in leaves(part["chapters"])]  # fmt: skip
+    assert all(listed.count(page.name) == 1 for page in pages)
     markers = yaml.safe_load((params.ROOT / "_toc.yml").read_text())
-    entries = [c for part in markers["parts"] for c in part["chapters"] if "runs" in c]
-    assert {entry["runs"] for entry in entries} == set(params.STEPS) - {"explore"}
-    named = {(entry["runs"], entry["dataset"]) for entry in entries if "dataset" in entry}
-    attacked = set(params.names("datasets")) - {"abdomen_ct"}
-    for step in ("pixel_attack", "restoration"):
-        assert {dataset for name, dataset in named if name == step} == attacked
+    runs = {leaf["runs"] for part in markers["parts"] for leaf in leaves(part["chapters"])
+            if "runs" in leaf}  # fmt: skip
+    assert set(params.STEPS) - {"explore"} <= runs
 
 
 def test_narrative_pages_are_there_and_listed():
@@ -164,7 +168,7 @@ def test_finder_leads_from_each_table_and_figure_to_a_page(tmp_path):
     assert "</runs/demo/derma/datasets>" in rows["| 7"] and "`status`" in rows["| A1"]
     assert "</runs/demo/abdomen_ct/ablation>" in rows["| 5"]
     assert rows["| 12"].count("{doc}") == 1 and "resnet50" in rows["| 12"]
-    assert "no run of `datasets` in this copy" in rows["| 9"]
+    assert "{doc}" not in rows["| 9"]
 
 
 def test_each_picture_of_a_cell_gets_its_own_text():

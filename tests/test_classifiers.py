@@ -2,20 +2,23 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torchvision
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from lib import params
 from lib.metrics import classification
-from lib.models import classifier_training, classifiers
+from lib.models import classifier_training, classifiers, fit_classifier, pretrained
 from lib.models.classifiers import Classifier
+from lib.models.weights import checksums
 from lib.params.errors import InputError
-
-CPU = torch.device("cpu")
+from lib.params.files import md5
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +58,50 @@ def test_enlarging_keeps_one_pixel_one_value(networks):
 
 def test_logits_do_not_depend_on_the_batch(networks):
     images = np.random.default_rng(0).integers(0, 256, (9, 28, 28, 3), dtype=np.uint8)
-    whole = classifiers.logits(networks["resnet50"], images, CPU)
-    parts = classifiers.logits(networks["resnet50"], images, CPU, batch=2)
+    whole = classifiers.logits(networks["resnet50"], images)
+    parts = classifiers.logits(networks["resnet50"], images, batch=2)
     assert np.allclose(whole, parts, atol=1e-4)
-    assert classifiers.logits(networks["resnet50"], images[:0], CPU).shape == (0, 5)
+    assert whole.dtype == np.float32
+
+
+@pytest.mark.parametrize("shape", [(0, 28, 28, 3), (0, 28, 28, 1), (0, 28, 28)])
+def test_no_images_have_no_logits_and_no_decisions(networks, shape):
+    none = np.empty(shape, np.uint8)
+    assert classifiers.logits(networks["resnet50"], none).shape == (0, 5)
+    assert classifiers.classify(networks["resnet50"], none).shape == (0,)
+    assert classifiers.classify(networks["resnet50"], none, multi_label=True).shape == (0, 5)
+    foreign = torchvision.models.resnet18(num_classes=3)
+    assert classifiers.logits(foreign, np.empty((0, 32, 32, 3), np.uint8)).shape == (0, 3)
+
+
+def test_logits_are_float32_inside_autocast_and_leave_the_model_as_it_was(networks):
+    model, images = networks["resnet50"], np.full((2, 28, 28, 3), 90, np.uint8)
+    expected = classifiers.logits(model, images)
+    model.train()
+    model.network.layer1.eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = classifiers.logits(model, images, "auto")
+    assert model.training and not model.network.layer1.training
+    model.eval()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def leaning(images):
+    """Equal logits, but for a rounding that favors the second class in a batch of several."""
+    values = torch.zeros(len(images), 2)
+    values[:, 0] = images.amax((1, 2, 3)) + 1e-6
+    values[:, 1] = 1e-5 * (len(images) - 1)
+    return values
+
+
+def test_a_borderline_image_is_decided_as_if_it_were_alone():
+    images = np.zeros((3, 8, 8, 1), np.uint8)
+    images[2] = 255
+    assert classifiers.logits(leaning, images).argmax(1).tolist() == [1, 1, 0]
+    assert classifiers.logits(leaning, images[:1]).argmax(1).tolist() == [0]
+    assert classifiers.classify(leaning, images).tolist() == [0, 0, 0]
+    labels = classifiers.classify(lambda x: leaning(x) - 5e-6, images, multi_label=True)
+    assert labels.tolist() == [[0, 0], [0, 0], [1, 0]]
 
 
 def test_decisions_and_their_text():
@@ -84,22 +127,27 @@ def test_save_and_load_give_the_same_network_and_torchvisions_names(networks, tm
 
 
 def test_wrong_weights_are_named(networks, tmp_path):
-    with pytest.raises(InputError, match="classifier.json is missing"):
+    with pytest.raises(InputError, match=r"classifier\.json"):
         classifiers.load(tmp_path)
     classifiers.save(networks["densenet121"], tmp_path)
-    with pytest.raises(InputError, match="holds a densenet121, not a resnet50"):
-        classifiers.load(tmp_path, "resnet50")
+    about = json.loads((tmp_path / "classifier.json").read_text())
     weights = tmp_path / "classifier.safetensors"
+    assert about["weights_md5"] == md5(weights)
+    assert checksums(tmp_path, ["identity", "median3+patches"]) == {"classifier": md5(weights)}
+    with pytest.raises(InputError, match="dae.safetensors"):
+        checksums(tmp_path, ["dae+patches"])
+    with pytest.raises(InputError, match="densenet121, not a resnet50"):
+        classifiers.load(tmp_path, "resnet50")
     save_file({"x": torch.zeros(2)}, weights)
-    with pytest.raises(InputError, match="does not fit a densenet121 with 5 classes"):
+    with pytest.raises(InputError, match="densenet121 with 5 classes"):
         classifiers.load(tmp_path)
     weights.write_bytes(weights.read_bytes()[:20])
-    with pytest.raises(InputError, match="cut short or damaged"):
+    with pytest.raises(InputError, match="damaged"):
         classifiers.load(tmp_path)
     weights.unlink()
-    with pytest.raises(InputError, match="safetensors is missing"):
+    with pytest.raises(InputError, match="missing"):
         classifiers.load(tmp_path)
-    with pytest.raises(InputError, match="Unknown classifier 'vgg'"):
+    with pytest.raises(InputError, match="'vgg'"):
         Classifier("vgg", 5, 28)
 
 
@@ -112,20 +160,80 @@ def colored(images, name="derma", count=120):
     return data
 
 
+def fitted(data, **given):
+    """A network trained on the images' parts, and its history."""
+    torch.manual_seed(0)
+    model = Classifier("densenet121", len(data.facts.classes), data.size)
+    train, val = data.in_part("train"), data.in_part("val")
+    settings = {"epochs": 2, "batch": 16, "optimizer": "adamw", "learning_rate": 0.003} | given
+    return model, fit_classifier(
+        model, train.images, train.labels, val.images, val.labels, **settings
+    )
+
+
 @pytest.mark.parametrize("name", ["derma", "chest"])
 def test_training_learns_and_resumes(images, tmp_path, name):
     data = colored(images, name)
-    p = params.load(
-        "demo", name, "densenet121", classifier_epochs=2, classifier_batch=16,
-        classifier_learning_rate=0.003,
-    )  # fmt: skip
-    model, history = classifier_training.fit_classifier(data, p, tmp_path / "c")
-    assert len(history) == 2
+    model, history = fitted(data, checkpoint=tmp_path / "c")
+    assert len(history) == 2 and not model.training
     assert history[1]["loss"] < history[0]["loss"]
-    again, same = classifier_training.fit_classifier(data, p, tmp_path / "c")
+    again, same = fitted(data, checkpoint=tmp_path / "c")
     assert same == history
     for a, b in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
+    _, other = fitted(data, checkpoint=tmp_path / "c", seed=1)
+    assert other != history
+
+
+def test_bad_input_of_training(images):
+    data = colored(images).take(slice(0, 5))
+    with pytest.raises(InputError, match="adamw"):
+        fitted(data, optimizer="adam")
+    with pytest.raises(InputError, match="one_cycle"):
+        fitted(data, schedule="cycle")
+    with pytest.raises(InputError, match="float32"):
+        fitted(data, precision="float64")
+    with pytest.raises(InputError, match="2 labels for 3"):
+        pictures = np.zeros((3, 28, 28, 3), np.uint8)
+        fit_classifier(Classifier("resnet50", 2, 28), pictures, np.zeros(2, int), pictures, None)
+    with pytest.raises(InputError, match="two training images"):
+        fitted(data.take(slice(2, 4)))
+
+
+def test_sizes_grow_and_only_the_last_may_stop(images):
+    data = replace(colored(images), images=np.repeat(np.repeat(colored(images).images, 2, 1), 2, 2))
+    seen = []
+    forward = Classifier.forward
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Classifier, "forward",
+            lambda self, x: (seen.append((self.training, x.shape[-1])), forward(self, x))[1],
+        )  # fmt: skip
+        _, history = fitted(data, sizes=[32, 56], stop=(-1, -1), epochs=2)
+    assert [epoch["size"] for epoch in history] == [32, 56]
+    assert {size for training, size in seen if training} == {32, 56}
+    assert {size for training, size in seen if not training} == {56}
+
+
+def test_the_stopping_rule_reads_float32(images):
+    kinds = set()
+
+    class Spy(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(28 * 28 * 3, 7)
+
+        def forward(self, images):
+            values = self.layer(images.flatten(1))
+            kinds.add((self.training, values.dtype))
+            return values
+
+    data = colored(images)
+    train, val = data.in_part("train"), data.in_part("val")
+    fit_classifier(
+        Spy(), train.images, train.labels, val.images, val.labels, epochs=1, precision="bfloat16"
+    )
+    assert kinds == {(True, torch.bfloat16), (False, torch.float32)}
 
 
 def test_a_finished_classifier_is_read_back_and_other_settings_train_anew(images, tmp_path):
@@ -148,22 +256,18 @@ def test_a_finished_classifier_is_read_back_and_other_settings_train_anew(images
     assert different["paper_optimizer_history"] is None
 
 
-def test_papers_stop_rule_looks_at_the_validation_part(images, tmp_path):
+def test_stopping_rule(images):
     data = colored(images)
-    p = params.load(
-        "paper", "derma", "densenet121", classifier_weights="random", classifier_epochs=3,
-        classifier_stop_train=0.0, classifier_stop_validation=0.0,
-    )  # fmt: skip
-    _, history = classifier_training.fit_classifier(data, p, tmp_path / "c")
+    _, history = fitted(data, stop=(0.0, 0.0), epochs=3)
     assert len(history) == 1 or history[0]["validation_accuracy"] == 0
-    assert {"train_accuracy", "validation_accuracy"} <= history[0].keys()
+    _, history = fitted(data, stop=(-1.0, 1.0), epochs=2)
+    assert len(history) == 2
 
 
 def test_papers_optimizer_is_the_papers():
-    p = classifier_training.paper_optimizer(params.load("compact"))
     paper = params.load("paper")
-    for field in ("optimizer", "schedule", "learning_rate", "momentum", "weight_decay", "batch"):
-        assert getattr(p, f"classifier_{field}") == getattr(paper, f"classifier_{field}")
+    for name, value in classifier_training.PAPER.items():
+        assert getattr(paper, f"classifier_{name}") == value
 
 
 def test_chest_trains_without_normal_unless_asked(images):
@@ -177,17 +281,28 @@ def test_chest_trains_without_normal_unless_asked(images):
     assert len(classifier_training.training_images(data, limited)) == 10
 
 
-def test_too_few_training_images(images):
-    data = colored(images).take(slice(0, 1))
-    with pytest.raises(InputError, match="derma has 1 training images"):
-        classifier_training.training_images(data, params.load())
+@pytest.fixture
+def no_weights(monkeypatch, tmp_path):
+    """An empty cache of weights, and no host to get them from."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(pretrained, "unreachable", lambda url: "no network")
 
 
-def test_imagenet_weights_fall_back_only_where_allowed(networks, monkeypatch):
-    monkeypatch.setattr(classifier_training, "_imagenet", lambda architecture: None)
-    assert classifier_training.start_weights("resnet50", "auto") is None
-    with pytest.raises(InputError, match="set classifier_weights to 'random', or 'auto'"):
-        classifier_training.start_weights("resnet50", "imagenet")
+def test_imagenet_weights_fall_back_only_where_allowed(no_weights):
+    assert pretrained.start_weights("resnet50", "auto") is None
+    assert pretrained.start_weights("resnet50", "random") is None
+    with pytest.raises(InputError, match="no network"):
+        pretrained.start_weights("resnet50", "imagenet")
+
+
+@pytest.mark.parametrize("wanted", ["imagenet", "auto"])
+def test_a_damaged_file_of_imagenet_weights_is_named(no_weights, tmp_path, wanted):
+    url = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.url
+    path = tmp_path / "checkpoints" / url.rpartition("/")[2]
+    path.parent.mkdir()
+    path.write_bytes(b"half a file")
+    with pytest.raises(InputError, match=path.name):
+        pretrained.start_weights("resnet50", wanted)
 
 
 @pytest.fixture
@@ -202,38 +317,23 @@ def published(monkeypatch):
     assert file.keys() != source.state_dict().keys()
     weights = torchvision.models.DenseNet121_Weights
     monkeypatch.setattr(weights, "get_state_dict", lambda self, **_: dict(file))
+    monkeypatch.setattr(pretrained, "unreachable", lambda url: "")
     return source
 
 
 def test_imagenet_weights_fill_all_but_the_last_layer(images, published, tmp_path):
     data = colored(images)
-    p = params.load("demo", "derma", "densenet121").model_copy(update={"classifier_epochs": 0})
-    start = classifier_training.start_weights("densenet121", "imagenet")
-    model, _ = classifier_training.fit_classifier(data, p, tmp_path / "c", start)
-    plain, _ = classifier_training.fit_classifier(data, p, tmp_path / "c")
-    own, theirs = model.network.state_dict(), published.state_dict()
-    assert all(torch.equal(own[name], theirs[name]) for name in own if "classifier" not in name)
-    assert own["classifier.weight"].shape == (7, 1024)
-    assert not torch.equal(plain.network.features.conv0.weight, own["features.conv0.weight"])
-
-
-def test_the_start_is_decided_once_and_is_part_of_the_checkpoint(
-    images, published, tmp_path, monkeypatch
-):
-    data = colored(images)
     p = params.load(
         "demo", "derma", "densenet121", classifier_epochs=1, classifier_weights="auto",
-        classifier_paper_epochs=1,
+        classifier_learning_rate=1e-12, classifier_optimizer="sgd", classifier_momentum=0.0,
+        classifier_weight_decay=0.0, classifier_paper_epochs=0,
     )  # fmt: skip
-    _, random = classifier_training.fit_classifier(data, p, tmp_path / ".classifier.safetensors")
-    tried = []
-    get = classifier_training._imagenet
-    monkeypatch.setattr(
-        classifier_training, "_imagenet", lambda name: tried.append(name) or get(name)
-    )
-    _, about = classifier_training.train(data, p, tmp_path)
-    assert tried == ["densenet121"] and about["start"] == "imagenet"
-    assert about["history"][0]["loss"] != random[0]["loss"]  # not the checkpoint of another start
+    model, about = classifier_training.train(data, p, tmp_path)
+    own, theirs = dict(model.network.named_parameters()), dict(published.named_parameters())
+    assert about["start"] == "imagenet"
+    assert all(torch.allclose(own[name], theirs[name], atol=1e-6)
+               for name in own if "classifier" not in name)  # fmt: skip
+    assert own["classifier.weight"].shape == (7, 1024)
 
 
 def test_measures_of_a_single_label_set():
@@ -266,3 +366,37 @@ def test_measures_of_a_multi_label_set():
     table = classification.by_class(labels, decisions, facts).set_index("class")
     assert table.loc["effusion", ["images", "decided", "correct"]].tolist() == [2, 1, 1]
     assert table.loc["nodule", "precision"] == 0
+
+
+@pytest.mark.parametrize("name", ["oct", "chest"])
+def test_measures_of_no_images(name):
+    facts = params.facts(name)
+    count = len(facts.classes)
+    none = np.empty((0, count) if facts.multi_label else 0, np.int64)
+    found = classification.summary(none, none, np.empty((0, count)), facts)
+    assert found["images"] == found["correct"] == 0 and np.isnan(found["accuracy"])
+    assert np.isnan(classification.accuracy(none, none))
+    table = classification.by_class(none, none, facts)
+    assert len(table) == count and (table[["images", "precision", "recall", "f1"]] == 0).all(
+        axis=None
+    )
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30),
+)
+def test_measures_are_those_of_scikit_learn(pairs):
+    from sklearn import metrics
+
+    labels, decisions = np.array(pairs).T
+    facts = params.facts("oct")
+    expected = metrics.precision_recall_fscore_support(
+        labels, decisions, labels=range(4), zero_division=0
+    )
+    table = classification.by_class(labels, decisions, facts)
+    for name, values in zip(("precision", "recall", "f1", "images"), expected, strict=True):
+        np.testing.assert_allclose(table[name], values)
+    np.testing.assert_array_equal(
+        classification.confusion(labels, decisions, facts),
+        metrics.confusion_matrix(labels, decisions, labels=range(4)),
+    )

@@ -7,7 +7,7 @@ import pytest
 from book import record_text
 from lib import params
 from lib.data import statistics
-from lib.defense import restoration
+from lib.defense import break_even_prevalence
 from lib.evidence import printed as paper
 from lib.evidence import protocol_runs
 from lib.figures import formatting
@@ -102,10 +102,8 @@ def test_comparison_puts_runs_beside_the_paper(runs):
     told = recovery.loc[("derma", "resnet50", "dae"), ["n", "recovered", "images", "kept"]]
     assert told.tolist() == [6, 1, 10, 1]  # a clean image that both attacks are on counts once
     assert recovery.loc[("derma", "resnet50", "identity"), "recovered"] == 0
-    assert protocol_runs.training_minutes(found.classifiers, "resnet50") == {
-        "derma": 1.5,
-        "oct": 1.5,
-    }
+    minutes = protocol_runs.training_minutes(found.classifiers, "resnet50")
+    assert minutes == {"derma": 1.5, "oct": 1.5}
     assert protocol_runs.training_minutes(found.denoisers, "oct") == {"dae": 1.5}
 
 
@@ -119,7 +117,7 @@ def test_a_defense_pays_from_where_it_saves_what_it_costs():
         for name in right
     ]  # fmt: skip
     table = pd.concat(rows, ignore_index=True)
-    found = restoration.pays_from(table)
+    found = break_even_prevalence(table)
     nothing, dae, median, autoencoder = found["pays_from"]
     assert np.isnan(nothing) and median == 0 and np.isinf(autoencoder)
     attacked = dae * 0.7 + (1 - dae) * 0.9  # with the defense
@@ -128,11 +126,12 @@ def test_a_defense_pays_from_where_it_saves_what_it_costs():
     assert 0 <= low < dae < high and np.isinf(found.loc["autoencoder", "pays_from_high"])
     # Images that stand in two attacks tell no more than in one.
     twice = pd.concat([table.assign(pixels=1), table.assign(pixels=2)])
-    pd.testing.assert_frame_equal(restoration.pays_from(twice), found)
-    assert restoration.pays_from(table[table["defense"] != "identity"]).isna().all(axis=None)
-    assert [formatting.break_even(x) for x in (dae, np.inf, np.nan)] == ["25.0 %", "never", "–"]
-    assert formatting.break_even(0.25, 0.1, 0.5) == "25.0 % [10.0, 50.0]"
-    assert formatting.break_even(0.25, 0.1, np.inf) == "25.0 % [10.0, never]"
+    pd.testing.assert_frame_equal(break_even_prevalence(twice), found)
+    assert break_even_prevalence(table[table["defense"] != "identity"]).isna().all(axis=None)
+    texts = [formatting.break_even(x) for x in (dae, np.inf, np.nan)]
+    assert texts == ["25 %", "never", "–"]
+    assert formatting.break_even(0.25, 0.1, 0.5, digits=1) == "25.0 % (10.0–50.0)"
+    assert formatting.break_even(0.25, 0.1, np.inf) == "25 % (10–never)"
 
 
 def test_the_banner_names_the_source_of_each_data_set_and_warns_where_they_differ(runs):

@@ -23,6 +23,8 @@ from lib.models.denoisers.base import parameter_counts
 from lib.models.denoisers.dae import DAE, ablation_variants, depth_variants
 from lib.models.denoisers.median_cnn import MedianCNN, MedianLayer
 from lib.models.denoisers.noise import corrupt, impulse_noise
+from lib.models.denoisers.reference import Identity, Median3
+from lib.models.inference import batch_for
 from lib.params.errors import InputError
 from lib.params.files import write_json
 
@@ -164,6 +166,86 @@ def test_gradients_reach_every_weight(name):
     dead = [key for key, value in model.named_parameters() if not value.grad.abs().sum() > 0]
     # A bias in front of batch normalization cancels out, up to rounding.
     assert [key for key in dead if not key.endswith("bias")] == []
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_images_are_restored_to_none(name, channels):
+    model = denoisers.build(name, channels).eval()
+    assert model(torch.empty(0, channels, 8, 8)).shape == (0, channels, 8, 8)
+    for shape in ((0, 8, 8, channels), (0, 8, 8))[: 4 - channels]:
+        assert denoisers.restore(model, np.empty(shape, np.uint8)).shape == shape
+
+
+def test_the_median_of_no_images_is_none():
+    images = torch.empty(0, 64, 8, 8, requires_grad=True)
+    output = MedianLayer(3)(images)
+    output.sum().backward()
+    assert output.shape == images.grad.shape == images.shape
+
+
+def test_a_median_larger_than_the_image_is_refused():
+    with pytest.raises(InputError, match="5 x 5"):
+        MedianLayer(5)(torch.rand(1, 1, 2, 9))
+    with pytest.raises(InputError, match="3 x 3"):
+        denoisers.restore(denoisers.build("median3", 1), np.zeros((1, 1, 1, 1), np.uint8))
+
+
+def test_restore_takes_functions_and_gives_what_it_was_given():
+    gray = np.random.default_rng(0).integers(0, 256, (3, 9, 7), np.uint8)
+    halved = denoisers.restore(lambda x: x / 2, gray)
+    np.testing.assert_array_equal(halved, (gray.astype(int) + 1) // 2)
+    stored = torch.from_numpy(gray)
+    assert torch.equal(denoisers.restore(lambda x: x, stored, "auto"), stored)
+    for wrong in (lambda x: x[:, :, 1:], lambda x: x.repeat(1, 3, 1, 1), lambda x: x[:1]):
+        with pytest.raises(InputError):
+            denoisers.restore(wrong, gray)
+
+
+def test_restore_leaves_mode_and_settings_as_they_were():
+    model = DAE(1)
+    model.output.eval()
+    images = np.full((2, 16, 16, 1), 90, np.uint8)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = denoisers.restore(model, images)
+    assert model.training and not model.output.training
+    np.testing.assert_array_equal(inside, denoisers.restore(model.eval(), images))
+
+
+class Small(nn.Module):
+    """Memory for so many images at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.batches = most, []
+
+    def forward(self, images):
+        self.batches.append(len(images))
+        if len(images) > self.most:
+            raise RuntimeError("CUDA error: out of memory")
+        return images
+
+
+def test_batches_are_halved_until_memory_holds_them():
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+    model = Small(3)
+    with pytest.warns(UserWarning):
+        restored = denoisers.restore(model, images, batch=8)
+    np.testing.assert_array_equal(restored, images)
+    assert model.batches == [8, 4] + [2] * 10
+    with pytest.warns(UserWarning), pytest.raises(InputError):
+        denoisers.restore(Small(0), images)
+    with pytest.raises(RuntimeError, match="mine"):
+        denoisers.restore(lambda x: (_ for _ in ()).throw(RuntimeError("mine")), images)
+
+
+def test_batches_are_smaller_where_images_are_larger():
+    device = torch.device("cpu")
+    assert batch_for(28, 28, device) >= batch_for(64, 64, device) > batch_for(224, 224, device) >= 1
+    assert batch_for(4096, 4096, device) == 1
+    model = Small(99)
+    denoisers.restore(model, np.zeros((9, 224, 224, 1), np.uint8))
+    assert max(model.batches) == batch_for(224, 224, device)
 
 
 def test_unknown_name():
@@ -439,16 +521,23 @@ def test_load(tmp_path):
     assert not model.training
 
 
+def test_references_are_loaded_beside_trained_denoisers(tmp_path):
+    stored(tmp_path, "dae", 3, "dae")
+    found = denoisers.load_all(["identity", "median3", "dae"], tmp_path, 3, "auto")
+    assert [type(model) for model in found.values()] == [Identity, Median3, DAE]
+    assert not any(model.training for model in found.values())
+
+
 def test_what_cannot_be_loaded(tmp_path):
     with pytest.raises(InputError, match="dae.json is missing"):
         denoisers.load("dae", tmp_path, 1)
-    with pytest.raises(InputError, match="Unknown trained denoiser 'identity'"):
-        denoisers.load("identity", tmp_path, 1)
+    with pytest.raises(InputError, match="'autoencoder'"):
+        denoisers.load("autoencode", tmp_path, 1)
     stored(tmp_path, "autoencoder", 1, "autoencoder")
-    with pytest.raises(InputError, match="trained on images with 1 channel.s., not 3"):
+    with pytest.raises(InputError, match="1 channel.*3"):
         denoisers.load("autoencoder", tmp_path, 3)
     (tmp_path / "autoencoder.json").rename(tmp_path / "dae.json")
-    with pytest.raises(InputError, match="is of 'autoencoder', not 'dae'"):
+    with pytest.raises(InputError, match="'autoencoder'.*'dae'"):
         denoisers.load("dae", tmp_path, 1)
     stored(tmp_path, "dae", 1, "autoencoder")
     with pytest.raises(InputError, match="does not hold the weights of dae"):

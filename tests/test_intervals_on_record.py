@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lib import params
-from lib.defense import detection, restoration
+from lib.defense import break_even_prevalence, detection, restoration
 from lib.metrics import intervals
 from lib.params.files import read_json, read_table
 
@@ -27,7 +27,7 @@ def numbers(folder: Path, attack: str) -> pd.DataFrame:
         for share in ("recovered", "right", "kept"):
             bounds = (row[share], row[f"{share}_low"], row[f"{share}_high"])
             found[share, row["defense"]] = bounds
-    for name, row in restoration.pays_from(restored, 500).iterrows():
+    for name, row in break_even_prevalence(restored, 500).iterrows():
         found["pays from", name] = row
     right = restored.pivot(index=restoration.IMAGE, columns="defense", values="recovered").astype(
         int

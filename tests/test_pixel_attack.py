@@ -169,6 +169,17 @@ def test_arrays_of_numpy_and_torch_and_gray_images_without_channels(tiny, images
         same(flat.table, expected.table)
 
 
+def test_views_and_read_only_arrays(tiny, images):
+    model, pictures, labels, _ = problem(tiny, images, count=4)
+    expected = SMALL(model, pictures, labels)
+    fixed = pictures.copy()
+    fixed.flags.writeable = False
+    same(SMALL(model, fixed, labels).table, expected.table)
+    found = SMALL(model, pictures[::-1], labels[::-1])
+    assert (found.images[::-1] == expected.images).all()
+    assert (found.success[::-1] == expected.success).all()
+
+
 def test_both_strategies_find_what_is_there(tiny, images):
     model, pictures, labels, _ = problem(tiny, images, count=6)
     tables = [

@@ -9,9 +9,16 @@ import torch
 from torch import nn
 
 from lib import params
-from lib.attack import rebuild
-from lib.defense import restoration
-from lib.defense.restoration import Patches, restore_all, shares, summary
+from lib.attack import AnyLabelChange, PixelAttack, rebuild
+from lib.defense import (
+    Patches,
+    break_even_prevalence,
+    evaluate_defense,
+    restoration,
+    shares,
+    summary,
+)
+from lib.defense.restoration import restore_all
 from lib.metrics import image_quality
 from lib.metrics.intervals import wilson
 from lib.models.denoisers import restore
@@ -250,6 +257,68 @@ def test_bad_input_is_named():
     outside = records.assign(rows=[[SIZE]] * N, cols=[[0]] * N)
     with pytest.raises(InputError, match=r"pixel \(16, 0\), outside its image of 16 x 16"):
         restore_all(clean, adversarial, outside, DEFENSES, predict, "cpu")
+
+
+class Brightest(nn.Module):
+    """Class 1 if a value is above 200, else 0."""
+
+    def forward(self, images):
+        return torch.stack([torch.full((len(images),), 200 / 255), images.amax((1, 2, 3))], 1)
+
+
+def hiding(images):
+    """A defense that makes all bright values dark."""
+    return images.where(images < 0.8, 0.3)
+
+
+@pytest.fixture(scope="module")
+def found():
+    images = np.full((6, 12, 12), 100, np.uint8)
+    images += np.arange(6, dtype=np.uint8)[:, None, None]
+    images[1, 3, 4] = 250
+    labels = np.array([0, 1, 0, 0, 1, 0])  # the fifth is wrong from the start
+    return PixelAttack(population=30, generations=8)(Brightest().eval(), images, labels)
+
+
+def test_a_defense_is_evaluated_on_what_an_attack_found(found):
+    table = evaluate_defense(Brightest(), hiding, found)
+    assert table["image"].tolist() == [0, 1, 2, 3, 5]  # not the skipped one
+    assert table["defense"].unique().tolist() == ["hiding"]
+    assert table["success"].tolist() == found.success[[0, 1, 2, 3, 5]].tolist()
+    assert table["success"][[0, 2, 3, 4]].all()
+    assert table["restored_class"].tolist() == [0] * 5
+    assert table["recovered"].tolist() == [True, False, True, True, True]
+    assert table["kept"].tolist() == [True, False, True, True, True]
+    rates = shares(table).iloc[0]
+    won = table[table["success"]]
+    assert (rates["images"], rates["attacks"], rates["n"]) == (5, 5, len(won))
+    assert rates["recovered"] == won["recovered"].mean() and rates["kept"] == 0.8
+    assert len(summary(table, 20, 0)) == 1
+
+
+def test_several_defenses_are_compared_and_one_breaks_even(found):
+    both = {"identity": nn.Identity(), "hiding": hiding}
+    table = evaluate_defense(Brightest(), both, found, device="auto")
+    assert table["defense"].tolist() == ["identity"] * 5 + ["hiding"] * 5
+    even = break_even_prevalence(table, 20)
+    assert np.isnan(even.loc["identity", "pays_from"])
+    assert 0 < even.loc["hiding", "pays_from"] < 1
+
+
+def test_a_defense_of_a_multi_label_model():
+    def model(images):
+        return torch.stack([images.amax((1, 2, 3)) - 0.8, -torch.ones(len(images))], 1)
+
+    class Labels(nn.Module):
+        def forward(self, images):
+            return model(images)
+
+    images = np.full((2, 12, 12, 3), 90, np.uint8)
+    labels = np.zeros((2, 2), np.int64)
+    attack = PixelAttack(population=30, generations=8, criterion=AnyLabelChange(0.5))
+    found = attack(Labels().eval(), images, labels)
+    table = evaluate_defense(Labels(), hiding, found)
+    assert table["restored_class"].tolist() == ["00", "00"] and table["recovered"].all()
 
 
 def table(**changes) -> pd.DataFrame:

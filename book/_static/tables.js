@@ -1,9 +1,10 @@
-/* Tables of run pages: sort by a click or the Enter key on a heading, filter the rows of long ones,
-   download what is shown as CSV. No network, no library; without scripts the tables stay as they are. */
+/* Tables of run pages: sort by a click or the Enter key on a heading, fold and filter the rows of long
+   ones, download them as CSV. No network, no library; without scripts the tables stay as they are. */
 "use strict";
 
 (() => {
   const LONG = 12; // rows from which a filter helps
+  const SHOWN = 20; // rows of a table before the rest is asked for
 
   const text = (cell) => cell.textContent.trim();
 
@@ -38,7 +39,10 @@
         const up = heading.getAttribute("aria-sort") !== "ascending";
         headings.forEach((other) => other.removeAttribute("aria-sort"));
         heading.setAttribute("aria-sort", up ? "ascending" : "descending");
-        body.append(...order([...body.rows], column, up ? 1 : -1));
+        const rows = order([...body.rows], column, up ? 1 : -1);
+        const folded = rows.some((row) => row.classList.contains("folded"));
+        rows.forEach((row, at) => row.classList.toggle("folded", folded && at >= SHOWN));
+        body.append(...rows);
       });
     });
   };
@@ -47,6 +51,23 @@
     const quote = (value) => (/[",\n]/.test(value) ? `"${value.replace(/"/g, '""')}"` : value);
     const rows = [...table.rows].filter((row) => !row.hidden);
     return rows.map((row) => [...row.cells].map((cell) => quote(text(cell))).join(",")).join("\n");
+  };
+
+  const fold = (table) => {
+    const rows = [...table.tBodies[0].rows];
+    if (rows.length <= SHOWN + 2) return; // two rows more are shorter than the question
+    rows.slice(SHOWN).forEach((row) => row.classList.add("folded"));
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "unfold btn btn-sm btn-outline-primary";
+    button.textContent = `Show all ${rows.length} rows`;
+    button.addEventListener("click", () => unfold(table));
+    table.after(button);
+  };
+
+  const unfold = (table) => {
+    [...table.tBodies[0].rows].forEach((row) => row.classList.remove("folded"));
+    table.parentElement.querySelector(".unfold")?.remove();
   };
 
   const tools = (table, place) => {
@@ -61,6 +82,7 @@
       filter.addEventListener("input", () => {
         const wanted = filter.value.toLowerCase();
         rows.forEach((row) => { row.hidden = !text(row).toLowerCase().includes(wanted); });
+        unfold(table); // who filters looks for a row, wherever it is
       });
       bar.append(filter);
     }
@@ -92,6 +114,7 @@
     [...found].filter((table) => table.tHead && table.tBodies.length).forEach((table, place) => {
       sortable(table);
       tools(table, place);
+      fold(table);
     });
   });
 })();

@@ -1,8 +1,6 @@
 """Logits of candidates: by the whole network, or by what the changed pixels change."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -21,27 +19,6 @@ WHOLE_BATCH = {"cpu": 64, "cuda": 256}  # of whole images
 SMALLEST_BATCH = 64
 IMAGES = 8  # in work at least, so that a batch fills up although candidates repeat
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-_FLAGS = (
-    torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul,
-    torch.backends.mkldnn.conv,
-)  # fmt: skip
-
-
-@contextmanager
-def full_precision(device: torch.device) -> Iterator[None]:
-    """Compute without gradients and in all bits of float32; the caller's settings come back.
-
-    A GPU's own default for convolutions is TF32, which keeps 10 bits of the mantissa.
-    """
-    before = [flag.fp32_precision for flag in _FLAGS]
-    try:
-        for flag in _FLAGS:
-            flag.fp32_precision = "ieee"
-        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        for flag, value in zip(_FLAGS, before, strict=True):
-            flag.fp32_precision = value
 
 
 def dtype_of(precision: str, device: torch.device) -> torch.dtype:
@@ -156,8 +133,9 @@ def make_evaluator(
             warnings.warn(f"Whole images are evaluated, which takes longer: {reason}", stacklevel=2)
     if not batch:
         limit = WHOLE_BATCH.get(example.device.type, WHOLE_BATCH["cpu"])
-        # Whole populations, or equal parts of one, leave little to be filled up.
-        batch = population * min(most, max(1, limit // population))
+        # Whole populations, or equal parts of one, leave little to be filled up. The number of
+        # images does not count: other batches may round otherwise.
+        batch = population * max(1, limit // population)
         batch = -(-batch // -(-batch // limit))
     return WholeImages(model, min(most, images_in_work(batch, population)), batch, dtype)
 

@@ -15,7 +15,7 @@ from lib.params.memory import is_out_of_memory
 
 
 def as_images(images: Any) -> np.ndarray:
-    """Images as uint8 (N, H, W, C), without a copy where there is none to make.
+    """Images as contiguous uint8 (N, H, W, C).
 
     Args:
         images: uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch.
@@ -31,7 +31,7 @@ def as_images(images: Any) -> np.ndarray:
             f"The images are {array.dtype} of shape {array.shape}: an attack needs 8-bit images, "
             "uint8 (N, H, W, 1 or 3) or (N, H, W)."
         )
-    return array if array.ndim == 4 else array[..., None]
+    return np.ascontiguousarray(array if array.ndim == 4 else array[..., None])
 
 
 def as_labels(labels: Any, count: int) -> Tensor:
@@ -57,7 +57,7 @@ def as_labels(labels: Any, count: int) -> Tensor:
             f"Labels of shape {array.shape} go from {array.min()} to {array.max()}: several "
             "labels an image are 0 or 1, one class an image is an integer (N,)."
         )
-    return torch.from_numpy(array.astype(np.int64))
+    return torch.tensor(np.ascontiguousarray(array, np.int64))
 
 
 def as_keys(keys: Any, count: int) -> Tensor:
@@ -72,7 +72,7 @@ def as_keys(keys: Any, count: int) -> Tensor:
             f"The keys are {array.dtype} of shape {array.shape}: give {count} integers, one an "
             "image."
         )
-    return torch.from_numpy(array.astype(np.int64))
+    return torch.tensor(np.ascontiguousarray(array, np.int64))
 
 
 def check_model(model: Any, height: int, width: int) -> torch.device:

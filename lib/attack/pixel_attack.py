@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from lib.attack import inputs
 from lib.attack.attack_table import COLUMNS, rebuild
 from lib.attack.criteria import Criterion, Misclassification
-from lib.attack.evaluators import PRECISIONS, dtype_of, full_precision
+from lib.attack.evaluators import PRECISIONS, dtype_of
 from lib.attack.search import Search
 from lib.data import counter_rng
+from lib.models.inference import full_precision
 from lib.params.errors import InputError, unknown
 
 STRATEGIES = ("rand1", "best1bin")
@@ -44,6 +45,7 @@ class Found:
             criterion; False for a skipped image.
         images: as attacked, uint8 in the shape and kind given; where an attack failed, with its
             best candidate; a skipped image as it was.
+        clean: the images that were given.
         table: one row an image, in their order: ``image`` (position), ``label``, ``skipped`` and
             ``reason``, ``success``, ``predicted`` (decision on the clean image) and
             ``adversarial`` (on the attacked one; several labels as a string of 0 and 1),
@@ -58,7 +60,12 @@ class Found:
 
     success: np.ndarray
     images: Any
+    clean: Any
     table: pd.DataFrame
+
+    def __repr__(self) -> str:
+        attacked = int((~self.table["skipped"].astype(bool)).sum())
+        return f"<{self.success.sum()} successes on {attacked} of {len(self.table)} images>"
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,8 @@ class PixelAttack:
         criterion: what is minimized and what counts, see `lib.attack.criteria`.
         precision: of the search: ``float32``, ``bfloat16``, ``float16``, or ``auto``, bfloat16
             where the device computes in it. Success is always judged in float32.
-        batch: candidates evaluated at once; 0: what the device holds well.
+        batch: candidates evaluated at once; 0: what the device holds well. Another number may
+            round logits otherwise in the last bit.
         seed: of all random counter_rng.
 
     Raises:
@@ -150,7 +158,7 @@ class PixelAttack:
         changed = rebuild(inputs.as_images(images), table).reshape(tuple(images.shape))
         if isinstance(images, Tensor):
             changed = torch.from_numpy(changed).to(images.device)
-        return Found(table["success"].to_numpy(bool), changed, table)
+        return Found(table["success"].to_numpy(bool), changed, images, table)
 
     def iterate(
         self, model: nn.Module, images: Any, labels: Any, keys: Any = None
@@ -180,7 +188,7 @@ class PixelAttack:
         if not len(array):
             return
         with full_precision(device):
-            first = torch.from_numpy(array[:1]).permute(0, 3, 1, 2).to(device)
+            first = torch.tensor(array[:1]).permute(0, 3, 1, 2).to(device)
             logits = inputs.first_logits(model, first[0])
             inputs.check_task(logits, labels, self.criterion)
             dtype = dtype_of(self.precision, device)

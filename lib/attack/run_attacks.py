@@ -19,7 +19,7 @@ from lib.attack.pixel_attack import PixelAttack
 from lib.attack.vulnerability import VulnerabilityMap
 from lib.data import Images, counter_rng
 from lib.metrics.classification import right
-from lib.models.classifiers import Classifier, decide, logits
+from lib.models.classifiers import Classifier, classify
 from lib.params import ATTACKS, Parameters
 from lib.params.dataset_info import Facts
 from lib.params.device import pick_device
@@ -176,9 +176,8 @@ def attack_runs(
 
 def correct(model: Classifier, data: Images, p: Parameters) -> np.ndarray:
     """Whether the classifier is right, bool (N,)."""
-    device = pick_device(p.device)
-    values = logits(model.to(device), data.images, device)
-    return right(data.labels, decide(values, data.facts.multi_label, p.classifier_threshold))
+    task = data.facts.multi_label, p.classifier_threshold
+    return right(data.labels, classify(model, data.images, *task, p.device))
 
 
 def attack_run(

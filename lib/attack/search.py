@@ -73,7 +73,7 @@ class Search:
         used = len(self.populations.best) if self.populations else 0
         while self.waiting and (self.evaluator is None or len(entering) + used < self.slots):
             place = self.waiting.pop(0)
-            picture = torch.from_numpy(self.images[place]).permute(2, 0, 1).to(self.device)
+            picture = torch.tensor(self.images[place]).permute(2, 0, 1).to(self.device)
             label = self.labels[place : place + 1].to(self.device)
             clean = inputs.alone(self.model, picture)
             reason = misjudged(self.criterion, clean, label)
@@ -175,13 +175,13 @@ class Search:
 
     def _propose(self, held: Populations) -> Tensor:
         """Candidates of the next generation, int64 (N, population, genes)."""
-        attack, of = self.attack, (held.keys, held.generation, self.limits)
+        attack, draws = self.attack, (held.keys, held.generation, self.limits)
         if attack.strategy == "best1bin":
             made = differential_evolution.best1bin(
-                held.members, held.scores, *of, attack.dither, attack.crossover
+                held.members, held.scores, *draws, attack.dither, attack.crossover
             )
         else:
-            made = differential_evolution.rand1(held.members, *of, attack.mutation)
+            made = differential_evolution.rand1(held.members, *draws, attack.mutation)
         return held.members.where(held.generation.view(-1, 1, 1) == 0, made)
 
     def _evaluate(self, held: Populations, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:

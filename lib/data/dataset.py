@@ -1,4 +1,4 @@
-"""The one door to images: npz files in MedMNIST's form, checked, with where they came from.
+"""Images from npz files in MedMNIST's form, checked, with their provenance.
 
 MedMNIST's form (Yang et al. 2023, doi:10.1038/s41597-022-01721-8) is ``<flag>_<size>.npz``
 (28 pixels: ``<flag>.npz``) with ``{train,val,test}_images``, uint8 (N, H, W) or (N, H, W, 3), and
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from medmnist.dataset import MedMNIST2D
 from medmnist.info import INFO
 
@@ -208,34 +207,6 @@ def load(
 def official_md5(dataset: str, size: int) -> str | None:
     """MD5 of MedMNIST's own file; None where there is none."""
     return INFO[facts(dataset).flag].get("MD5" if size == 28 else f"MD5_{size}")
-
-
-def to_tensor(images: np.ndarray) -> torch.Tensor:
-    """uint8 (N, H, W, C) as float32 (N, C, H, W) in 0..1."""
-    return unit(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
-
-
-def unit(values: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """8-bit values as floats in 0..1, the same on every device."""
-    # CUDA multiplies by the reciprocal of a Python number, half of the time off by one bit.
-    return values.to(dtype) / torch.full((), 255, dtype=dtype, device=values.device)
-
-
-def rounded(tensor: torch.Tensor) -> torch.Tensor:
-    """Floats in 0..1 as 8-bit values, float32 in 0..255: clipped, rounded half up (GEN07)."""
-    return tensor.float().mul(255).add_(0.5).floor_().clamp_(0, 255)
-
-
-def to_uint8(tensor: torch.Tensor) -> np.ndarray:
-    """Floats (N, C, H, W) as uint8 (N, H, W, C): clipped to 0..1, rounded half up.
-
-    Raises:
-        ValueError: the tensor has a NaN.
-    """
-    values = tensor.detach().cpu()
-    if values.isnan().any():
-        raise ValueError("An image with NaN has no 8-bit form: the network has diverged.")
-    return rounded(values).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def _reader(flag: str) -> type[MedMNIST2D]:

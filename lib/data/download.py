@@ -5,6 +5,8 @@ import socket
 import tempfile
 import threading
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from medmnist.dataset import MedMNIST2D
@@ -32,13 +34,11 @@ def fetch(reader: type[MedMNIST2D], path: Path, size: int) -> None:
         f"{path.name} could not be downloaded from {url} ({{}}): check the network, or put the "
         f"file into {path.parent} by hand, rebuild it or use phantoms."
     )
-    if problem := _probe(url):
+    if problem := unreachable(url):
         raise InputError(failed.format(problem))
     path.parent.mkdir(parents=True, exist_ok=True)
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL_SECONDS)  # medmnist takes no timeout
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
+        with stalls(), tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
             reader(split="test", root=folder, size=size, download=True)
             os.replace(Path(folder) / path.name, path)
     except (RuntimeError, OSError) as error:
@@ -46,11 +46,20 @@ def fetch(reader: type[MedMNIST2D], path: Path, size: int) -> None:
         if isinstance(cause, KeyboardInterrupt):  # ... Ctrl-C too
             raise cause from None
         raise InputError(failed.format(cause)) from error
+
+
+@contextmanager
+def stalls() -> Iterator[None]:
+    """Give up downloads that stand still; medmnist and torchvision take no timeout."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALL_SECONDS)
+    try:
+        yield
     finally:
         socket.setdefaulttimeout(before)
 
 
-def _probe(url: str) -> str:
+def unreachable(url: str) -> str:
     """Why a URL does not answer in `PROBE_SECONDS`; empty if it does.
 
     The request runs in a thread of its own, because a name look-up cannot be given a timeout. It

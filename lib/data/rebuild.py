@@ -11,14 +11,14 @@ import io
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from medmnist.info import INFO
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lib.data.dataset import PARTS, READ_ERRORS, SIZES, official_md5
 from lib.data.splits import content, linked
@@ -28,10 +28,7 @@ from lib.params.files import atomic, md5
 
 # Data sets that are not offered at all sizes, and why.
 LIMITS = {
-    "pathology": (
-        (28,),
-        "the source has 28-pixel images, which the classifier enlarges inside the model",
-    ),
+    "pathology": ((28,), "the source has 28-pixel images, which the classifier enlarges inside"),
     "chest": ((28, 64, 224), "the source has these sizes of the images"),
 }
 
@@ -70,16 +67,9 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
 
 def derma(source: Path, size: int) -> Rebuilt:
     """HAM10000 from 200x150 JPEGs; the folder's split of MedMNIST's sizes, drawn by image."""
-    index = _csv(source / "ham10000_200x150" / "split_index.csv")
-    path = _there(source / "ham10000_200x150" / "images.zip")
-    images = np.empty((len(index), size, size, 3), np.uint8)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for row, name in enumerate(index["image_id"]):
-                image = Image.open(io.BytesIO(archive.read(f"{name}.jpg"))).convert("RGB")
-                images[row] = resize(np.asarray(image)[None], size)[0]
-    except (KeyError, *READ_ERRORS) as error:
-        raise InputError(f"{path} cannot be read ({error}): get the archive again.") from error
+    index = pd.read_csv(_there(source / "ham10000_200x150" / "split_index.csv"))
+    names = index["image_id"] + ".jpg"
+    images = _photos(source / "ham10000_200x150" / "images.zip", names, size, "RGB")
     lesions = pd.factorize(index["lesion_id"], sort=True)[0]
     crossing = (index.groupby("lesion_id")["split"].nunique() > 1).sum()
     return Rebuilt(
@@ -112,7 +102,7 @@ def oct(source: Path, size: int) -> Rebuilt:
     stored = size if size in (64, 224) else 224
     path = folder / f"kermany1000_{stored}.npz"
     images, labels, split = _npz(path)
-    index = _ordered(_csv(folder / "kermany1000_index.csv"), split, path)
+    index = _ordered(folder / "kermany1000_index.csv", split, path)
     reduced = "" if size == stored else "to 224 pixels, then reduced "
     return Rebuilt(
         resize(images, size), labels, split, index["patient"].to_numpy(np.int64),
@@ -133,7 +123,7 @@ def chest(source: Path, size: int) -> Rebuilt:
     for name in ("nih1000", "nih1000b"):
         path = folder / f"{name}_{size}.npz"
         parts.append(_npz(path))
-        indexes.append(_ordered(_csv(folder / f"{name}_index.csv"), parts[-1][2], path))
+        indexes.append(_ordered(folder / f"{name}_index.csv", parts[-1][2], path))
     images, labels, split = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     index = pd.concat(indexes, ignore_index=True)
     keep = ~index.duplicated("image").to_numpy()
@@ -153,19 +143,11 @@ def chest(source: Path, size: int) -> Rebuilt:
 
 def _boxed_chest(folder: Path, size: int) -> Rebuilt:
     """The 880 images of NIH's list of boxes and 980 without finding, split by patient."""
-    index = _csv(folder / "nih1860_index.csv")
-    path = _there(folder / f"nih1860_{size}.zip")
     # Labels and the order of rows are those of the folder's small copy.
     small = folder / "nih1860_64.npz"
     _, labels, split = _npz(small)
-    index = _ordered(index, split, small)
-    images = np.empty((len(index), size, size), np.uint8)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for row, name in enumerate(index["image"]):
-                images[row] = np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("L"))
-    except (KeyError, *READ_ERRORS) as error:
-        raise InputError(f"{path} cannot be read ({error}): get the archive again.") from error
+    index = _ordered(folder / "nih1860_index.csv", split, small)
+    images = _photos(folder / f"nih1860_{size}.zip", index["image"], size, "L")
     return Rebuilt(
         images, labels, split, index["patient"].to_numpy(np.int64),
         f"{len(index)} images of NIH ChestX-ray14 (the 880 with marked lesions and 980 without "
@@ -258,9 +240,8 @@ def _refusal(dataset: str, size: int) -> str:
     if size in sizes:
         return ""
     offered = " and ".join(map(str, sizes))
-    return f"{dataset} cannot be rebuilt at {size!r} pixels, only at {offered}" + (
-        f": {why}." if why else "."
-    )
+    reason = f": {why}" if why else ""
+    return f"{dataset} cannot be rebuilt at {size!r} pixels, only at {offered}{reason}."
 
 
 def _verb(edge: int, size: int) -> str:
@@ -276,8 +257,21 @@ def _there(path: Path) -> Path:
     return path
 
 
-def _csv(path: Path) -> pd.DataFrame:
-    return pd.read_csv(_there(path))
+def _photos(path: Path, names: Iterable[str], size: int, mode: str) -> np.ndarray:
+    """Images of a zip file, upright, in Pillow's mode L or RGB, as `resize` gives them."""
+    images, name = [], "no image"
+    try:
+        with zipfile.ZipFile(_there(path)) as archive:
+            for name in names:
+                image = ImageOps.exif_transpose(Image.open(io.BytesIO(archive.read(name))))
+                images.append(resize(np.asarray(image.convert(mode))[None], size)[0])
+    except InputError:
+        raise
+    except (KeyError, *READ_ERRORS) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}; last was {name}): get the archive again."
+        ) from error
+    return np.stack(images)
 
 
 def _arrays(path: Path, names: list[str]) -> list[np.ndarray]:
@@ -298,11 +292,12 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.concatenate(images), np.concatenate(labels), split
 
 
-def _ordered(index: pd.DataFrame, split: np.ndarray, path: Path) -> pd.DataFrame:
-    """The index in the order of the rows of the npz file; an error if it is of other rows."""
+def _ordered(source: Path, split: np.ndarray, path: Path) -> pd.DataFrame:
+    """An index in the order of the rows of an npz file; an error if it is of other rows."""
+    index = pd.read_csv(_there(source))
     index = index.assign(place=index["split"].map(PARTS.index)).sort_values(["place", "row"])
     if not np.array_equal(index["split"].to_numpy(str), split):
-        raise InputError(f"The index beside {path} counts other rows: get both files again.")
+        raise InputError(f"{source} counts other rows than {path}: get both files again.")
     return index
 
 

@@ -41,7 +41,7 @@ def content(images: np.ndarray) -> np.ndarray:
     """Numbers (N,) equal for images with the same pixels."""
     seen: dict[bytes, int] = {}
     digests = (hashlib.blake2b(np.ascontiguousarray(image), digest_size=16) for image in images)
-    return np.array([seen.setdefault(digest.digest(), len(seen)) for digest in digests])
+    return np.array([seen.setdefault(digest.digest(), len(seen)) for digest in digests], np.int64)
 
 
 def paper_parts(images: np.ndarray, labels: np.ndarray, group: np.ndarray, seed: int) -> np.ndarray:

@@ -1,1 +1,17 @@
-"""What a defense gives back, and what an attacker who knows it leaves of it."""
+"""Defenses: what they restore, patch selection, detection, and attackers who know them.
+
+from lib.defense import evaluate_defense, shares
+
+table = evaluate_defense(model, denoiser, found)  # found = PixelAttack(...)(model, ...)
+shares(table)  # rates and their intervals
+"""
+
+from lib.defense.adaptive import Defended
+from lib.defense.break_even import break_even_prevalence
+from lib.defense.patch_selection import select_patches
+from lib.defense.restoration import Patches, evaluate_defense, shares, summary
+
+__all__ = [
+    "Defended", "Patches", "break_even_prevalence", "evaluate_defense", "select_patches", "shares",
+    "summary",
+]  # fmt: skip

@@ -21,9 +21,10 @@ from lib.defense.patch_selection import blend
 from lib.metrics.intervals import columns, rate
 from lib.models import denoisers
 from lib.models.classifiers import Classifier, logits
+from lib.models.inference import batch_for, placed
+from lib.models.weights import checksums
 from lib.params import ATTACKS, PATCHES, REFERENCES, Parameters
-from lib.params.device import pick_device
-from lib.params.files import fingerprint, md5, read_table, write_table
+from lib.params.files import fingerprint, read_table, write_table
 
 IMAGE = ["dataset", "split", "index", "label", "category", "part"]  # as in the attack records
 SHARES = ("clean", "oblivious", "adaptive")
@@ -31,7 +32,6 @@ SHARES = ("clean", "oblivious", "adaptive")
 SEARCH = ("adversarial", "p_before", "p_after", "rows", "cols", "values", "evaluations",
           "computed", "generations", "seconds", "seed")  # fmt: skip
 COLUMNS = (*IMAGE, "defense", *SHARES, "predicted", *SEARCH)
-BATCH = {"cpu": 64, "cuda": 256}  # images at once: a denoiser works at the image's full size
 VERSION = 1  # raised when the same settings give other results
 
 
@@ -64,8 +64,8 @@ class Defended(nn.Module):
 
 def names(p: Parameters) -> list[str]:
     """Those of ``adaptive_defenses`` that the run has."""
-    there = {*REFERENCES, *p.denoiser_names}
-    return [name for name in p.adaptive_defenses if name.removesuffix(PATCHES) in there]
+    known = {*REFERENCES, *p.denoiser_names}
+    return [name for name in p.adaptive_defenses if name.removesuffix(PATCHES) in known]
 
 
 def defended(
@@ -83,17 +83,12 @@ def defended(
     Raises:
         InputError: a denoiser is missing or damaged.
     """
-    device, made = pick_device(p.device), {}
+    made = {}
     for name in wanted:
-        base = name.removesuffix(PATCHES)
-        network = (
-            denoisers.build(base, channels)
-            if base in REFERENCES
-            else denoisers.load(base, folder, channels)
-        )
+        network = denoisers.load(name.removesuffix(PATCHES), folder, channels)
         patches = (p.restoration_patch_size, p.restoration_patch_threshold)
-        behind = Defended(model, network, patches if name.endswith(PATCHES) else None)
-        made[name] = behind.to(device, memory_format=torch.channels_last).eval()
+        made[name] = Defended(model, network, patches if name.endswith(PATCHES) else None).eval()
+        placed(made[name], p.device)
     return made
 
 
@@ -104,8 +99,8 @@ def attack_defended(
 
     The search is in float32, whatever ``attack_precision`` says. Images are those of the attack on
     the bare classifier, ``adaptive_images`` of each class. One that the defense alone makes wrong
-    needs no attack. A killed run goes on with the next image; a finished one with the same
-    settings and weights is read back.
+    needs no attack. An interrupted run is resumed with the next image; a finished one
+    with the same settings and weights is read back.
 
     Args:
         model: the trained classifier of the run folder.
@@ -126,13 +121,10 @@ def attack_defended(
     Raises:
         InputError: as `defended` and `lib.attack.attack_images`.
     """
-    store = folder.parent / "denoisers"
-    models = defended(model, names(p), store, data.facts.channels, p)
-    trained = [name.removesuffix(PATCHES) for name in models]
-    weights = [store / f"{name}.safetensors" for name in trained if name not in REFERENCES]
-    weights = [folder / "classifier.safetensors", *sorted(set(weights))]
+    wanted = names(p)
+    models = defended(model, wanted, folder.parent / "denoisers", data.facts.channels, p)
     of_attack = p.key("adaptive", "attack_pixels")
-    settings = [of_attack, data.provenance.md5, [md5(path) for path in weights]]
+    settings = [of_attack, data.provenance.md5, checksums(folder, wanted)]
     tables = {}
     for pixels, found in records.items():
         chosen = found.groupby("category", sort=False).head(p.adaptive_images or len(found))
@@ -169,16 +161,17 @@ def through(
         data: all images.
         chosen: rows of the attack on the bare classifier.
         pixels: changed pixels.
-        p: attack_*, classifier_threshold, seed and device are used.
+        p: attack_*, classifier_threshold and seed are used.
         checkpoint: folder for finished images.
     """
-    device, clean = pick_device(p.device), locate(data, chosen)
-    batch = p.attack_batch or BATCH.get(device.type, BATCH["cpu"])
+    clean = locate(data, chosen)
+    # A denoiser works at the image's full size, so that memory holds fewer candidates.
+    batch = p.attack_batch or batch_for(data.size, data.size, placed(behind))
     # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
     attack = attack_of(p, pixels, data.facts.multi_label, batch=batch, precision="float32")
     found = attack_images(attack, behind, clean, np.arange(len(clean)), checkpoint)
     right = ~found["skipped"].to_numpy(bool)
-    values = logits(behind, rebuild(clean.images, chosen), device, batch)
+    values = logits(behind, rebuild(clean.images, chosen), batch=batch)
     labels = torch.from_numpy(clean.labels).long()
     fooled = attack.criterion(torch.from_numpy(values), labels)[1].numpy()
     table = chosen[IMAGE].assign(
@@ -198,8 +191,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a defense: ``defense, n``, and ``clean, oblivious, adaptive``, shares 0..1 with 95 %
-        Wilson intervals in ``_low`` and ``_high``, as wide as if an image that stands in several
-        rows stood in one; ``searched``, images that the defense alone left right.
+        Wilson intervals in ``_low`` and ``_high``, which treat repeated attacks on one image as
+        one observation; ``searched``, images that the defense alone left right.
     """
     rows = []
     for name, of in table.groupby("defense", sort=False):

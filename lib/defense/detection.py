@@ -1,16 +1,16 @@
-"""Can the defense tell an attacked image from a clean one by how much it changes it?
+"""Detection of attacks by the residual, how much a defense changes an image.
 
 The paper claims to be better than earlier work at detecting one-pixel attacks (section 1.2) and
 shows no detector, threshold or rate (audit U3). The residual between an image and what a denoiser
 makes of it is the detector that its pieces allow, and the one of Alatalo et al. (2022), its
-reference 8, with an autoencoder; whether the authors mean this is not said (EVA15).
+reference 8, with an autoencoder; the authors do not say whether they mean this (EVA15).
 """
 
 import numpy as np
 import pandas as pd
 
+from lib.data import as_images
 from lib.metrics import intervals
-from lib.params.errors import check_images
 
 # A pixel that stands out moves the largest difference; the mean is what reconstruction errors
 # of whole images usually are.
@@ -30,7 +30,7 @@ def scores(images: np.ndarray, restored: np.ndarray) -> dict[str, np.ndarray]:
     Raises:
         InputError: arrays of another type or of two shapes.
     """
-    check_images("Images of a residual", images=images, restored=restored)
+    images, restored = as_images("Images of a residual", images=images, restored=restored)
     # int16 holds every difference of two 8-bit values.
     residual = np.abs(images.astype(np.int16) - restored)
     return {
@@ -52,8 +52,8 @@ def column(state: str, score: str) -> str:
 def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     """How well each defense's residual tells attacked from clean images.
 
-    Each attacked image is held against its own clean one, so that nothing but the attack differs
-    between the two sides.
+    Each attacked image is compared with its own clean one, so that they differ by the attack
+    alone.
 
     Args:
         frame: rows of `lib.defense.restoration.restore_all` of one data set, classifier and number

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.params.errors import InputError, check_images
+from lib.data import as_images, like
+from lib.params.errors import InputError
 
 
 def select_patches(
@@ -31,17 +32,17 @@ def select_patches(
     Raises:
         InputError: arrays of other types or of two shapes, an even size, a threshold outside 0..1.
     """
-    check_images("Images of patch selection", images=images, restored=restored)
+    pair = as_images("Images of patch selection", images=images, restored=restored)
     if size < 1 or size % 2 == 0:
         raise InputError(f"A patch has an odd edge, so that it has a middle, not {size!r}.")
     if not 0 <= threshold <= 1:
         raise InputError(f"A patch threshold is a share of the range in 0..1, not {threshold!r}.")
     given, made = (
         torch.from_numpy(np.ascontiguousarray(values)).permute(0, 3, 1, 2).float()
-        for values in (images, restored)
+        for values in pair
     )
     mixed = blend(given, made, size, threshold).to(torch.uint8)
-    return mixed.permute(0, 2, 3, 1).contiguous().numpy()
+    return like(images, mixed.permute(0, 2, 3, 1).contiguous().numpy())
 
 
 def blend(given: Tensor, restored: Tensor, size: int, threshold: float) -> Tensor:

@@ -1,38 +1,78 @@
-"""What the defenses give back: restored images against clean ones, and the class afterwards.
+"""What a defense restores: images against clean ones, and the classifier's decision afterwards.
 
 The paper averages five image metrics over successfully attacked images (section 4.1.2) and never
-asks the classifier again (its section 6). We add that, the defenses that do nothing or next to it,
-the cost on clean images, the error at the attacked pixel, and patch selection (EVA09 to EVA11,
-EVA14, audit U1 and U2).
+asks the classifier again (its section 6). We add that, reference defenses, the cost on clean
+images, the error at the attacked pixel, and patch selection (EVA09 to EVA11, EVA14, audit U1 and
+U2).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import nn
 
+from lib.data import as_images
 from lib.defense import detection
 from lib.defense.patch_selection import select_patches
 from lib.metrics import image_quality, intervals
+from lib.models.classifiers import as_text, classify
 from lib.models.denoisers import restore
+from lib.models.inference import Device, Network, placed
 from lib.params import PATCHES, Parameters
 from lib.params.errors import InputError
 
-KEYS = ["dataset", "split", "index", "label", "success"]  # copied from the attack records
-IMAGE = KEYS[:3]  # which image a row is of
-CLEAN = (*IMAGE, "classifier")  # what the class of a clean image depends on besides the defense
+if TYPE_CHECKING:
+    from lib.attack import Found
+
+IMAGE = ["dataset", "split", "index"]  # which image a row of a run is of
+KEYS = (*IMAGE, "image", "label", "success")  # copied from an attack table that has them
 MEASURES = (*image_quality.COLUMNS, "error_attacked", "error_elsewhere")
-ATTACK = [*IMAGE, "classifier", "pixels"]  # which attack a row is of, as far as the table says it
-SAMPLES = 2000  # bootstrap resamples
 CHUNK = 64  # images restored by all defenses at a time, which bounds the memory
+
+Predict = Callable[[np.ndarray], Sequence[int] | Sequence[str] | np.ndarray]
+
+
+def evaluate_defense(
+    model: Network,
+    denoiser: Network | Mapping[str, Network],
+    found: "Found",
+    threshold: float = 0.5,
+    device: Device = None,
+) -> pd.DataFrame:
+    """What a defense makes of attacked images, of the same images clean, and of the decisions.
+
+    Args:
+        model: the classifier that was attacked.
+        denoiser: module or function from images (N, C, H, W) in 0..1 to images, or several by
+            name; see `lib.models.restore`.
+        found: what `lib.attack.PixelAttack` returned. Images that it skipped are left out.
+        threshold: a label of a multi-label classifier counts when its sigmoid exceeds it.
+        device: where it all runs, ``auto`` included; None for where the networks are.
+
+    Returns:
+        One row a defense and attacked image, as `restore_all`, with ``image``, the position;
+        `shares` and `summary` condense it.
+
+    Raises:
+        InputError: as `restore_all`.
+    """
+    records = found.table[~found.table["skipped"].astype(bool)]
+    clean, attacked = as_images("Attacked images", clean=found.clean, attacked=found.images)
+    rows = records["image"].to_numpy(np.int64)
+    multi_label = any(isinstance(value, str) for value in records["predicted"])
+    name = getattr(denoiser, "__name__", type(denoiser).__name__)
+    return restore_all(
+        clean[rows], attacked[rows], records,
+        dict(denoiser) if isinstance(denoiser, Mapping) else {name: denoiser},
+        lambda images: as_text(classify(model, images, multi_label, threshold, device)), device,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Which defenses are used with patch selection too, and how; see `select_patches`."""
+    """Denoisers that are used with patch selection too, and how; see `select_patches`."""
 
     names: tuple[str, ...] = ()
     size: int = 1
@@ -46,9 +86,9 @@ class Patches:
 
 
 def defend(
-    defenses: dict[str, nn.Module],
+    defenses: Mapping[str, Network],
     images: np.ndarray,
-    device: str | torch.device,
+    device: Device = None,
     patches: Patches = Patches(),
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Name and restored images of each defense, uint8 (N, H, W, C).
@@ -71,9 +111,9 @@ def restore_all(
     clean: np.ndarray,
     adversarial: np.ndarray,
     records: pd.DataFrame,
-    defenses: dict[str, nn.Module],
-    predict: Callable[[np.ndarray], Sequence[int] | Sequence[str] | np.ndarray],
-    device: str | torch.device,
+    defenses: Mapping[str, Network],
+    predict: Predict,
+    device: Device = None,
     patches: Patches = Patches(),
 ) -> pd.DataFrame:
     """Run every defense on attacked and on clean images.
@@ -81,16 +121,16 @@ def restore_all(
     Args:
         clean: images before the attack, uint8 (N, H, W, C), in the order of ``records``.
         adversarial: the same images after it.
-        records: N attack records.
+        records: attack table of N rows.
         defenses: networks by name.
         predict: classes of uint8 images (n, H, W, C), in the form of the records' ``predicted``:
             int, or for multi-label sets the 0/1 string of all labels.
-        device: where networks and metrics run.
+        device: where networks and metrics run; None for where the networks are.
         patches: denoisers that are used with patch selection too.
 
     Returns:
-        One row per defense and attacked image, successful or not: ``dataset, split, index, label,
-        success, defense``; ``psnr, mse, ssim, gmsd, fsim`` of restored against clean (EVA01);
+        One row per defense and attacked image, successful or not: `KEYS` of the attack table,
+        ``defense``; ``psnr, mse, ssim, gmsd, fsim`` of restored against clean (EVA01);
         ``exact``, whether the two are identical; ``error_attacked`` and ``error_elsewhere``, the
         mean absolute error in gray levels (0..255) at the attacked pixels and at all others
         (EVA11); ``restored_class``, the class after the defense, and ``recovered``, whether it is
@@ -111,7 +151,9 @@ def restore_all(
     if not len(records) or not defenses:
         raise InputError("Restoration needs at least one attacked image and one defense.")
     attacked = _attacked(clean.shape, records)
+    place = placed(next(iter(defenses.values())), device)
     before = records["predicted"].to_numpy()
+    keys = records[[name for name in KEYS if name in records]].reset_index(drop=True)
     tables: dict[str, list[pd.DataFrame]] = {}
     for start in range(0, len(clean), CHUNK):
         part = slice(start, start + CHUNK)
@@ -121,9 +163,9 @@ def restore_all(
         every = np.concatenate([*restored.values(), *cleaned.values()])
         classes = _classes(predict, every, before).reshape(2, len(restored), -1)
         for name, after, became, stayed in zip(restored, restored.values(), *classes, strict=True):
-            frame = image_quality.measure(clean[part], after, device)
-            frame = pd.concat([records[KEYS].iloc[part].reset_index(drop=True), frame], axis=1)
-            frame.insert(len(KEYS), "defense", name)
+            frame = keys.iloc[part].reset_index(drop=True).assign(defense=name)
+            measures = image_quality.measure(clean[part], after, place)
+            frame = pd.concat([frame, measures], axis=1)
             frame["exact"] = (after == clean[part]).all(axis=(1, 2, 3))
             # int16 holds every difference of two 8-bit values.
             error = np.abs(after.astype(np.int16) - clean[part]).mean(axis=3)
@@ -143,30 +185,36 @@ def restore_all(
     return pd.concat([frame for parts in tables.values() for frame in parts], ignore_index=True)
 
 
+def image_columns(frame: pd.DataFrame) -> list[str]:
+    """Columns that name the image of a row: those of a run, or its position among those given."""
+    return [name for name in (*IMAGE, "image") if name in frame]
+
+
 def shares(frame: pd.DataFrame) -> pd.DataFrame:
-    """How often each defense brings the class back, and how often it keeps that of clean images.
+    """Label recovery rate and clean prediction retention of each defense.
 
     Args:
         frame: rows of `restore_all`.
 
     Returns:
         One row per defense, in the order of ``frame``: ``attacks``, ``n`` of them successful;
-        ``recovered``, the share of the ``n`` with their class back; ``right``, the share of all
-        ``attacks``, failed ones too, with their class in the end; ``images`` attacked, and
-        ``kept``, the share of them that keep their class, clean (EVA10). An image that several
-        attacks of one classifier are on counts once among the ``images``. Shares are 0..1 with 95 %
-        Wilson intervals in ``_low`` and ``_high``, as wide as if an image that stands in several
-        rows stood in one; NaN where there is no image.
+        ``recovered``, the share of the ``n`` that are classified as before the attack; ``right``,
+        the same share of all ``attacks``; ``images`` attacked, and ``kept``, the share of them
+        that keep their class when clean (EVA10). An image that several attacks of one classifier
+        are on counts once among the ``images``. Shares are 0..1 with 95 % Wilson intervals in
+        ``_low`` and ``_high``, which treat repeated attacks on one image as one observation; NaN
+        where there is no image.
     """
-    rows = []
+    rows, image = [], image_columns(frame)
+    # A clean image is defended once for each classifier.
+    once = [*image, *(["classifier"] if "classifier" in frame else [])]
     for name, every in frame.groupby("defense", sort=False):
-        won = every[every["success"]]
-        clean = every.drop_duplicates([name for name in CLEAN if name in every])
+        won, clean = every[every["success"]], every.drop_duplicates(once)
         row = {"defense": name, "images": len(clean), "attacks": len(every), "n": len(won)}
         for share, of, column in (
             ("recovered", won, "recovered"), ("right", every, "recovered"), ("kept", clean, "kept"),
         ):  # fmt: skip
-            units = len(of[IMAGE].drop_duplicates()) or None
+            units = len(of[image].drop_duplicates()) or None
             row |= intervals.columns(share, intervals.rate(of[column].sum(), len(of), units))
         rows.append(row)
     return pd.DataFrame(rows)
@@ -217,66 +265,15 @@ def _masked_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask, values, 0).sum(axis=(1, 2)) / mask.sum(axis=(1, 2))
 
 
-def _classes(
-    predict: Callable[[np.ndarray], Sequence[int] | Sequence[str] | np.ndarray],
-    images: np.ndarray,
-    before: np.ndarray,
-) -> np.ndarray:
+def _classes(predict: Predict, images: np.ndarray, before: np.ndarray) -> np.ndarray:
     """Classes from ``predict``, refused if they could never equal those in the records."""
     classes = np.asarray(predict(images))
     if len(classes) != len(images):
         raise InputError(f"predict gave {len(classes)} classes for {len(images)} images.")
     given, known = classes[:1].tolist()[0], before[:1].tolist()[0]
-    text = isinstance(given, str)
-    if text != isinstance(known, str):
+    if isinstance(given, str) != isinstance(known, str):
         raise InputError(
             f"predict gave {given!r}, the attack records hold {known!r}: classes must be of one "
             "kind."
         )
-    return classes.astype(object) if text else classes.astype(np.int64)
-
-
-def pays_from(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> pd.DataFrame:
-    """From what share of attacked images on a defense leaves more images right than doing nothing.
-
-    Saved and lost are counted on the same attacks: after one, the class may be right thanks to the
-    defense; before it, the same image clean may lose its class to the defense.
-
-    Args:
-        restored: rows of `lib.defense.restoration.restore_all`, of one run or of several with
-            ``classifier`` and ``pixels``.
-        samples: bootstrap resamples of images.
-        seed: of the bootstrap.
-
-    Returns:
-        By defense ``pays_from``, 0..1, where what it saves of attacked images equals what it costs
-        of clean ones, and its 95 % percentile bootstrap interval over images, ``pays_from_low,
-        pays_from_high``. Infinite where it saves none; NaN for doing nothing, or where the table
-        does not have it.
-    """
-    keys = [name for name in ATTACK if name in restored]
-    right, kept = (
-        restored.pivot(index=keys, columns="defense", values=name).astype(float)
-        for name in ("recovered", "kept")
-    )
-    names = restored["defense"].unique()
-    columns = ["pays_from", "pays_from_low", "pays_from_high"]
-    found = pd.DataFrame(np.nan, index=pd.Index(names, name="defense"), columns=columns)
-    if "identity" not in right:
-        return found
-    others = [name for name in names if name != "identity"]
-    saved = right[others].sub(right["identity"], axis=0).groupby(level=IMAGE).sum().to_numpy()
-    lost = (1 - kept[others]).groupby(level=IMAGE).sum().to_numpy()
-    found.loc[others, "pays_from"] = _even(saved.sum(0), lost.sum(0))
-    draws = intervals.resampled(len(saved), samples, seed)
-    drawn = np.concatenate([_even(counts @ saved, counts @ lost) for counts in draws])
-    # Resamples may be infinite, so that bounds are resamples and not means of two.
-    bounds = np.quantile(drawn, [0.025, 0.975], axis=0, method="inverted_cdf")
-    found.loc[others, columns[1:]] = bounds.T
-    return found
-
-
-def _even(saved: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """Share of attacked images where both are equal; infinite where nothing is saved."""
-    total = np.where(saved > 0, lost + saved, np.inf)
-    return np.where(saved > 0, lost / total, np.inf)
+    return classes.astype(object if isinstance(given, str) else np.int64)

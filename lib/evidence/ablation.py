@@ -18,7 +18,7 @@ from lib.data import Images
 from lib.evidence import printed as paper
 from lib.metrics import image_quality
 from lib.metrics.intervals import bootstrap_mean, columns
-from lib.models.denoiser_training import train_module
+from lib.models.denoiser_training import fit_denoiser
 from lib.models.denoisers import ablation_variants, depth_variants, restore
 from lib.models.denoisers.base import parameter_counts
 from lib.models.denoisers.noise import corrupt
@@ -94,7 +94,7 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
             if not about.exists() or read_json(about)["key"] != key:
                 torch.manual_seed(seed)
                 model = build()
-                history = train_module(
+                history = fit_denoiser(
                     model, train.images, test.images, epochs=p.ablation_epochs,
                     batch=p.denoiser_batch, learning_rate=p.denoiser_learning_rate,
                     noise=p.denoiser_noise, seed=seed, precision=p.denoiser_precision,

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lib import params
 from lib.defense import restoration
+from lib.defense.break_even import SAMPLES, break_even_prevalence
 from lib.evidence import printed as paper
 from lib.metrics.intervals import rate, rate_table, standardized
 from lib.params import ATTACKS, DENOISERS
@@ -135,16 +136,14 @@ def named_classes(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return records.assign(**{"class": records["category"].map(names)})
 
 
-def shares(
-    restored: pd.DataFrame, samples: int = restoration.SAMPLES, seed: int = 0
-) -> pd.DataFrame:
-    """`restoration.shares` and `restoration.pays_from` of the same rows, one row a defense."""
-    pays = restoration.pays_from(restored, samples, seed)
+def shares(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> pd.DataFrame:
+    """`restoration.shares` and `break_even_prevalence` of the same rows, one row a defense."""
+    pays = break_even_prevalence(restored, samples, seed)
     return restoration.shares(restored).merge(pays, on="defense", how="left")
 
 
 def recovery(
-    runs: ProtocolRuns, by: Sequence[str] = KEYS[:2], samples: int = restoration.SAMPLES,
+    runs: ProtocolRuns, by: Sequence[str] = KEYS[:2], samples: int = SAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
     """`shares` of test images by run, or by other columns, over all numbers of pixels.

@@ -7,11 +7,9 @@ from typing import Any
 import pandas as pd
 
 from lib import params
-from lib.defense import adaptive, restoration
 from lib.evidence import printed as paper
 from lib.evidence import step_times, variants
-from lib.evidence.protocol_runs import KEYS, ProtocolRuns, by_group
-from lib.figures import tables
+from lib.evidence.protocol_runs import ProtocolRuns
 from lib.figures.formatting import many
 from lib.params import DENOISERS, Parameters
 from lib.params.errors import InputError
@@ -145,26 +143,3 @@ def _denoiser(path: Path) -> dict[str, Any]:
         "minutes": about["wall_seconds"] / 60, "PSNR, dB": ours, "noisy images, dB": noisy,
         "gain, dB": ours - noisy,
     }  # fmt: skip
-
-
-def restored(runs: ProtocolRuns, p: Parameters) -> pd.DataFrame:
-    """PSNR and SSIM of each run and defense beside the paper's, means over successful attacks."""
-
-    def beside(group: pd.DataFrame) -> pd.DataFrame:
-        ours = restoration.summary(group, p.bootstrap_samples, p.seed)
-        table = ours[["defense", "n"]].copy()
-        printed = paper.denoise_table(*group[KEYS].iloc[0])
-        for metric, title in (("psnr", "PSNR, dB"), ("ssim", "SSIM")):
-            table[title] = tables.intervals(ours, metric)
-            theirs = {} if printed is None else dict(printed.set_index("defense")[metric])
-            table[f"printed {title}"] = ours["defense"].map(theirs).astype(float)
-        return table
-
-    return by_group(runs.restored.groupby(KEYS, sort=False), beside)
-
-
-def adaptive_shares(runs: ProtocolRuns) -> pd.DataFrame:
-    """`adaptive.summary` of each run; empty without runs."""
-    if not len(runs.adaptive):
-        return pd.DataFrame()
-    return by_group(runs.adaptive.groupby(KEYS, sort=False), adaptive.summary)

@@ -88,7 +88,7 @@ def denoiser_history(histories: dict[str, list[dict]]) -> Figure:
 
     Args:
         histories: of each denoiser, one dictionary an epoch: ``epoch, validation_psnr,
-            identity_psnr`` (dB), as of `lib.models.denoiser_training.train_module`.
+            identity_psnr`` (dB), as of `lib.models.denoiser_training.fit_denoiser`.
     """
     histories = {name: epochs for name, epochs in histories.items() if epochs}
     if not histories:

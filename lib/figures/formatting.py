@@ -32,16 +32,6 @@ def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
-def break_even(share: float, low: float = math.nan, high: float = math.nan) -> str:
-    """A break-even attack prevalence 0..1 with its interval as text; see `pays_from`."""
-    if math.isinf(share):
-        return "never"
-    if math.isnan(low):
-        return percent(share)
-    top = "never" if math.isinf(high) else f"{100 * high:.1f}"
-    return f"{percent(share)} [{100 * low:.1f}, {top}]"
-
-
 def figures(value: float, count: int = 3) -> str:
     """A number with so many figures, without an exponent: ``0.0123``, ``1.52``, ``1,523``."""
     if value == 0 or not math.isfinite(value):
@@ -89,3 +79,19 @@ def enumerated(items: list[str]) -> str:
 def listed(names: str) -> str:
     """`shown` for each of several names with commas between them."""
     return ", ".join(shown(name) for name in names.split(", "))
+
+
+def rate(share: float, low: float = math.nan, high: float = math.nan, digits: int = 0) -> str:
+    """A share 0..1 with its interval as text, ``55 % (50–59)``; a dash where it is NaN."""
+    if math.isnan(share):
+        return "–"
+    text = f"{100 * share:.{digits}f} %"
+    if math.isnan(low):
+        return text
+    top = "never" if math.isinf(high) else f"{100 * high:.{digits}f}"
+    return f"{text} ({100 * low:.{digits}f}–{top})"
+
+
+def break_even(share: float, low: float = math.nan, high: float = math.nan, digits: int = 0) -> str:
+    """A break-even attack prevalence as text, ``55 % (50–60)``, ``never``; see `pays_from`."""
+    return "never" if math.isinf(share) else rate(share, low, high, digits)

@@ -1,8 +1,10 @@
 """Quality of a classifier: per-class measures, confusion matrix, and the multi-label views.
 
 Source: paper, section 4.2.1 and Tables 12-16, 34; decisions CLS09, CLS10. scikit-learn is imported
-where it is used: it costs a second or two, and attacks need only `right`.
+where it is used, as it takes a second or two.
 """
+
+import math
 
 import numpy as np
 import pandas as pd
@@ -22,36 +24,38 @@ def right(labels: np.ndarray, decisions: np.ndarray) -> np.ndarray:
 
 
 def accuracy(labels: np.ndarray, decisions: np.ndarray) -> float:
-    """Share of images decided right, see `right`."""
-    return float(right(labels, decisions).mean())
+    """Share of images decided right, see `right`; NaN without images."""
+    return _share(right(labels, decisions))
+
+
+def _share(values: np.ndarray) -> float:
+    """Share of true values, NaN without any."""
+    return float(values.mean()) if values.size else math.nan
 
 
 def by_class(labels: np.ndarray, decisions: np.ndarray, facts: Facts) -> pd.DataFrame:
     """Precision, recall and F1 in 0..1 of each class or label, with counts.
 
-    A class that is never decided has precision 0.
+    A share of nothing, such as the precision of a class that is never decided, is 0.
     """
-    from sklearn.metrics import multilabel_confusion_matrix, precision_recall_fscore_support
-
-    given = {"labels": None if facts.multi_label else range(len(facts.classes))}
-    _, extra, _, correct = multilabel_confusion_matrix(labels, decisions, **given).reshape(-1, 4).T
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, decisions, zero_division=0, **given
-    )
-    return pd.DataFrame(
-        {
-            "class": [item.name for item in facts.classes], "images": support,
-            "decided": correct + extra, "correct": correct,
-            "precision": precision, "recall": recall, "f1": f1,
-        }
-    )  # fmt: skip
+    if facts.multi_label:
+        images, decided = labels.sum(0, dtype=np.int64), decisions.sum(0, dtype=np.int64)
+        correct = (labels & decisions).sum(0, dtype=np.int64)
+    else:
+        matrix = confusion(labels, decisions, facts)
+        images, decided, correct = matrix.sum(1), matrix.sum(0), matrix.diagonal()
+    table = pd.DataFrame({"class": [item.name for item in facts.classes], "images": images,
+                          "decided": decided, "correct": correct})  # fmt: skip
+    for name, of in (("precision", decided), ("recall", images), ("f1", (decided + images) / 2)):
+        table[name] = correct / np.maximum(of, 0.5)
+    return table
 
 
 def confusion(labels: np.ndarray, decisions: np.ndarray, facts: Facts) -> np.ndarray:
     """Confusion matrix (classes, classes): row is the true class, column the decision."""
-    from sklearn.metrics import confusion_matrix
-
-    return confusion_matrix(labels, decisions, labels=range(len(facts.classes)))
+    count = len(facts.classes)
+    pairs = np.asarray(labels, np.int64) * count + decisions
+    return np.bincount(pairs, minlength=count**2).reshape(count, count)
 
 
 def summary(labels: np.ndarray, decisions: np.ndarray, scores: np.ndarray, facts: Facts) -> dict:
@@ -67,19 +71,22 @@ def summary(labels: np.ndarray, decisions: np.ndarray, scores: np.ndarray, facts
         images, correct, accuracy, and majority_accuracy (always the most frequent class).
         Multi-label adds label_accuracy, all_zero_accuracy and all_zero_label_accuracy (what an
         output that never reports anything would reach; audit K6) and auc by label, ``None``
-        where a label has no positive or no negative image.
+        where a label has no positive or no negative image. Shares are NaN without images.
     """
     from sklearn.metrics import roc_auc_score
 
     same = right(labels, decisions)
-    found = {"images": len(labels), "correct": int(same.sum()), "accuracy": float(same.mean())}
+    found = {"images": len(labels), "correct": int(same.sum()), "accuracy": _share(same)}
     if not facts.multi_label:
-        return found | {"majority_accuracy": float(np.bincount(labels).max() / len(labels))}
+        counts = np.bincount(labels, minlength=len(facts.classes))
+        return found | {
+            "majority_accuracy": counts.max() / len(labels) if len(labels) else math.nan
+        }
     names = [item.name for item in facts.classes]
     return found | {
-        "label_accuracy": float((labels == decisions).mean()),
-        "all_zero_accuracy": float((~labels.any(1)).mean()),
-        "all_zero_label_accuracy": float((labels == 0).mean()),
+        "label_accuracy": _share(labels == decisions),
+        "all_zero_accuracy": _share(~labels.any(1)),
+        "all_zero_label_accuracy": _share(labels == 0),
         "auc": {
             name: float(roc_auc_score(known, score)) if known.any() and not known.all() else None
             for name, known, score in zip(names, labels.T, scores.T, strict=True)

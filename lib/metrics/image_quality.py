@@ -3,9 +3,9 @@
 The paper's section 4.1.2 names the five and leaves out most constants; we take those of the
 original definitions and compare stored 8-bit images, so that every number is on one known scale
 (decisions EVA04 to EVA08, audit P1 to P3 and F1 to F6). All functions take a reference and an
-image: two uint8 arrays of one shape (N, H, W, C), C = 1 (gray) or 3 (RGB), and return float64 of
-shape (N,). The value of an image does not depend on the other images beside it. Arrays of other
-types or shapes are refused with `InputError`.
+image: uint8 of one shape (N, H, W, 1 or 3) or (N, H, W), of numpy or torch, and return float64 of
+shape (N,). The value of an image does not depend on the other images beside it. Other types or
+shapes are refused with `InputError`.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib.params.errors import InputError, check_images
+from lib.data import as_images
+from lib.params.device import pick_device
+from lib.params.errors import InputError
 
 COMPARED = "Images to compare"
 COLUMNS = ("psnr", "mse", "ssim", "gmsd", "fsim")
@@ -28,7 +30,7 @@ GMSD_CONSTANT = 170.0  # on 0..255 (EVA07)
 CHUNK_PIXELS = 2**18
 
 
-def psnr(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
+def psnr(reference: Any, image: Any) -> np.ndarray:
     """Peak signal-to-noise ratio in dB, 10 log10(255^2 / MSE), joint over channels (EVA04).
 
     Identical images give ``inf``: the caller counts them and leaves them out of a mean.
@@ -37,20 +39,20 @@ def psnr(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
         return 10 * np.log10(255**2 / mse_255(reference, image))
 
 
-def mse(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
+def mse(reference: Any, image: Any) -> np.ndarray:
     """Mean squared error over pixels and channels of images on 0..1 (EVA05)."""
     return mse_255(reference, image) / 255**2
 
 
-def mse_255(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
+def mse_255(reference: Any, image: Any) -> np.ndarray:
     """`mse` on 0..255, which is 65025 times as large: the other scale of the paper's tables."""
-    check_images(COMPARED, reference=reference, image=image)
+    reference, image = as_images(COMPARED, reference=reference, image=image)
     # Squares are summed as int64: 8-bit arithmetic would wrap (audit P2).
     pairs = zip(reference, image, strict=True)
     return np.array([np.square(a.astype(np.int64) - b).mean() for a, b in pairs], dtype=np.float64)
 
 
-def ssim(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
+def ssim(reference: Any, image: Any) -> np.ndarray:
     """Structural similarity of Wang et al. (2004), -1..1, mean over channels.
 
     Gaussian window of 11 pixels with deviation 1.5, K1 = 0.01, K2 = 0.03, no border pixels
@@ -64,7 +66,7 @@ def ssim(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     )
 
 
-def ssim_uniform(reference: np.ndarray, image: np.ndarray, peak: float = 255) -> np.ndarray:
+def ssim_uniform(reference: Any, image: Any, peak: float = 255) -> np.ndarray:
     """SSIM with a uniform window of 7 pixels and sample covariances, scikit-image's default.
 
     Stands beside `ssim` where it matters which of the two a paper may have used (audit F6).
@@ -79,8 +81,8 @@ def ssim_uniform(reference: np.ndarray, image: np.ndarray, peak: float = 255) ->
 
 
 def gmsd(
-    reference: np.ndarray,
-    image: np.ndarray,
+    reference: Any,
+    image: Any,
     device: str | torch.device = "cpu",
     constant: float = GMSD_CONSTANT,
 ) -> np.ndarray:
@@ -90,7 +92,7 @@ def gmsd(
     (EVA07; the constants are missing in the paper, whose values fit another one, audit F1).
 
     Args:
-        device: where it is computed.
+        device: where it is computed, ``auto`` included.
         constant: what keeps the similarity finite, for gradients of images on 0..255.
     """
     import piq
@@ -99,9 +101,7 @@ def gmsd(
     return _in_chunks(piq.gmsd, reference, image, device, t=constant / 255**2)
 
 
-def fsim(
-    reference: np.ndarray, image: np.ndarray, device: str | torch.device = "cpu"
-) -> np.ndarray:
+def fsim(reference: Any, image: Any, device: str | torch.device = "cpu") -> np.ndarray:
     """Feature similarity of Zhang et al. (2011) on luminance, at most 1, 1 for equal images.
 
     As published: phase congruency with four scales and orientations, T1 = 0.85, T2 = 160 on
@@ -112,9 +112,7 @@ def fsim(
     return _in_chunks(piq.fsim, reference, image, device, chromatic=False)
 
 
-def fsim_chromatic(
-    reference: np.ndarray, image: np.ndarray, device: str | torch.device = "cpu"
-) -> np.ndarray:
+def fsim_chromatic(reference: Any, image: Any, device: str | torch.device = "cpu") -> np.ndarray:
     """FSIMc of Zhang et al. (2011): `fsim` times the similarity of color, RGB images only.
 
     As published: I and Q of YIQ, T3 = T4 = 200, exponent 0.03. Our tables hold `fsim`, which gray
@@ -125,15 +123,13 @@ def fsim_chromatic(
     """
     import piq
 
-    check_images(COMPARED, reference=reference, image=image)
+    reference, image = as_images(COMPARED, reference=reference, image=image)
     if reference.shape[3] != 3:
         raise InputError("FSIMc compares colors: it needs RGB images (N, H, W, 3), not gray ones.")
     return _in_chunks(piq.fsim, reference, image, device, chromatic=True)
 
 
-def measure(
-    reference: np.ndarray, image: np.ndarray, device: str | torch.device = "cpu"
-) -> pd.DataFrame:
+def measure(reference: Any, image: Any, device: str | torch.device = "cpu") -> pd.DataFrame:
     """All five metrics as a table, one row per image, columns as in `COLUMNS`.
 
     Args:
@@ -144,13 +140,11 @@ def measure(
     return pd.DataFrame(dict(zip(COLUMNS, values, strict=True)))
 
 
-def _ssim(
-    reference: np.ndarray, image: np.ndarray, window: int, peak: float = 255, **options: Any
-) -> np.ndarray:
+def _ssim(reference: Any, image: Any, window: int, peak: float = 255, **options: Any) -> np.ndarray:
     """scikit-image's SSIM of each pair, K1 = 0.01, K2 = 0.03, mean over channels."""
     from skimage.metrics import structural_similarity
 
-    check_images(COMPARED, reference=reference, image=image)
+    reference, image = as_images(COMPARED, reference=reference, image=image)
     if min(reference.shape[1:3]) < window:
         raise InputError(
             f"SSIM needs images of {window} x {window} pixels or more, "
@@ -164,14 +158,15 @@ def _ssim(
 
 def _in_chunks(
     function: Callable[..., torch.Tensor],
-    reference: np.ndarray,
-    image: np.ndarray,
+    reference: Any,
+    image: Any,
     device: str | torch.device,
     **options: float,
 ) -> np.ndarray:
     """One of piq's functions on (N, C, H, W) tensors of values 0..255, some images at a time."""
-    check_images(COMPARED, reference=reference, image=image)
+    reference, image = as_images(COMPARED, reference=reference, image=image)
     count, height, width, _ = reference.shape
+    device = pick_device(device)
     step = max(1, CHUNK_PIXELS // (height * width))
     values = np.empty(count, dtype=np.float64)
     for start in range(0, count, step):

@@ -15,8 +15,8 @@ from functools import cache
 import numpy as np
 from scipy import fft, ndimage
 
+from lib.data import as_images
 from lib.metrics import image_quality
-from lib.params.errors import check_images
 
 PEAK = 4095  # the package's default in PSNR and SSIM, for satellite images of 12 bits
 T1, T2 = 0.85, 160.0  # of FSIM, the latter for gradients on 0..255
@@ -67,7 +67,7 @@ def fsim_measures(
     Returns:
         FSIM of each pair, NaN where neither image has a feature (the package's value too).
     """
-    check_images(image_quality.COMPARED, reference=reference, image=image)
+    reference, image = as_images(image_quality.COMPARED, reference=reference, image=image)
     if not len(reference):
         return np.empty(0)
     pair = []

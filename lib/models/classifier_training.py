@@ -1,108 +1,160 @@
 """How the classifiers are trained: start, optimizer, stopping rule (CLS01 to CLS10)."""
 
-import socket
-import threading
-import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.data import Images, unit
+from lib.data import Images, as_images, unit
 from lib.metrics import classification
-from lib.models.classifiers import Classifier, decide, load, logits, save
-from lib.models.training import fit
+from lib.models.classifiers import Classifier, classify, load, save
+from lib.models.inference import Device, placed, uses_bfloat16
+from lib.models.pretrained import start_weights
+from lib.models.training import fit, key_of
 from lib.params import Parameters
-from lib.params.device import pick_device
-from lib.params.errors import InputError
+from lib.params.device import settled
+from lib.params.errors import InputError, unknown
 from lib.params.files import fingerprint, read_json
-from lib.params.runs import code
 
-CODE = code(
-    "lib/models/classifiers.py", "lib/models/classifier_training.py", "lib/models/training.py",
-    "lib/params/device.py",
-)  # fmt: skip
-DOWNLOAD_SECONDS = 20.0  # without an answer, or without a byte more, for so long: not to be had
-
-
-def _downloaded() -> int:
-    """Bytes of weights that torchvision has fetched, also of a file under way."""
-    files = (Path(torch.hub.get_dir()) / "checkpoints").glob("*")
-    with suppress(OSError):  # a file under way got its name meanwhile
-        return sum(file.stat().st_size for file in files)
-    return 0
+VERSION = 1  # raised by hand when the same settings give other weights
+# The paper's optimizer (4.1.2; CLS03), by the arguments of `fit_classifier`.
+PAPER = {
+    "optimizer": "sgd", "schedule": "constant", "learning_rate": 0.001, "momentum": 0.9,
+    "weight_decay": 0.0, "batch": 64,
+}  # fmt: skip
 
 
-def _imagenet(architecture: str) -> dict[str, Tensor] | None:
-    """torchvision's ImageNet weights by the names of its networks; ``None`` if not to be had."""
-    found: list[dict[str, Tensor]] = []
+def fit_classifier(
+    model: nn.Module,
+    images: Any,
+    labels: np.ndarray,
+    validation_images: Any,
+    validation_labels: np.ndarray,
+    *,
+    epochs: int = 100,
+    batch: int = 64,
+    optimizer: str = "sgd",
+    schedule: str = "constant",
+    learning_rate: float = 0.001,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    sizes: Sequence[int] = (),
+    stop: tuple[float, float] = (0.95, 0.90),
+    threshold: float = 0.5,
+    seed: int = 0,
+    precision: str = "float32",
+    device: Device = None,
+    checkpoint: Path | None = None,
+    label: str = "the classifier",
+) -> list[dict]:
+    """Train a classifier in place.
 
-    def get() -> None:
-        try:
-            # The network itself knows how names in older files are read.
-            network = torchvision.models.get_model(
-                architecture, weights="IMAGENET1K_V1", progress=False
-            )
-            found.append(network.state_dict())
-        except Exception:  # no network, no disk, a changed address: all mean "not to be had"
-            return
-
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_SECONDS / 2)
-    # A name look-up has no time limit of its own, hence the thread that may be left behind.
-    thread = threading.Thread(target=get, daemon=True)
-    thread.start()
-    seen, since = _downloaded(), time.monotonic()
-    while thread.is_alive() and time.monotonic() - since < DOWNLOAD_SECONDS:
-        thread.join(0.5)
-        if (now := _downloaded()) != seen:
-            seen, since = now, time.monotonic()
-    socket.setdefaulttimeout(before)
-    return found[0] if found else None
-
-
-def start_weights(architecture: str, wanted: str) -> dict[str, Tensor] | None:
-    """What a classifier starts from (CLS02).
+    The paper (4.1.2): SGD, learning rate 0.001, momentum 0.9, batches of 64, at most 100 epochs,
+    stop when training accuracy passes 95 % and test accuracy 90 %. These are the defaults here,
+    with the rule on validation images, because the test part would leak (CLS06).
 
     Args:
-        architecture: torchvision's name of the network.
-        wanted: ``imagenet``, ``random``, or ``auto``: ImageNet if to be had.
+        model: from images (N, C, H, W) in 0..1 to logits (N, classes).
+        images: uint8 (N, H, W, C).
+        labels: classes, int (N,), or 0/1 labels (N, L).
+        validation_images: uint8 (M, H, W, C), as ``validation_labels`` for the stopping rule.
+        epochs: at most this many.
+        batch: images a step.
+        optimizer: ``sgd`` or ``adamw``.
+        schedule: ``constant`` or ``one_cycle``, then ``learning_rate`` is the peak.
+        learning_rate: of the optimizer, as ``momentum`` (SGD) and ``weight_decay``.
+        sizes: edges that images are reduced to one after another, each for an equal share of the
+            epochs; none: as they are.
+        stop: training ends when training and validation accuracy exceed these, at the last size.
+        threshold: a label counts when its sigmoid exceeds it.
+        seed: of the order of images; the first weights are the caller's.
+        precision: ``float32``, ``bfloat16`` or ``auto``; accuracies are always of float32.
+        device: where it runs, ``auto`` included; None for where the model is.
+        checkpoint: file for going on after a kill; the caller removes it.
+        label: what the progress bar and messages call the model.
 
     Returns:
-        ImageNet weights by name, or None for a random start.
+        One dictionary an epoch, as `lib.models.training.fit`, with ``size``, ``train_accuracy``
+        (on as many images as twice the validation part) and ``validation_accuracy``.
 
     Raises:
-        InputError: ``imagenet`` is demanded and its weights cannot be had.
+        InputError: images and labels that do not fit, an unknown name, or as `fit`.
     """
-    if wanted == "random":
-        return None
-    state = _imagenet(architecture)
-    if state is None and wanted == "imagenet":
-        raise InputError(
-            f"ImageNet weights of {architecture} cannot be had (no network?): set "
-            "classifier_weights to 'random', or 'auto' to fall back."
+    (images,) = as_images("Training images", images=images)
+    (validation_images,) = as_images("Validation images", images=validation_images)
+    for what, pictures, of in (
+        ("training", images, labels), ("validation", validation_images, validation_labels)
+    ):  # fmt: skip
+        if len(pictures) != len(of):
+            raise InputError(f"There are {len(of)} labels for {len(pictures)} {what} images.")
+    if len(images) < 2:
+        raise InputError(f"A classifier needs two training images at least, not {len(images)}.")
+    device, multi_label, edge = placed(model, device), labels.ndim == 2, images.shape[1]
+    model.to(memory_format=torch.channels_last)
+    precision = "bfloat16" if uses_bfloat16(precision, device) else "float32"
+    sizes = list(sizes) or [edge]
+    target = torch.from_numpy(labels)
+    target = target.float() if multi_label else target.long()
+    steps = -(-len(images) // batch)
+    made, rates = _optimizer(
+        model, optimizer, schedule, learning_rate, momentum, weight_decay, steps * epochs
+    )
+    # Training accuracy on a sample, so that measuring costs less than the epoch itself.
+    sample = np.sort(
+        np.random.default_rng(seed).permutation(len(images))[: 2 * len(validation_images)]
+    )
+    parts = {
+        "train": (images[sample], labels[sample]),
+        "validation": (validation_images, validation_labels),
+    }
+
+    def size_of(epoch: int) -> int:
+        return sizes[epoch * len(sizes) // epochs]
+
+    def loss(network: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        if multi_label:
+            return F.binary_cross_entropy_with_logits(network(batch[0]), batch[1])
+        return F.cross_entropy(network(batch[0]), batch[1])
+
+    def evaluate(network: nn.Module, epoch: int) -> dict[str, float]:
+        found: dict[str, float] = {"size": size_of(epoch)}
+        for name, (pictures, of) in parts.items():
+            decisions = classify(network, pictures, multi_label, threshold)
+            found[f"{name}_accuracy"] = classification.accuracy(of, decisions)
+        return found
+
+    def good_enough(history: list[dict]) -> bool:
+        last = history[-1]
+        return (
+            last["size"] == sizes[-1]
+            and last["train_accuracy"] > stop[0]
+            and last["validation_accuracy"] > stop[1]
         )
-    return state
+
+    settings = [
+        VERSION, epochs, batch, optimizer, schedule, learning_rate, momentum, weight_decay, sizes,
+        stop, threshold, seed, precision,
+    ]  # fmt: skip
+    arrays = (images, labels, validation_images, validation_labels)
+    return fit(
+        model, loss, _batches(images, target, batch, seed, device, size_of), evaluate,
+        optimizer=made, schedule=rates, epochs=epochs, steps_per_epoch=steps,
+        checkpoint=checkpoint, key=key_of(model, arrays, settings) if checkpoint else "",
+        stop=good_enough, precision=precision, device=device, label=label,
+    )  # fmt: skip
 
 
-def epoch_batches(
-    images: np.ndarray,
-    labels: Tensor,
-    batch: int,
-    seed: int,
-    device: torch.device,
-    size_of: Callable[[int], int] | None = None,
-) -> Callable:
+def _batches(
+    images: np.ndarray, labels: Tensor, batch: int, seed: int, device: torch.device,
+    size_of: Callable[[int], int],
+) -> Callable:  # fmt: skip
     """Batches of a shuffled epoch; a last batch of one image is left out (batch norm needs two).
 
-    Images uint8 (N, H, W, C) become floats a batch at a time: all at once take four times the room.
-    ``size_of`` gives the edge that the images of an epoch are reduced to.
+    Images become floats a batch at a time: all at once take four times the room.
     """
 
     def batches(epoch: int):
@@ -110,13 +162,33 @@ def epoch_batches(
         for chosen in torch.randperm(len(images), generator=generator).split(batch):
             if len(chosen) > 1:
                 given = torch.from_numpy(images[chosen.numpy()]).to(device)
-                given = unit(given.permute(0, 3, 1, 2))
-                size = size_of(epoch) if size_of else given.shape[-1]
+                given, size = unit(given.permute(0, 3, 1, 2)), size_of(epoch)
                 if size < given.shape[-1]:
                     given = F.interpolate(given, size=size, mode="bilinear", antialias=True)
                 yield given, labels[chosen].to(device)
 
     return batches
+
+
+def _optimizer(
+    model: nn.Module, name: str, schedule: str, rate: float, momentum: float, decay: float,
+    steps: int,
+) -> tuple[torch.optim.Optimizer, Any]:  # fmt: skip
+    """Optimizer and schedule (or None) for ``steps`` steps in all."""
+    shared = {"lr": rate, "weight_decay": decay, "fused": True}
+    if name == "sgd":
+        made = torch.optim.SGD(model.parameters(), momentum=momentum, **shared)
+    elif name == "adamw":
+        made = torch.optim.AdamW(model.parameters(), **shared)
+    else:
+        raise unknown("optimizer", name, ("adamw", "sgd"))
+    if schedule == "constant":
+        return made, None
+    if schedule != "one_cycle":
+        raise unknown("schedule", schedule, ("constant", "one_cycle"))
+    return made, torch.optim.lr_scheduler.OneCycleLR(
+        made, rate, total_steps=max(2, steps), cycle_momentum=False
+    )
 
 
 def training_images(data: Images, p: Parameters) -> Images:
@@ -127,34 +199,7 @@ def training_images(data: Images, p: Parameters) -> Images:
     if p.classifier_train_limit and p.classifier_train_limit < len(train):
         order = np.random.default_rng(p.seed).permutation(len(train))
         train = train.take(np.sort(order[: p.classifier_train_limit]))
-    if len(train) < 2:
-        raise InputError(
-            f"{p.dataset} has {len(train)} training images: a classifier needs two at least."
-        )
     return train
-
-
-def _optimizer(model: nn.Module, p: Parameters, steps: int) -> tuple[Any, Any]:
-    """Optimizer and schedule (or None) for ``steps`` steps in all."""
-    if p.classifier_optimizer == "sgd":
-        optimizer = torch.optim.SGD(
-            model.parameters(), p.classifier_learning_rate, p.classifier_momentum,
-            weight_decay=p.classifier_weight_decay,
-            fused=True,
-        )  # fmt: skip
-    else:
-        optimizer = torch.optim.AdamW(
-            model.parameters(),
-            p.classifier_learning_rate,
-            weight_decay=p.classifier_weight_decay,
-            fused=True,
-        )
-    schedule = None
-    if p.classifier_schedule == "one_cycle":
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, p.classifier_learning_rate, total_steps=max(2, steps), cycle_momentum=False
-        )
-    return optimizer, schedule
 
 
 def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[str, Any]]:
@@ -162,8 +207,8 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
 
     Writes ``classifier.safetensors`` and ``classifier.json`` with ``start``, ``history``,
     ``paper_optimizer_history`` (the same start under the paper's optimizer, for
-    ``classifier_paper_epochs`` epochs; ``null`` if none) and ``training_images``. A killed run
-    goes on after its last epoch.
+    ``classifier_paper_epochs`` epochs; ``null`` if none), ``training_images`` and
+    ``weights_md5``. An interrupted training is resumed after its last epoch.
 
     Args:
         data: all images.
@@ -172,116 +217,47 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
 
     Returns:
         The model on the CPU, in evaluation mode, and the content of ``classifier.json``.
+
+    Raises:
+        InputError: as `start_weights` and `fit_classifier`.
     """
-    key = fingerprint([CODE, p.key("classifier"), data.provenance.md5])
+    p = settled(p)
+    key = fingerprint([VERSION, p.key("classifier"), data.provenance.md5])
     about = folder / "classifier.json"
     if about.exists() and read_json(about).get("key") == key:
         return load(folder, p.classifier), read_json(about)
-    checkpoints = [folder / ".classifier.safetensors", folder / ".paper_optimizer.safetensors"]
+    learned, validation, facts = training_images(data, p), data.in_part("val"), data.facts
     start = start_weights(p.classifier, p.classifier_weights)
-    model, history = fit_classifier(data, p, checkpoints[0], start)
+    ours = {name: getattr(p, f"classifier_{name}") for name in (*PAPER, "epochs")}
+
+    def fitted(checkpoint: str, settings: dict[str, Any]) -> tuple[Classifier, list[dict]]:
+        torch.manual_seed(p.seed)
+        model = Classifier(p.classifier, len(facts.classes), data.size)
+        if start:  # all but the last layer
+            own = model.network.state_dict()
+            fits = {name: of for name, of in start.items() if own[name].shape == of.shape}
+            model.network.load_state_dict(fits, strict=False)
+        history = fit_classifier(
+            model, learned.images, learned.labels, validation.images, validation.labels,
+            sizes=p.classifier_sizes, threshold=p.classifier_threshold,
+            stop=(p.classifier_stop_train, p.classifier_stop_validation), seed=p.seed,
+            precision=p.classifier_precision, device=p.device, checkpoint=folder / checkpoint,
+            label=p.classifier, **settings,
+        )  # fmt: skip
+        return model, history
+
+    model, history = fitted(".classifier.safetensors", ours)
     paper_history = None
     if p.classifier_paper_epochs:
-        _, paper_history = fit_classifier(data, paper_optimizer(p), checkpoints[1], start)
+        papers = PAPER | {"epochs": p.classifier_paper_epochs}
+        _, paper_history = fitted(".paper_optimizer.safetensors", papers)
     about.unlink(missing_ok=True)  # it is written last and vouches for the weights beside it
-    facts = data.facts
     save(
-        model.cpu(),
-        folder,
-        key=key,
-        task=facts.task,
+        model.cpu(), folder, key=key, task=facts.task,
         class_names=[item.name for item in facts.classes],
-        start="imagenet" if start else "random",
-        training_images=len(training_images(data, p)),
-        history=history,
+        start="imagenet" if start else "random", training_images=len(learned), history=history,
         paper_optimizer_history=paper_history,
-    )
-    for checkpoint in checkpoints:
-        checkpoint.unlink(missing_ok=True)
-    return model, read_json(about)
-
-
-def fit_classifier(
-    data: Images, p: Parameters, checkpoint: Path, start: dict[str, Tensor] | None = None
-) -> tuple[Classifier, list[dict]]:
-    """Train one classifier, from the weights of `start_weights` in all but the last layer.
-
-    The paper (4.1.2): SGD, learning rate 0.001, momentum 0.9, batches of 64, at most 100 epochs,
-    stop when training accuracy passes 95 % and test accuracy 90 %. We: the same values in the
-    protocol ``paper``, with the rule on the validation part, because the test part would leak
-    (CLS06). Other protocols may choose another optimizer; each page says which.
-
-    Returns:
-        The trained model and its history.
-    """
-    device = pick_device(p.device)
-    train, validation = training_images(data, p), data.in_part("val")
-    multi_label, classes = data.facts.multi_label, len(data.facts.classes)
-    torch.manual_seed(p.seed)
-    model = Classifier(p.classifier, classes, data.size)
-    if start:
-        own = model.network.state_dict()
-        fitting = {name: value for name, value in start.items() if own[name].shape == value.shape}
-        model.network.load_state_dict(fitting, strict=False)
-    model.to(device, memory_format=torch.channels_last)
-    labels = torch.from_numpy(train.labels)
-    labels = labels.float() if multi_label else labels.long()
-    sizes = p.classifier_sizes or [data.size]
-
-    def size_of(epoch: int) -> int:
-        return sizes[epoch * len(sizes) // p.classifier_epochs]
-
-    batches = epoch_batches(train.images, labels, p.classifier_batch, p.seed, device, size_of)
-    steps = -(-len(train) // p.classifier_batch)
-    optimizer, schedule = _optimizer(model, p, steps * p.classifier_epochs)
-    # Training accuracy on a sample, so that measuring costs less than the epoch itself.
-    seen = np.random.default_rng(p.seed).permutation(len(train))[: 2 * len(validation)]
-    sample = train.take(np.sort(seen))
-
-    def loss(network: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-        if batch[0].shape[-1] == data.size:
-            output = network(batch[0])
-        else:  # a reduced image is seen as small as it is, not enlarged again
-            output = network.network(network.normalize(batch[0]))
-        if multi_label:
-            return F.binary_cross_entropy_with_logits(output, batch[1])
-        return F.cross_entropy(output, batch[1])
-
-    def evaluate(network: nn.Module, epoch: int) -> dict[str, float]:
-        found: dict[str, float] = {"size": size_of(epoch)}
-        for name, part in (("train", sample), ("validation", validation)):
-            values = logits(network, part.images, device)
-            decisions = decide(values, multi_label, p.classifier_threshold)
-            found[f"{name}_accuracy"] = classification.accuracy(part.labels, decisions)
-        return found
-
-    def stop(history: list[dict]) -> bool:
-        last = history[-1]
-        return (
-            last["size"] == sizes[-1]
-            and last["train_accuracy"] > p.classifier_stop_train
-            and last["validation_accuracy"] > p.classifier_stop_validation
-        )
-
-    history = fit(
-        model, loss, batches, evaluate, optimizer=optimizer, schedule=schedule,
-        epochs=p.classifier_epochs, steps_per_epoch=steps, checkpoint=checkpoint,
-        key=fingerprint([CODE, p.key("classifier"), data.provenance.md5, start is None]), stop=stop,
-        precision=p.classifier_precision, device=device, label=p.classifier,
     )  # fmt: skip
-    return model, history
-
-
-def paper_optimizer(p: Parameters) -> Parameters:
-    """The same run with the paper's optimizer (CLS03), for ``classifier_paper_epochs`` epochs."""
-    return p.model_copy(
-        update={
-            "classifier_optimizer": "sgd",
-            "classifier_schedule": "constant",
-            "classifier_learning_rate": 0.001,
-            "classifier_momentum": 0.9,
-            "classifier_weight_decay": 0.0,
-            "classifier_batch": 64,
-            "classifier_epochs": p.classifier_paper_epochs,
-        }
-    )
+    for checkpoint in (".classifier.safetensors", ".paper_optimizer.safetensors"):
+        (folder / checkpoint).unlink(missing_ok=True)
+    return model, read_json(about)

@@ -1,6 +1,6 @@
-"""The two networks that are attacked, as torchvision has them.
+"""The networks that are attacked, as torchvision has them, and what they decide.
 
-A gray image keeps one channel up to the model's door and is repeated inside (CLS08): a changed
+A gray image keeps one channel until it enters the model and is repeated inside (CLS08): a changed
 pixel then changes one gray value, never a color that the image cannot hold.
 """
 
@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib import params
-from lib.data import to_tensor
+from lib.data import as_images
+from lib.models.inference import Device, Network, outputs
+from lib.models.weights import load_weights, save_weights
 from lib.params import Parameters
 from lib.params.errors import InputError, unknown
-from lib.params.files import atomic, read_json, write_json
-from lib.params.memory import halved
+from lib.params.files import read_json, write_json
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's (CLS08)
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "resnet50": torchvision.models.resnet50,
     "densenet121": torchvision.models.densenet121,
 }
+TIE = 1e-3  # logits nearer to a decision's edge are computed again, one image alone
 
 
 class Classifier(nn.Module):
@@ -42,6 +42,9 @@ class Classifier(nn.Module):
         classes: outputs of the last layer.
         image_size: edge of the stored images in pixels.
         input_size: edge after enlarging; ``None`` for the smallest that the network takes.
+
+    Raises:
+        InputError: unknown architecture.
     """
 
     def __init__(
@@ -54,17 +57,18 @@ class Classifier(nn.Module):
         self.architecture, self.classes, self.image_size = architecture, classes, image_size
         self.input_size = input_size or max(image_size, smallest)
         self.network = NETWORKS[architecture](weights=None)
-        if architecture == "resnet50":
-            self.network.fc = nn.Linear(self.network.fc.in_features, classes)
-        else:
-            features = self.network.classifier.in_features
-            self.network.classifier = nn.Linear(features, classes)
+        head = "fc" if architecture == "resnet50" else "classifier"
+        features = getattr(self.network, head).in_features
+        setattr(self.network, head, nn.Linear(features, classes))
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Images (N, 1 or 3, H, W) in 0..1 as the network's input (N, 3, S, S)."""
-        if images.shape[-1] != self.input_size:
+        """Images (N, 1 or 3, H, W) in 0..1 as the network's input (N, 3, S, S).
+
+        Images of another size than ``image_size`` keep it: training may begin with reduced ones.
+        """
+        if images.shape[-1] == self.image_size != self.input_size:
             images = F.interpolate(images, size=self.input_size, mode="nearest")
         return self.normalize(images)
 
@@ -77,25 +81,22 @@ class Classifier(nn.Module):
         return self.network(self.prepare(images))
 
 
-def logits(
-    model: nn.Module, images: np.ndarray, device: torch.device, batch: int = 256
-) -> np.ndarray:
-    """Float32 logits (N, classes) of stored images, uint8 (N, H, W, C).
+def logits(model: Network, images: Any, device: Device = None, batch: int = 0) -> np.ndarray:
+    """Logits of stored images, float32 (N, classes); see `lib.models.inference.outputs`.
 
-    Batches are halved where the memory does not hold them.
+    Args:
+        model: module or function from images (N, C, H, W) in 0..1 to logits (N, classes).
+        images: uint8 (N, H, W, 1 or 3) or (N, H, W).
+        device: where it runs, and is left; None for where it is.
+        batch: images at once; 0 for as many as fit.
+
+    Raises:
+        InputError: images of another type or shape, no such device, or too little memory.
     """
-    model.eval()
-    parts, start = [], 0
-    with torch.inference_mode():
-        while start < len(images):
-            try:
-                values = model(to_tensor(images[start : start + batch]).to(device))
-            except (RuntimeError, MemoryError) as error:
-                batch = halved(batch, error)
-                continue
-            parts.append(values.float().cpu())
-            start += batch
-    return torch.cat(parts).numpy() if parts else np.empty((0, model.classes), np.float32)
+    (array,) = as_images("Images to classify", images=images)
+    if not len(array):  # the number of classes is known from an output only
+        return logits(model, np.zeros((1, *array.shape[1:]), np.uint8), device)[:0]
+    return torch.cat(list(outputs(model, array, device, batch))).numpy()
 
 
 def edge(threshold: float) -> float:
@@ -116,6 +117,37 @@ def decide(values: np.ndarray, multi_label: bool, threshold: float = 0.5) -> np.
     return (values > edge(threshold)).astype(np.uint8)
 
 
+def classify(
+    model: Network,
+    images: Any,
+    multi_label: bool = False,
+    threshold: float = 0.5,
+    device: Device = None,
+    values: np.ndarray | None = None,
+) -> np.ndarray:
+    """Decisions of a classifier for stored images, each as if the image were evaluated alone.
+
+    Logits of a batch differ from those of one image by rounding. Where that could turn a
+    decision, the image is evaluated again alone, as the attack does.
+
+    Args:
+        model: as for `logits`, with ``images`` and ``device``.
+        multi_label: whether an image can have several labels.
+        threshold: as for `decide`, whose result this is.
+        values: logits of the images, where they are known already.
+    """
+    (array,) = as_images("Images to classify", images=images)
+    values = logits(model, array, device) if values is None else values.copy()
+    if multi_label:
+        margins = np.abs(values - edge(threshold)).min(1, initial=np.inf)
+    else:
+        largest = np.sort(values, axis=1)[:, -2:]
+        margins = largest[:, -1] - largest[:, 0] if values.shape[1] > 1 else np.full(len(array), 1)
+    for row in np.flatnonzero(margins < TIE) if len(array) > 1 else ():
+        values[row] = logits(model, array[row : row + 1], device)
+    return decide(values, multi_label, threshold)
+
+
 def as_text(decisions: np.ndarray) -> list[int] | list[str]:
     """Decisions as records hold them: int, or the 0/1 string of all labels."""
     if decisions.ndim == 1:
@@ -123,30 +155,23 @@ def as_text(decisions: np.ndarray) -> list[int] | list[str]:
     return ["".join(map(str, row)) for row in decisions]
 
 
-def predictor(model: Classifier, p: Parameters, device: torch.device) -> Callable:
+def predictor(model: Network, p: Parameters, device: Device = None) -> Callable:
     """Function from stored images to their classes as records hold them."""
     multi_label = params.facts(p.dataset).multi_label
-
-    def predict(images: np.ndarray) -> list[int] | list[str]:
-        values = logits(model, images, device)
-        return as_text(decide(values, multi_label, p.classifier_threshold))
-
-    return predict
+    return lambda images: as_text(
+        classify(model, images, multi_label, p.classifier_threshold, device)
+    )
 
 
 def save(model: Classifier, folder: Path, **extra: Any) -> None:
-    """Write ``classifier.safetensors`` (torchvision's state dict) and ``classifier.json``."""
-    state = {name: value.cpu().contiguous() for name, value in model.network.state_dict().items()}
-    with atomic(folder / "classifier.safetensors") as temporary:
-        save_file(state, temporary)
-    content = {
-        "architecture": model.architecture,
-        "classes": model.classes,
-        "mean": MEAN,
-        "std": STD,
-        "image_size": model.image_size,
-        "input_size": model.input_size,
-    }
+    """Write ``classifier.safetensors`` (torchvision's state dict) and ``classifier.json``.
+
+    The latter names the weights by their MD5, ``weights_md5``; ``extra`` is added.
+    """
+    checksum = save_weights(model.network, folder / "classifier.safetensors")
+    fields = ("architecture", "classes", "image_size", "input_size")
+    content = {name: getattr(model, name) for name in fields}
+    content |= {"mean": MEAN, "std": STD, "weights_md5": checksum}
     write_json(folder / "classifier.json", content | extra)
 
 
@@ -161,26 +186,13 @@ def load(folder: Path, expected: str | None = None) -> Classifier:
         InputError: missing, damaged, or of another architecture.
     """
     about = read_json(folder / "classifier.json")
-    if expected and about["architecture"] != expected:
+    name, classes = about["architecture"], about["classes"]
+    if expected and name != expected:
         raise InputError(
-            f"{folder / 'classifier.json'} holds a {about['architecture']}, not a {expected}: "
-            "run the classifier step again."
+            f"{folder / 'classifier.json'} holds a {name}, not a {expected}: run the classifier "
+            "step again."
         )
-    model = Classifier(
-        about["architecture"], about["classes"], about["image_size"], about["input_size"]
-    )
-    path = folder / "classifier.safetensors"
-    try:
-        model.network.load_state_dict(load_file(path))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: run the classifier step first.") from None
-    except SafetensorError:
-        raise InputError(
-            f"{path} is cut short or damaged: run the classifier step again."
-        ) from None
-    except RuntimeError:
-        raise InputError(
-            f"{path} does not fit a {about['architecture']} with {about['classes']} classes: "
-            "run the classifier step again."
-        ) from None
+    model = Classifier(name, classes, about["image_size"], about["input_size"])
+    fits = f"a {name} with {classes} classes"
+    load_weights(model.network, folder / "classifier.safetensors", fits, "classifier")
     return model.eval().to(memory_format=torch.channels_last)

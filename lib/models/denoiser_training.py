@@ -1,43 +1,34 @@
 """How the denoisers are trained: noise, loss, crops, validation and files (NOI01 to MED05)."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.data import counter_rng, to_tensor, to_uint8
+from lib.data import as_images, counter_rng, to_tensor, to_uint8
 from lib.metrics import image_quality
 from lib.models import denoisers
-from lib.models.denoisers.base import parameter_counts
-from lib.models.denoisers.noise import corrupt, impulse_noise
-from lib.models.training import fit
+from lib.models.denoisers import corrupt, impulse_noise, parameter_counts
+from lib.models.inference import Device, outputs, placed, uses_bfloat16
+from lib.models.training import fit, key_of, throughput
+from lib.models.weights import save_weights
 from lib.params import Parameters
-from lib.params.device import pick_device
-from lib.params.errors import InputError, check_images, unknown
-from lib.params.files import atomic, fingerprint, read_json, write_json
-from lib.params.runs import code
+from lib.params.device import settled
+from lib.params.errors import InputError, unknown
+from lib.params.files import read_json, write_json
 
-LARGE = ("noise2noise", "median_cnn")  # too dear at full size: crops, fewer images (GEN04, T5, T6)
+VERSION = 1  # raised by hand when the same settings give other weights
+LARGE = ("noise2noise", "median_cnn")  # too slow at full size: crops, fewer images (GEN04, T5, T6)
 VALIDATION_IMAGES = 64  # at most, so that validation stays a small part of an epoch
 VALIDATION_NOISE = 0.1  # for every denoiser, whatever it was trained on: one scale for all
 EPSILON = 1e-8  # of the annealed L0 loss (audit N6)
-CODE = code("lib/models/denoiser_training.py", "lib/models/denoisers", "lib/models/training.py",
-            "lib/params/device.py", "lib/data/counter_rng.py")  # fmt: skip
 
 
-def train(
-    name: str,
-    images_train: np.ndarray,
-    images_val: np.ndarray,
-    p: Parameters,
-    folder: Path,
-) -> nn.Module:
+def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: Path) -> nn.Module:
     """Train one of the four denoisers and write its files.
 
     The paper (3.1.2, 4.1.2): Adam, 100 epochs, batches of 16; learning rate missing. We: the same
@@ -46,8 +37,8 @@ def train(
     (GEN04); the rate of these two falls (N2N03, MED05). The weights are those of the last epoch;
     the best one is named beside (GEN06).
 
-    Training goes on where a killed run was, and a denoiser that was finished with the same
-    settings and images is read back instead.
+    An interrupted training is resumed, and a denoiser that was finished with the same settings
+    and images is read back instead.
 
     Args:
         name: one of `lib.models.denoisers.TRAINED`.
@@ -56,7 +47,7 @@ def train(
         p: parameters; the fields ``denoiser_...``, ``seed`` and ``device`` count.
         folder: written to are ``<name>.safetensors`` and ``<name>.json``: ``name``, ``channels``,
             ``image_size``, ``parameters`` (see `parameter_counts`), ``settings``, ``history`` (see
-            `train_module`), ``wall_seconds`` (of training, without validation),
+            `fit_denoiser`), ``wall_seconds`` (of training, without validation),
             ``images_per_second``, the last epoch's ``validation_psnr``, ``identity_psnr`` and
             ``clipped``, and ``best``, epoch and loss of the lowest validation loss.
 
@@ -68,9 +59,8 @@ def train(
     """
     if name not in denoisers.TRAINED:
         raise unknown("trained denoiser", name, denoisers.TRAINED)
-    _check(images_train, images_val)
-    channels = images_train.shape[3]
-    large = name in LARGE
+    images_train, images_val = _checked(images_train, images_val)
+    p, large, channels = settled(p), name in LARGE, images_train.shape[3]
     settings = {
         "epochs": p.denoiser_epochs,
         "batch": p.denoiser_batch,
@@ -85,86 +75,79 @@ def train(
     }
     torch.manual_seed(p.seed)
     model = denoisers.build(name, channels)
-    key = _key(model, images_train, images_val, settings)
-    weights, about = folder / f"{name}.safetensors", folder / f"{name}.json"
-    if weights.exists() and about.exists() and read_json(about).get("key") == key:
+    key = key_of(model, (images_train, images_val), [VERSION, settings])
+    about = folder / f"{name}.json"
+    if about.exists() and read_json(about).get("key") == key:
         return denoisers.load(name, folder, channels)
     checkpoint = folder / f"{name}.checkpoint.safetensors"
-    history = train_module(
-        model, images_train, images_val, **settings, device=pick_device(p.device),
-        checkpoint=checkpoint, label=name,
+    history = fit_denoiser(
+        model, images_train, images_val, **settings, device=p.device, checkpoint=checkpoint,
+        label=name,
     )  # fmt: skip
     about.unlink(missing_ok=True)  # it is written last and vouches for the weights beside it
-    with atomic(weights) as temporary:
-        state = model.cpu().to(memory_format=torch.contiguous_format).state_dict()
-        save_file({field: value.contiguous() for field, value in state.items()}, temporary)
-    seconds = sum(epoch["seconds"] for epoch in history)
-    seen = sum(epoch["seconds"] * epoch["images_per_second"] for epoch in history)
+    model = model.cpu().to(memory_format=torch.contiguous_format)
+    checksum = save_weights(model, folder / f"{name}.safetensors")
+    seconds, speed = throughput(history)
     best = min(history, key=lambda epoch: epoch["validation_loss"])
     content = {
-        "name": name,
-        "channels": channels,
-        "image_size": images_train.shape[1],
-        "parameters": parameter_counts(model),
-        "settings": settings,
-        "wall_seconds": round(seconds, 3),
-        "images_per_second": round(seen / seconds, 1) if seconds else None,
+        "name": name, "channels": channels, "image_size": images_train.shape[1],
+        "parameters": parameter_counts(model), "settings": settings, "wall_seconds": seconds,
+        "images_per_second": speed,
         **{field: history[-1][field] for field in ("validation_psnr", "identity_psnr", "clipped")},
         "best": {field: best[field] for field in ("epoch", "validation_loss")},
-        "history": history,
-        "key": key,
-    }
+        "history": history, "weights_md5": checksum, "key": key,
+    }  # fmt: skip
     write_json(about, content)
     checkpoint.unlink()
     return model
 
 
-def train_module(
+def fit_denoiser(
     model: nn.Module,
-    images_train: np.ndarray,
-    images_val: np.ndarray,
+    images_train: Any,
+    images_val: Any,
     *,
-    epochs: int,
-    batch: int,
-    learning_rate: float,
-    noise: float | Sequence[float],
-    seed: int,
-    precision: str,
-    device: torch.device,
-    checkpoint: Path,
-    label: str,
+    epochs: int = 100,
+    batch: int = 16,
+    learning_rate: float = 0.001,
+    noise: float | Sequence[float] = 0.1,
     limit: int = 0,
     crop: int = 0,
     halving: bool = False,
     noisy_targets: bool = False,
+    seed: int = 0,
+    precision: str = "float32",
+    device: Device = None,
+    checkpoint: Path | None = None,
+    label: str = "the denoiser",
 ) -> list[dict]:
-    """Train any network from noisy to clean images with Adam; a killed run goes on where it was.
+    """Train any network from noisy to clean images with Adam.
 
     Call ``torch.manual_seed`` before building the network: its first weights are the caller's.
 
     Args:
-        model: trained in place and left on ``device`` in evaluation mode.
+        model: from images (N, C, H, W) in 0..1 to images; trained in place and left in evaluation
+            mode.
         images_train: uint8 (N, H, W, C).
         images_val: uint8 (M, H, W, C); 64 of them are used at most.
         epochs: passes over the images.
         batch: images a step.
         learning_rate: of Adam (GEN02).
         noise: share of pixels replaced, or several, one of them drawn for each image (NOI05).
-        seed: of order, noise and crops; first weights aside, it fixes the result, on a GPU up to
-            the order of its sums.
-        precision: ``float32`` or ``bfloat16``.
-        device: where it runs.
-        checkpoint: file written after each epoch; the caller removes it.
-        label: shown in the progress bar.
         limit: images an epoch, drawn anew for each; 0: all.
         crop: edge of random crops; 0, or more than the image has: the whole image.
         halving: the rate is halved after each quarter of the steps, as in the public code of
             Noise2Noise (N2N03); that of the median network lowers it too (MED05). At a constant
-            rate the steep loss of Noise2Noise's last epochs, where gamma is small, throws away what
-            was learned; and weights that still move leave batch normalization with running means of
-            weights that are gone.
+            rate the steep loss of Noise2Noise's last epochs undoes what was learned, and running
+            means of batch normalization lag behind the weights.
         noisy_targets: Noise2Noise: the target is noisy too (NOI06) and the loss is annealed L0
             (N2N02). Otherwise the target is clean and the loss the mean squared error (DAE10).
+        seed: of order, noise and crops; first weights aside, it fixes the result, on a GPU up to
+            the order of its sums.
+        precision: ``float32``, ``bfloat16`` or ``auto``.
+        device: where it runs, ``auto`` included; None for where the model is.
+        checkpoint: file written after each epoch; the caller removes it.
+        label: what the progress bar and messages call the model.
 
     Returns:
         One dictionary an epoch: ``epoch``, ``loss`` (of training), ``seconds``,
@@ -175,17 +158,20 @@ def train_module(
         ``noisy_targets`` also ``gamma``, which makes losses of different epochs incomparable.
 
     Raises:
-        InputError: unfit images or noise levels, or training that diverges.
+        InputError: unfit images or noise levels, training that diverges, or as
+            `lib.models.training.fit`.
     """
-    _check(images_train, images_val)
+    images_train, images_val = _checked(images_train, images_val)
+    device = placed(model, device)
+    precision = "bfloat16" if uses_bfloat16(precision, device) else "float32"
     levels = torch.tensor([noise] if isinstance(noise, int | float) else list(noise))
-    settings = [batch, learning_rate, levels.tolist(), seed, precision, limit, crop]
+    settings = [VERSION, batch, learning_rate, levels.tolist(), seed, precision, limit, crop]
     settings += [halving, noisy_targets]
     settings += [epochs] if halving or noisy_targets else []  # rate and gamma depend on it
-    model.to(device, memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)
     clean = _sample(images_val, seed)
     noisy = corrupt(clean, VALIDATION_NOISE, seed, "val")
-    nothing = _mean_psnr(clean, noisy)
+    nothing = mean_psnr(clean, noisy)
     target = to_tensor(clean)
 
     def loss(network: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
@@ -196,15 +182,15 @@ def train_module(
         return F.mse_loss(output, wanted)
 
     def evaluate(network: nn.Module, epoch: int) -> dict[str, float]:
-        output = torch.cat(list(denoisers.outputs(network, noisy, device)))
+        output = torch.cat(list(outputs(network, noisy)))
         if not output.isfinite().all():
             raise InputError(
-                f"{label} gives values that are no numbers after epoch {epoch + 1}: lower the "
+                f"{label} gives values that are not finite after epoch {epoch + 1}: lower the "
                 "learning rate, or train in float32."
             )
         measures = {
             "validation_loss": F.mse_loss(output, target).item(),
-            "validation_psnr": _mean_psnr(clean, to_uint8(output)),
+            "validation_psnr": mean_psnr(clean, to_uint8(output)),
             "identity_psnr": nothing,
             "clipped": ((output < 0) | (output > 1)).float().mean().item(),
         }
@@ -218,21 +204,15 @@ def train_module(
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: 0.5 ** (4 * step // (epochs * steps))
         )
-    return fit(
-        model,
-        loss,
-        _batches(images_train, images, batch, levels, crop, noisy_targets, epochs, seed, device),
-        evaluate,
-        optimizer=optimizer,
-        schedule=schedule,
-        epochs=epochs,
-        steps_per_epoch=steps,
-        checkpoint=checkpoint,
-        key=_key(model, images_train, images_val, settings),
-        precision=precision,
-        device=device,
-        label=label,
+    batches = _batches(
+        images_train, images, batch, levels, crop, noisy_targets, epochs, seed, device
     )
+    return fit(
+        model, loss, batches, evaluate, optimizer=optimizer, schedule=schedule, epochs=epochs,
+        steps_per_epoch=steps, checkpoint=checkpoint,
+        key=key_of(model, (images_train, images_val), settings) if checkpoint else "",
+        precision=precision, device=device, label=label,
+    )  # fmt: skip
 
 
 def annealed_l0(output: Tensor, target: Tensor, gamma: float) -> Tensor:
@@ -251,16 +231,9 @@ def _gamma(epoch: int, epochs: int) -> float:
 
 
 def _batches(
-    images: np.ndarray,
-    used: int,
-    batch: int,
-    levels: Tensor,
-    crop: int,
-    noisy_targets: bool,
-    epochs: int,
-    seed: int,
-    device: torch.device,
-) -> Callable[[int], Iterator[tuple[Tensor, ...]]]:
+    images: np.ndarray, used: int, batch: int, levels: Tensor, crop: int, noisy_targets: bool,
+    epochs: int, seed: int, device: torch.device,
+) -> Callable[[int], Iterator[tuple[Tensor, ...]]]:  # fmt: skip
     """Batches (noisy, target, gamma) of an epoch, the same whenever it is asked for."""
 
     def keys(purpose: str) -> Tensor:
@@ -295,16 +268,18 @@ def _batches(
     return batches
 
 
-def _check(images_train: np.ndarray, images_val: np.ndarray) -> None:
+def _checked(images_train: Any, images_val: Any) -> list[np.ndarray]:
+    pair = []
     for what, images in (("Training", images_train), ("Validation", images_val)):
-        check_images(f"{what} images", images=images)
-        if not len(images):
+        pair += as_images(f"{what} images", images=images)
+        if not len(pair[-1]):
             raise InputError(f"{what} images are missing: a denoiser needs at least one.")
-    if images_train.shape[3] != images_val.shape[3]:
+    if pair[0].shape[3] != pair[1].shape[3]:
         raise InputError(
-            f"Training images have {images_train.shape[3]} channel(s), validation images "
-            f"{images_val.shape[3]}: they must be of one data set."
+            f"Training images have {pair[0].shape[3]} channel(s), validation images "
+            f"{pair[1].shape[3]}: they must be of one data set."
         )
+    return pair
 
 
 def _sample(images: np.ndarray, seed: int) -> np.ndarray:
@@ -312,18 +287,8 @@ def _sample(images: np.ndarray, seed: int) -> np.ndarray:
     return images[np.sort(order[:VALIDATION_IMAGES])]
 
 
-def _mean_psnr(clean: np.ndarray, other: np.ndarray) -> float:
+def mean_psnr(clean: np.ndarray, other: np.ndarray) -> float:
     """Mean PSNR in dB; an exact match counts as one value off by one, to keep the mean finite."""
     return float(
         np.minimum(image_quality.psnr(clean, other), 10 * np.log10(255**2 * clean[0].size)).mean()
     )
-
-
-def _key(model: nn.Module, images_train: np.ndarray, images_val: np.ndarray, settings: Any) -> str:
-    """Fingerprint of what decides the result: code, network, first weights, images, settings."""
-    weights = [value.detach().cpu().numpy() for value in model.state_dict().values()]
-    digest = hashlib.sha256()
-    for values in (*weights, images_train, images_val):
-        digest.update(np.ascontiguousarray(values))
-    shapes = [images_train.shape, images_val.shape]
-    return fingerprint([CODE, str(model), digest.hexdigest(), shapes, settings])

@@ -1,11 +1,12 @@
 """One training loop for classifiers and denoisers: checkpoint, resume, progress, early stop.
 
 A checkpoint is one safetensors file: model and optimizer tensors, everything else as JSON in its
-metadata. It is written after each epoch and keyed to the settings, so that a killed run goes on
-where it was and changed settings start anew. Batches depend on the epoch number alone; a resumed
-run therefore equals an uninterrupted one, on a GPU up to the order of its sums.
+metadata. It is written after each epoch and keyed to the settings, so that an interrupted training
+is resumed and changed settings start anew. Batches depend on the epoch number alone; a resumed run
+therefore equals an uninterrupted one, on a GPU up to the order of its sums.
 """
 
+import hashlib
 import json
 import math
 import time
@@ -13,14 +14,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from lib.models.inference import Device, full_precision, placed, uses_bfloat16
 from lib.params.errors import InputError
-from lib.params.files import atomic
+from lib.params.files import atomic, fingerprint
+from lib.params.memory import is_out_of_memory
 
 Batch = tuple[Tensor, ...]
 
@@ -42,7 +46,8 @@ def _unflatten(tensors: dict[str, Tensor], rest: dict[str, Any]) -> dict[str, An
     return {"state": state, "param_groups": rest["groups"]}
 
 
-def _save(path: Path, key: str, model, optimizer, schedule, history: list[dict]) -> None:
+def save_checkpoint(path: Path, key: str, model, optimizer, schedule, history: list[dict]) -> None:
+    """Write all that a training needs to go on; see `fit`."""
     moments, rest = _flatten(optimizer)
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
@@ -81,6 +86,25 @@ def _resume(path: Path, key: str, model, optimizer, schedule) -> list[dict]:
     return meta["history"]
 
 
+def key_of(model: nn.Module, arrays: tuple[np.ndarray, ...], settings: Any) -> str:
+    """Fingerprint of what decides a training: network, first weights, arrays and settings."""
+    digest = hashlib.sha256()
+    for values in (
+        *(value.detach().cpu().numpy() for value in model.state_dict().values()),
+        *arrays,
+    ):
+        digest.update(np.ascontiguousarray(values))
+    shapes = [array.shape for array in arrays]
+    return fingerprint([str(model), digest.hexdigest(), shapes, settings])
+
+
+def throughput(history: list[dict]) -> tuple[float, float | None]:
+    """Seconds of a training without validation, and images a second (None without seconds)."""
+    seconds = sum(epoch["seconds"] for epoch in history)
+    images = sum(epoch["seconds"] * epoch["images_per_second"] for epoch in history)
+    return round(seconds, 3), round(images / seconds, 1) if seconds else None
+
+
 def fit(
     model: nn.Module,
     loss: Callable[[nn.Module, Batch], Tensor],
@@ -90,40 +114,43 @@ def fit(
     optimizer: torch.optim.Optimizer,
     epochs: int,
     steps_per_epoch: int,
-    checkpoint: Path,
-    key: str,
+    checkpoint: Path | None = None,
+    key: str = "",
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
     stop: Callable[[list[dict]], bool] | None = None,
     precision: str = "float32",
-    device: torch.device,
-    label: str = "",
+    device: Device = None,
+    label: str = "the model",
 ) -> list[dict]:
-    """Train ``model`` in place.
+    """Train ``model`` in place and leave it in evaluation mode.
 
     Args:
-        model: on ``device`` already.
+        model: the network, on its device already if ``device`` is None.
         loss: scalar loss of a batch.
         batches: the batches of an epoch (0, 1, ...); the same epoch gives the same batches.
-        evaluate: measures after an epoch, model in evaluation mode.
+        evaluate: measures after an epoch, in evaluation mode and float32 whatever ``precision``.
+        optimizer: of the model's parameters.
         epochs: at most this many.
         steps_per_epoch: batches an epoch, for the progress bar.
-        checkpoint: written after each epoch; kept until the caller removes it.
+        checkpoint: file written after each epoch, kept until the caller removes it; None for none.
         key: fingerprint of the settings; a checkpoint with another key is not resumed.
         schedule: stepped after each batch.
         stop: called with the history after each epoch; True ends the training.
-        precision: float32 or bfloat16 (autocast; weights stay float32).
-        label: shown in the progress bar.
+        precision: ``float32``, ``bfloat16`` (autocast; weights stay float32) or ``auto``.
+        device: where it runs, ``auto`` included.
+        label: what the progress bar and messages call the model.
 
     Returns:
         One dictionary an epoch: epoch (from 1), loss, seconds, images_per_second, and what
         ``evaluate`` returned.
 
     Raises:
-        InputError: the loss is not finite, the GPU's memory does not hold a batch, or the
-            checkpoint is damaged.
+        InputError: the loss is not finite, memory does not hold a batch, the checkpoint is
+            damaged, or an unknown precision or device.
     """
-    history = _resume(checkpoint, key, model, optimizer, schedule)
-    autocast = {"float32": False, "bfloat16": True}[precision]
+    device = placed(model, device)
+    autocast = uses_bfloat16(precision, device)
+    history = _resume(checkpoint, key, model, optimizer, schedule) if checkpoint else []
     while len(history) < epochs and not (history and stop and stop(history)):
         epoch = len(history)
         model.train()
@@ -138,25 +165,27 @@ def fit(
                 with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
                     value = loss(model, batch)
                 value.backward()
-            except torch.OutOfMemoryError:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 # A smaller batch would be another training, so it is the user's to choose.
                 raise InputError(
-                    f"The GPU's memory does not hold a batch of {len(batch[0])} for "
-                    f"{label or 'the model'}: halve its batch size and run again."
+                    f"Memory does not hold a batch of {len(batch[0])} for {label}: halve the "
+                    "batch size and run again."
                 ) from None
             optimizer.step()
             if schedule:
                 schedule.step()
-            count = batch[0].shape[0]
+            count = len(batch[0])
             total, images = total + value.item() * count, images + count
             if not math.isfinite(total):
                 raise InputError(
-                    f"The loss of {label or 'the model'} is {value.item()} in epoch {epoch + 1}: "
-                    "lower the learning rate, or train in float32."
+                    f"The loss of {label} is {value.item()} in epoch {epoch + 1}: lower the "
+                    "learning rate, or train in float32."
                 )
         seconds = time.monotonic() - started
         model.eval()
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+        with full_precision(device):
             measures = evaluate(model, epoch)
         history.append(
             {
@@ -167,6 +196,7 @@ def fit(
                 **measures,
             }
         )
-        _save(checkpoint, key, model, optimizer, schedule, history)
+        if checkpoint:
+            save_checkpoint(checkpoint, key, model, optimizer, schedule, history)
     model.eval()
     return history

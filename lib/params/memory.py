@@ -11,9 +11,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is exhausted, of a GPU or of the machine."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    said = str(error).lower()
+    message = str(error).lower()
     return isinstance(error, RuntimeError) and any(
-        part in said for part in ("out of memory", "not enough memory", "allocate memory")
+        part in message for part in ("out of memory", "not enough memory", "allocate memory")
     )
 
 

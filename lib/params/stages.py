@@ -31,7 +31,11 @@ STEPS: dict[str, tuple[str, ...]] = {
     "comparison": (),
     "engine": (),
     "audit": (),
-    "findings": ("results", "data_root", "bootstrap_samples"),
+    "results_overview": ("results", "bootstrap_samples"),
+    "results_dataset": ("dataset", "results", "data_root", "bootstrap_samples"),
+    "results_ablation": ("results", "bootstrap_samples"),
+    "results_size": ("results", "bootstrap_samples"),
+    "results_attackers": ("results", "bootstrap_samples"),
     "verdicts": ("results", "bootstrap_samples"),
     "explore": (
         "dataset", "classifier", "data_", "classifier_threshold", "attack_", "vulnerability_",
@@ -59,7 +63,14 @@ WRITES: dict[str, tuple[str, ...]] = {
     "comparison": (),
     "engine": (),
     "audit": (),
-    "findings": (),
+    "results_overview": (),
+    "results_dataset": (),
+    "results_ablation": (),
+    "results_size": (),
+    "results_attackers": (),
     "verdicts": (),
     "explore": (),
 }  # fmt: skip
+
+# Pages made from the record alone, of all protocols together; they share ``runs/results``.
+RESULTS = tuple(step for step in STEPS if step.startswith("results_"))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lib.data.phantoms.canvas import cells, ellipse, grid, noise, paint, soft
+from lib.data.phantoms.canvas import Canvas, soft
 
 # Deviation of the noise: a fixed part, and one that grows with the signal.
 NOISE = (0.018, 0.0)
@@ -13,22 +13,13 @@ FAT, MUSCLE, BOWEL, SPLEEN, LIVER, KIDNEY, BONE = 0.25, 0.44, 0.42, 0.52, 0.54, 
 
 
 def scene(rng: np.random.Generator, labels: tuple[int, ...], edge: int) -> np.ndarray:
-    """One slice, seen from the feet: the liver is at the left.
-
-    Args:
-        rng: stream of this image.
-        labels: the class, always 0.
-        edge: pixels.
-
-    Returns:
-        float32 (edge, edge), about 0..1.
-    """
-    down, right = grid(edge)
-    level = rng.random()  # 0: dome of the liver, 1: navel
-    tall, wide = rng.uniform(0.26, 0.34), rng.uniform(0.38, 0.45)
-    fat = rng.uniform(0.03, 0.10)
-    middle = (rng.normal(0.48, 0.015), rng.normal(0.5, 0.01))
-    warp = 0.015 * noise(rng, edge, 3)
+    """One slice, seen from the feet: the liver is at the left."""
+    c = Canvas(rng, edge)
+    level = c.rng.random()  # 0: dome of the liver, 1: navel
+    tall, wide = c.rng.uniform(0.26, 0.34), c.rng.uniform(0.38, 0.45)
+    fat = c.rng.uniform(0.03, 0.10)
+    middle = (c.rng.normal(0.48, 0.015), c.rng.normal(0.5, 0.01))
+    warp = 0.015 * c.noise(3)
 
     def organ(
         row: float, column: float, radii: tuple[float, float], angle: float = 0.0
@@ -36,105 +27,91 @@ def scene(rng: np.random.Generator, labels: tuple[int, ...], edge: int) -> np.nd
         """Distance in radii from a place given in half axes of the body."""
         center = (middle[0] + row * (tall - fat), middle[1] + column * (wide - fat))
         sizes = (radii[0] * (tall - fat), radii[1] * (wide - fat))
-        return ellipse(edge, center, sizes, angle) + 4 * warp
+        return c.ellipse(center, sizes, angle) + 4 * warp
 
     # The body is flatter than an ellipse: one of fourth order, softened by the second.
-    body = ellipse(edge, middle, (tall, wide)) + 0.5 * warp
-    box = (((down - middle[0]) / tall) ** 4 + ((right - middle[1]) / wide) ** 4) ** 0.25
+    body = c.ellipse(middle, (tall, wide)) + 0.5 * warp
+    box = (((c.down - middle[0]) / tall) ** 4 + ((c.right - middle[1]) / wide) ** 4) ** 0.25
     body = 0.5 * body + 0.5 * box
-    image = np.full((edge, edge), 0.02, np.float32)
-    curved = middle[0] + tall + rng.uniform(0.03, 0.07) - 0.35 * (right - 0.5) ** 2
-    paint(image, 0.6 * soft(0.006 - np.abs(down - curved), 0.008), 0.45)
-    paint(image, soft(1 - body, 0.02), FAT)
+    c.image[:] = 0.02
+    curved = middle[0] + tall + c.rng.uniform(0.03, 0.07) - 0.35 * (c.right - 0.5) ** 2
+    c.paint(0.6 * soft(0.006 - np.abs(c.down - curved), 0.008), 0.45)
+    c.paint(soft(1 - body, 0.02), FAT)
     rim = np.abs(1 - body)
-    paint(image, 0.5 * soft(0.012 - rim, 0.02), MUSCLE)
+    c.paint(0.5 * soft(0.012 - rim, 0.02), MUSCLE)
     cavity = 1 - fat / wide
     inner = body / cavity
-    paint(image, soft(1 - inner, 0.03), MUSCLE)
-    paint(image, soft(0.90 - inner, 0.03), FAT)
-    _ribs(rng, image, inner, down - middle[0], right - middle[1], 0.9 - 0.7 * level)
+    c.paint(soft(1 - inner, 0.03), MUSCLE)
+    c.paint(soft(0.90 - inner, 0.03), FAT)
+    _ribs(c, inner, middle, 0.9 - 0.7 * level)
 
     within = soft(0.89 - inner, 0.03)
-    _bowel(rng, image, within, down, right, level)
-    texture = 1 + 0.03 * noise(rng, edge, 20, 2)
+    _bowel(c, within, level)
+    texture = 1 + 0.03 * c.noise(20, 2)
     size = 1.0 - 0.75 * soft(level - 0.65, 0.7)
     liver = organ(-0.05, -0.48, (0.75 * size, 0.50 * size), 0.15)
     left = organ(-0.35, -0.05, (0.35 * size, 0.55 * size), -0.25)
     liver = np.minimum(liver, left if level < 0.5 else liver)
-    paint(image, within * soft(1 - liver, 0.06), LIVER * rng.uniform(0.93, 1.12) * texture)
-    vessel = soft(0.10 - np.abs(noise(rng, edge, 6)), 0.1) * soft(0.8 - liver, 0.2)
-    paint(image, 0.4 * vessel, KIDNEY)
+    c.paint(within * soft(1 - liver, 0.06), LIVER * c.rng.uniform(0.93, 1.12) * texture)
+    vessel = soft(0.10 - np.abs(c.noise(6)), 0.1) * soft(0.8 - liver, 0.2)
+    c.paint(0.4 * vessel, KIDNEY)
     if level < 0.6:
-        spleen = organ(0.10, 0.70, (0.42, 0.22), rng.normal(-0.3, 0.1))
-        paint(image, within * soft(1 - spleen, 0.08), SPLEEN * rng.uniform(0.95, 1.1) * texture)
-        stomach = organ(-0.35, 0.42, (0.33, 0.30), rng.normal(0.3, 0.2))
-        paint(image, within * soft(1 - stomach, 0.08), BOWEL)
-        gas = soft(0.85 - stomach, 0.1) * soft(middle[0] - 0.4 * (tall - fat) - down, 0.02)
-        paint(image, gas * within, 0.03)
+        spleen = organ(0.10, 0.70, (0.42, 0.22), c.rng.normal(-0.3, 0.1))
+        c.paint(within * soft(1 - spleen, 0.08), SPLEEN * c.rng.uniform(0.95, 1.1) * texture)
+        stomach = organ(-0.35, 0.42, (0.33, 0.30), c.rng.normal(0.3, 0.2))
+        c.paint(within * soft(1 - stomach, 0.08), BOWEL)
+        gas = soft(0.85 - stomach, 0.1) * soft(middle[0] - 0.4 * (tall - fat) - c.down, 0.02)
+        c.paint(gas * within, 0.03)
     for sign in (-1, 1):
         muscle = organ(0.42, 0.22 * sign, (0.20, 0.13))
-        paint(image, soft(1 - muscle, 0.1), MUSCLE * 1.05)
+        c.paint(soft(1 - muscle, 0.1), MUSCLE * 1.05)
         back = organ(0.80, 0.26 * sign, (0.22, 0.24))
-        paint(image, soft(1 - back, 0.1), MUSCLE * 1.05)
+        c.paint(soft(1 - back, 0.1), MUSCLE * 1.05)
         if 0.25 < level + 0.05 * sign < 0.9:
-            _kidney(rng, image, organ, sign)
-    _spine(image, organ)
-    contrast = rng.uniform(0.60, 0.85)
+            _kidney(c, organ, sign)
+    _spine(c, organ)
+    contrast = c.rng.uniform(0.60, 0.85)
     for row, column, radius in ((0.20, 0.05, 0.11), (0.20, -0.14, 0.10)):
         vessel = organ(row, column, (radius, radius * 0.72))
-        paint(image, soft(1 - vessel, 0.15), contrast)
-    return image * rng.uniform(0.92, 1.08)
+        c.paint(soft(1 - vessel, 0.15), contrast)
+    return c.image * c.rng.uniform(0.92, 1.08)
 
 
-def _ribs(
-    rng: np.random.Generator,
-    image: np.ndarray,
-    inner: np.ndarray,
-    down: np.ndarray,
-    right: np.ndarray,
-    share: float,
-) -> None:
+def _ribs(c: Canvas, inner: np.ndarray, middle: tuple[float, float], share: float) -> None:
     """Cut ribs: bright dashes in the wall, fewer toward the navel."""
-    angle = np.arctan2(down, right) * 9 / np.pi
-    shown = rng.random(18) < share
+    angle = np.arctan2(c.down - middle[0], c.right - middle[1]) * 9 / np.pi
+    shown = c.rng.random(18) < share
     number = np.floor(angle).astype(int) % 18
     dash = soft(0.28 - np.abs(angle - np.floor(angle) - 0.5), 0.12)
-    paint(image, dash * shown[number] * soft(0.035 - np.abs(inner - 0.93), 0.03), BONE)
+    c.paint(dash * shown[number] * soft(0.035 - np.abs(inner - 0.93), 0.03), BONE)
 
 
-def _bowel(
-    rng: np.random.Generator,
-    image: np.ndarray,
-    within: np.ndarray,
-    down: np.ndarray,
-    right: np.ndarray,
-    level: float,
-) -> None:
+def _bowel(c: Canvas, within: np.ndarray, level: float) -> None:
     """Loops in the front half, some with gas (dark) or contrast (bright)."""
-    near, _, number = cells(rng, down * 8, right * 8, 0.9)
+    near, _, number = c.cells(c.down * 8, c.right * 8, 0.9)
     share = 0.5 + 0.4 * level
-    radius = (rng.uniform(0.32, 0.55, 1024) * (rng.random(1024) < share)).astype(np.float32)
-    filled = rng.choice(
+    radius = (c.rng.uniform(0.32, 0.55, 1024) * (c.rng.random(1024) < share)).astype(np.float32)
+    filled = c.rng.choice(
         np.float32([BOWEL, BOWEL * 1.15, 0.03, 0.85]), 1024, p=[0.5, 0.3, 0.15, 0.05]
     )
-    front = within * soft(0.52 - down, 0.1)
-    paint(image, front * soft(radius[number] - near, 0.12), BOWEL)
-    paint(image, front * soft(radius[number] - 0.10 - near, 0.12), filled[number])
+    front = within * soft(0.52 - c.down, 0.1)
+    c.paint(front * soft(radius[number] - near, 0.12), BOWEL)
+    c.paint(front * soft(radius[number] - 0.10 - near, 0.12), filled[number])
 
 
-def _kidney(rng: np.random.Generator, image: np.ndarray, organ: Organ, sign: int) -> None:
-    row, column = rng.normal(0.40, 0.04), sign * rng.normal(0.50, 0.02)
+def _kidney(c: Canvas, organ: Organ, sign: int) -> None:
+    row, column = c.rng.normal(0.40, 0.04), sign * c.rng.normal(0.50, 0.02)
     kidney = organ(row, column, (0.26, 0.14), 0.45 * sign)
-    paint(image, soft(1.25 - kidney, 0.1), FAT)
-    paint(image, soft(1 - kidney, 0.1), KIDNEY * rng.uniform(0.92, 1.15))
+    c.paint(soft(1.25 - kidney, 0.1), FAT)
+    c.paint(soft(1 - kidney, 0.1), KIDNEY * c.rng.uniform(0.92, 1.15))
     sinus = organ(row, column - 0.06 * sign, (0.11, 0.07), 0.45 * sign)
-    paint(image, soft(1 - sinus, 0.3), FAT * 1.3)
+    c.paint(soft(1 - sinus, 0.3), FAT * 1.3)
 
 
-def _spine(image: np.ndarray, organ: Organ) -> None:
-    paint(image, soft(1 - organ(0.48, 0.0, (0.20, 0.155)), 0.1), BONE)
-    paint(image, 0.5 * soft(0.75 - organ(0.48, 0.0, (0.20, 0.155)), 0.2), 0.72)
+def _spine(c: Canvas, organ: Organ) -> None:
+    c.paint(soft(1 - organ(0.48, 0.0, (0.20, 0.155)), 0.1), BONE)
+    c.paint(0.5 * soft(0.75 - organ(0.48, 0.0, (0.20, 0.155)), 0.2), 0.72)
     for sign in (-1, 1):
-        paint(image, soft(1 - organ(0.72, 0.11 * sign, (0.06, 0.13), 0.3 * sign), 0.2), BONE)
-    paint(image, soft(1 - organ(0.86, 0.0, (0.18, 0.035)), 0.3), BONE)
-    paint(image, soft(1 - organ(0.70, 0.0, (0.075, 0.055)), 0.2), MUSCLE)
+        c.paint(soft(1 - organ(0.72, 0.11 * sign, (0.06, 0.13), 0.3 * sign), 0.2), BONE)
+    c.paint(soft(1 - organ(0.86, 0.0, (0.18, 0.035)), 0.3), BONE)
+    c.paint(soft(1 - organ(0.70, 0.0, (0.075, 0.055)), 0.2), MUSCLE)

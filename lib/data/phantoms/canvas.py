@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 SPREAD = 0.479  # deviation of a cubic B-spline surface over a lattice of deviation 1
+Color = np.ndarray | list[float] | float
 
 
 @cache
@@ -30,90 +31,107 @@ def _weights(edge: int, cells: int) -> np.ndarray:
     return np.where(far < 1, inner, outer).astype(np.float32)
 
 
-def noise(rng: np.random.Generator, edge: int, cells: int, octaves: int = 1) -> np.ndarray:
-    """Smooth random field (edge, edge), float32, mean 0 and deviation about 1.
-
-    Args:
-        cells: bumps across the image.
-        octaves: fields added, each with twice the bumps and half the height of the one before.
-    """
-    total = np.zeros((edge, edge), np.float32)
-    for octave in range(octaves):
-        weights = _weights(edge, cells * 2**octave)
-        lattice = rng.standard_normal((weights.shape[1],) * 2, dtype=np.float32)
-        total += weights @ lattice @ weights.T / 2**octave
-    return total / (SPREAD * np.sqrt(sum(0.25**octave for octave in range(octaves))))
-
-
-def curve(rng: np.random.Generator, edge: int, cells: int) -> np.ndarray:
-    """Smooth random curve (1, edge), float32, mean 0 and deviation about 1."""
-    weights = _weights(edge, cells)
-    values = rng.standard_normal(weights.shape[1], dtype=np.float32)
-    return (weights @ values)[None, :] / np.float32(np.sqrt(SPREAD))
-
-
-def field(rng: np.random.Generator, across: np.ndarray, along: np.ndarray) -> np.ndarray:
-    """Random field in -1..1 over any coordinates, one bump for each unit, repeated after 64."""
-    lattice = rng.uniform(-1, 1, (64, 64)).astype(np.float32)
-    places = np.stack(np.broadcast_arrays(across, along))
-    whole = np.floor(places)
-    part = places - whole
-    return map_coordinates(lattice, whole + part**2 * (3 - 2 * part), order=1, mode="grid-wrap")
-
-
-def cells(
-    rng: np.random.Generator, across: np.ndarray, along: np.ndarray, jitter: float = 0.8
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distances to the nearest and second nearest of scattered points, about one a unit square.
-
-    Args:
-        across: coordinates (edge, edge), any range; the points repeat after 32.
-        along: as ``across``.
-        jitter: 0: points on a square lattice, 1: at random in their squares.
-
-    Returns:
-        Nearest and second nearest distance in units, and the number of the nearest point
-        (0..1023), each (edge, edge).
-    """
-    offsets = (0.5 + jitter * rng.uniform(-0.5, 0.5, (2, 1024))).astype(np.float32)
-    across, along = np.broadcast_arrays(across, along)
-    row, column = np.floor(across).astype(np.int32), np.floor(along).astype(np.int32)
-    down, right = across - row, along - column
-    first = np.full(across.shape, 9, np.float32)
-    second, number = first.copy(), np.zeros(across.shape, np.int32)
-    for i in (-1, 0, 1):
-        for j in (-1, 0, 1):
-            point = ((row + i) & 31) * 32 + ((column + j) & 31)
-            far = (offsets[0].take(point) + (i - down)) ** 2
-            far += (offsets[1].take(point) + (j - right)) ** 2
-            nearer = far < first
-            second = np.where(nearer, first, np.minimum(second, far))
-            number = np.where(nearer, point, number)
-            first = np.minimum(first, far)
-    return np.sqrt(first), np.sqrt(second), number
-
-
 def soft(distance: np.ndarray, width: float | np.ndarray) -> np.ndarray:
     """0 below ``-width / 2``, 1 above ``width / 2``, smooth between."""
     part = np.clip(distance / width + 0.5, 0, 1)
     return part * part * (3 - 2 * part)
 
 
-def ellipse(
-    edge: int, center: tuple[float, float], radii: tuple[float, float], angle: float = 0.0
-) -> np.ndarray:
-    """Distance from the center (row, column) in radii: 1 on the ellipse; (edge, edge)."""
-    down, right = grid(edge)
-    down, right = down - float(center[0]), right - float(center[1])
-    sine, cosine = math.sin(angle), math.cos(angle)
-    tall, wide = float(radii[0]), float(radii[1])
-    first = down * (cosine / tall) - right * (sine / tall)
-    other = down * (sine / wide) + right * (cosine / wide)
-    return np.sqrt(first * first + other * other)
-
-
-def paint(image: np.ndarray, alpha: np.ndarray, color: np.ndarray | list[float] | float) -> None:
+def paint(image: np.ndarray, alpha: np.ndarray, color: Color) -> None:
     """Lay a color over the image in place where ``alpha`` (edge, edge) is above 0."""
     if image.ndim == 3:
         alpha = alpha[..., None]
     image += alpha * (np.asarray(color, np.float32) - image)
+
+
+class Canvas:
+    """An image under way and the random numbers that it is drawn with.
+
+    Args:
+        rng: stream of this image.
+        edge: pixels.
+        channels: 1 (gray) or 3 (RGB).
+
+    Attributes:
+        image: float32 (edge, edge) or (edge, edge, 3), about 0..1.
+        down, right: pixel centers, (edge, 1) and (1, edge) in 0..1.
+    """
+
+    def __init__(self, rng: np.random.Generator, edge: int, channels: int = 1) -> None:
+        self.rng, self.edge = rng, edge
+        self.down, self.right = grid(edge)
+        self.image = np.zeros((edge, edge, 3) if channels == 3 else (edge, edge), np.float32)
+
+    def paint(self, alpha: np.ndarray, color: Color) -> None:
+        """Lay a color over the image where ``alpha`` (edge, edge) is above 0."""
+        paint(self.image, alpha, color)
+
+    def noise(self, cells: int, octaves: int = 1) -> np.ndarray:
+        """Smooth random field (edge, edge), float32, mean 0 and deviation about 1.
+
+        Args:
+            cells: bumps across the image.
+            octaves: fields added, each with twice the bumps and half the height of the one before.
+        """
+        total = np.zeros((self.edge, self.edge), np.float32)
+        for octave in range(octaves):
+            weights = _weights(self.edge, cells * 2**octave)
+            lattice = self.rng.standard_normal((weights.shape[1],) * 2, dtype=np.float32)
+            total += weights @ lattice @ weights.T / 2**octave
+        return total / (SPREAD * np.sqrt(sum(0.25**octave for octave in range(octaves))))
+
+    def curve(self, cells: int) -> np.ndarray:
+        """Smooth random curve (1, edge), float32, mean 0 and deviation about 1."""
+        weights = _weights(self.edge, cells)
+        values = self.rng.standard_normal(weights.shape[1], dtype=np.float32)
+        return (weights @ values)[None, :] / np.float32(np.sqrt(SPREAD))
+
+    def field(self, across: np.ndarray, along: np.ndarray) -> np.ndarray:
+        """Random field in -1..1 over any coordinates, one bump a unit, repeated after 64."""
+        lattice = self.rng.uniform(-1, 1, (64, 64)).astype(np.float32)
+        places = np.stack(np.broadcast_arrays(across, along))
+        whole = np.floor(places)
+        part = places - whole
+        return map_coordinates(lattice, whole + part**2 * (3 - 2 * part), order=1, mode="grid-wrap")
+
+    def cells(
+        self, across: np.ndarray, along: np.ndarray, jitter: float = 0.8
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distances to the nearest and second nearest of scattered points, about one a unit square.
+
+        Args:
+            across: coordinates (edge, edge), any range; the points repeat after 32.
+            along: as ``across``.
+            jitter: 0: points on a square lattice, 1: at random in their squares.
+
+        Returns:
+            Nearest and second nearest distance in units, and the number of the nearest point
+            (0..1023), each (edge, edge).
+        """
+        offsets = (0.5 + jitter * self.rng.uniform(-0.5, 0.5, (2, 1024))).astype(np.float32)
+        across, along = np.broadcast_arrays(across, along)
+        row, column = np.floor(across).astype(np.int32), np.floor(along).astype(np.int32)
+        down, right = across - row, along - column
+        first = np.full(across.shape, 9, np.float32)
+        second, number = first.copy(), np.zeros(across.shape, np.int32)
+        for i in (-1, 0, 1):
+            for j in (-1, 0, 1):
+                point = ((row + i) & 31) * 32 + ((column + j) & 31)
+                far = (offsets[0].take(point) + (i - down)) ** 2
+                far += (offsets[1].take(point) + (j - right)) ** 2
+                nearer = far < first
+                second = np.where(nearer, first, np.minimum(second, far))
+                number = np.where(nearer, point, number)
+                first = np.minimum(first, far)
+        return np.sqrt(first), np.sqrt(second), number
+
+    def ellipse(
+        self, center: tuple[float, float], radii: tuple[float, float], angle: float = 0.0
+    ) -> np.ndarray:
+        """Distance from the center (row, column) in radii: 1 on the ellipse; (edge, edge)."""
+        down, right = self.down - float(center[0]), self.right - float(center[1])
+        sine, cosine = math.sin(angle), math.cos(angle)
+        tall, wide = float(radii[0]), float(radii[1])
+        first = down * (cosine / tall) - right * (sine / tall)
+        other = down * (sine / wide) + right * (cosine / wide)
+        return np.sqrt(first * first + other * other)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lib.data.phantoms.canvas import cells, field, grid, noise, paint, soft
+from lib.data.phantoms.canvas import Canvas, soft
 
 # Deviation of the noise: a fixed part, and one that grows with the signal.
 NOISE = (0.015, 0.0)
@@ -15,36 +15,25 @@ NUCLEUS = np.float32([0.33, 0.18, 0.42])
 
 
 def scene(rng: np.random.Generator, labels: tuple[int, ...], edge: int) -> np.ndarray:
-    """One tile.
-
-    Args:
-        rng: stream of this image.
-        labels: the class, 0..8.
-        edge: pixels.
-
-    Returns:
-        float32 (edge, edge, 3), about 0..1.
-    """
-    image = np.empty((edge, edge, 3), np.float32)
-    KINDS[labels[0]](rng, image)
+    """One tile."""
+    c = Canvas(rng, edge, 3)
+    KINDS[labels[0]](c)
     # Stain and light differ between slides: one factor a channel.
-    stain = rng.normal(1, 0.07) + rng.normal(0, 0.03, 3)
-    return 1 - (1 - image) * stain.astype(np.float32)
+    stain = c.rng.normal(1, 0.07) + c.rng.normal(0, 0.03, 3)
+    return 1 - (1 - c.image) * stain.astype(np.float32)
 
 
-def _turned(rng: np.random.Generator, edge: int, wave: float) -> tuple[np.ndarray, np.ndarray]:
+def _turned(c: Canvas, wave: float) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates across and along fibers that run at any angle and wave."""
-    down, right = grid(edge)
-    angle = rng.uniform(0, np.pi)
-    along = right * np.cos(angle) + down * np.sin(angle)
-    across = down * np.cos(angle) - right * np.sin(angle)
-    across = across + wave * np.sin(2 * np.pi * (rng.uniform(0.6, 1.6) * along + rng.random()))
-    return across + wave * 0.6 * noise(rng, edge, 3), along
+    angle = c.rng.uniform(0, np.pi)
+    along = c.right * np.cos(angle) + c.down * np.sin(angle)
+    across = c.down * np.cos(angle) - c.right * np.sin(angle)
+    across = across + wave * np.sin(2 * np.pi * (c.rng.uniform(0.6, 1.6) * along + c.rng.random()))
+    return across + wave * 0.6 * c.noise(3), along
 
 
 def _nuclei(
-    rng: np.random.Generator,
-    image: np.ndarray,
+    c: Canvas,
     across: np.ndarray,
     along: np.ndarray,
     share: float,
@@ -52,120 +41,108 @@ def _nuclei(
     where: np.ndarray | float = 1.0,
 ) -> None:
     """Dark spots, one in ``share`` of the unit squares, of about ``radius`` units."""
-    near, _, number = cells(rng, across, along)
-    sizes = radius * rng.uniform(0.7, 1.25, 1024) * (rng.random(1024) < share)
-    shades = rng.uniform(0.75, 1.0, 1024)
+    near, _, number = c.cells(across, along)
+    sizes = radius * c.rng.uniform(0.7, 1.25, 1024) * (c.rng.random(1024) < share)
+    shades = c.rng.uniform(0.75, 1.0, 1024)
     spot = soft(sizes.astype(np.float32)[number] - near, 0.16)
-    paint(image, spot * shades.astype(np.float32)[number] * where, NUCLEUS)
+    c.paint(spot * shades.astype(np.float32)[number] * where, NUCLEUS)
 
 
-def _adipose(rng: np.random.Generator, image: np.ndarray) -> None:
-    edge = len(image)
-    down, right = grid(edge)
-    count = rng.uniform(1.8, 4.0)
-    warp = 0.12 * noise(rng, edge, 5)
-    near, second, _ = cells(rng, down * count + warp, right * count - warp, 0.9)
-    wall = soft(rng.uniform(0.05, 0.14) + 0.03 * noise(rng, edge, 6) - (second - near), 0.08)
-    image[:] = WHITE
-    paint(image, 0.9 * wall, ROSE * rng.uniform(0.9, 1.1))
-    _nuclei(rng, image, down * 22, right * 22, 0.15, 0.35, wall)
+def _adipose(c: Canvas) -> None:
+    count = c.rng.uniform(1.8, 4.0)
+    warp = 0.12 * c.noise(5)
+    near, second, _ = c.cells(c.down * count + warp, c.right * count - warp, 0.9)
+    wall = soft(c.rng.uniform(0.05, 0.14) + 0.03 * c.noise(6) - (second - near), 0.08)
+    c.image[:] = WHITE
+    c.paint(0.9 * wall, ROSE * c.rng.uniform(0.9, 1.1))
+    _nuclei(c, c.down * 22, c.right * 22, 0.15, 0.35, wall)
 
 
-def _background(rng: np.random.Generator, image: np.ndarray) -> None:
-    edge = len(image)
-    tint = WHITE * rng.uniform(0.93, 1.02) + rng.normal(0, 0.012, 3)
-    image[:] = tint + (0.012 * noise(rng, edge, 2, 2))[..., None]
-    speck = soft(noise(rng, edge, 14) - rng.uniform(2.0, 3.4), 0.4)
-    paint(image, 0.5 * speck, PURPLE)
+def _background(c: Canvas) -> None:
+    tint = WHITE * c.rng.uniform(0.93, 1.02) + c.rng.normal(0, 0.012, 3)
+    c.image[:] = tint + (0.012 * c.noise(2, 2))[..., None]
+    speck = soft(c.noise(14) - c.rng.uniform(2.0, 3.4), 0.4)
+    c.paint(0.5 * speck, PURPLE)
 
 
-def _debris(rng: np.random.Generator, image: np.ndarray) -> None:
-    edge = len(image)
-    down, right = grid(edge)
-    image[:] = PINK * rng.uniform(0.82, 1.0)
-    paint(image, 0.8 * soft(noise(rng, edge, 4, 3), 1.5), PURPLE * rng.uniform(1.0, 1.25))
-    image += 0.05 * noise(rng, edge, 28, 2)[..., None]
-    crack = soft(0.10 - np.abs(noise(rng, edge, 3, 3)), 0.12) * soft(noise(rng, edge, 2), 1.0)
-    paint(image, 0.8 * crack, WHITE)
-    _nuclei(rng, image, down * 30, right * 30, rng.uniform(0.15, 0.4), 0.22)
+def _debris(c: Canvas) -> None:
+    c.image[:] = PINK * c.rng.uniform(0.82, 1.0)
+    c.paint(0.8 * soft(c.noise(4, 3), 1.5), PURPLE * c.rng.uniform(1.0, 1.25))
+    c.image += 0.05 * c.noise(28, 2)[..., None]
+    crack = soft(0.10 - np.abs(c.noise(3, 3)), 0.12) * soft(c.noise(2), 1.0)
+    c.paint(0.8 * crack, WHITE)
+    _nuclei(c, c.down * 30, c.right * 30, c.rng.uniform(0.15, 0.4), 0.22)
 
 
-def _lymphocytes(rng: np.random.Generator, image: np.ndarray) -> None:
-    edge = len(image)
-    down, right = grid(edge)
-    image[:] = PINK * 1.04 + (0.02 * noise(rng, edge, 12))[..., None]
-    gap = soft(noise(rng, edge, 3, 2) - rng.uniform(0.7, 2.2), 0.5)
-    paint(image, gap, WHITE)
-    count = rng.uniform(14, 22)
-    _nuclei(rng, image, down * count, right * count, rng.uniform(0.8, 1.0), 0.42, 1 - 0.9 * gap)
+def _lymphocytes(c: Canvas) -> None:
+    c.image[:] = PINK * 1.04 + (0.02 * c.noise(12))[..., None]
+    gap = soft(c.noise(3, 2) - c.rng.uniform(0.7, 2.2), 0.5)
+    c.paint(gap, WHITE)
+    count = c.rng.uniform(14, 22)
+    _nuclei(c, c.down * count, c.right * count, c.rng.uniform(0.8, 1.0), 0.42, 1 - 0.9 * gap)
 
 
-def _mucus(rng: np.random.Generator, image: np.ndarray) -> None:
-    edge = len(image)
-    across, along = _turned(rng, edge, rng.uniform(0.03, 0.10))
-    pale = rng.uniform(0, 0.6)
-    image[:] = LILAC * (1 - pale) + WHITE * pale + (0.03 * noise(rng, edge, 6, 2))[..., None]
-    warp = 0.5 * noise(rng, edge, 10, 2)
-    coarse = np.abs(field(rng, across * 14 + warp, along * 5) + 0.2)
-    fine = np.abs(field(rng, across * 28 + warp, along * 10) - 0.1)
-    paint(image, rng.uniform(0.2, 0.5) * soft(0.10 - fine, 0.2), PURPLE)
-    paint(image, rng.uniform(0.3, 0.8) * soft(0.05 - coarse, 0.14), PURPLE)
-    band = soft(field(rng, across * 5, along * 1.5) - rng.uniform(0.5, 1.0), 0.3)
-    paint(image, 0.6 * band, ROSE)
+def _mucus(c: Canvas) -> None:
+    across, along = _turned(c, c.rng.uniform(0.03, 0.10))
+    pale = c.rng.uniform(0, 0.6)
+    c.image[:] = LILAC * (1 - pale) + WHITE * pale + (0.03 * c.noise(6, 2))[..., None]
+    warp = 0.5 * c.noise(10, 2)
+    coarse = np.abs(c.field(across * 14 + warp, along * 5) + 0.2)
+    fine = np.abs(c.field(across * 28 + warp, along * 10) - 0.1)
+    c.paint(c.rng.uniform(0.2, 0.5) * soft(0.10 - fine, 0.2), PURPLE)
+    c.paint(c.rng.uniform(0.3, 0.8) * soft(0.05 - coarse, 0.14), PURPLE)
+    band = soft(c.field(across * 5, along * 1.5) - c.rng.uniform(0.5, 1.0), 0.3)
+    c.paint(0.6 * band, ROSE)
 
 
-def _fibers(rng: np.random.Generator, image: np.ndarray, muscle: bool) -> None:
+def _fibers(c: Canvas, muscle: bool) -> None:
     """Smooth muscle: tight, parallel, pink; stroma: loose, wavy, paler, with more nuclei."""
-    edge = len(image)
-    loose = np.clip(rng.normal(0.2 if muscle else 0.7, 0.16), 0, 1)
-    across, along = _turned(rng, edge, 0.012 + 0.045 * loose)
-    image[:] = ROSE + (PINK - ROSE) * rng.uniform(0.3, 1.0)
-    image += loose * np.float32([-0.06, 0.0, 0.04])
-    strand = field(rng, across * 22, along * 3) + 0.6 * field(rng, across * 45, along * 6)
-    image += (0.07 * strand)[..., None] * np.float32([0.8, 1.2, 0.9])
-    gap = field(rng, across * 9, along * 2) + 0.5 * field(rng, across * 24, along * 4)
-    paint(image, (0.35 + 0.5 * loose) * soft(gap - 1.0 + 0.8 * loose, 0.4), WHITE)
-    _nuclei(rng, image, across * 26, along * 8, 0.12 + 0.35 * loose, 0.30, 0.9)
+    loose = np.clip(c.rng.normal(0.2 if muscle else 0.7, 0.16), 0, 1)
+    across, along = _turned(c, 0.012 + 0.045 * loose)
+    c.image[:] = ROSE + (PINK - ROSE) * c.rng.uniform(0.3, 1.0)
+    c.image += loose * np.float32([-0.06, 0.0, 0.04])
+    strand = c.field(across * 22, along * 3) + 0.6 * c.field(across * 45, along * 6)
+    c.image += (0.07 * strand)[..., None] * np.float32([0.8, 1.2, 0.9])
+    gap = c.field(across * 9, along * 2) + 0.5 * c.field(across * 24, along * 4)
+    c.paint((0.35 + 0.5 * loose) * soft(gap - 1.0 + 0.8 * loose, 0.4), WHITE)
+    _nuclei(c, across * 26, along * 8, 0.12 + 0.35 * loose, 0.30, 0.9)
 
 
-def _smooth_muscle(rng: np.random.Generator, image: np.ndarray) -> None:
-    _fibers(rng, image, muscle=True)
+def _smooth_muscle(c: Canvas) -> None:
+    _fibers(c, muscle=True)
 
 
-def _stroma(rng: np.random.Generator, image: np.ndarray) -> None:
-    _fibers(rng, image, muscle=False)
+def _stroma(c: Canvas) -> None:
+    _fibers(c, muscle=False)
 
 
-def _normal_mucosa(rng: np.random.Generator, image: np.ndarray) -> None:
-    edge = len(image)
-    down, right = grid(edge)
-    image[:] = PINK * rng.uniform(0.9, 1.02) + (0.04 * noise(rng, edge, 10, 2))[..., None]
-    _nuclei(rng, image, down * 24, right * 24, 0.45, 0.30, 0.85)
-    count = rng.uniform(1.7, 3.0)
-    shift = rng.uniform(0, 1, 2)
-    warp = 0.06 * noise(rng, edge, 4)
-    near, second, _ = cells(rng, down * count + shift[0] + warp, right * count + shift[1], 0.45)
-    far = near / np.minimum(rng.uniform(0.42, 0.50), (near + second) / 2 - 0.02)
-    paint(image, soft(1 - far, 0.06), PURPLE * 1.1)
-    _nuclei(rng, image, down * 20, right * 20, 0.95, 0.42, soft(1 - far, 0.06))
-    paint(image, soft(rng.uniform(0.70, 0.78) - far, 0.08), PINK * 1.05)
-    vacuole, other, _ = cells(rng, down * count * 5, right * count * 5)
+def _normal_mucosa(c: Canvas) -> None:
+    c.image[:] = PINK * c.rng.uniform(0.9, 1.02) + (0.04 * c.noise(10, 2))[..., None]
+    _nuclei(c, c.down * 24, c.right * 24, 0.45, 0.30, 0.85)
+    count = c.rng.uniform(1.7, 3.0)
+    shift = c.rng.uniform(0, 1, 2)
+    warp = 0.06 * c.noise(4)
+    near, second, _ = c.cells(c.down * count + shift[0] + warp, c.right * count + shift[1], 0.45)
+    far = near / np.minimum(c.rng.uniform(0.42, 0.50), (near + second) / 2 - 0.02)
+    c.paint(soft(1 - far, 0.06), PURPLE * 1.1)
+    _nuclei(c, c.down * 20, c.right * 20, 0.95, 0.42, soft(1 - far, 0.06))
+    c.paint(soft(c.rng.uniform(0.70, 0.78) - far, 0.08), PINK * 1.05)
+    vacuole, other, _ = c.cells(c.down * count * 5, c.right * count * 5)
     goblet = soft(0.80 - far, 0.10) * soft(other - vacuole - 0.10, 0.16)
-    paint(image, 0.85 * goblet, WHITE)
-    paint(image, soft(rng.uniform(0.18, 0.34) - far, 0.10), WHITE)
+    c.paint(0.85 * goblet, WHITE)
+    c.paint(soft(c.rng.uniform(0.18, 0.34) - far, 0.10), WHITE)
 
 
-def _adenocarcinoma(rng: np.random.Generator, image: np.ndarray) -> None:
-    edge = len(image)
-    across, along = _turned(rng, edge, 0.03)
-    image[:] = PURPLE + (PINK - PURPLE) * rng.uniform(0.1, 0.6)
-    image += (0.04 * noise(rng, edge, 8, 3))[..., None]
-    lumen = soft(noise(rng, edge, 3, 2) - rng.uniform(0.9, 2.2), 0.25)
-    count = rng.uniform(9, 13)
-    warp = 0.3 * noise(rng, edge, 8)
-    _nuclei(rng, image, across * count * 1.4 + warp, along * count * 0.8 - warp, 0.92, 0.42, 0.8)
-    image += (0.05 * noise(rng, edge, 24))[..., None]
-    paint(image, lumen, WHITE)
+def _adenocarcinoma(c: Canvas) -> None:
+    across, along = _turned(c, 0.03)
+    c.image[:] = PURPLE + (PINK - PURPLE) * c.rng.uniform(0.1, 0.6)
+    c.image += (0.04 * c.noise(8, 3))[..., None]
+    lumen = soft(c.noise(3, 2) - c.rng.uniform(0.9, 2.2), 0.25)
+    count = c.rng.uniform(9, 13)
+    warp = 0.3 * c.noise(8)
+    _nuclei(c, across * count * 1.4 + warp, along * count * 0.8 - warp, 0.92, 0.42, 0.8)
+    c.image += (0.05 * c.noise(24))[..., None]
+    c.paint(lumen, WHITE)
 
 
 KINDS = (

@@ -1,31 +1,34 @@
 """The defenses by name: build one, load a trained one, and restore stored images with it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
-from lib.data import to_tensor, to_uint8
+from lib.data import as_images, like, to_uint8
 from lib.models.denoisers.autoencoder import Autoencoder
+from lib.models.denoisers.base import Denoiser, parameter_counts
 from lib.models.denoisers.dae import DAE, ablation_variants, depth_variants
-from lib.models.denoisers.median_cnn import MedianCNN
+from lib.models.denoisers.median_cnn import MedianCNN, MedianLayer
+from lib.models.denoisers.noise import corrupt, impulse_noise
 from lib.models.denoisers.reference import Identity, Median3
 from lib.models.denoisers.srresnet import SRResNet
+from lib.models.inference import Device, Network, outputs, placed
+from lib.models.weights import load_weights
 from lib.params import DENOISERS, REFERENCES
-from lib.params.errors import InputError, check_images, unknown
+from lib.params.errors import InputError, unknown
 from lib.params.files import read_json
 
 __all__ = [
-    "REFERENCES", "TRAINED", "ablation_variants", "build", "depth_variants",
-    "load", "outputs", "restore",
+    "DAE", "REFERENCES", "TRAINED", "Autoencoder", "Denoiser", "Identity", "Median3", "MedianCNN",
+    "MedianLayer", "SRResNet", "ablation_variants", "build", "corrupt", "depth_variants",
+    "impulse_noise", "load", "load_all", "parameter_counts", "restore",
 ]  # fmt: skip
 
 TRAINED = DENOISERS
-BATCH = 32  # images restored in one forward pass
 _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
     "autoencoder": Autoencoder,
     "dae": DAE,
@@ -52,10 +55,10 @@ def build(name: str, channels: int) -> nn.Module:
 
 
 def load(name: str, folder: Path, channels: int) -> nn.Module:
-    """A trained denoiser from its folder, in evaluation mode on the CPU.
+    """A reference defense, or a trained denoiser from its folder, in evaluation mode on the CPU.
 
     Args:
-        name: one of `TRAINED`.
+        name: one of `TRAINED` or `REFERENCES`.
         folder: ``runs/<protocol>/<dataset>/denoisers``.
         channels: of the images it is wanted for.
 
@@ -63,79 +66,61 @@ def load(name: str, folder: Path, channels: int) -> nn.Module:
         InputError: unknown name; files missing or damaged; weights of another network, or for
             another number of channels.
     """
-    if name not in TRAINED:
-        raise unknown("trained denoiser", name, TRAINED)
-    model = build(name, channels)
+    model = build(name, channels).eval().to(memory_format=torch.channels_last)
+    if name in REFERENCES:
+        return model
     about, path = read_json(folder / f"{name}.json"), folder / f"{name}.safetensors"
-    again = "run the denoisers step again"
-    if about.get("name") != name:
+    if (about.get("name"), about.get("channels")) != (name, channels):
         raise InputError(
-            f"{folder / name}.json is of {about.get('name')!r}, not {name!r}: {again}."
+            f"{folder / name}.json is of {about.get('name')!r} for images with "
+            f"{about.get('channels')} channel(s), not {name!r} and {channels}: run the denoisers "
+            "step again for this data set."
         )
-    if about.get("channels") != channels:
-        raise InputError(
-            f"{path} was trained on images with {about.get('channels')} channel(s), not "
-            f"{channels}: {again} for this data set."
-        )
-    try:
-        model.load_state_dict(load_file(path))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: run the denoisers step first.") from None
-    except SafetensorError:
-        raise InputError(f"{path} is cut short or damaged: {again}.") from None
-    except RuntimeError:
-        raise InputError(
-            f"{path} does not hold the weights of {name} for {channels} channel(s): {again}."
-        ) from None
-    return model.eval()
+    load_weights(model, path, f"{name} for {channels} channel(s)", "denoisers")
+    return model
 
 
-def outputs(
-    model: nn.Module, images: np.ndarray, device: str | torch.device, batch: int = BATCH
-) -> Iterator[Tensor]:
-    """What a denoiser gives for stored images, before clipping: float32 (n, C, H, W), on the CPU.
+def load_all(
+    names: Iterable[str], folder: Path, channels: int, device: Device = "cpu"
+) -> dict[str, nn.Module]:
+    """Defenses by name on a device; arguments and errors as of `load`."""
+    made = {name: load(name, folder, channels) for name in names}
+    for model in made.values():
+        placed(model, device)
+    return made
+
+
+def restore(denoiser: Network, images: Any, device: Device = None, batch: int = 0) -> Any:
+    """Restored images, clipped to 0..1 and rounded half up to 8 bits (GEN07).
 
     Args:
-        model: moved to ``device`` and put in evaluation mode.
-        images: uint8 (N, H, W, C).
-        device: where it runs.
-        batch: images in one forward pass; changes results by float rounding at most.
+        denoiser: module or function from images (N, C, H, W) in 0..1 to images of that shape;
+            used in evaluation mode and float32.
+        images: uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch.
+        device: where it runs, and is left, ``auto`` included; None for where it is.
+        batch: images at once, 0 for as many as fit; halved where memory lacks. A result depends
+            on it by float rounding at most.
+
+    Returns:
+        uint8, in the shape and kind given.
 
     Raises:
-        InputError: images of another type or shape.
+        InputError: images of another type or shape, or the network gives NaN or another shape.
     """
-    check_images("Images to restore", images=images)
-    kind = torch.device(device).type
-    model.to(device, memory_format=torch.channels_last).eval()
-    for start in range(0, len(images), batch):
-        given = to_tensor(images[start : start + batch]).to(device)
-        with torch.inference_mode(), torch.autocast(kind, enabled=False):
-            restored = model(given).float().cpu()
-        yield restored  # outside, as the caller would go on in inference mode
-
-
-def restore(
-    model: nn.Module, images: np.ndarray, device: str | torch.device, batch: int = BATCH
-) -> np.ndarray:
-    """Restored images, uint8 (N, H, W, C): clipped to 0..1 and rounded half up (GEN07).
-
-    Args:
-        model: moved to ``device`` and put in evaluation mode.
-        images: uint8 (N, H, W, C).
-        device: where it runs, in float32.
-        batch: images in one forward pass; changes results by float rounding at most.
-
-    Raises:
-        InputError: images of another type or shape, or the network gives NaN.
-    """
-    restored = np.empty_like(images)
-    start = 0
-    for part in outputs(model, images, device, batch):
+    (array,) = as_images("Images to restore", images=images)
+    name, start = getattr(denoiser, "__name__", type(denoiser).__name__), 0
+    restored = np.empty_like(array)
+    for part in outputs(denoiser, array, device, batch):
+        stop = start + len(part)
         if part.isnan().any():
             raise InputError(
-                f"{type(model).__name__} gives NaN, its training has diverged: train it again "
-                "with a lower learning rate."
+                f"{name} gives NaN, its training has diverged: train it again with a lower "
+                "learning rate."
             )
-        restored[start : start + len(part)] = to_uint8(part)
-        start += len(part)
-    return restored
+        if part.shape[1:] != (array.shape[3], *array.shape[1:3]):
+            raise InputError(
+                f"{name} gives {tuple(part.shape[1:])} for images of {array.shape[1:]}: a "
+                "denoiser keeps channels, height and width."
+            )
+        restored[start:stop], start = to_uint8(part), stop
+    return like(images, restored)

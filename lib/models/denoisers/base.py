@@ -37,7 +37,9 @@ class Denoiser(nn.Module):
                 f"{type(self).__name__} takes images (N, {self.channels}, H, W), not "
                 f"{tuple(images.shape)}."
             )
-        low, high = (bound.item() for bound in images.aminmax()) if images.numel() else (0, 1)
+        if not len(images):
+            return images
+        low, high = (bound.item() for bound in images.aminmax())
         if not 0 <= low <= high <= 1:
             raise InputError(
                 f"{type(self).__name__} takes values in 0..1, not {low:g} to {high:g}: divide "

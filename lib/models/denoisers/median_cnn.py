@@ -104,12 +104,12 @@ def _limit(x: Tensor) -> int:
 
 def _chunks(x: Tensor) -> tuple[Tensor, ...]:
     """The tensor (N, C, H, W) in parts of some images each, one at least."""
-    return x.split(max(1, _limit(x) // x[0].numel()))
+    return x.split(max(1, _limit(x) // max(1, x.shape[1:].numel())))
 
 
 def _strips(x: Tensor) -> list[slice]:
     """Rows of a part, in strips where even one image is above the limit."""
-    step = max(1, _limit(x) // x[:, :, 0].numel())
+    step = max(1, _limit(x) // max(1, x[:, :, 0].numel()))
     return [slice(top, min(top + step, x.shape[2])) for top in range(0, x.shape[2], step)]
 
 
@@ -140,7 +140,16 @@ class MedianLayer(nn.Module):
         self.kernel = kernel
 
     def forward(self, x: Tensor) -> Tensor:
-        """Filtered (N, C, H, W); height and width exceed half the window."""
+        """Filtered (N, C, H, W).
+
+        Raises:
+            InputError: height or width do not exceed half the window.
+        """
+        if min(x.shape[2:]) <= self.kernel // 2:
+            raise InputError(
+                f"A median of {self.kernel} x {self.kernel} needs images of more than "
+                f"{self.kernel // 2} pixels an edge, not {x.shape[2]} x {x.shape[3]}."
+            )
         return _MedianFilter.apply(x, self.kernel)
 
     def extra_repr(self) -> str:

@@ -51,13 +51,13 @@ def impulse_noise(images: Tensor, level: float | Tensor, keys: Tensor, salt: int
     return torch.where(draws[:, :1] < threshold, colors, images)
 
 
-def corrupt(images: np.ndarray, level: float, seed: int, part: str) -> np.ndarray:
+def corrupt(images: np.ndarray, level: float, seed: int = 0, part: str = "test") -> np.ndarray:
     """A noisy copy of stored images, uint8 (N, H, W, C), always the same for a seed (NOI07, NOI08).
 
     Args:
         images: uint8 (N, H, W, C).
         level: share of pixels in 0..1.
-        seed: of the run.
+        seed: any integer; fixes the noise.
         part: ``val`` or ``test``; each has noise of its own.
 
     Raises:

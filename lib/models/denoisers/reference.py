@@ -1,4 +1,4 @@
-"""Defenses without parameters that the trained ones are held against (EVA09, audit U2)."""
+"""Defenses without parameters that the trained ones are compared with (EVA09, audit U2)."""
 
 from torch import Tensor
 
@@ -9,8 +9,8 @@ from lib.models.denoisers.median_cnn import MedianLayer
 class Identity(Denoiser):
     """Gives the attacked image back: what the defense "do nothing" scores.
 
-    The paper has no such row; a one-pixel attack leaves the image so much alike that every
-    denoiser must be compared with it.
+    The paper has no such row. A one-pixel attack changes the image so little that every denoiser
+    must be compared with it.
     """
 
     def denoise(self, images: Tensor) -> Tensor:

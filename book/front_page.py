@@ -1,0 +1,145 @@
+"""The first screen of the book and of the README: a headline, a figure, three findings, verdicts.
+
+Every number is of the record: of images of the paper's size where they are recorded.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from book.run_pages import Page
+from lib.evidence import claims, record, results_tables, verdicts
+from lib.evidence.protocol_runs import shares
+from lib.evidence.results_tables import Record
+from lib.figures import results as figures
+from lib.figures.formatting import enumerated, shown
+
+PLACES = ("headline", "figure", "findings", "chips")  # ``<!-- name -->`` in index.md
+NONE = "No run on real images is recorded in this copy yet."
+FILE = "recovery.png"
+# The paper's claims in a few words; see results/printed/claims.yml.
+CLAIMS = {
+    "dae_ahead": "DAE restores best",
+    "modules_help": "Every module helps",
+    "four_levels_best": "Four levels are best",
+    "independent_of_classifier": "Classifier does not matter",
+    "order_of_data_sets": "Chest is easiest",
+    "two_above_one": "Two pixels beat one",
+    "densenet_below_on_derma_only": "DenseNet121 is weaker",
+    "larger_is_easier": "Larger images are easier",
+    "time_a_third_more": "DAE trains slower",
+    "detection_better": "Detection is better",
+}
+COLORS = {
+    verdicts.REPLICATED: "success", verdicts.IN_PART: "warning",
+    verdicts.NOT_REPLICATED: "danger", verdicts.NOT_TESTABLE: "light",
+}  # fmt: skip
+DEFENSES = ("dae", "median3")  # the paper's proposal, and a filter that learns nothing
+
+
+@dataclass(frozen=True)
+class First:
+    """What the first screen says: Markdown, and the figure."""
+
+    headline: str
+    findings: list[str]
+    figure: Figure
+
+
+def first(results: Path) -> First | None:
+    """The first screen of a record; None where it has no attack with both `DEFENSES`."""
+    try:
+        every = [results_tables.record(results, name) for name in results_tables.datasets(results)]
+    except results_tables.InputError:
+        return None
+    every = [found for found in every if len(found.restored)]
+    if not every:
+        return None
+    largest = max(found.sizes[0] for found in every)
+    chosen = [found for found in every if found.sizes[0] == largest]
+    defenses = _defenses(chosen)
+    if not {*DEFENSES, "identity"} <= set(defenses["defense"]):
+        return None
+    of = defenses.set_index("defense")
+    attacks = pd.concat([results_tables.nearest(found.attacks) for found in chosen])
+    printed = pd.concat(
+        [results_tables.nearest(results_tables.success(found)).assign(dataset=found.dataset)
+         for found in every]
+    )  # fmt: skip
+    printed = printed[(printed["pixels"] == 1) & printed["printed"].notna()]
+    names = enumerated([shown(found.dataset) for found in chosen])
+    return First(
+        f"One pixel misleads the classifier. The DAE {_compared(of)}.",
+        _findings(attacks, of, largest, names),
+        figures.front(
+            printed, defenses, ("One-pixel attack, ResNet50", f"Defenses: {names}, {largest} px")
+        ),
+    )
+
+
+def _defenses(chosen: list[Record]) -> pd.DataFrame:
+    """`results_tables.defenses` of several data sets together, one row a defense."""
+    restored = pd.concat([results_tables.nearest(found.restored) for found in chosen])
+    restored = restored[restored["part"] == "test"]
+    return shares(restored)
+
+
+def _compared(of: pd.DataFrame) -> str:
+    """How the DAE does beside the median filter, by their intervals."""
+    dae, median = (of.loc[name, "recovered"] for name in DEFENSES)
+    if of.loc["dae", "recovered_low"] > of.loc["median3", "recovered_high"]:
+        return "repairs more than a plain median filter"
+    if of.loc["dae", "recovered_high"] < of.loc["median3", "recovered_low"]:
+        return "repairs less than a plain median filter"
+    return "helps, and so does a plain median filter"
+
+
+def _findings(attacks: pd.DataFrame, of: pd.DataFrame, size: int, names: str) -> list[str]:
+    one = attacks[attacks["pixels"] == 1]
+    back = (100 * of["recovered"]).round()
+    lost = (100 * (1 - of["kept"])).round()
+    even = 100 * of.loc["dae", "pays_from"]
+    worth = "it never pays" if even > 100 else f"it pays only if over {even:.0f} % are attacked"
+    return [
+        f"One changed pixel misleads the classifier on **{100 * one['success'].mean():.0f} %** of "
+        f"{len(one)} images of {names} at {size} px.",
+        f"After the DAE, **{back['dae']:.0f} of 100** attacked images are classified correctly "
+        f"again; after a median filter, {back['median3']:.0f}.",
+        f"After the DAE, **{lost['dae']:.0f} of 100** clean images are misclassified: {worth}.",
+    ]
+
+
+def chips(results: Path) -> str:
+    """The paper's claims by verdict, as badges; empty without a record."""
+    current = record.current(results)
+    if current is None:
+        return ""
+    ledger = claims.ledger(*current)
+    ledger = ledger[~ledger["added"]]
+    lines = []
+    for word in verdicts.WORDS:
+        of = ledger[ledger["verdict"] == word]
+        if len(of):
+            found = " ".join(f"{{bdg-{COLORS[word]}}}`{CLAIMS[name]}`" for name in of["id"])
+            lines.append(f"{word.capitalize()}: {found}")
+    return "\\\n".join(lines)
+
+
+def page(text: str, results: Path, pages: list[Page], folder: Path) -> str:
+    """The front page with its places filled; the figure is written to ``folder``."""
+    content = dict.fromkeys(PLACES, "")
+    found = first(results)
+    content["headline"] = NONE if found is None else found.headline
+    if found is not None:
+        png, about = found.figure._repr_png_()
+        (folder / FILE).write_bytes(png)
+        content["figure"] = f"```{{image}} {FILE}\n:class: figure\n:alt: {about['alt']}\n```"
+        content["findings"] = "\n".join(f"- {each}" for each in found.findings)
+        content["chips"] = chips(results)
+    doors = {page.step: page.name for page in pages if page.step == "results_overview"}
+    text = text.replace("<!-- results -->", f"/{doors.get('results_overview', 'question')}")
+    for name, words in content.items():
+        text = text.replace(f"<!-- {name} -->", words)
+    return text

@@ -1,0 +1,277 @@
+"""Tables of a run with the paper's printed values beside ours, ready to show."""
+
+from typing import Any
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+from torch import nn
+
+from lib.evidence import ablation
+from lib.evidence import printed as paper
+from lib.evidence.protocol_runs import named_classes
+from lib.figures import formatting, tables
+from lib.metrics import intervals
+from lib.models.denoisers.base import parameter_counts
+from lib.params import facts
+
+METRICS = ("psnr", "ssim", "mse", "gmsd", "fsim")
+
+
+def source(printed: pd.DataFrame | None) -> str:
+    """Number of a printed table and what is odd about it, or that there is none."""
+    if printed is None:
+        return "The paper prints no such table."
+    return f"Printed: Table {printed.attrs['table']}. {printed.attrs['note']}".strip()
+
+
+def class_counts(classes: pd.DataFrame, dataset: str) -> Styler:
+    """Images of each class.
+
+    Args:
+        classes: of `lib.data.statistics.by_class`.
+        dataset: its name.
+    """
+    printed = paper.class_counts(dataset)
+    if printed is None:
+        return tables.table(classes, source(printed))
+    names = {"count": "printed_count", "share": "printed_share"}
+    shown = classes.merge(printed.rename(columns=names), how="left")
+    shown["share"] = shown["images"] / shown["images"].sum()
+    return tables.table(shown, source(printed), percent=["share", "printed_share"])
+
+
+def accuracy(
+    measured: dict[str, Any], training_accuracy: float, dataset: str, classifier: str
+) -> Styler:
+    """Accuracy of a classifier, and of what needs no classifier (audit K6).
+
+    Args:
+        measured: of `lib.metrics.classification.summary` on the test part.
+        training_accuracy: 0..1.
+        dataset: its name.
+        classifier: its name.
+    """
+    printed = paper.classifier_table(classifier)
+    row = printed[printed["dataset"] == dataset].iloc[0]
+    rows = [
+        ["training", training_accuracy, row["training_accuracy"]],
+        ["test", measured["accuracy"], row["test_accuracy"]],
+        ["always the most frequent class", measured.get("majority_accuracy"), None],
+        ["test, single labels", measured.get("label_accuracy"), None],
+        ["never any label", measured.get("all_zero_accuracy"), None],
+        ["never any label, single labels", measured.get("all_zero_label_accuracy"), None],
+    ]
+    shown = pd.DataFrame(rows, columns=["accuracy", "ours", "printed"])
+    shown = shown.astype({"ours": float, "printed": float}).dropna(subset="ours")
+    caption = (
+        f"{measured['correct']:,} of {measured['images']:,} test images correct; printed: "
+        f"{row['correct']:,} correct (Table {printed.attrs['table']})."
+    )
+    return tables.table(shown, caption, percent=["ours", "printed"])
+
+
+def by_class(quality: pd.DataFrame, dataset: str, classifier: str) -> Styler:
+    """Precision, recall and F1 of each class.
+
+    Args:
+        quality: of `lib.metrics.classification.by_class`.
+        dataset: its name.
+        classifier: its name.
+    """
+    printed, shown = paper.prf_table(dataset, classifier), quality
+    if printed is not None:
+        names = {name: f"printed_{name}" for name in printed if name != "class"}
+        shown = quality.merge(printed.rename(columns=names), how="left")
+    shares = [c for c in shown if c.removeprefix("printed_") in ("precision", "recall", "f1")]
+    return tables.table(shown, source(printed), percent=shares)
+
+
+def layers(baseline: nn.Module, channels: int) -> Styler:
+    """Parameters of each layer of the baseline autoencoder (Tables 1 and 2).
+
+    Args:
+        baseline: `lib.models.denoisers.autoencoder.Autoencoder`.
+        channels: 1 or 3.
+    """
+    printed = paper.printed(1 if channels == 1 else 2)
+    names = {"parameters": "printed_parameters", "output_channels": "printed_channels"}
+    shown = printed.loc[printed["row_kind"] == "layer", ["layer_index", "layer_type", *names]]
+    shown = shown.rename(columns=names)
+    shown.insert(2, "printed_channels", shown.pop("printed_channels"))
+    convolutions = shown["layer_type"].str.startswith("Convolution")
+    shown["our_parameters"] = 0
+    shown.loc[convolutions, "our_parameters"] = [
+        sum(value.numel() for value in layer.parameters())
+        for layer in baseline.modules()
+        if hasattr(layer, "out_channels")
+    ]
+    total = parameter_counts(baseline)["trainable"]
+    caption = f"All layers, ours: {total:,}; printed: {shown['printed_parameters'].sum():,}."
+    return tables.table(shown, caption)
+
+
+def denoisers(about: dict[str, dict[str, Any]], dataset: str) -> Styler:
+    """Validation PSNR and training time of each trained denoiser.
+
+    Args:
+        about: content of ``<name>.json`` by denoiser.
+        dataset: its name.
+    """
+    shown = pd.DataFrame(
+        [
+            {
+                "defense": name,
+                "parameters": content["parameters"]["trainable"],
+                "epochs": len(content["history"]),
+                "validation psnr, dB": content["validation_psnr"],
+                "no defense, dB": content["identity_psnr"],
+                "better than no defense": content["validation_psnr"] > content["identity_psnr"],
+                "minutes": content["wall_seconds"] / 60,
+                "images/s": content["images_per_second"],
+            }
+            for name, content in about.items()
+        ]
+    )
+    printed = paper.denoiser_minutes(dataset)
+    if printed is not None:
+        minutes = printed[["defense", "minutes"]].rename(columns={"minutes": "printed_minutes"})
+        shown = shown.merge(minutes, how="left")
+    return tables.table(shown, f"{source(printed)} Other hardware, image size and epochs.")
+
+
+def success_by_class(records: pd.DataFrame) -> pd.DataFrame:
+    """Success rate of each attacked class, and of all: see `lib.metrics.intervals.rate_table`.
+
+    Args:
+        records: attack table of one run and number of pixels.
+    """
+    dataset = records["dataset"].iloc[0]
+    names = [item.name for item in facts(dataset).attack_classes]
+    return intervals.rate_table(named_classes(records, dataset), "class", "success", names)
+
+
+def success(
+    rates: pd.DataFrame, available: pd.DataFrame, dataset: str, classifier: str, pixels: int
+) -> Styler:
+    """Success rate of each class, with the images that there were to attack.
+
+    Args:
+        rates: of `success_by_class`.
+        available: counts of images by class, of the attack.
+        dataset: its name.
+        classifier: its name.
+        pixels: changed pixels.
+    """
+    printed = paper.attack_table(dataset, classifier, pixels)
+    shown = rates.assign(**{"rate, %": tables.intervals(rates, "rate", percent=True)})
+    shown = shown.drop(columns=["rate", "low", "high"])
+    shown = shown.merge(available[["class", "test_images", "test_correct"]], how="left")
+    if printed is not None:
+        shown = shown.merge(printed, how="left")
+    caption = f"{formatting.attack(pixels).capitalize()}. {source(printed)}"
+    return tables.table(shown, caption, percent=[c for c in shown if c == "printed_rate"])
+
+
+def attack_times(records: dict[int, pd.DataFrame], dataset: str) -> Styler:
+    """Evaluations and minutes of the attacks.
+
+    Args:
+        records: attack tables of one run by number of pixels.
+        dataset: its name.
+    """
+    rows, numbers = [], []
+    for pixels, found in records.items():
+        minutes = paper.attack_minutes(pixels)
+        printed = minutes[minutes["dataset"] == dataset].iloc[0]
+        seconds, evaluations = found["seconds"].sum(), int(found["evaluations"].sum())
+        numbers.append(str(minutes.attrs["table"]))
+        rows.append(
+            {
+                "pixels": pixels,
+                "images": len(found),
+                "evaluations": evaluations,
+                "computed": found["computed"].sum() / max(evaluations, 1),
+                "minutes": seconds / 60,
+                "evaluations/s": evaluations / max(seconds, 1e-9),
+                "printed_images": printed["images"],
+                "printed_minutes": printed["minutes"],
+            }
+        )
+    where = formatting.enumerated(numbers)
+    caption = f"Computed: not known from an earlier candidate. Printed: Table {where}, ResNet50."
+    return tables.table(pd.DataFrame(rows), caption, percent=["computed"])
+
+
+def quality(summary: pd.DataFrame, dataset: str, classifier: str, pixels: int) -> Styler:
+    """Means of the image measures after each defense.
+
+    Args:
+        summary: of `lib.defense.restoration.summary`.
+        dataset: its name.
+        classifier: its name.
+        pixels: changed pixels.
+    """
+    printed = paper.denoise_table(dataset, classifier, pixels)
+    shown = tables.ours_and_printed(summary, printed, "defense", METRICS)
+    return tables.table(shown, f"{formatting.attack(pixels).capitalize()}. {source(printed)}")
+
+
+def success_of_runs(rates: pd.DataFrame, records: pd.DataFrame, pixels: int) -> Styler:
+    """Success rate of each run.
+
+    Args:
+        rates: of `lib.evidence.protocol_runs.rates`.
+        records: attack tables of all runs.
+        pixels: changed pixels.
+    """
+    tested = records[(records["pixels"] == pixels) & (records["part"] == "test")]
+    counts = tested.groupby(["dataset", "classifier"]).size()
+    shown = rates[["dataset", "classifier", "n"]].copy()
+    runs = zip(rates["dataset"], rates["classifier"], strict=True)
+    shown["of test part"] = [int(counts.get(run, 0)) for run in runs]
+    shown["successes"] = rates["successes"]
+    shown["rate, %"] = tables.intervals(rates, "rate", percent=True)
+    shown["class-weighted rate, %"] = tables.intervals(rates, "matched", percent=True)
+    shown["printed_rate"] = rates["printed"]
+    table = 32 if pixels == 1 else 43
+    note = paper.note(33) if pixels == 2 else ""
+    caption = f"{formatting.attack(pixels).capitalize()}. Printed: Table {table}. {note}".strip()
+    return tables.table(shown, caption, percent=["printed_rate"])
+
+
+def ablation_means(means: pd.DataFrame, caption: str = "") -> Styler:
+    """Means of the image measures of an ablation's variants (Tables 4 and 5).
+
+    Args:
+        means: of `lib.evidence.ablation.summary`.
+        caption: above the table.
+    """
+    shown = tables.ours_and_printed(means, ablation.printed(), "variant", METRICS)
+    return tables.table(shown, caption)
+
+
+def ablation_psnr(means: pd.DataFrame) -> pd.DataFrame:
+    """PSNR of an ablation's variants as `lib.figures.variants` takes it; ``means`` as above."""
+    points = means.rename(columns={"psnr": "mean", "psnr_low": "low", "psnr_high": "high"})
+    printed = ablation.printed().set_index("variant")["psnr"]
+    return points.assign(printed=points["variant"].map(printed))
+
+
+def baseline_and_proposed(means: pd.DataFrame) -> Styler:
+    """PSNR and SSIM of baseline and proposed autoencoder (Table 3); ``means`` as above."""
+    pair = means[means["variant"].isin(["original", "proposed"])]
+    shown = tables.ours_and_printed(pair, paper.ablation(3), "variant", ("psnr", "ssim"))
+    return tables.table(shown, f"Printed: Table 3. {paper.note(3)}".strip())
+
+
+def ablation_models(models: pd.DataFrame, means: pd.DataFrame, caption: str = "") -> Styler:
+    """Size and time of an ablation's variants, means over seeds, and the seeds' spread of PSNR.
+
+    Args:
+        models: one row a variant and seed, of `lib.evidence.ablation.run`.
+        means: as above.
+        caption: above the table.
+    """
+    sizes = models.groupby("variant", sort=False).mean().drop(columns="seed").reset_index()
+    spread = means[["variant", "seeds", "psnr_worst", "psnr_best"]]
+    return tables.table(sizes.merge(spread, on="variant"), caption)

@@ -1,0 +1,187 @@
+"""The tables of `lib.evidence.results_tables` as texts for a page."""
+
+import pandas as pd
+
+from lib.evidence import results_tables as recorded
+from lib.evidence.results_tables import ATTACK, RUN, Record
+from lib.figures import formatting, tables
+from lib.figures.formatting import break_even, rate
+from lib.params import ATTACKS
+
+SIZE = "image, px"
+TEXTS = {"data set", "dataset", "classifier", "class", "defense", "denoiser", "changed"}
+
+
+def rates(table: pd.DataFrame, name: str = "rate") -> list[str]:
+    """A share with its interval as texts, ``55 % (50–59)``.
+
+    Args:
+        table: ``name``, and its interval in ``<name>_low, <name>_high`` or ``low, high``.
+        name: of the column.
+    """
+    own = f"{name}_low" in table
+    ends = (f"{name}_low", f"{name}_high") if own else ("low", "high")
+    return [rate(*row) for row in table[[name, *ends]].itertuples(index=False)]
+
+
+def accuracies(found: Record) -> pd.DataFrame:
+    """Test accuracy of the classifiers, beside the printed one."""
+    table = recorded.accuracies(found)
+    return pd.DataFrame(
+        {
+            SIZE: table["size"],
+            "classifier": table["classifier"],
+            "training images": table["training_images"],
+            "test images": table["n"],
+            "accuracy": rates(table, "accuracy"),
+            "printed": table["printed"].map(_printed),
+            "same answer for all": table["constant"].map(rate),
+        }
+    )
+
+
+def by_class(found: Record) -> pd.DataFrame:
+    """Attack success by class, one and two pixels side by side, beside the printed rates."""
+    return _beside(recorded.success_by_class(found), [*RUN, "class"])
+
+
+def overall(found: Record) -> pd.DataFrame:
+    """Attack success of each run, beside the printed rate, in the same form as `by_class`.
+
+    The class-weighted rate has each class as often as the paper's table has it.
+    """
+    table = recorded.success(found)
+    weighted = [
+        rate(*row) for row in table[["matched", "matched_low", "matched_high"]].to_numpy(float)
+    ]
+    return _beside(table.assign(weighted=weighted), RUN, {"weighted": "class-weighted"})
+
+
+def _beside(table: pd.DataFrame, keys: list[str], more: dict[str, str] | None = None):
+    """One row a key, the columns of one pixel before those of two."""
+    shown = table[keys].drop_duplicates().reset_index(drop=True)
+    for pixels in sorted(ATTACKS):
+        of = table[table["pixels"] == pixels]
+        if not len(of):
+            continue
+        name = formatting.pixels(pixels)
+        texts = of[keys].assign(**{name: rates(of), f"n, {name}": of["n"]})
+        for column, title in (more or {}).items():
+            texts[f"{title}, {name}"] = of[column]
+        texts[f"printed, {name}"] = of["printed"].map(_printed)
+        shown = shown.merge(texts, "left", on=keys)
+        shown[f"n, {name}"] = shown[f"n, {name}"].astype("Int64")
+    return _sized(shown)
+
+
+def defenses(table: pd.DataFrame) -> pd.DataFrame:
+    """What each defense gives and costs.
+
+    Args:
+        table: of `results_tables.defenses`.
+    """
+    if not len(table):
+        return table
+    keys = [name for name in ("dataset", *RUN) if name in table]
+    shown = table[[*keys, "defense"]].copy()
+    shown["label recovery rate"] = rates(table, "recovered")
+    shown["n, attacked"] = table["n"]
+    shown["clean prediction retention"] = rates(table, "kept")
+    shown["n, clean"] = table["images"]
+    ends = table[["pays_from", "pays_from_low", "pays_from_high"]].to_numpy(float)
+    shown["break-even attack prevalence"] = [break_even(*row) for row in ends]
+    return _sized(shown)
+
+
+def quality(found: Record, samples: int, seed: int) -> pd.DataFrame:
+    """PSNR and SSIM after each defense, one and two pixels, beside the printed means."""
+    table = recorded.quality(found, ATTACK, samples, seed)
+    if not len(table):
+        return table
+    keys = [*RUN, "defense"]
+    shown = table[keys].drop_duplicates().reset_index(drop=True)
+    for metric, title, digits in (("psnr", "PSNR, dB", 1), ("ssim", "SSIM", 3)):
+        for pixels in sorted(table["pixels"].unique()):
+            of = table[table["pixels"] == pixels]
+            name = f"{title}, {formatting.pixels(int(pixels))}"
+            texts = of[keys].assign(**{name: _fixed(of[metric], digits)})
+            beside = _fixed(of[f"printed_{metric}"], digits)
+            if (of[f"printed_{metric}"].notna()).any():
+                texts[f"printed {name}"] = beside
+            shown = shown.merge(texts, "left", on=keys)
+    of_all = table.groupby(keys, sort=False)["n"].sum().rename("n").reset_index()
+    return _sized(shown.merge(of_all, on=keys))
+
+
+def _printed(share: float) -> str:
+    """A printed share with the first decimal, as small ones differ in it."""
+    return "–" if share != share else f"{100 * share:.1f} %"
+
+
+def _fixed(values: pd.Series, digits: int) -> list[str]:
+    return ["–" if value != value else f"{value:.{digits}f}" for value in values]
+
+
+def detection(found: Record) -> pd.DataFrame:
+    """Area under the ROC curve of each defense's residual on successful attacks."""
+    table = found.detection
+    if not len(table):
+        return table
+    table = table[(table["images"] == "fooled") & (table["defense"] != "identity")]
+    keys = [*RUN, "defense"]
+    shown = table[keys].drop_duplicates().reset_index(drop=True)
+    for pixels in sorted(table["pixels"].unique()):
+        name = formatting.pixels(int(pixels))
+        for score, title in (("largest", "largest change"), ("mean", "mean change")):
+            of = table[(table["pixels"] == pixels) & (table["score"] == score)]
+            areas = of[["auc", "auc_low", "auc_high"]].itertuples(index=False)
+            texts = of[keys].assign(**{f"AUC, {title}, {name}": [_area(*row) for row in areas]})
+            shown = shown.merge(texts, "left", on=keys)
+        shown = shown.merge(
+            of[keys].assign(**{f"n, {name}": of["n"]}).astype({f"n, {name}": "Int64"}),
+            "left", on=keys,
+        )  # fmt: skip
+    return _sized(shown)
+
+
+def _area(value: float, low: float, high: float) -> str:
+    if value != value:
+        return "–"
+    return f"{value:.2f}" if low != low else f"{value:.2f} ({low:.2f}–{high:.2f})"
+
+
+def attackers(table: pd.DataFrame) -> pd.DataFrame:
+    """Images classified correctly through each defense, by attacker.
+
+    Args:
+        table: of `results_tables.attackers`, with ``dataset``.
+    """
+    shown = table[["dataset", "size", "classifier", "pixels", "defense", "n"]].copy()
+    for name, title in (("clean", "no attack"), ("oblivious", "attack without knowledge"),
+                        ("adaptive", "adaptive attack")):  # fmt: skip
+        shown[title] = rates(table, name)
+    return _sized(shown)
+
+
+def _sized(table: pd.DataFrame) -> pd.DataFrame:
+    """Size first, no protocol, and no missing text."""
+    table = table.drop(columns="protocol", errors="ignore").rename(columns={"size": SIZE})
+    table.insert(0, SIZE, table.pop(SIZE))
+    if "dataset" in table:
+        table.insert(0, "dataset", table.pop("dataset"))
+    return table
+
+
+def page(table: pd.DataFrame, caption: str = ""):
+    """A table for a page, or a sentence where it has no rows."""
+    from IPython.display import Markdown
+
+    if not len(table):
+        return Markdown("Not recorded yet.")
+    style = tables.table(table, caption)
+    left = {"text-align": "left"}
+    for name in TEXTS & set(table.columns):
+        style.set_properties([name], **left)
+        heading = [{"selector": "th.col_heading", "props": list(left.items())}]
+        style.set_table_styles({name: heading}, overwrite=False)
+    return style

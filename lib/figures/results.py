@@ -1,0 +1,369 @@
+"""The figures of the results pages: what is recorded, beside what the paper prints."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter
+
+from lib.figures import style
+from lib.figures.formatting import attack, many, percent, shown
+from lib.figures.style import INK, PRINTED, color, key, styled
+from lib.metrics.intervals import TOTAL
+from lib.params import PATCHES
+
+NOTHING = "Nothing is recorded of this yet."
+LINES = {1: "-", 2: "--"}  # by number of changed pixels
+
+
+@styled
+def slopes(table: pd.DataFrame, height: float = 3.4) -> Figure:
+    """Attack success as printed and as found here, a line for each data set.
+
+    Args:
+        table: ``panel, dataset, size``, ``printed`` and ``rate, low, high``, shares 0..1; rows
+            without a printed value are left out.
+        height: inches.
+    """
+    table = table[table["printed"].notna()]
+    if not len(table):
+        return style.message(NOTHING)
+    names = list(dict.fromkeys(table["panel"]))
+    said = [
+        f"{row['panel']}, {shown(row['dataset'])}: {percent(row['printed'])} printed, "
+        f"{percent(row['rate'])} here"
+        for row in table.to_dict("records")
+    ]
+    figure, axes = style.panels(
+        height, len(names), sharey=True, squeeze=False,
+        alt=f"Attack success, printed and found here. {'; '.join(said)}.",
+    )  # fmt: skip
+    for part, name in zip(axes[0], names, strict=True):
+        draw_slopes(part, table[table["panel"] == name])
+        part.set_title(style.wrap(name, 24))
+    axes[0][0].set_ylabel("attack success, %")
+    return figure
+
+
+def draw_slopes(axes: Axes, table: pd.DataFrame) -> None:
+    """One panel of `slopes`."""
+    shares = 100 * table[["printed", "rate", "low", "high"]].to_numpy(float)
+    for printed, rate, low, high in shares:
+        axes.plot([0, 1], [printed, rate], color="0.6", lw=1.3)
+        axes.plot([1, 1], [low, high], color=INK, lw=2, alpha=0.35, solid_capstyle="butt")
+        axes.plot(0, printed, "D", color=PRINTED, mec=INK, mew=0.6, ms=6)
+        axes.plot(1, rate, "o", color=INK, ms=6)
+    names = [f"{shown(row.dataset)}, {row.size} px" for row in table.itertuples(index=False)]
+    for place, name in zip(_spread(shares[:, 1]), names, strict=True):
+        axes.annotate(name, (1, place), (8, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.set_xticks([0, 1], ["printed", "here"])
+    axes.set_xlim(-0.15, 2.05)
+    axes.set_ylim(-4, 104)
+    axes.grid(False, axis="x")
+
+
+def _spread(values: Sequence[float], least: float = 9.0) -> np.ndarray:
+    """Places of labels near the values, at least so far apart."""
+    order = np.argsort(values)
+    places = np.asarray(values, dtype=float)[order]
+    for _ in range(100):
+        gaps = least - np.diff(places)
+        if (gaps <= 1e-6).all():
+            break
+        push = np.maximum(gaps, 0) / 2
+        places[:-1] -= push
+        places[1:] += push
+    found = np.empty_like(places)
+    found[order] = places
+    return found
+
+
+@styled
+def tradeoff(table: pd.DataFrame, height: float = 3.7) -> Figure:
+    """Label recovery rate over clean prediction retention, a mark for each defense.
+
+    Args:
+        table: ``panel, defense, n`` and ``recovered, kept`` with ``_low`` and ``_high``, shares
+            0..1.
+        height: inches.
+    """
+    return _scatter(table, "kept", "clean prediction retention, %", 100, (-4, 104), height)
+
+
+@styled
+def quality_and_recovery(table: pd.DataFrame, height: float = 3.7) -> Figure:
+    """Label recovery rate over PSNR of the restored images, a mark for each defense.
+
+    Args:
+        table: as `tradeoff`, and ``psnr`` with ``_low`` and ``_high``, in dB.
+        height: inches.
+    """
+    return _scatter(table, "psnr", "PSNR, dB", 1, None, height)
+
+
+@styled
+def defenses(table: pd.DataFrame, height: float = 3.9) -> Figure:
+    """Label recovery rate over clean prediction retention, and over PSNR; a mark for each defense.
+
+    Args:
+        table: as `quality_and_recovery`, of one panel.
+        height: inches.
+    """
+    if not len(table) or table["recovered"].isna().all():
+        return style.message(NOTHING)
+    said = [
+        f"{shown(row['defense'])} {percent(row['recovered'])}, {percent(row['kept'])}, "
+        f"{row['psnr']:.1f} dB"
+        for row in table.to_dict("records")
+    ]
+    figure, (left, right) = style.panels(
+        height, 2, sharey=True,
+        alt="Label recovery rate, clean prediction retention and PSNR of each defense: "
+        f"{'; '.join(said)}.",
+    )  # fmt: skip
+    draw_marks(left, table)
+    left.set(xlim=(-4, 104), ylim=(-4, 104), xlabel="clean prediction retention, %")
+    left.set_ylabel("label recovery rate, %")
+    draw_marks(right, table, "psnr", 1)
+    right.set(xlabel="PSNR of the restored image, dB")
+    figure.suptitle(
+        f"{table['panel'].iloc[0]}: {many(int(table['n'].max()), 'successful attack')}",
+        x=0.01, ha="left", fontsize=10.5,
+    )  # fmt: skip
+    style.below(figure, defense_keys(table["defense"]), 4)
+    return figure
+
+
+def _scatter(
+    table: pd.DataFrame, across: str, label: str, scale: float,
+    limits: tuple[float, float] | None, height: float,
+) -> Figure:  # fmt: skip
+    if not len(table) or table["recovered"].isna().all():
+        return style.message(NOTHING)
+    names = list(dict.fromkeys(table["panel"]))
+    digits = 0 if scale == 100 else 1
+    said = [
+        f"{row['panel']}, {shown(row['defense'])}: {scale * row[across]:.{digits}f} and "
+        f"{percent(row['recovered'])}"
+        for row in table.to_dict("records")
+    ]
+    figure, axes = style.panels(
+        height, len(names), sharey=True, sharex=True, squeeze=False,
+        alt=f"{label.split(',')[0]} and label recovery rate of each defense. {'; '.join(said)}.",
+    )  # fmt: skip
+    for part, name in zip(axes[0], names, strict=True):
+        of = table[table["panel"] == name]
+        draw_marks(part, of, across, scale)
+        part.set_title(f"{name}\n{many(int(of['n'].max()), 'attack')}")
+        if len(names) < 3:
+            part.set_xlabel(label)
+        if limits:
+            part.set_xlim(limits)
+        part.set_ylim(-4, 104)
+    axes[0][0].set_ylabel("label recovery rate, %")
+    if len(names) > 2:
+        figure.supxlabel(label, fontsize=10)
+    style.below(figure, defense_keys(table["defense"]), 4)
+    return figure
+
+
+def draw_marks(axes: Axes, table: pd.DataFrame, across: str = "kept", scale: float = 100) -> None:
+    """One panel of a scatter of defenses, with both intervals."""
+    for row in table.to_dict("records"):
+        paint = color(row["defense"])
+        x, y = scale * row[across], 100 * row["recovered"]
+        ends = [scale * row[f"{across}_{end}"] for end in ("low", "high")]
+        axes.plot(ends, [y, y], color=paint, lw=1, alpha=0.45)
+        ends = [100 * row[f"recovered_{end}"] for end in ("low", "high")]
+        axes.plot([x, x], ends, color=paint, lw=1, alpha=0.45)
+        hollow = row["defense"].endswith(PATCHES)
+        axes.plot(x, y, "o", ms=8, mec=paint if hollow else INK, mew=1.8 if hollow else 0.6,
+                  mfc="white" if hollow else paint, zorder=3)  # fmt: skip
+
+
+def defense_keys(names: Iterable[str]) -> list[Line2D]:
+    """Legend of `draw_marks`."""
+    return [
+        key(shown(name), "o", color(name), name.endswith(PATCHES), line="none")
+        for name in dict.fromkeys(names)
+    ]
+
+
+@styled
+def success_by_class(table: pd.DataFrame) -> Figure:
+    """Attack success by class, one panel a number of pixels, both classifiers, with printed values.
+
+    Args:
+        table: ``classifier, pixels, class, n, rate, low, high, printed``, shares 0..1, of one size
+            of images; NaN where n is 0 or nothing is printed.
+    """
+    if not len(table) or not table["n"].sum():
+        return style.message(NOTHING)
+    counts, nets = sorted(table["pixels"].unique()), list(dict.fromkeys(table["classifier"]))
+    classes = list(dict.fromkeys(table["class"]))
+    said = [
+        f"{attack(row['pixels'])}, {shown(row['classifier'])}, {row['class']}: "
+        f"{percent(row['rate'])} of {row['n']}"
+        for row in table.to_dict("records")
+        if row["class"] == TOTAL
+    ]
+    figure, axes = style.panels(
+        1.1 + 0.4 * len(classes), len(counts), sharey=True, sharex=True, squeeze=False,
+        alt=f"Attack success by class beside the printed rates. Over all: {'; '.join(said)}.",
+    )  # fmt: skip
+    shifts = np.linspace(-0.17, 0.17, len(nets)) if len(nets) > 1 else [0]
+    shifts = dict(zip(nets, shifts, strict=True))
+    for part, pixels in zip(axes[0], counts, strict=True):
+        for row in table[table["pixels"] == pixels].to_dict("records"):
+            place, paint = (
+                classes.index(row["class"]) + shifts[row["classifier"]],
+                color(row["classifier"]),
+            )
+            part.plot([100 * row["low"], 100 * row["high"]], [place] * 2, color=paint, lw=2)
+            part.plot(100 * row["rate"], place, "o", color=paint, mec=INK, mew=0.6, ms=6.5)
+            part.plot(100 * row["printed"], place, "D", color=PRINTED, mec=paint, mew=1.4, ms=5.5)
+        part.set_title(attack(int(pixels)).capitalize())
+        part.set_xlabel("attack success, %")
+        part.set_xlim(-2, 102)
+        style.bare(part)
+    style.name_rows(axes[0][0], [style.wrap(name, 24) for name in classes])
+    handles = [key(f"{shown(name)}, 95 % interval", "o", color(name)) for name in nets]
+    style.below(figure, [*handles, style.printed_key()])
+    return figure
+
+
+@styled
+def search(attacks: pd.DataFrame, places: pd.DataFrame) -> Figure:
+    """How fast attacks succeed, and where the changed pixels of successful ones lie.
+
+    Args:
+        attacks: attack tables with ``classifier, pixels``, of one size of images.
+        places: of `lib.evidence.results_tables.positions`, of the same attacks.
+    """
+    if not len(attacks):
+        return style.message(NOTHING)
+    lines = []
+    for (classifier, pixels), group in attacks.groupby(["classifier", "pixels"], sort=False):
+        needed = np.sort(group.loc[group["success"], "evaluations"])
+        lines.append((classifier, pixels, needed, 100 * np.arange(1, len(needed) + 1) / len(group)))
+    said = [
+        f"{shown(name)}, {attack(pixels)}: half of {len(needed)} successes within "
+        f"{np.median(needed):,.0f} queries"
+        for name, pixels, needed, _ in lines
+        if len(needed)
+    ]
+    figure, axes = style.panels(
+        3.7, 2, width_ratios=[1.25, 1],
+        alt=f"Queries until success, and places of the changed pixels. {'; '.join(said)}.",
+    )  # fmt: skip
+    last = attacks["evaluations"].max()
+    for name, pixels, needed, share in lines:
+        if len(needed):
+            axes[0].step([*needed, last], [*share, share[-1]], where="post", lw=1.8,
+                         color=color(name), ls=LINES[pixels])  # fmt: skip
+    axes[0].set_xscale("log")
+    axes[0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes[0].set(xlabel="queries of the classifier", ylabel="attack success, %")
+    axes[0].set_title("Convergence")
+    axes[0].set_ylim(bottom=0)
+    for name, group in places.groupby("classifier", sort=False):
+        axes[1].scatter(group["x"], group["y"], 18, color=color(name), alpha=0.7, lw=0)
+    axes[1].add_patch(Rectangle((0.25, 0.25), 0.5, 0.5, fill=False, ec=INK, ls=":", lw=1))
+    axes[1].set(xlim=(0, 1), ylim=(1, 0), aspect="equal", xticks=[], yticks=[])
+    axes[1].set_title("Changed pixels in the image")
+    axes[1].spines[["top", "right"]].set_visible(True)
+    handles = [
+        key(f"{shown(name)}, {attack(pixels).removesuffix(' attack')}", "", color(name),
+            line=LINES[pixels])
+        for name, pixels, *_ in lines
+    ]  # fmt: skip
+    style.below(figure, handles, 4 if len(handles) < 4 else 2)
+    return figure
+
+
+@styled
+def sizes(table: pd.DataFrame) -> Figure:
+    """Attack success over the size of the images, a panel for each data set.
+
+    Args:
+        table: ``dataset, classifier, pixels, size, rate, low, high``, shares 0..1.
+    """
+    if not len(table):
+        return style.message(NOTHING)
+    names = list(dict.fromkeys(table["dataset"]))
+    said = [
+        f"{shown(row['dataset'])}, {shown(row['classifier'])}, {attack(row['pixels'])}, "
+        f"{row['size']} px: {percent(row['rate'])}"
+        for row in table.to_dict("records")
+    ]
+    figure, axes = style.panels(
+        3.6, len(names), sharey=True, squeeze=False,
+        alt=f"Attack success by size of the image. {'; '.join(said)}.",
+    )  # fmt: skip
+    for part, name in zip(axes[0], names, strict=True):
+        of = table[table["dataset"] == name]
+        for (net, pixels), line in of.groupby(["classifier", "pixels"], sort=False):
+            line = line.sort_values("size")
+            paint = color(net)
+            part.plot(line["size"], 100 * line["rate"], color=paint, lw=1.6, ls=LINES[pixels])
+            for row in line.to_dict("records"):
+                ends = [100 * row["low"], 100 * row["high"]]
+                part.plot([row["size"]] * 2, ends, color=paint, lw=1.5, alpha=0.5)
+                part.plot(row["size"], 100 * row["rate"], "o", ms=6.5, mec=paint, mew=1.5,
+                          mfc=paint if pixels == 1 else "white", zorder=3)  # fmt: skip
+        part.set_xscale("log")
+        ticks = sorted(of["size"].unique())
+        part.set_xticks(ticks, [str(tick) for tick in ticks])
+        part.minorticks_off()
+        part.margins(x=0.2)
+        part.set_title(shown(name))
+        part.set_xlabel("edge, pixels")
+        part.set_ylim(-3, 103)
+    axes[0][0].set_ylabel("attack success, %")
+    nets = table[["classifier", "pixels"]].drop_duplicates().itertuples(index=False)
+    handles = [
+        key(f"{shown(net)}, {attack(pixels).removesuffix(' attack')}", "o", color(net),
+            pixels == 2, LINES[pixels])
+        for net, pixels in nets
+    ]  # fmt: skip
+    style.below(figure, handles, 2)
+    return figure
+
+
+@styled
+def front(printed: pd.DataFrame, defenses: pd.DataFrame, titles: tuple[str, str]) -> Figure:
+    """The figure of the front page: attacks beside the printed rates, and what defenses do.
+
+    Args:
+        printed: as `slopes`, of one panel.
+        defenses: as `tradeoff`, of one panel.
+        titles: of the two parts.
+    """
+    if not len(defenses) or not len(printed):
+        return style.message(NOTHING)
+    of_attacks = [
+        f"{shown(row['dataset'])} {percent(row['printed'])} printed, {percent(row['rate'])} here"
+        for row in printed.to_dict("records")
+    ]
+    of_defenses = [
+        f"{shown(row['defense'])} {percent(row['recovered'])} and {percent(row['kept'])}"
+        for row in defenses.to_dict("records")
+    ]
+    figure, (left, right) = style.panels(
+        3.5, 2, width_ratios=[1, 1.15],
+        alt=f"{titles[0]}: {'; '.join(of_attacks)}. {titles[1]}, label recovery rate and clean "
+        f"prediction retention: {'; '.join(of_defenses)}.",
+    )  # fmt: skip
+    draw_slopes(left, printed)
+    left.set(title=titles[0], ylabel="attack success, %")
+    draw_marks(right, defenses)
+    right.set(
+        title=titles[1], xlim=(-4, 104), ylim=(-4, 104), xlabel="clean prediction retention, %",
+        ylabel="label recovery rate, %",
+    )  # fmt: skip
+    style.below(figure, defense_keys(defenses["defense"]), 4)
+    return figure

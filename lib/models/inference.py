@@ -1,0 +1,122 @@
+"""A network on stored images: in evaluation mode, in float32, in batches that memory holds."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lib.data import to_tensor
+from lib.params.device import native_bfloat16, pick_device
+from lib.params.errors import InputError, unknown
+from lib.params.memory import halved
+
+Network = nn.Module | Callable[[Tensor], Tensor]
+Device = str | torch.device | None
+# Images, and pixels in all, of a batch where the user sets no size. A map of 64 features takes
+# 64 MB on a CPU and 1 GB on a GPU.
+LIMITS = {"cpu": (64, 2**18), "cuda": (256, 2**22)}
+_FLAGS = (
+    torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul,
+    torch.backends.mkldnn.conv,
+)  # fmt: skip
+
+
+def placed(model: Network, device: Device = None) -> torch.device:
+    """The device of a network, moved there first if one is named.
+
+    Args:
+        model: a module, or a function, which is taken to compute on the CPU if no device is named.
+        device: also ``auto``; None for where the network is.
+
+    Raises:
+        InputError: no such device here.
+    """
+    if device is not None:
+        device = pick_device(device)
+        if isinstance(model, nn.Module):
+            model.to(device)
+        return device
+    tensors = chain(model.parameters(), model.buffers()) if isinstance(model, nn.Module) else ()
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether to train in bfloat16; ``auto`` is bfloat16 where the device computes in it.
+
+    Raises:
+        InputError: neither ``auto``, ``float32`` nor ``bfloat16``.
+    """
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise unknown("precision", precision, ("auto", "float32", "bfloat16"))
+    return precision == "bfloat16" or (precision == "auto" and native_bfloat16(device))
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute without gradients and in all bits of float32; the caller's settings come back.
+
+    A GPU's own default for convolutions is TF32, which keeps 10 bits of the mantissa.
+    """
+    before = [flag.fp32_precision for flag in _FLAGS]
+    try:
+        for flag in _FLAGS:
+            flag.fp32_precision = "ieee"
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for flag, value in zip(_FLAGS, before, strict=True):
+            flag.fp32_precision = value
+
+
+@contextmanager
+def evaluating(model: Network) -> Iterator[None]:
+    """Put a network in evaluation mode; parts that were in training mode return to it."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    training = [module for module in modules if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def batch_for(height: int, width: int, device: torch.device) -> int:
+    """Images of a size that a network takes at once; see `LIMITS`."""
+    images, pixels = LIMITS.get(device.type, LIMITS["cpu"])
+    return min(images, max(1, pixels // max(1, height * width)))
+
+
+def outputs(
+    model: Network, images: np.ndarray, device: Device = None, batch: int = 0
+) -> Iterator[Tensor]:
+    """What a network gives for stored images, some at a time: float32, on the CPU.
+
+    Args:
+        model: module or function on images (N, C, H, W) in 0..1; used in evaluation mode.
+        images: uint8 (N, H, W, C).
+        device: where it runs, ``auto`` included, and is left; None for where it is.
+        batch: images at once, 0 for as many as `batch_for`; halved where memory lacks. A result
+            depends on it by float rounding at most.
+
+    Raises:
+        InputError: no such device, or memory does not hold one image.
+    """
+    device, start = placed(model, device), 0
+    batch = batch or batch_for(*images.shape[1:3], device)
+    while start < len(images):
+        part = to_tensor(images[start : start + batch]).to(device)
+        try:
+            with evaluating(model), full_precision(device):
+                found = model(part).float().cpu()
+        except (RuntimeError, MemoryError) as error:
+            batch = halved(batch, error)
+            continue
+        if len(found) != len(part):
+            raise InputError(f"The network gives {len(found)} outputs for {len(part)} images.")
+        yield found.clone()  # no inference tensor, as the caller may need gradients
+        start += len(part)

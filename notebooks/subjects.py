@@ -1,0 +1,45 @@
+"""What notebooks are about that do not take the images of any data set; see `notebooks.start`."""
+
+from book import record_text
+from lib import data, params
+from lib.evidence import protocol_runs, record
+from lib.figures import tables
+from lib.params import Parameters
+from notebooks.start import Subject
+
+
+def abdomen(p: Parameters) -> Subject:
+    """The images of the ablation: AbdomenCT in its own size, official parts."""
+    images = data.load(p.dataset, p.data_root, p.ablation_size, "official", p.seed, p.data_download)
+    return images, images.provenance.as_dict(), tables.banner(p, images.provenance)
+
+
+def printed(p: Parameters) -> Subject:
+    """The paper's printed tables; modules of `lib.evidence` read them."""
+    data = {"npz": "results/printed", "source": "printed", "md5": ""}
+    text = f"**protocol** `{p.protocol}` · **data source** `printed`: the paper's tables, no image"
+    return None, data, text
+
+
+def finished(p: Parameters) -> Subject:
+    """All finished runs of the protocol.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = protocol_runs.read_runs(p.dataset_folder.parent)
+    return found, found.data, record_text.comparison_banner(p, found)
+
+
+def recorded(p: Parameters) -> Subject:
+    """The record of the protocol under ``results/``.
+
+    Raises:
+        InputError: nothing is recorded.
+    """
+    found = record.read(params.ROOT / p.results / p.protocol)
+    data = {
+        row.results: {"source": row.source, "npz": row.file, "md5": row.MD5}
+        for row in found.folders.itertuples()
+    }
+    return found, data, record_text.banner(p, found)
