@@ -9,9 +9,8 @@ from lib.defense import adaptive, restoration
 from lib.evidence import verdicts
 from lib.evidence.protocol_runs import KEYS, recovery, shares
 from lib.evidence.record import Record
-from lib.figures.formatting import break_even, enumerated, pixels, place, shown
-from lib.figures.tables import interval
-from lib.metrics.intervals import rate
+from lib.figures.formatting import break_even, enumerated, pixels, place, rate, shown
+from lib.metrics import intervals
 from lib.params import Parameters
 
 # The paper's proposal, the same with patch selection, the plainest filter, and no defense.
@@ -52,8 +51,8 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
     ]
     attacked, clean = int(table["n"].max()), int(table["images"].max())
     head = (
-        f"| | label recovery rate, % of {attacked:,} successful attacks "
-        f"| clean prediction retention, % of {clean:,} clean images "
+        f"| | label recovery rate of {attacked:,} successful attacks "
+        f"| clean prediction retention of {clean:,} clean images "
         "| break-even attack prevalence |"
     )
     text.append("\n".join([head, "| --- | --- | --- | --- |", *rows]))
@@ -78,7 +77,7 @@ def adaptive_attack(record: Record) -> list[str]:
     correct = adaptive.summary(table).set_index("defense")
     each = [
         f"{shown(name)} {_share(correct.loc[name], 'adaptive')}"
-        + (f" ({100 * correct.loc[name, 'oblivious']:.1f})" if name != "identity" else "")
+        + (f", {rate(correct.loc[name, 'oblivious'], digits=1)}" if name != "identity" else "")
         for name in DEFENSES
         if name in correct.index
     ]
@@ -88,7 +87,7 @@ def adaptive_attack(record: Record) -> list[str]:
     ]
     return [
         f"Images that keep the correct class in {int(correct['n'].max()):,} adaptive attacks "
-        f"({'; '.join(runs)}), % (in brackets: if the attacker does not know the defense): "
+        f"({'; '.join(runs)}; last: if the attacker does not know the defense): "
         f"{'; '.join(each)}."
     ]
 
@@ -99,8 +98,8 @@ def defended(record: Record, name: str, p: Parameters) -> str:
         return ""
     row = table.loc[name]
     text = (
-        f"After the defense {shown(name)}, {_share(row, 'recovered')} % of {int(row['n']):,} "
-        f"successfully attacked images are classified correctly again, and {_share(row, 'kept')} % "
+        f"After the defense {shown(name)}, {_share(row, 'recovered')} of {int(row['n']):,} "
+        f"successfully attacked images are classified correctly again, and {_share(row, 'kept')} "
         f"of {int(row['images']):,} clean images keep their class"
     )
     if math.isfinite(row["pays_from"]):
@@ -121,7 +120,7 @@ def _break_even(row: pd.Series) -> str:
 
 
 def _share(row: pd.Series, name: str) -> str:
-    return interval(row[name], row[f"{name}_low"], row[f"{name}_high"], percent=True)
+    return rate(row[name], row[f"{name}_low"], row[f"{name}_high"], digits=1)
 
 
 def _success(records: pd.DataFrame, count: int) -> str:
@@ -129,10 +128,9 @@ def _success(records: pd.DataFrame, count: int) -> str:
     if not len(of_count):
         return f"{pixels(count)} were not tried"
     images = len(of_count[restoration.IMAGE].drop_duplicates())
-    estimate = rate(int(of_count["success"].sum()), len(of_count), images)
-    share = interval(*estimate, percent=True)
+    estimate = intervals.rate(int(of_count["success"].sum()), len(of_count), images)
     attacks = f"{len(of_count):,} attacks on {images:,} images"
-    return f"{pixels(count)} changed the class in {share} % of {attacks}"
+    return f"{pixels(count)} changed the class in {rate(*estimate, digits=1)} of {attacks}"
 
 
 def counted(ledger: pd.DataFrame) -> str:

@@ -285,10 +285,10 @@ def shown(work):
     rates, rates_said = measured.table("attack")
     namespace = {
         "params": params, "engine": engine, "measured": measured, "figures": figures,
-        "paper": paper, "tables": report, "Markdown": Markdown, "display": found.append,
+        "paper": paper, "tables": report, "Markdown": Markdown, "display": lambda *items: found.extend(items),
         "formatting": formatting, "work": work, "rates": rates, "rates_said": rates_said,
     }  # fmt: skip
-    for cell in source[5:]:
+    for cell in (cell for cell in source if "measured." in cell and "start(" not in cell):
         exec(cell.replace("record = run.finish()", ""), namespace)
     text = "".join(item.data for item in found if isinstance(item, Markdown))
     text += "".join(item.to_html() for item in found if isinstance(item, Styler))

@@ -115,7 +115,7 @@ def file_sums(results: Path) -> dict[str, str]:
     paths = [path for path in results.glob("*/**/*") if path.suffix in (".json", ".parquet")]
     paths = [path for path in paths if path.parent.name != paper.FOLDER.name]  # see `row_sums`
     paths += [path for path in (results / FIGURE,) if path.exists()]
-    return {path.relative_to(results).as_posix(): md5(path) for path in sorted(paths)}
+    return dict(sorted((path.relative_to(results).as_posix(), md5(path)) for path in paths))
 
 
 def file_problems(results: Path) -> Iterator[str]:
