@@ -285,8 +285,9 @@ def shown(work):
     rates, rates_said = measured.table("attack")
     namespace = {
         "params": params, "engine": engine, "measured": measured, "figures": figures,
-        "paper": paper, "tables": report, "Markdown": Markdown, "display": lambda *items: found.extend(items),
-        "formatting": formatting, "work": work, "rates": rates, "rates_said": rates_said,
+        "paper": paper, "tables": report, "Markdown": Markdown, "formatting": formatting,
+        "display": lambda *items: found.extend(items), "work": work, "rates": rates,
+        "rates_said": rates_said,
     }  # fmt: skip
     for cell in (cell for cell in source if "measured." in cell and "start(" not in cell):
         exec(cell.replace("record = run.finish()", ""), namespace)
