@@ -72,7 +72,7 @@ def test_a_killed_ablation_goes_on_in_the_middle_of_a_variant(data, tmp_path, mo
     monkeypatch.setattr(ablation, "variants", lambda channels: few)
     p = settings(ablation_epochs=3)
     whole = ablation.run(data, p, tmp_path / "whole")
-    save, saved = training._save, []
+    save, saved = training.save_checkpoint, []
 
     def killed(*arguments):
         if len(saved) == 4:  # three epochs of the first variant, one of the second
@@ -81,7 +81,7 @@ def test_a_killed_ablation_goes_on_in_the_middle_of_a_variant(data, tmp_path, mo
         save(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_save", killed)
+        patch.setattr(training, "save_checkpoint", killed)
         with pytest.raises(KeyboardInterrupt):
             ablation.run(data, p, tmp_path / "killed")
     left = {path.name for path in (tmp_path / "killed").iterdir()}
@@ -90,7 +90,9 @@ def test_a_killed_ablation_goes_on_in_the_middle_of_a_variant(data, tmp_path, mo
         "depth_kernels-0.checkpoint.safetensors",
     }  # fmt: skip
     epochs = []
-    monkeypatch.setattr(training, "_save", lambda *given: epochs.append(1) or save(*given))
+    monkeypatch.setattr(
+        training, "save_checkpoint", lambda *given: epochs.append(1) or save(*given)
+    )
     again = ablation.run(data, p, tmp_path / "killed")
     assert len(epochs) == 2  # those that were missing
     pd.testing.assert_frame_equal(again.found, whole.found)

@@ -99,7 +99,7 @@ def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: 
     }  # fmt: skip
     write_json(about, content)
     checkpoint.unlink()
-    return model
+    return model.to(memory_format=torch.channels_last)  # as `load` gives it, to the last bit
 
 
 def fit_denoiser(
