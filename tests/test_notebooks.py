@@ -11,6 +11,7 @@ import jupytext
 import nbformat
 import pandas as pd
 import pytest
+import yaml
 
 from lib import params
 from lib.data import phantoms
@@ -21,7 +22,7 @@ from lib.params.stages import WRITES
 FOLDER = params.ROOT / "notebooks"
 STEPS = list(params.STEPS)
 EXECUTED = [step for step in STEPS if step != "explore"]  # that one waits for a hand on a slider
-# Every step as small as it can be; what it shows is another test's matter.
+# The demo with every step as small as it can be; what it shows is another test's matter.
 TINY = {
     "data_phantom_images": 150, "classifier_epochs": 1, "classifier_batch": 32,
     "classifier_paper_epochs": 1, "attack_population": 4, "attack_generations": 1,
@@ -71,11 +72,11 @@ def test_parameters_cell_lists_what_the_step_depends_on(step):
     assert params.from_notebook(namespace) == params.load()
 
 
-def papermill(source, target, given):
+def papermill(source, target, given, project=params.ROOT):
     command = [sys.executable, "-m", "papermill", str(source), str(target), "--no-progress-bar"]
     command += ["--execution-timeout", "200"]
     return subprocess.run(
-        [*command, "-y", json.dumps(given)], cwd=params.ROOT, capture_output=True, text=True
+        [*command, "-y", json.dumps(given)], cwd=project, capture_output=True, text=True
     )
 
 
@@ -83,6 +84,11 @@ def papermill(source, target, given):
 def executed(tmp_path_factory):
     """Every notebook of a tiny Chest run, executed in the order of its needs."""
     folder = tmp_path_factory.mktemp("run")
+    for name in ("lib", "params", "benchmarks", "book", "results/printed"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(params.ROOT / name, folder / "project" / name, ignore=ignore)
+    demo = folder / "project/params/protocols/demo.yaml"
+    demo.write_text(yaml.safe_dump(yaml.safe_load(demo.read_text()) | TINY | {"overrides": {}}))
     for name in ("chest", "abdomen_ct"):
         phantoms.write(name, 28, TINY["data_phantom_images"], 0, folder / "data")
     results = {}
@@ -93,12 +99,12 @@ def executed(tmp_path_factory):
             shutil.copytree(folder / "runs", folder / "results")
         source = folder / f"{step}.ipynb"
         jupytext.write(jupytext.read(FOLDER / f"{step}.md"), source)
-        given = TINY | {
+        given = {
             "dataset": "chest", "classifier": "densenet121", "data_root": str(folder / "data"),
             "runs": str(folder / "runs"), "results": str(folder / "results"),
         }  # fmt: skip
         given = {name: value for name, value in given.items() if name in params.step_fields(step)}
-        results[step] = papermill(source, folder / f"{step}.out.ipynb", given)
+        results[step] = papermill(source, folder / f"{step}.out.ipynb", given, folder / "project")
         assert results[step].returncode == 0, results[step].stderr[-3000:]
     return folder
 
@@ -192,6 +198,8 @@ def test_forensics_judges_every_hypothesis_under_a_rule_told_before(executed):
 )  # fmt: skip
 def test_papermill_with_bad_input_ends_with_one_sentence(executed, tmp_path, given, message):
     given = {"dataset": "chest", "data_root": str(executed / "data")} | given
+    if "runs" in given:
+        given["runs"] = str(tmp_path / given["runs"])
     result = papermill(executed / "pixel_attack.ipynb", tmp_path / "out.ipynb", given)
     assert result.returncode != 0
     last = [line for line in result.stderr.splitlines() if line.strip()][-1]
@@ -202,7 +210,7 @@ def test_the_explorer_opens_on_a_finished_run(executed):
     source = [cell.source for cell in code("explore")]
     namespace = {}
     exec(source[0], namespace)
-    namespace |= TINY | {
+    namespace |= {
         "dataset": "chest", "classifier": "densenet121", "data_root": str(executed / "data"),
         "runs": str(executed / "runs"),
     }  # fmt: skip

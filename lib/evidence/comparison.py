@@ -125,7 +125,7 @@ def banner(p: Parameters, found: Collection) -> str:
     said = "".join(f"\n\n> {WARNINGS[kind]}" for kind in kinds)
     mixed = "\n\n> Data sources are mixed: compare rows of one source only."
     warning = mixed if len(kinds) > 1 else ""
-    return f"**protocol** `{p.protocol}` · **data sources** {sources}{said}{warning}"
+    return f"**protocol** `{p.run_name}` · **data sources** {sources}{said}{warning}"
 
 
 def rates(found: Collection, pixels: int) -> pd.DataFrame:
