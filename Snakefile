@@ -44,7 +44,7 @@ EXAMINED = [
 STEPS = list(params.STEPS)
 EVIDENCE = ("verdicts",)  # steps about the recorded runs of one protocol
 RECORD = RESULTS_PAGES  # steps about all recorded runs: pages made from results/ alone
-ALONE = ("comparison", "engine", "audit")  # one page for all runs of a protocol
+ALONE = ("walkthrough", "comparison", "engine", "audit")  # one page for all runs of a protocol
 OVERALL = (*ALONE, *EVIDENCE, *RECORD)  # steps without images of their own
 # Variants of a protocol stand on its own pages.
 RECORDED = sorted({
@@ -287,6 +287,7 @@ ATTACKS = [f"{NET}/pixel_attack.ipynb"]
 RESTORED = expand(f"{NET}/restoration.ipynb", dataset=ATTACKED, classifier=CLASSIFIERS)
 # Where each step's page lies, and what must be there before besides `inputs`.
 CHAIN = {
+    "walkthrough": (RUN, []),
     "datasets": (SET, []),
     "classifier": (NET, []),
     "pixel_attack": (NET, [f"{NET}/classifier.ipynb"]),

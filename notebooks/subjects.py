@@ -13,6 +13,13 @@ def abdomen(p: Parameters) -> Subject:
     return images, images.provenance.as_dict(), tables.banner(p, images.provenance)
 
 
+def drawn(p: Parameters) -> Subject:
+    """Synthetic images that the notebook draws itself."""
+    text = f"**protocol** `{p.protocol}` · **seed** {p.seed} · **data source** `phantom`"
+    data = {"npz": "", "source": "phantom", "md5": ""}
+    return None, data, f"{text}: synthetic images\n\n> {tables.WARNINGS['phantom']}"
+
+
 def printed(p: Parameters) -> Subject:
     """The paper's printed tables; modules of `lib.evidence` read them."""
     data = {"npz": "results/printed", "source": "printed", "md5": ""}
