@@ -45,7 +45,7 @@ EXAMINED = [
 STEPS = list(params.STEPS)
 EVIDENCE = ("verdicts",)  # steps about the recorded runs of one protocol
 RECORD = RESULTS_PAGES  # steps about all recorded runs: pages made from results/ alone
-ALONE = ("comparison", "engine", "audit")  # one page for all runs of a protocol
+ALONE = ("walkthrough", "comparison", "engine", "audit")  # one page for all runs of a protocol
 OVERALL = (*ALONE, *EVIDENCE, *RECORD)  # steps without images of their own
 # Variants of a protocol stand on its own pages.
 RECORDED = sorted({
@@ -255,7 +255,7 @@ def every_record(wildcards):
 
 # Where each step's page lies.
 PLACE = {"datasets": SET, "denoisers": SET, "ablation": f"{RUN}/abdomen_ct"}
-PLACE |= dict.fromkeys(ALONE, RUN)
+PLACE |= dict.fromkeys((*ALONE, "walkthrough"), RUN)
 PLACE |= dict.fromkeys(EVIDENCE, f"{RUNS}/{{protocol}}")
 PLACE |= dict.fromkeys(RECORD, PAGES) | {"results_dataset": f"{PAGES}/{{dataset}}"}
 PAGE = {step: f"{PLACE.get(step, NET)}/{step}.ipynb" for step in STEPS if step != "explore"}

@@ -16,6 +16,7 @@ from lib.params.files import read_json
 from lib.params.stages import RESULTS
 
 OVERALL = {
+    "walkthrough": "one image",
     "comparison": "all data sets",
     "engine": "both classifiers",
     "audit": "the paper's own tables",

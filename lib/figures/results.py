@@ -230,8 +230,9 @@ def success_by_class(table: pd.DataFrame) -> Figure:
     shifts = dict(zip(nets, np.linspace(-0.17, 0.17, len(nets)) if len(nets) > 1 else [0]))
     for part, pixels in zip(axes[0], counts, strict=True):
         for row in table[table["pixels"] == pixels].to_dict("records"):
-            place, paint = classes.index(row["class"]) + shifts[row["classifier"]], color(
-                row["classifier"]
+            place, paint = (
+                classes.index(row["class"]) + shifts[row["classifier"]],
+                color(row["classifier"]),
             )
             part.plot([100 * row["low"], 100 * row["high"]], [place] * 2, color=paint, lw=2)
             part.plot(100 * row["rate"], place, "o", color=paint, mec=INK, mew=0.6, ms=6.5)

@@ -20,6 +20,7 @@ COMMON = ("protocol", "seed", "device", "runs")  # of all of them
 # What each notebook depends on besides protocol, seed, device and runs: a name that ends in an
 # underscore stands for all fields that begin with it.
 STEPS: dict[str, tuple[str, ...]] = {
+    "walkthrough": (),
     "datasets": ("dataset", "data_"),
     "classifier": ("dataset", "classifier", "data_", "classifier_"),
     "pixel_attack": ("dataset", "classifier", "data_", "classifier_threshold", "attack_"),
@@ -70,6 +71,7 @@ LASTING: dict[str, tuple[str, ...]] = {
 # of one attack are there for each number of pixels that was asked for.
 _SET, _NET = "<dataset>/", "<dataset>/<classifier>/"
 WRITES: dict[str, tuple[str, ...]] = {
+    "walkthrough": (),
     "datasets": (),
     "classifier": (f"{_NET}classifier.safetensors", f"{_NET}classifier.json"),
     "pixel_attack": (f"{_NET}<one|two>_pixel.parquet",),
