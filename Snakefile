@@ -255,7 +255,7 @@ def every_record(wildcards):
 
 # Where each step's page lies.
 PLACE = {"datasets": SET, "denoisers": SET, "ablation": f"{RUN}/abdomen_ct"}
-PLACE |= dict.fromkeys((*ALONE, "walkthrough"), RUN)
+PLACE |= dict.fromkeys(ALONE, RUN)
 PLACE |= dict.fromkeys(EVIDENCE, f"{RUNS}/{{protocol}}")
 PLACE |= dict.fromkeys(RECORD, PAGES) | {"results_dataset": f"{PAGES}/{{dataset}}"}
 PAGE = {step: f"{PLACE.get(step, NET)}/{step}.ipynb" for step in STEPS if step != "explore"}

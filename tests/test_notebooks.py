@@ -135,7 +135,7 @@ def executed(tmp_path_factory):
     for name in ("lib", "params", "benchmarks", "book", "notebooks", "results/printed"):
         shutil.copytree(params.ROOT / name, project / name, ignore=ignore)
     demo = project / "params/protocols/demo.yaml"
-        demo.write_text(yaml.safe_dump(yaml.safe_load(demo.read_text()) | TINY | {"overrides": {}}))
+    demo.write_text(yaml.safe_dump(yaml.safe_load(demo.read_text()) | TINY | {"overrides": {}}))
     for name in (DATASET, "abdomen_ct"):
         phantoms.write(name, 28, TINY["data_phantom_images"], 0, place / "data")
     every = RUN | {"data_root": str(place / "data"), "runs": str(place / "runs")}
