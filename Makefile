@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Each step says its own line; what Snakemake itself has to say goes to a log.
 SNAKELOG := build/logs/snakemake.log
 SNAKEMAKE = mkdir -p $(dir $(SNAKELOG)) && $(BIN)/snakemake --cores $(JOBS) --nolock \
-	--rerun-incomplete $(if $(FORCE),--forceall) --quiet all 2> $(SNAKELOG)
+	--rerun-incomplete $(if $(FORCE),--forceall) --quiet host progress reason rules 2> $(SNAKELOG)
 FAILED = { grep -E "Error|Exception" $(SNAKELOG) | head -n 5; \
 	echo "error: not everything ran, log $(SNAKELOG); what has finished is kept."; exit 1; }
 
