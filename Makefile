@@ -9,16 +9,14 @@ SIZE ?= 64
 BIN := .venv/bin
 BENCH := .venv-bench/bin
 # What the user set on the command line, less what make itself uses, goes to the parameters.
-SETTINGS := $(filter-out PYTHON=% JOBS=% SOURCE=% SIZE=%,$(MAKEOVERRIDES))
+SETTINGS := $(filter-out PYTHON=% JOBS=% SOURCE=% SIZE=% FORCE=%,$(MAKEOVERRIDES))
 export T0 := $(shell date +%s)
 export PYTHONUNBUFFERED = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Each step says its own line; what Snakemake itself has to say goes to a log.
 SNAKELOG := build/logs/snakemake.log
-# Where processes can be forked safely, notebooks run in forks of one that has imported everything.
-WARM := $(if $(filter Linux,$(shell uname)),$(BIN)/python -m book.forkserver)
-SNAKEMAKE = mkdir -p $(dir $(SNAKELOG)) && $(WARM) $(BIN)/snakemake --cores $(JOBS) --nolock \
-	--rerun-incomplete --quiet all 2> $(SNAKELOG)
+SNAKEMAKE = mkdir -p $(dir $(SNAKELOG)) && $(BIN)/snakemake --cores $(JOBS) --nolock \
+	--rerun-incomplete $(if $(FORCE),--forceall) --quiet host progress reason rules 2> $(SNAKELOG)
 FAILED = { grep -E "Error|Exception" $(SNAKELOG) | head -n 5; \
 	echo "error: not everything ran, log $(SNAKELOG); what has finished is kept."; exit 1; }
 
@@ -28,7 +26,7 @@ FAILED = { grep -E "Error|Exception" $(SNAKELOG) | head -n 5; \
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-book: $(BIN)/.ready ## phantoms, all notebooks of the protocol demo, the site
+book: $(BIN)/.ready ## phantoms, all notebooks of the protocol demo, the site; FORCE=1: all again
 	@$(BIN)/python -m lib.params $(SETTINGS) > /dev/null
 	@$(SNAKEMAKE) $(if $(SETTINGS),--config $(SETTINGS)) || $(FAILED)
 	@$(BIN)/python -m book.build
@@ -71,7 +69,7 @@ bench: $(BENCH)/.ready ## our attack beside the peers', installed in an environm
 	@$(BENCH)/python -m benchmarks.attack
 
 clean: ## removes what was made, but neither real images nor runs/ of other protocols nor .venv
-	rm -rf build runs/demo data/phantoms .snakemake notebooks/*.ipynb
+	rm -rf build runs/demo runs/demo+* data/phantoms .snakemake notebooks/*.ipynb
 
 $(BIN)/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed and none was found: \

@@ -1,16 +1,15 @@
-# What depends on what. Each step is one notebook that papermill executes in a process of its own;
-# a step runs again when its notebook, its parameters, its data or the part of lib it imports
-# changes. The executed notebook stands for its step: weights and records are not outputs, because
-# Snakemake deletes outputs before it runs a step again. They carry a key to the settings and the
-# code that made them, so that a new page about the same results costs no new training, and a
-# killed step goes on where it was.
+# What depends on what. Each step is one notebook that papermill executes in a process of its own. A
+# step runs again when its notebook, its parameters, its data or its version (lib/params/stages.py)
+# changes; `make book FORCE=1` runs all of them. The executed notebook stands for its step: weights
+# and tables are not outputs, because Snakemake deletes outputs before it runs a step again. They
+# carry a key to what made them, so that a new page about the same results costs no new training,
+# and a killed step continues where it was.
 #
 #   snakemake --cores 2                                              the demo runs
 #   snakemake --cores 2 --config protocol=compact dataset=derma classifier=resnet50
 #
 # The site is built from whatever has run, by book/build.py.
 
-import ast
 import json
 import re
 import shlex
@@ -24,7 +23,9 @@ from lib.params.stages import RESULTS as RESULTS_PAGES
 ATTACKED = ["derma", "pathology", "oct", "chest"]
 CLASSIFIERS = params.names("classifiers")
 GIVEN = {name.lower(): value for name, value in config.items()}
-CHOSEN = {name: GIVEN.pop(name) for name in ("protocol", "dataset", "classifier") if name in GIVEN}
+CHOSEN = {
+    name: str(GIVEN.pop(name)) for name in ("protocol", "dataset", "classifier") if name in GIVEN
+}
 PROTOCOL = CHOSEN.get("protocol", "demo")
 BASE = params.load(PROTOCOL, CHOSEN.get("dataset", "derma"), **GIVEN)
 RUNS, RESULTS = BASE.runs, BASE.results
@@ -44,7 +45,7 @@ EXAMINED = [
 STEPS = list(params.STEPS)
 EVIDENCE = ("verdicts",)  # steps about the recorded runs of one protocol
 RECORD = RESULTS_PAGES  # steps about all recorded runs: pages made from results/ alone
-ALONE = ("comparison", "engine", "audit")  # one page for all runs of a protocol
+ALONE = ("walkthrough", "comparison", "engine", "audit")  # one page for all runs of a protocol
 OVERALL = (*ALONE, *EVIDENCE, *RECORD)  # steps without images of their own
 # Variants of a protocol stand on its own pages.
 RECORDED = sorted({
@@ -65,49 +66,16 @@ def of(wildcards, step):
     return params.load(PROTOCOL, dataset, wildcards.get("classifier", "resnet50"), **GIVEN)
 
 
-def imports(code):
-    """Files of ours that a piece of Python imports directly."""
-    names = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    for name in names:
-        if name.split(".")[0] in ("lib", "benchmarks", "book", "notebooks"):
-            path = Path(*name.split("."))
-            yield from (file for file in (path / "__init__.py", path.with_suffix(".py"))
-                        if file.exists())
-
-
-def lib_files(step):
-    """Files of ours that a notebook imports, directly or through others."""
-    text = Path(f"notebooks/{step}.md").read_text()
-    cells = re.findall(r"^```\{code-cell\}[^\n]*\n(.*?)^```", text, re.M | re.S)
-    code = "\n".join(re.sub(r"^:.*$", "", cell, flags=re.M) for cell in cells)
-    found, todo = set(), list(imports(code))
-    while todo:
-        file = todo.pop()
-        if file not in found:
-            found.add(file)
-            todo += imports(file.read_text())
-    return sorted(map(str, found))
-
-
-NEEDS = {step: lib_files(step) for step in STEPS}
-PARAMS = [f"lib/params/{name}.py" for name in ("parameters", "dataset_info")]
 PRINTED = sorted(map(str, Path("results/printed").glob("*")))
 MEASURED = sorted(map(str, (*Path("benchmarks").glob("*.csv"), *Path("benchmarks").glob("*.json"))))
 
 
 def inputs(step):
-    """Input function of a step: notebook, lib, facts, printed and measured tables, phantoms."""
+    """Input function of a step: notebook, facts, printed and measured tables, phantoms."""
 
     def files(wildcards):
         p = of(wildcards, step)
-        found = [f"notebooks/{step}.ipynb", *NEEDS[step]]
-        if "lib/evidence/printed.py" in NEEDS[step]:
-            found += PRINTED
+        found = [f"notebooks/{step}.ipynb", *PRINTED]
         if step == "engine":
             found += MEASURED
         if step not in OVERALL:
@@ -136,16 +104,20 @@ def settings(step):
 
 
 def arguments(step):
-    """What papermill is given: names, and the values that the user overrode."""
+    """What papermill is given: names, and all values that the user changed.
+
+    The folder of a run is named after these values, so every step gets all of them.
+    """
 
     def text(wildcards):
         p = of(wildcards, step)
         given = {"protocol": p.protocol, "runs": p.runs, "results": p.results}
         given |= {name: getattr(p, name) for name in ("dataset", "classifier")}
-        if step not in (*EVIDENCE, *RECORD):
-            given |= GIVEN
         fields = params.step_fields(step)
-        return shlex.quote(json.dumps({k: v for k, v in given.items() if k in fields}))
+        given = {name: value for name, value in given.items() if name in fields}
+        if step not in (*EVIDENCE, *RECORD):
+            given |= {name: getattr(BASE, name) for name, value in GIVEN.items() if value is not None}
+        return shlex.quote(json.dumps(given))
 
     return text
 
@@ -165,23 +137,24 @@ def cores(wildcards):
 
 # Executes one notebook beside its place and moves it there when it has succeeded.
 PAPERMILL = """
-mkdir -p build/logs "$(dirname {output[0]})"
-log=build/logs/$(echo {output[0]} | tr / -).log
-partial={output[0]}.partial.ipynb
+page={output[0]:q}
+mkdir -p build/logs "$(dirname "$page")"
+log=build/logs/$(echo "$page" | tr / -).log
+partial="$page.partial.ipynb"
 began=$(date +%s)
-if OMP_NUM_THREADS={threads} ${{PAPERMILL:-papermill}} notebooks/{params.step}.ipynb "$partial" \
+if OMP_NUM_THREADS={threads} papermill notebooks/{params.step}.ipynb "$partial" \
     --no-progress-bar --cwd . -y {params.given} > "$log" 2>&1
 then
-    mv "$partial" {output[0]}
-    sh book/say.sh "{output[0]} ($(($(date +%s) - began)) s)"
+    mv "$partial" "$page"
+    sh book/say.sh "$page ($(($(date +%s) - began)) s)"
 else
     rm -f "$partial"
-    sh book/say.sh "{output[0]} failed: $(grep -E '^[A-Za-z_.]*(Error|Exception|Interrupt)' "$log" \
+    sh book/say.sh "$page failed: $(grep -E '^[A-Za-z_.]*(Error|Exception|Interrupt)' "$log" \
         | tail -n 1), log $log"
     exit 1
 fi
 """
-RUN = f"{RUNS}/{PROTOCOL}"
+RUN = f"{RUNS}/{BASE.run_name}"
 SET = f"{RUN}/{{dataset}}"
 NET = f"{SET}/{{classifier}}"
 PAGES = f"{RUNS}/results"
@@ -250,9 +223,8 @@ rule notebook:
 rule phantoms:
     output:
         "{root}/{flag}.npz",
-    input:
-        [*map(str, Path("lib/data/phantoms").glob("*.py")), *PARAMS],
     params:
+        version=params.VERSIONS["phantoms"],
         dataset=lambda w: next(
             name for name in params.names("datasets")
             if w.flag.split("_")[0] == params.facts(name).flag
@@ -264,9 +236,9 @@ rule phantoms:
         root=re.escape(BASE.data_root),
     shell:
         """
-        OMP_NUM_THREADS=1 python -m lib.data.phantoms --root {wildcards.root} --size {params.size} \
+        OMP_NUM_THREADS=1 python -m lib.data.phantoms --root {wildcards.root:q} --size {params.size} \
             --images {params.images} --seed {params.seed} {params.dataset} > /dev/null
-        sh book/say.sh {output}
+        sh book/say.sh {output:q}
         """
 
 
@@ -281,39 +253,33 @@ def every_record(wildcards):
     return sorted(str(file) for file in Path(RESULTS).glob("*/*/**/*.*"))
 
 
-# A protocol without denoisers restores with the reference defenses alone.
-DENOISED = [f"{SET}/denoisers.ipynb"] if BASE.denoiser_names else []
-ATTACKS = [f"{NET}/pixel_attack.ipynb"]
-RESTORED = expand(f"{NET}/restoration.ipynb", dataset=ATTACKED, classifier=CLASSIFIERS)
-# Where each step's page lies, and what must be there before besides `inputs`.
-CHAIN = {
-    "datasets": (SET, []),
-    "classifier": (NET, []),
-    "pixel_attack": (NET, [f"{NET}/classifier.ipynb"]),
-    "vulnerability": (NET, ATTACKS),
-    "denoisers": (SET, []),
-    "restoration": (NET, ATTACKS + DENOISED),
-    "adaptive": (NET, ATTACKS + DENOISED),
-    "forensics": (NET, ATTACKS + DENOISED),
-    "ablation": (f"{RUN}/abdomen_ct", []),
-    "comparison": (RUN, RESTORED),
-    "engine": (RUN, []),
-    "audit": (RUN, []),
-    "verdicts": (f"{RUNS}/{{protocol}}", recorded),
-    **{step: (PAGES, every_record) for step in RECORD},
-    "results_dataset": (f"{PAGES}/{{dataset}}", every_record),
+# Where each step's page lies.
+PLACE = {"datasets": SET, "denoisers": SET, "ablation": f"{RUN}/abdomen_ct"}
+PLACE |= dict.fromkeys(ALONE, RUN)
+PLACE |= dict.fromkeys(EVIDENCE, f"{RUNS}/{{protocol}}")
+PLACE |= dict.fromkeys(RECORD, PAGES) | {"results_dataset": f"{PAGES}/{{dataset}}"}
+PAGE = {step: f"{PLACE.get(step, NET)}/{step}.ipynb" for step in STEPS if step != "explore"}
+# What must be there before, besides `inputs`. Without denoisers the reference defenses are used.
+BEFORE = {
+    step: [
+        PAGE[each] for each in params.AFTER.get(step, ())
+        if each != "denoisers" or BASE.denoiser_names
+    ]
+    for step in PAGE
 }
+BEFORE["comparison"] = expand(PAGE["restoration"], dataset=ATTACKED, classifier=CLASSIFIERS)
+BEFORE |= dict.fromkeys(EVIDENCE, recorded) | dict.fromkeys(RECORD, every_record)
 
-for step, (place, before) in CHAIN.items():
+for step, page in PAGE.items():
 
     rule:
         name:
             step
         input:
             inputs(step),
-            before,
+            BEFORE[step],
         output:
-            f"{place}/{step}.ipynb",
+            page,
         params:
             step=step,
             given=arguments(step),

@@ -110,7 +110,11 @@ def kind(schema: dict) -> str:
 def costs(results: Path, pages: list[Page]) -> str:
     """Minutes of each step by protocol and machine, of recorded runs and of this copy's."""
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
-    runs = [(page.folder, page.step, page.run) for page in pages if page.run]
+    # A run with other values says nothing about its protocol.
+    own = params.names("protocols")
+    runs = [
+        (page.folder, page.step, page.run) for page in pages if page.run and page.protocol in own
+    ]
     for path in results.glob("*/**/run.json"):
         runs += [(path.parent, step, run) for step, run in read_json(path)["steps"].items()]
     for folder, step, run in runs:

@@ -34,7 +34,7 @@ def comparison_banner(p: Parameters, runs: ProtocolRuns) -> str:
     if len(kinds) > 1:
         warnings.append("Data sources are mixed: compare rows of one source only.")
     sources = " · ".join(f"{shown(name)} `{source[name]}`" for name in source)
-    return f"**protocol** `{p.protocol}` · **data sources** {sources}" + "".join(
+    return f"**protocol** `{p.run_name}` · **data sources** {sources}" + "".join(
         f"\n\n> {warning}" for warning in warnings
     )
 

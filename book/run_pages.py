@@ -16,6 +16,7 @@ from lib.params.files import read_json
 from lib.params.stages import RESULTS
 
 OVERALL = {
+    "walkthrough": "one image",
     "comparison": "all data sets",
     "engine": "both classifiers",
     "audit": "the paper's own tables",
@@ -29,7 +30,10 @@ BADGES = {"phantom": "warning", "rebuilt": "info", "official": "success"}
 
 
 class Page:
-    """An executed notebook: ``<runs>/<protocol>/[<dataset>/[<classifier>/]]<step>.ipynb``."""
+    """An executed notebook: ``<runs>/<run name>/[<dataset>/[<classifier>/]]<step>.ipynb``.
+
+    ``protocol`` is the name of the run: the protocol, and what was changed in it.
+    """
 
     def __init__(self, path: Path, runs: Path) -> None:
         self.path = path
@@ -58,17 +62,19 @@ class Page:
 
     @property
     def changed(self) -> dict:
-        """Parameters of this step that are not as in the protocol's files now."""
-        if self.protocol not in params.names("protocols"):
+        """Parameters of this run that are not as in the protocol's files now."""
+        protocol = _protocol(self.protocol)
+        if protocol not in params.names("protocols"):
             return {}
         given = (self.run or {}).get("parameters", {})
         names = {"dataset": self.dataset, "classifier": self.classifier}
-        p = params.load(self.protocol, **{key: name for key, name in names.items() if name})
-        places = {"protocol", "runs", "results", "data_root", "device", *names}
+        p = params.load(protocol, **{key: name for key, name in names.items() if name})
         return {
             name: given[name]
-            for name, value in p.of_step(self.step).items()
-            if name not in places and given.get(name, value) != value
+            for name, value in p.model_dump().items()
+            if name not in {*params.PLACES, "protocol", *names}
+            and value != "auto"  # each machine settles it
+            and given.get(name, value) != value
         }
 
     @property
@@ -111,9 +117,15 @@ class Page:
 
 
 def protocol_order(name: str) -> tuple:
-    """Protocols from the paper's down to the demo, each before its variants."""
-    base = params.base(name) if name in params.names("protocols") else name
+    """Protocols from the paper's down to the demo, each before its variants and changed runs."""
+    protocol = _protocol(name)
+    base = params.base(protocol) if protocol in params.names("protocols") else protocol
     return PROTOCOL_ORDER.get(base, 9), base, name != base, name
+
+
+def _protocol(run_name: str) -> str:
+    """Protocol of a run, without what was changed in it."""
+    return run_name.partition("+")[0]
 
 
 def find_pages(runs: Path) -> list[Page]:
@@ -192,7 +204,7 @@ def made_by(page: Page) -> str:
     hardware, data = run["hardware"], run.get("data", {})
     files = [data] if "source" in data else [item for item in data.values() if "npz" in item]
     told = [_file(file) for file in files]
-    words = [] if page.step in RESULTS else [f"PROTOCOL={page.protocol}"]
+    words = [] if page.step in RESULTS else [f"PROTOCOL={_protocol(page.protocol)}"]
     words += [f"DATASET={page.dataset}"] if page.dataset and words else []
     words += [f"CLASSIFIER={page.classifier}"] if page.classifier else []
     changed, finished = page.changed, run["finished"].replace("T", " ")[:16]

@@ -11,8 +11,10 @@ from lib import data, params
 from lib.figures import tables
 from lib.params import Parameters
 from lib.params.runs import Run
+from lib.params.stages import RESULTS
 
-# What a notebook is about, where that is from (``data`` of run.json), and the banner in Markdown.
+# What a notebook is about, where that is from (``data`` of run.json), and the banner in Markdown,
+# empty for none.
 Subject = tuple[Any, dict[str, Any], str]
 
 
@@ -39,7 +41,7 @@ def start(
     """
     p = params.from_notebook(namespace).model_copy(update=fixed)
     about, source, banner = subject(p) if subject else images_of(p, step)
-    if get_ipython():
+    if banner and get_ipython():
         display(Markdown(banner))
     return p, about, Run(folder(p, step, *fixed), step, p, source)
 
@@ -53,6 +55,8 @@ def folder(p: Parameters, step: str, *fixed: str) -> Path:
         fixed: names of parameters that the notebook sets itself.
     """
     fields = {*params.step_fields(step), *fixed}
+    if step in RESULTS:  # about all protocols
+        return params.ROOT / p.runs / "results" / (p.dataset if "dataset" in fields else step)
     if "classifier" in fields:
         return p.run_folder
     if "dataset" in fields:

@@ -14,11 +14,18 @@ def abdomen(p: Parameters) -> Subject:
     return images, images.provenance.as_dict(), tables.banner(p, images.provenance)
 
 
+def drawn(p: Parameters) -> Subject:
+    """Synthetic images that the notebook draws itself."""
+    text = f"**protocol** `{p.protocol}` · **seed** {p.seed} · **data source** `phantom`"
+    source = {"npz": "", "source": "phantom", "md5": ""}
+    return None, source, f"{text}: synthetic images\n\n> {tables.WARNINGS['phantom']}"
+
+
 def printed(p: Parameters) -> Subject:
     """The paper's printed tables; modules of `lib.evidence` read them."""
-    data = {"npz": "results/printed", "source": "printed", "md5": ""}
+    source = {"npz": "results/printed", "source": "printed", "md5": ""}
     text = f"**protocol** `{p.protocol}` · **data source** `printed`: the paper's tables, no image"
-    return None, data, text
+    return None, source, text
 
 
 def finished(p: Parameters) -> Subject:
@@ -38,8 +45,8 @@ def recorded(p: Parameters) -> Subject:
         InputError: nothing is recorded.
     """
     found = record.read(params.ROOT / p.results / p.protocol)
-    data = {
+    sources = {
         row.results: {"source": row.source, "npz": row.file, "md5": row.MD5}
         for row in found.folders.itertuples()
     }
-    return found, data, record_text.banner(p, found)
+    return found, sources, record_text.banner(p, found)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from fnmatch import fnmatch
 
 import nbformat
@@ -48,6 +49,25 @@ def test_a_page_is_named_after_its_run(book):
     written = nbformat.read(book / "book/runs/demo/oct/datasets.ipynb", as_version=4)
     assert written.cells[0].source.splitlines()[0] == "# Datasets: OCT (demo, phantom)"
     assert "{bdg-warning}`phantom images`" in written.cells[0].source
+
+
+def test_a_page_of_a_changed_run_says_how_to_make_it_again(book):
+    name = "demo+attack_generations=2+seed=1"
+    shutil.copytree(book / "runs/demo", book / "runs" / name)
+    file = book / "runs" / name / "oct/run.json"
+    content = json.loads(file.read_text())
+    made = params.load("demo", "oct", seed=1, attack_generations=2)
+    content["steps"]["datasets"]["parameters"] = made.model_dump()
+    file.write_text(json.dumps(content))
+    pages = run_pages.find_pages(book / "runs")
+    assert [page.protocol for page in pages if page.step == "datasets"] == ["demo", name]
+    page = next(page for page in pages if page.protocol == name and page.run)
+    assert page.changed == made.changed
+    run_pages.write_page(page, book / "book")
+    told = nbformat.read(book / f"book/{page.name}.ipynb", as_version=4).cells[-1].source
+    command = re.search(r"`make run (.*)`", told)[1]
+    again = params.load(**params.from_words(command.split()))
+    assert again.run_name == name and again.dataset == "oct"
 
 
 def test_a_page_ends_with_how_it_was_made(book):

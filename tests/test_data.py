@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from medmnist.info import INFO
 
+from lib.data import conversion, download, splits
 from lib.data import dataset as data
-from lib.data import download, splits
 from lib.params import ROOT
 from lib.params.errors import InputError
 from lib.params.files import md5
@@ -391,26 +391,26 @@ def test_linked_through_others() -> None:
 
 def test_tensor_and_back() -> None:
     images = np.arange(2 * 16 * 16 * 3, dtype=np.uint32).astype(np.uint8).reshape(2, 16, 16, 3)
-    tensor = data.to_tensor(images)
+    tensor = conversion.to_tensor(images)
     assert tensor.shape == (2, 3, 16, 16) and tensor.dtype == torch.float32
     assert tensor.min() == 0 and tensor.max() == 1
     assert tensor[1, 2, 3, 4] == torch.tensor(int(images[1, 3, 4, 2])) / 255
-    assert np.array_equal(data.to_uint8(tensor), images)  # all 256 levels
+    assert np.array_equal(conversion.to_uint8(tensor), images)  # all 256 levels
 
 
 def test_unit_divides() -> None:
     values = torch.arange(256, dtype=torch.uint8)
     expected = (np.arange(256) / np.float64(255)).astype(np.float32)  # correctly rounded
-    assert np.array_equal(data.unit(values).numpy(), expected)
-    assert np.array_equal(data.unit(values, torch.float64).numpy(), np.arange(256) / 255)
+    assert np.array_equal(conversion.unit(values).numpy(), expected)
+    assert np.array_equal(conversion.unit(values, torch.float64).numpy(), np.arange(256) / 255)
 
 
 def test_rounding() -> None:
     values = [-0.2, 0.0, 0.499 / 255, 0.5 / 255, 254.49 / 255, 254.51 / 255, 1.7, float("inf")]
-    result = data.to_uint8(torch.tensor(values).reshape(8, 1, 1, 1))
+    result = conversion.to_uint8(torch.tensor(values).reshape(8, 1, 1, 1))
     assert result.flatten().tolist() == [0, 0, 0, 1, 254, 255, 255, 255]
     with pytest.raises(ValueError, match="NaN"):
-        data.to_uint8(torch.full((1, 1, 1, 1), float("nan")))
+        conversion.to_uint8(torch.full((1, 1, 1, 1), float("nan")))
 
 
 def test_a_relative_root_is_taken_from_the_projects_folder(tmp_path, monkeypatch):

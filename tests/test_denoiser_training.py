@@ -239,8 +239,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, name
         interrupted(patch, after=1)
         with pytest.raises(KeyboardInterrupt):
             subject.train(name, images, images[:4], p, tmp_path / "killed")
-    left = {path.name for path in (tmp_path / "killed").iterdir()}
-    assert left == {f"{name}.checkpoint.safetensors"}
+    assert len(list((tmp_path / "killed").iterdir())) == 1  # the checkpoint
     torch.manual_seed(99)  # nothing may hang on the state of the global generator
     subject.train(name, images, images[:4], p, tmp_path / "killed")
     whole, killed = (load_file(tmp_path / f / f"{name}.safetensors") for f in ("whole", "killed"))
@@ -276,6 +275,20 @@ def test_other_weights_images_or_settings_start_anew(tmp_path):
     assert epochs_trained(1, images) == 2
     assert epochs_trained(1, images[::-1].copy()) == 2
     assert epochs_trained(1, images[::-1].copy(), noise=0.2) == 2
+
+
+def test_training_with_other_settings_leaves_a_checkpoint_alone(tmp_path, monkeypatch):
+    images = photographs(4)
+    with monkeypatch.context() as patch:
+        interrupted(patch, after=1)
+        with pytest.raises(KeyboardInterrupt):
+            subject.train("dae", images, images, settings(), tmp_path)
+    (left,) = tmp_path.iterdir()
+    content = left.read_bytes()
+    subject.train("dae", images, images, settings(denoiser_noise=0.3), tmp_path)
+    assert left.read_bytes() == content
+    subject.train("dae", images, images, settings(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"dae.safetensors", "dae.json"}
 
 
 # ---- files

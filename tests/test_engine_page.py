@@ -2,23 +2,16 @@
 
 import json
 
-import jupytext
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from IPython.display import Markdown
-from matplotlib.figure import Figure
-from pandas.io.formats.style import Styler
 from test_figures import check_drawn, check_empty
 from torchvision.models import DenseNet121_Weights, ResNet50_Weights
 
 from benchmarks import engine, figures, measured
 from lib import params
 from lib.attack.incremental.plan import GATHER
-from lib.evidence import printed as paper
-from lib.figures import formatting
-from lib.figures import tables as report
 from lib.metrics.intervals import wilson
 from lib.params.errors import InputError
 
@@ -274,44 +267,26 @@ def test_figures_say_that_there_is_nothing():
     check_empty(figures.vulnerable(recall_rows().iloc[:0]))
 
 
-# Shown.
+def test_a_rate_is_shown_with_its_interval():
+    shown = measured.with_interval(peer_rows(), "rate, %", 4).data
+    assert shown.columns[4] == "rate, %" and "low" not in shown
+    assert shown["rate, %"].iloc[0] == "45.0 [25.8, 65.8]"
 
 
-def shown(work):
-    """Text and figures of the notebook's cells that read measured tables."""
-    source = [c.source for c in jupytext.read(params.ROOT / "notebooks/engine.md").cells
-              if c.cell_type == "code"]  # fmt: skip
-    found = []
-    rates, rates_said = measured.table("attack")
-    namespace = {
-        "params": params, "engine": engine, "measured": measured, "figures": figures,
-        "paper": paper, "tables": report, "Markdown": Markdown, "formatting": formatting,
-        "display": lambda *items: found.extend(items), "work": work, "rates": rates,
-        "rates_said": rates_said,
-    }  # fmt: skip
-    for cell in (cell for cell in source if "measured." in cell and "start(" not in cell):
-        exec(cell.replace("record = run.finish()", ""), namespace)
-    text = "".join(item.data for item in found if isinstance(item, Markdown))
-    text += "".join(item.to_html() for item in found if isinstance(item, Styler))
-    return text, [item for item in found if isinstance(item, Figure)]
-
-
-def test_the_page_shows_every_table(folder, work):
-    text, drawn = shown(work)
-    assert len(drawn) == 2 + 1 + 2
-    for part in ("Targets, cpu", "yes, and the stretch", "Measured on: P", "a recall of 66.7 %",
-                 "45.0 [25.8, 65.8]", "Table 46", "Table 47", "RTX 3060", "any"):  # fmt: skip
-        assert part in text, part
-    assert "is not here" not in text
-    both = pd.concat([attack_rows(), attack_rows("cuda")])
-    both.to_csv(folder / "attack.csv", index=False)
-    text, drawn = shown(work)
-    assert "Targets, cuda" in text and len(drawn) == 4 + 1 + 2
-
-
-def test_the_page_goes_on_without_measured_tables(empty, work):
-    text, drawn = shown(work)
-    assert not drawn
+def test_all_goes_on_without_measured_tables(empty):
+    """As the notebook does: nothing to draw, and no error."""
     for name in measured.COLUMNS:
-        assert f"`benchmarks/{name}.csv` is not here" in text
-    assert "Table 46" in text and "Nothing was measured on ResNet50 at 224 pixels." in text
+        found, text = measured.table(name)
+        assert not len(found) and name in text
+    (rates, _), source, banner = engine.subject(params.load())
+    assert not len(rates) and source["source"] == "phantom" and "`phantom`" in banner
+    assert not len(measured.our_times(rates)) and measured.machine(rates) == ""
+    assert measured.old_and_new(rates) and measured.beside_the_paper(rates)
+
+
+def test_both_numbers_of_pixels_are_compared_for_each_model():
+    models = [engine.example(name, 28, 0) for name in engine.CLASSIFIERS]
+    table = engine.equalities(models, engine.phantom(28, 0), candidates=2, seed=0)
+    assert list(zip(table["classifier"], table["pixels"], strict=True)) == [
+        (name, pixels) for name in engine.CLASSIFIERS for pixels in params.ATTACKS
+    ]

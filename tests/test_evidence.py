@@ -16,6 +16,7 @@ from lib.defense import detection, restoration
 from lib.defense.adaptive import attack_defended
 from lib.evidence import archive, claims, record, schema, step_times, verify
 from lib.evidence import printed as paper
+from lib.evidence.__main__ import main
 from lib.models import classifiers
 from lib.models.classifiers import Classifier, predictor
 from lib.models.denoisers.reference import Identity, Median3
@@ -122,6 +123,20 @@ def test_the_record_holds_tables_and_history_but_no_weights(run):
     assert not [value for value in given.values() if str(value).startswith("/")]
     freeze(run)  # again, over the first
     assert {path.name for path in folder.iterdir()} == names
+
+
+def test_a_run_with_changed_values_is_not_recorded(run):
+    changed = "demo+attack_generations=2"
+    shutil.copytree(run / "runs" / "demo", run / "runs" / changed)
+    with pytest.raises(InputError) as error:
+        archive.freeze_all(run / "runs", run / "results", changed)
+    assert "\n" not in str(error.value)
+    given = [f"runs={run / 'runs'}", f"results={run / 'results'}", "protocol=demo"]
+    with pytest.raises(InputError):
+        main(["record", *given, "attack_generations=2"])
+    assert not (run / "results").exists()
+    archive.freeze_all(run / "runs", run / "results", "demo")
+    assert {path.name for path in (run / "results").iterdir() if path.is_dir()} == {"demo"}
 
 
 def test_every_class_is_tested_again(run):

@@ -23,13 +23,14 @@ def p(request, tmp_path_factory):
     base = tmp_path_factory.mktemp("explorer")
     p = params.load(
         "demo", request.param, "resnet50", runs=str(base / "runs"), data_root=str(base / "data"),
-        attack_population=6, attack_generations=5, device="cpu", data_phantom_images=150,
+        attack_population=6, attack_generations=5, device="cpu",
     )  # fmt: skip
     path = write(p.dataset, 28, 150, 0, base / "data")
     classes = len(params.facts(p.dataset).classes)
     torch.manual_seed(0)
     model = Classifier("resnet50", classes, 28).eval()
-    classifiers.save(model, p.run_folder, key="none", history=[], start="random")
+    folder = base / "runs" / "demo" / p.dataset / "resnet50"
+    classifiers.save(model, folder, key="none", history=[], start="random")
     images = data.load(p.dataset, p.data_root, 28)
     said = classifiers.decide(classifiers.logits(model, images.images, "cpu"), classes == 14, 0.5)
     with np.load(path) as file:
@@ -159,7 +160,8 @@ def test_another_run_is_opened_with_what_the_user_gave(tmp_path):
         write("oct", p.data_size, count, 0, tmp_path / "data")
         torch.manual_seed(0)
         model = Classifier("resnet50", 4, p.data_size).eval()
-        classifiers.save(model, p.run_folder, key="none", history=[], start="random")
+        folder = tmp_path / "runs" / protocol / "oct" / "resnet50"
+        classifiers.save(model, folder, key="none", history=[], start="random")
     explorer = Explorer(params.load("compact", "oct", "resnet50", **given))
     explorer.index.value = explorer.index.max
     explorer.row.value = explorer.col.value = 63

@@ -1,35 +1,46 @@
-"""Notebooks: text only, parameters that hold together, and a whole run through papermill."""
+"""Notebooks: text only, one opening call, short; and a whole run of tiny ones through papermill."""
 
+import ast
 import json
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import jupytext
 import nbformat
 import pandas as pd
 import pytest
+import yaml
 
 from lib import params
 from lib.data import phantoms
 from lib.evidence import forensic_hypotheses
+from lib.params.errors import InputError
 from lib.params.files import read_json
 from lib.params.stages import WRITES
+from notebooks.explorer import explore
+from notebooks.start import folder, start
 
 FOLDER = params.ROOT / "notebooks"
 STEPS = list(params.STEPS)
-EXECUTED = [step for step in STEPS if step != "explore"]  # that one waits for a hand on a slider
+MOST_CELLS = 10
+DATASET, CLASSIFIER = "chest", "densenet121"
+# In the order of their needs. The others read the record, or are run by `make book` alone.
+EXECUTED = (
+    "walkthrough", "datasets", "denoisers", "classifier", "pixel_attack", "vulnerability",
+    "restoration", "adaptive", "forensics", "comparison", "ablation",
+)  # fmt: skip
+RUN = {"dataset": DATASET, "classifier": CLASSIFIER}
 # Every step as small as it can be; what it shows is another test's matter.
 TINY = {
-    "data_phantom_images": 150, "classifier_epochs": 1, "classifier_batch": 32,
-    "classifier_paper_epochs": 1, "attack_population": 4, "attack_generations": 1,
-    "attack_one_pixel_images": 1, "attack_two_pixel_images": 1, "denoiser_epochs": 1,
-    "denoiser_train_limit": 16, "denoiser_large_limit": 4, "ablation_train": 8,
-    "ablation_test": 4, "ablation_epochs": 1, "bootstrap_samples": 20,
-    "vulnerability_images": 1, "adaptive_images": 1,
-    "classifier_threshold": 0.9,  # after one epoch nothing passes it, so Normal is right
+    "data_phantom_images": 150,
+    "classifier_epochs": 1, "classifier_batch": 32, "classifier_paper_epochs": 1,
+    "attack_population": 4, "attack_generations": 1, "attack_one_pixel_images": 1,
+    "attack_two_pixel_images": 1, "denoiser_epochs": 1, "denoiser_train_limit": 16,
+    "denoiser_large_limit": 4, "ablation_train": 8, "ablation_test": 4, "ablation_epochs": 1,
+    "bootstrap_samples": 20, "vulnerability_images": 1, "adaptive_images": 1,
+    "classifier_threshold": 0.9,  # after one epoch nothing passes it, so Normal is correct
 }  # fmt: skip
 
 
@@ -50,57 +61,90 @@ def test_there_is_one_text_notebook_for_each_step():
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_notebook_is_short_and_has_a_kernel(step):
+def test_notebook_has_a_title_a_kernel_and_few_cells(step):
     notebook = jupytext.read(FOLDER / f"{step}.md")
     assert notebook.metadata["kernelspec"]["name"] == "python3"
-    assert len(code(step)) <= 12
-    assert cells(step)[0].source.startswith("# ")
+    assert notebook.cells[0].source.startswith("# ")
+    assert len(code(step)) <= MOST_CELLS
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_parameters_cell_lists_what_the_step_depends_on(step):
-    first = code(step)[0]
-    assert first.metadata["tags"][0] == "parameters"
-    namespace = {}
-    exec(first.source, namespace)
-    names = [name for name in namespace if not name.startswith("_")]
-    assert names == params.step_fields(step)
-    assert all(
-        namespace[n] is None for n in names if n not in ("protocol", "dataset", "classifier")
-    )
-    assert params.from_notebook(namespace) == params.load()
+    tagged = ["parameters" in cell.metadata.get("tags", ()) for cell in code(step)]
+    assert tagged == [True] + [False] * (len(tagged) - 1)
+    lines = ast.parse(code(step)[0].source).body
+    values = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+    assert list(values) == params.step_fields(step)
+    chosen = {name: value for name, value in values.items() if value is not None}
+    assert chosen.keys() <= {"protocol", "dataset", "classifier"}
+    assert params.load(**values) == params.load(**chosen)
 
 
-def papermill(source, target, given):
+@pytest.mark.parametrize("step", STEPS)
+def test_the_first_call_of_a_notebook_is_start(step):
+    """Imports and the parameters aside, nothing comes before it."""
+    lines = [line for cell in code(step) for line in ast.parse(cell.source).body]
+    calls = [line for line in lines if any(isinstance(n, ast.Call) for n in ast.walk(line))]
+    first = calls[0].value
+    assert isinstance(calls[0], ast.Assign) and first.func.id == "start"
+    assert ast.unparse(first.args[0]) == "globals()" and first.args[1].value == step
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_run_folder_is_the_one_of_the_step(step, tmp_path):
+    p = params.load(runs=str(tmp_path), dataset="oct")
+    place = folder(p, step).relative_to(tmp_path).parts
+    names = {"dataset": p.dataset, "classifier": p.classifier}
+    fields = params.step_fields(step)
+    assert [part for part in place if part in names.values()] == [
+        names[name] for name in names if name in fields
+    ]
+
+
+def test_start_refuses_an_unknown_parameter_and_takes_fixed_ones(tmp_path):
+    """Without a kernel nothing is shown, and the call works all the same."""
+    given = {"protocol": "demo", "runs": str(tmp_path)}
+    with pytest.raises(InputError, match="attack_population"):
+        start(given | {"atack_population": 5}, "audit", lambda p: (None, {}, ""))
+    namespace = dict(given)
+    p, about, run = start(namespace, "audit", lambda p: (p.dataset, {}, "banner"), dataset="oct")
+    assert (p.dataset, about) == ("oct", "oct") and run.folder == tmp_path / "demo" / "oct"
+    namespace["found_later"] = 1  # a variable of the notebook's own: the cell can be run again
+    assert start(namespace, "audit", lambda p: (None, {}, ""))[0].dataset == "derma"
+
+
+def papermill(source, target, given, project=params.ROOT):
     command = [sys.executable, "-m", "papermill", str(source), str(target), "--no-progress-bar"]
     command += ["--execution-timeout", "200"]
     return subprocess.run(
-        [*command, "-y", json.dumps(given)], cwd=params.ROOT, capture_output=True, text=True
+        [*command, "-y", json.dumps(given)], cwd=project, capture_output=True, text=True
     )
+
+
+def text_notebook(step, place):
+    """The notebook as papermill takes it."""
+    source = place / f"{step}.ipynb"
+    jupytext.write(jupytext.read(FOLDER / f"{step}.md"), source)
+    return source
 
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """Every notebook of a tiny Chest run, executed in the order of its needs."""
-    folder = tmp_path_factory.mktemp("run")
-    for name in ("chest", "abdomen_ct"):
-        phantoms.write(name, 28, TINY["data_phantom_images"], 0, folder / "data")
-    results = {}
-    for step in ("datasets", "denoisers", "classifier", "pixel_attack", "vulnerability",
-                 "restoration", "adaptive", "forensics", "ablation", "findings", "verdicts",
-                 "comparison", "engine", "audit"):  # fmt: skip
-        if step == "findings":  # a record of phantoms, which `make record` would refuse
-            shutil.copytree(folder / "runs", folder / "results")
-        source = folder / f"{step}.ipynb"
-        jupytext.write(jupytext.read(FOLDER / f"{step}.md"), source)
-        given = TINY | {
-            "dataset": "chest", "classifier": "densenet121", "data_root": str(folder / "data"),
-            "runs": str(folder / "runs"), "results": str(folder / "results"),
-        }  # fmt: skip
-        given = {name: value for name, value in given.items() if name in params.step_fields(step)}
-        results[step] = papermill(source, folder / f"{step}.out.ipynb", given)
-        assert results[step].returncode == 0, results[step].stderr[-3000:]
-    return folder
+    """A tiny Chest run, notebook by notebook, of a project whose demo is as small as it can be."""
+    place = tmp_path_factory.mktemp("run")
+    project, ignore = place / "project", shutil.ignore_patterns("__pycache__", "*.ipynb")
+    for name in ("lib", "params", "benchmarks", "book", "notebooks", "results/printed"):
+        shutil.copytree(params.ROOT / name, project / name, ignore=ignore)
+    demo = project / "params/protocols/demo.yaml"
+    demo.write_text(yaml.safe_dump(yaml.safe_load(demo.read_text()) | TINY | {"overrides": {}}))
+    for name in (DATASET, "abdomen_ct"):
+        phantoms.write(name, 28, TINY["data_phantom_images"], 0, place / "data")
+    every = RUN | {"data_root": str(place / "data"), "runs": str(place / "runs")}
+    for step in EXECUTED:
+        given = {name: every[name] for name in params.step_fields(step) if name in every}
+        result = papermill(text_notebook(step, place), place / f"{step}.out.ipynb", given, project)
+        assert result.returncode == 0, (step, result.stderr[-3000:])
+    return place
 
 
 def outputs(path):
@@ -109,8 +153,8 @@ def outputs(path):
 
 
 def test_a_run_leaves_what_the_contract_names(executed):
-    base = executed / "runs" / "demo" / "chest"
-    run = base / "densenet121"
+    base = executed / "runs" / "demo" / DATASET
+    run = base / CLASSIFIER
     names = {"classifier.safetensors", "classifier.json", "run.json"}
     for name in params.ATTACKS.values():
         kinds = ("", "restoration_", "detection_", "adaptive_")
@@ -120,37 +164,33 @@ def test_a_run_leaves_what_the_contract_names(executed):
     denoisers = {f"{name}.{kind}" for name in params.DENOISERS for kind in ("safetensors", "json")}
     assert {path.name for path in (base / "denoisers").iterdir()} == denoisers | {"run.json"}
     record = read_json(run / "run.json")
-    steps = ["classifier", "pixel_attack", "vulnerability", "restoration", "adaptive", "forensics"]
+    steps = [step for step in EXECUTED if "classifier" in params.step_fields(step)]
     assert list(record["steps"]) == steps
     assert record["data"]["source"] == "phantom" and record["seed"] == 0
-    assert record["parameters"]["attack_population"] == 4
+    assert record["parameters"]["attack_population"] == TINY["attack_population"]
 
 
-def test_every_page_names_protocol_and_source_first(executed):
-    for step in EXECUTED:
-        texts = [
-            output["data"].get("text/markdown", "")
-            for output in outputs(executed / f"{step}.out.ipynb")
-            if "data" in output
-        ]
-        first = next(text for text in texts if text)
-        assert "**protocol** `demo`" in first, step
-        assert ("printed" if step == "audit" else "phantom") in first, step
+@pytest.mark.parametrize("step", EXECUTED)
+def test_a_page_names_protocol_and_source_first_and_shows_figures(executed, step):
+    found = [each["data"] for each in outputs(executed / f"{step}.out.ipynb") if "data" in each]
+    first = found[0]["text/markdown"]
+    assert "`demo`" in first and "phantom" in first
+    assert any("image/png" in data for data in found)
 
 
-def test_pages_show_printed_values_and_figures(executed):
-    for step, printed in (("classifier", "Table 34"), ("pixel_attack", "Table 41"),
-                          ("restoration", "Table 42"), ("forensics", "Table 42"),
-                          ("datasets", "Table 10"), ("findings", "Table 43")):  # fmt: skip
-        found = list(outputs(executed / f"{step}.out.ipynb"))
-        text = "".join(str(output.get("data", {}).get("text/html", "")) for output in found)
-        text += "".join(str(output.get("data", {}).get("text/markdown", "")) for output in found)
-        assert printed in text, step
-        assert any("image/png" in output.get("data", {}) for output in found), step
+@pytest.mark.parametrize(
+    ("step", "table"),
+    [("classifier", 34), ("pixel_attack", 41), ("restoration", 42), ("forensics", 42),
+     ("datasets", 10), ("comparison", 43)],
+)  # fmt: skip
+def test_pages_show_the_printed_table(executed, step, table):
+    found = [each.get("data", {}) for each in outputs(executed / f"{step}.out.ipynb")]
+    text = "".join(data.get(kind, "") for data in found for kind in ("text/html", "text/markdown"))
+    assert re.search(rf"Table {table}\b", text)
 
 
 def test_restoration_has_a_row_for_each_attacked_image_and_defense(executed):
-    run = executed / "runs" / "demo" / "chest" / "densenet121"
+    run = executed / "runs" / "demo" / DATASET / CLASSIFIER
     for name in params.ATTACKS.values():
         attacked = pd.read_parquet(run / f"{name}.parquet")
         rows = pd.read_parquet(run / f"restoration_{name}.parquet")
@@ -164,78 +204,46 @@ def test_restoration_has_a_row_for_each_attacked_image_and_defense(executed):
         assert len(chance) and (chance == 0.5).all()
 
 
-def test_forensics_judges_every_hypothesis_under_a_rule_told_before(executed):
-    page = nbformat.read(executed / "forensics.out.ipynb", as_version=4)
-    run = read_json(executed / "runs" / "demo" / "chest" / "densenet121" / "run.json")
+def test_forensics_judges_every_hypothesis(executed):
+    run = read_json(executed / "runs" / "demo" / DATASET / CLASSIFIER / "run.json")
     verdicts = run["steps"]["forensics"]["verdicts"]["two_pixel"]
     assert len(verdicts) == len(forensic_hypotheses.HYPOTHESES)
-    said = ["".join(str(o.get("data", {}).get("text/markdown", "")) for o in c.get("outputs", []))
-            for c in page.cells]  # fmt: skip
-    last = max(place for place, text in enumerate(said) if "**U1**" in text)
-    for verdict in verdicts:
-        assert f"the hypothesis that {verdict['hypothesis']} **{verdict['verdict']}**" in said[last]
-    rule = next(i for i, cell in enumerate(page.cells) if "## The rule" in cell.source)
-    drawn = [i for i, cell in enumerate(page.cells)
-             if any("image/png" in o.get("data", {}) for o in cell.get("outputs", []))]  # fmt: skip
-    assert rule < min(drawn) <= last
-    assert "say nothing about the paper's data" in said[last]
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"atack_population": 5}, "InputError: Unknown parameter 'atack_population': did you mean "
-                                  "'attack_population'?"),
-        ({"dataset": "dermma"}, "InputError: Unknown data set 'dermma': did you mean 'derma'?"),
-        ({"classifier": "densenet121", "runs": "nowhere"}, "run the step that writes it first."),
-    ],
-)  # fmt: skip
-def test_papermill_with_bad_input_ends_with_one_sentence(executed, tmp_path, given, message):
-    given = {"dataset": "chest", "data_root": str(executed / "data")} | given
+def test_papermill_with_bad_input_ends_with_one_sentence(executed, tmp_path):
+    given = {"dataset": "dermma", "data_root": str(executed / "data")}
     result = papermill(executed / "pixel_attack.ipynb", tmp_path / "out.ipynb", given)
     assert result.returncode != 0
     last = [line for line in result.stderr.splitlines() if line.strip()][-1]
-    assert message in last
+    assert last.startswith("InputError:") and "'dermma'" in last and "'derma'" in last
 
 
 def test_the_explorer_opens_on_a_finished_run(executed):
-    source = [cell.source for cell in code("explore")]
-    namespace = {}
-    exec(source[0], namespace)
-    namespace |= TINY | {
-        "dataset": "chest", "classifier": "densenet121", "data_root": str(executed / "data"),
-        "runs": str(executed / "runs"),
-    }  # fmt: skip
-    namespace = {name: namespace[name] for name in params.step_fields("explore")}
-    for cell in source[1:]:
-        exec(cell, namespace)
-    explorer = namespace["explorer"]
-    assert explorer.run.value == "demo/chest/densenet121"
+    places = {"data_root": str(executed / "data"), "runs": str(executed / "runs")}
+    fields = params.step_fields("explore")
+    namespace = {name: value for name, value in (RUN | places).items() if name in fields}
+    _, explorer, _ = start(namespace, "explore", explore)
+    assert explorer.run.value == f"demo/{DATASET}/{CLASSIFIER}"
     assert {*params.REFERENCES, *params.DENOISERS} == set(explorer.session.defenses)
-    assert "confidence, clean" in explorer.bars.value
 
 
 def test_each_notebook_writes_what_the_parameters_page_says(executed):
     """`WRITES` is what the book tells papermill's users; nothing more and nothing less is left."""
     base = executed / "runs" / "demo"
-    told = {name for names in WRITES.values() for name in names}
+    names = {name for step in EXECUTED for name in WRITES[step]}
     patterns = [
-        re.sub(r"<[^>]+>", "[^/]+", name).replace(".", "[.]").replace("*", ".*") for name in told
+        re.sub(r"<[^>]+>", "[^/]+", name).replace(".", "[.]").replace("*", ".*") for name in names
     ]
     left = {str(path.relative_to(base)) for path in base.rglob("*") if path.is_file()}
-    left = {name for name in left if Path(name).name != "run.json"}
+    left = {name for name in left if not name.endswith("run.json")}
     assert not [name for name in left if not any(re.fullmatch(p, name) for p in patterns)]
     assert not [p for p in patterns if not any(re.fullmatch(p, name) for name in left)]
 
 
-def test_markdown_code_and_prose_have_no_typed_results():
+@pytest.mark.parametrize("step", STEPS)
+def test_prose_has_no_typed_result_and_code_no_path_of_a_machine(step):
     """Numbers of ours come from results; prose may cite tables, sections, figures and settings."""
-    for step in STEPS:
-        for cell in cells(step):
-            if cell.cell_type == "markdown":
-                assert not re.search(r"\d+\.\d+ ?%", cell.source), step
-
-
-def test_paths_of_notebooks_are_relative():
-    for path in FOLDER.glob("*.md"):
-        assert not re.search(r"[\"'](/[a-z]+){2}", Path(path).read_text()), path
+    for cell in cells(step):
+        if cell.cell_type == "markdown":
+            assert not re.search(r"\d+\.\d+ ?%", cell.source)
+        assert not re.search(r"[\"'](/[a-z]+){2}", cell.source)

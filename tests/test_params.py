@@ -1,5 +1,6 @@
 """Parameters: merging, overrides, and errors that name the nearest valid name."""
 
+import re
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib import params
-from lib.params import parameters
+from lib.params import protocols, stages
 from lib.params.errors import InputError
 
 ALL = [
@@ -55,7 +56,7 @@ def test_a_variant_differs_from_its_base_in_its_own_values_alone():
 
 
 def test_a_variant_of_a_variant_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(parameters, "FOLDER", tmp_path)
+    monkeypatch.setattr(protocols, "FOLDER", tmp_path)
     (tmp_path / "protocols").mkdir()
     for name, text in (("a", "seed: 0"), ("b", "base: a"), ("c", "base: b")):
         (tmp_path / "protocols" / f"{name}.yaml").write_text(text)
@@ -75,6 +76,7 @@ def test_a_variant_of_a_variant_is_refused(tmp_path, monkeypatch):
         ({"attack_population": 3}, "attack_population.*greater than or equal to 4, not 3"),
         ({"data_size": 100}, "data_size.*28, 64, 128 or 224, not 100"),
         ({"seed": "x"}, "Parameter seed.*valid integer"),
+        ({"seed": 20260101120000}, "Parameter seed"),
         ({"data_download": True}, "exclude each other"),
     ],
 )
@@ -122,7 +124,7 @@ def test_steps_depend_on_what_they_use_and_no_more():
         params.step_fields("pixel_atack")
 
 
-def test_a_key_holds_what_can_change_a_result():
+def test_a_key_holds_what_can_change_a_result(monkeypatch):
     def key(**values):
         return params.load("demo", **values).key("pixel_attack", "attack_pixels")
 
@@ -130,16 +132,114 @@ def test_a_key_holds_what_can_change_a_result():
     assert key() == key(**same) and not set(same) & set(key())
     for other in ({"seed": 1}, {"attack_generations": 9}, {"data_split": "paper"}):
         assert key() != key(**other)
+    before = key()
+    monkeypatch.setitem(stages.VERSIONS, "pixel_attack", 2)
+    assert key() != before
 
 
-def test_words_of_the_command_line():
-    words = ["DATASET=oct", "seed=3", "denoiser_names=[dae]", "attack_batch="]
-    expected = {"dataset": "oct", "seed": 3, "denoiser_names": ["dae"], "attack_batch": None}
-    assert params.from_words(words) == expected
-    with pytest.raises(InputError, match="NAME=VALUE"):
+def test_every_step_has_a_version():
+    assert set(params.STEPS) <= set(params.VERSIONS)
+
+
+def folder(protocol="demo", dataset="derma", **given):
+    return params.load(protocol, dataset, **given).run_folder
+
+
+def test_changed_values_give_a_run_a_folder_of_its_own():
+    own = folder()
+    given = [
+        {"attack_generations": 2}, {"attack_generations": 3}, {"seed": 1}, {"seed": 2},
+        {"attack_pixels": [1]}, {"attack_dither": [0.1, 0.2]}, {"denoiser_names": []},
+        {"adaptive_defenses": ["dae+patches"]}, {"data_phantom_images": 9},
+        {"seed": 1, "attack_generations": 2},
+    ]  # fmt: skip
+    folders = [folder(**each) for each in given]
+    assert len({own, *folders}) == len(given) + 1
+    assert folder(attack_generations=2, seed=1) == folders[-1]
+    for each in folders:
+        assert each.relative_to(own.parents[2]).parts[1:] == ("derma", "resnet50")
+    assert folders[0].parents[1].name == "demo+attack_generations=2"
+
+
+def test_places_and_values_of_the_protocol_itself_change_no_folder():
+    same = {"device": "cuda", "attack_batch": 9, "data_root": "elsewhere", "data_download": None}
+    assert folder(**same) == folder() == folder(seed=0, attack_pixels=[1, 2], attack_generations=5)
+    assert folder(runs="there").parents[2].name == "there"
+
+
+def test_a_run_has_one_folder_for_all_data_sets():
+    """Pathology has 28 pixels under this protocol anyway."""
+    names = {params.load("compact", d, data_size=28).run_name for d in params.names("datasets")}
+    assert len(names) == 1 and names != {"compact"}
+
+
+def test_a_folder_stays_when_values_are_settled_later():
+    p = params.load("compact", seed=3)
+    later = p.model_copy(update={"dataset": "oct", "attack_precision": "float32"})
+    assert later.run_folder == folder("compact", "oct", seed=3)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "adaptive_defenses": st.lists(st.sampled_from(["median3", "dae", "dae+patches"])),
+            "classifier_sizes": st.lists(st.integers(28, 10**9)),
+            "denoiser_median_noise": st.lists(st.floats(1e-9, 1), min_size=1),
+            "seed": st.integers(0, 2**32 - 1),
+            "denoiser_noise": st.floats(1e-9, 1),
+            "data_split": st.just("paper"),
+            "classifier_include_normal": st.booleans(),
+        },
+    )
+)
+def test_any_values_give_a_name_that_file_systems_take(values):
+    name = params.load("demo", **values).run_name
+    assert re.fullmatch(r"[A-Za-z0-9_=+,.-]{1,150}", name) and not name.endswith(".")
+
+
+def test_other_phantoms_lie_elsewhere():
+    roots = [
+        params.load("demo", **given).data_root
+        for given in ({}, {"seed": 1}, {"seed": 2}, {"data_phantom_images": 9})
+    ]
+    assert len(set(roots)) == len(roots)
+    assert params.load("demo", attack_generations=2).data_root == roots[0]
+    assert params.load("demo", seed=1, data_root="mine").data_root == "mine"
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("seed=010", 10), ("SEED=3", 3), ("seed=1_000", 1000), ("data_size=64", 64),
+        ("attack_pixels=[1]", [1]), ("attack_pixels=[1, 2]", [1, 2]),
+        ("attack_dither=[0.1,1]", [0.1, 1.0]), ("denoiser_noise=1e-3", 0.001),
+        ("denoiser_names=[dae]", ["dae"]), ("denoiser_names=[]", []),
+        ("adaptive_defenses=[dae+patches]", ["dae+patches"]),
+        ("data_download=no", False), ("classifier_include_normal=False", False),
+        ("classifier_include_normal=true", True), ("attack_batch=", 0), ("runs=2025", "2025"),
+        ("attack_pixels=1", None), ("seed=x", None), ("seed=1.5", None),
+        ("data_size=065", None), ("attack_pixels=[1", None), ("attack_pixels=[x]", None),
+    ],
+)  # fmt: skip
+def test_a_word_means_the_same_to_us_and_to_snakemake(word, value):
+    config = pytest.importorskip("snakemake.cli").parse_config([word])
+    for read in (params.from_words([word]), {k.lower(): v for k, v in config.items()}):
+        name = word.partition("=")[0].lower()
+        if value is None:
+            with pytest.raises(InputError):
+                params.load("demo", **read)
+        else:
+            assert getattr(params.load("demo", **read), name) == value
+
+
+def test_papermill_may_give_a_list_as_text():
+    assert params.from_notebook({"attack_pixels": "[1]"}).attack_pixels == [1]
+
+
+def test_a_word_without_a_value_is_refused():
+    with pytest.raises(InputError):
         params.from_words(["oct"])
-    with pytest.raises(InputError, match=r"'attack_pixels=\[1' cannot be read"):
-        params.from_words(["attack_pixels=[1"])
 
 
 def test_command_line_prints_one_sentence_and_fails():

@@ -120,7 +120,7 @@ def test_pathology(source: Path, tmp_path: Path) -> None:
         assert (images.in_part("val").images == stored["val_images"]).all()
     assert "4 of 89996 train, 2 of 10004 val, 3 of 7180 test" in images.provenance.note
     assert (images.group == -1).all()
-    with pytest.raises(InputError, match="only at 28: .* enlarges inside the model"):
+    with pytest.raises(InputError, match="28"):
         rebuild.rebuild("pathology", source, tmp_path, 64)
 
 

@@ -114,12 +114,71 @@ def test_steps_that_finish_together_are_all_recorded(tmp_path, monkeypatch):
     assert set(read(tmp_path / "run.json")["steps"]) == set(steps)
 
 
-def test_code_hash_follows_the_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "ROOT", tmp_path)
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "x.py").write_text("1")
-    (tmp_path / "b.py").write_text("2")
-    before = runs.code("a", "b.py")
-    assert runs.code("a", "b.py") == before != runs.code("a")
-    (tmp_path / "a" / "x.py").write_text("3")
-    assert runs.code("a", "b.py") != before
+@pytest.fixture
+def finished(tmp_path):
+    """Folder of the run folders, with a finished classifier, attack and denoiser of the demo."""
+    p = params.load("demo", "oct", runs=str(tmp_path))
+    for step, folder, names in (
+        ("classifier", p.run_folder, ("classifier.safetensors", "classifier.json")),
+        ("pixel_attack", p.run_folder, ("one_pixel.parquet", "two_pixel.parquet")),
+        ("denoisers", p.dataset_folder / "denoisers", ("dae.safetensors", "dae.json")),
+    ):
+        run = runs.Run(folder, step, p, {})
+        for name in names:
+            (folder / name).write_text("of the protocol")
+        (folder / ".dae-0123.safetensors").write_text("unfinished")
+        run.finish()
+    return tmp_path
+
+
+def begun(finished, step, **changes):
+    """Files below the folder of a run with changed values when a step has begun there."""
+    p = params.load("demo", "oct", runs=str(finished), **changes)
+    runs.Run(p.run_folder, step, p, {})
+    return {path.name for path in p.protocol_folder.rglob("*") if path.is_file()}
+
+
+CLASSIFIER = {"classifier.safetensors", "classifier.json"}
+ATTACKED = CLASSIFIER | {"one_pixel.parquet", "two_pixel.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("step", "changes", "expected"),
+    [
+        ("pixel_attack", {"attack_generations": 2}, CLASSIFIER),
+        ("classifier", {"attack_generations": 2}, CLASSIFIER),
+        ("classifier", {"classifier_epochs": 9}, set()),
+        ("pixel_attack", {"classifier_epochs": 9}, set()),
+        ("restoration", {"bootstrap_samples": 9}, ATTACKED | {"dae.safetensors", "dae.json"}),
+        ("restoration", {"denoiser_epochs": 9}, ATTACKED),
+        ("restoration", {"seed": 1}, set()),
+        ("restoration", {"data_phantom_images": 9}, set()),
+    ],
+)
+def test_a_changed_run_reuses_what_its_changes_do_not_touch(finished, step, changes, expected):
+    assert begun(finished, step, **changes) == expected
+
+
+def test_files_of_a_changed_run_are_its_own(finished):
+    begun(finished, "pixel_attack", attack_generations=2)
+    p = params.load("demo", "oct", runs=str(finished), attack_generations=2)
+    (p.run_folder / "classifier.json").write_text("its own")
+    begun(finished, "pixel_attack", attack_generations=2)
+    assert (p.run_folder / "classifier.json").read_text() == "its own"
+    own = params.load("demo", "oct", runs=str(finished))
+    assert (own.run_folder / "classifier.json").read_text() == "of the protocol"
+
+
+def test_results_on_other_images_or_of_an_older_version_are_not_reused(finished, monkeypatch):
+    p = params.load("demo", "oct", runs=str(finished), attack_generations=2)
+    runs.Run(p.run_folder, "pixel_attack", p, {"md5": "another"})
+    assert not list(p.run_folder.iterdir())
+    monkeypatch.setitem(params.VERSIONS, "classifier", 2)
+    runs.Run(p.run_folder, "pixel_attack", p, {})
+    assert not list(p.run_folder.iterdir())
+
+
+def test_a_run_without_changes_copies_nothing(finished):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    begun(finished, "restoration", device="cpu", attack_batch=3)
+    assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}

@@ -135,7 +135,7 @@ def test_one_run_needs_its_own_steps_only(ready):
 
 
 @needs_venv
-def test_a_step_follows_its_notebook_its_parameters_and_its_part_of_lib(ready):
+def test_a_step_follows_its_notebook_its_parameters_and_its_version(ready):
     # Stand-ins that write what the real tools would, at once.
     stubs = {
         "papermill": 'cp "$1" "$2"; echo "$1" >> executed',
@@ -152,7 +152,7 @@ def test_a_step_follows_its_notebook_its_parameters_and_its_part_of_lib(ready):
         """Steps that one more call executes."""
         log = ready / "executed"
         log.unlink(missing_ok=True)
-        config = ["dataset=oct", "classifier=resnet50", "data_phantom_images=40", *more]
+        config = ["dataset=oct", "classifier=resnet50", *more]
         subprocess.run(
             [str(ROOT / ".venv/bin/snakemake"), "--cores", "1", "--nolock", "--quiet", "all",
              "--config", *config], cwd=ready, env=environment, check=True, capture_output=True,
@@ -160,24 +160,32 @@ def test_a_step_follows_its_notebook_its_parameters_and_its_part_of_lib(ready):
         lines = log.read_text().split() if log.exists() else []
         return {line.removeprefix("notebooks/").removesuffix(".ipynb") for line in lines}
 
-    def append(name):
-        with (ready / name).open("a") as file:
-            file.write("\n# changed\n")
+    def pages(protocol):
+        """Pages of a run with the times at which they were written."""
+        found = (ready / "runs" / protocol).rglob("*.ipynb")
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    def change(name, old="", new="\n# changed\n"):
+        text = (ready / name).read_text()
+        assert old in text
+        (ready / name).write_text(text.replace(old, new) if old else text + new)
 
     measured = {"restoration", "adaptive", "forensics"}
     attacked = {"pixel_attack", "vulnerability"} | measured
     every = {"datasets", "classifier", "denoisers"} | attacked
     assert executed() == every
     assert executed() == set()
-    assert executed("attack_population=50") == attacked
-    assert executed() == attacked
-    append("lib/metrics/classification.py")
-    assert executed() == {"classifier"} | attacked
-    append("notebooks/denoisers.md")
-    assert executed() == {"denoisers"} | measured
-    append("lib/evidence/forensic_hypotheses.py")
-    assert executed() == {"forensics"}
-    append("lib/evidence/protocol_runs.py")
+    before = pages("demo")
+    # A run with other values has pages of its own, each step of it gets all of the values.
+    assert executed("attack_population=50") == every
+    assert executed("seed=1") == every
+    assert executed("seed=2") == every
+    assert executed("attack_population=50") == executed("seed=1") == executed() == set()
+    assert pages("demo") == before
+    assert len(pages("demo+attack_population=50")) == len(pages("demo+seed=1")) == len(before)
+    change("lib/metrics/classification.py")
     assert executed() == set()
-    append("lib/params/errors.py")
-    assert executed() == every
+    change("lib/params/stages.py", '"denoisers": 1', '"denoisers": 2')
+    assert executed() == {"denoisers"} | measured
+    change("notebooks/denoisers.md")
+    assert executed() == {"denoisers"} | measured

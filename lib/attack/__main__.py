@@ -13,6 +13,7 @@ from lib.models import classifiers
 from lib.params import ATTACKS, from_words, load
 from lib.params.device import settled
 from lib.params.errors import InputError
+from lib.params.runs import reuse
 
 
 def main(words: list[str]) -> str | None:
@@ -36,6 +37,7 @@ def main(words: list[str]) -> str | None:
         images = data.load(
             p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download
         )
+        reuse(p, "pixel_attack", images.provenance.as_dict())
         model = classifiers.load(p.run_folder, p.classifier)
         shard = (number - 1, shards)
         attack_run(model, images, int(words[1]), p, p.run_folder, shard=shard)

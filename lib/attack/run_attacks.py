@@ -26,8 +26,6 @@ from lib.params.device import pick_device
 from lib.params.errors import InputError
 from lib.params.files import fingerprint, md5, read_table, write_table
 
-VERSION = 1  # of the attack: raised when the same settings give other results
-
 
 def attack_of(p: Parameters, pixels: int, multi_label: bool, **other: Any) -> PixelAttack:
     """The attack that parameters describe.
@@ -223,7 +221,7 @@ def attack_run(
     # Attacks with other numbers of pixels and their images do not concern this one.
     others = (f"attack_{other}_images" for n, other in ATTACKS.items() if n != pixels)
     of_attack = p.key("pixel_attack", "attack_pixels", *others)
-    key = fingerprint([VERSION, of_attack, pixels, data.provenance.md5, weights])
+    key = fingerprint([of_attack, pixels, data.provenance.md5, weights])
     path = folder / f"{name}.parquet"
     if path.exists() and (done := read_table(path)).attrs.get("key") == key:
         table = pd.DataFrame(done.attrs["images"])

@@ -32,7 +32,6 @@ SHARES = ("clean", "oblivious", "adaptive")
 SEARCH = ("adversarial", "p_before", "p_after", "rows", "cols", "values", "evaluations",
           "computed", "generations", "seconds", "seed")  # fmt: skip
 COLUMNS = (*IMAGE, "defense", *SHARES, "predicted", *SEARCH)
-VERSION = 1  # raised when the same settings give other results
 
 
 class Defended(nn.Module):
@@ -129,7 +128,7 @@ def attack_defended(
     for pixels, found in records.items():
         chosen = found.groupby("category", sort=False).head(p.adaptive_images or len(found))
         chosen = chosen.reset_index(drop=True)
-        key = fingerprint([VERSION, settings, pixels, chosen[IMAGE].to_dict("list")])
+        key = fingerprint([settings, pixels, chosen[IMAGE].to_dict("list")])
         path = folder / f"adaptive_{ATTACKS[pixels]}.parquet"
         if path.exists() and (done := read_table(path)).attrs.get("key") == key:
             tables[pixels] = done

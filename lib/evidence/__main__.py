@@ -10,10 +10,13 @@ from lib.params.errors import InputError
 def main(arguments: list[str]) -> None:
     """Raises `InputError` for an unknown command or a record that cannot be made."""
     command, *settings = arguments or [""]
-    p = params.load(**({"protocol": "compact"} | params.from_words(settings)))
+    given = {"protocol": "compact"} | params.from_words(settings)
+    name = given.pop("protocol") or "compact"
+    p = params.load(name.partition("+")[0], **given)
     runs, root, results = (params.ROOT / name for name in (p.runs, p.data_root, p.results))
     if command == "record":
-        for folder in archive.freeze_all(runs, results, p.protocol):
+        name = p.run_name if p.changed else name
+        for folder in archive.freeze_all(runs, results, name):
             size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
             print(f"{folder.relative_to(params.ROOT)}  {size / 1024:,.0f} kB")
     elif command == "verify":

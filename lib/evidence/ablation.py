@@ -22,17 +22,12 @@ from lib.models.denoiser_training import fit_denoiser
 from lib.models.denoisers import ablation_variants, depth_variants, restore
 from lib.models.denoisers.base import parameter_counts
 from lib.models.denoisers.noise import corrupt
-from lib.params import Parameters
+from lib.params import VERSIONS, Parameters
 from lib.params.device import pick_device
 from lib.params.files import atomic, fingerprint, read_json, read_table, write_json, write_table
-from lib.params.runs import code
 
 IDENTITY = "identity"
 EXAMPLES = 4  # restored images kept of each variant, for the paper's Figure 2
-CODE = code(
-    "lib/models/denoiser_training.py", "lib/models/denoisers", "lib/models/training.py",
-    "lib/params/device.py", "lib/data/counter_rng.py", "lib/metrics/image_quality.py",
-)  # fmt: skip
 MODULES, DEPTHS = paper.ABLATIONS[4], paper.ABLATIONS[5]
 ONE_SEED = "one seed, inconclusive"
 
@@ -57,8 +52,8 @@ def variants(channels: int) -> dict[str, Callable[[], nn.Module]]:
 def run(data: Images, p: Parameters, folder: Path) -> Result:
     """Train every variant with every seed and measure it on noisy test images.
 
-    A variant that was finished with the same code, data and settings is read back from ``folder``;
-    an interrupted one resumes after its last epoch.
+    A variant that was finished with the same data and settings is read back from ``folder``,
+    and one that was killed goes on after its last epoch.
 
     Args:
         data: AbdomenCT; training and validation parts are trained on (DAT10), the test part is
@@ -86,11 +81,11 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
     ]  # fmt: skip
     for seed in range(p.seed, p.seed + p.ablation_seeds):
         for name, build in variants(data.facts.channels).items():
-            key = fingerprint([CODE, data.provenance.md5, settings, name, seed])
-            about, table, images, checkpoint = (
-                folder / f"{name}-{seed}.{kind}"
-                for kind in ("json", "parquet", "safetensors", "checkpoint.safetensors")
+            key = fingerprint([VERSIONS["ablation"], data.provenance.md5, settings, name, seed])
+            about, table, images = (
+                folder / f"{name}-{seed}.{kind}" for kind in ("json", "parquet", "safetensors")
             )
+            checkpoint = folder / f".{name}-{seed}-{key}.safetensors"
             if not about.exists() or read_json(about)["key"] != key:
                 torch.manual_seed(seed)
                 model = build()

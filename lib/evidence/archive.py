@@ -51,8 +51,13 @@ def freeze_all(runs: Path, results: Path, protocol: str) -> list[Path]:
     """`freeze` of a protocol and of those of its variants that have a finished run.
 
     Raises:
-        InputError: as `freeze`.
+        InputError: as `freeze`, or the name of a run with changed values.
     """
+    if "+" in protocol:
+        raise InputError(
+            f"{protocol} is a run with changed values, and only protocols are recorded: write the "
+            "values into a file of params/protocols that names its base, and run that."
+        )
     finished = [name for name in params.variants(protocol) if _finished(runs / name)]
     return [folder for name in (protocol, *finished) for folder in freeze(runs, results, name)]
 

@@ -17,13 +17,14 @@ PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
 @styled
-def samples(images: np.ndarray, categories: np.ndarray, facts: Facts) -> Figure:
-    """The first 6 images of each class, a row for each.
+def samples(images: np.ndarray, categories: np.ndarray, facts: Facts, per_class: int = 6) -> Figure:
+    """The first images of each class, a row for each.
 
     Args:
         images: uint8 (N, H, W, C).
         categories: int (N,), place in ``facts.attack_classes``; -1: in none of them.
         facts: of the data set.
+        per_class: images of a class at most.
 
     Raises:
         InputError: no stored images, or another number of categories.
@@ -40,7 +41,7 @@ def samples(images: np.ndarray, categories: np.ndarray, facts: Facts) -> Figure:
     counts = [int((categories == place).sum()) for place in range(len(names))]
     listed = ", ".join(f"{name} ({count:,})" for name, count in zip(names, counts, strict=True))
     figure, axes = gallery.grid(
-        len(names), 6, left=1.55, head=0.05, largest=0.9,
+        len(names), per_class, left=1.55, head=0.05, largest=0.9,
         alt=f"Sample images of {facts.title}, a row for each class: {listed}.",
     )  # fmt: skip
     for place, row in enumerate(axes):

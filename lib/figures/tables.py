@@ -41,7 +41,7 @@ def banner(p: Parameters, data: Provenance, classifier: bool = False) -> str:
         names.append(f"**classifier** {params.read('classifiers', p.classifier)['title']}")
     note = f" {data.note}" if data.note else ""
     return (
-        f"**protocol** `{p.protocol}` · {' · '.join(names)} · **seed** {p.seed} · "
+        f"**protocol** `{p.run_name}` · {' · '.join(names)} · **seed** {p.seed} · "
         f"**data source** `{data.source}` (`{data.npz}`, MD5 `{data.md5}`)\n\n"
         f"> {WARNINGS[data.source]}{note}"
     )

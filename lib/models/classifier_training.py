@@ -15,12 +15,11 @@ from lib.models.classifiers import Classifier, classify, load, save
 from lib.models.inference import Device, placed, uses_bfloat16
 from lib.models.pretrained import start_weights
 from lib.models.training import fit, key_of
-from lib.params import Parameters
+from lib.params import VERSIONS, Parameters
 from lib.params.device import settled
 from lib.params.errors import InputError, unknown
 from lib.params.files import fingerprint, read_json
 
-VERSION = 1  # raised by hand when the same settings give other weights
 # The paper's optimizer (4.1.2; CLS03), by the arguments of `fit_classifier`.
 PAPER = {
     "optimizer": "sgd", "schedule": "constant", "learning_rate": 0.001, "momentum": 0.9,
@@ -136,8 +135,8 @@ def fit_classifier(
         )
 
     settings = [
-        VERSION, epochs, batch, optimizer, schedule, learning_rate, momentum, weight_decay, sizes,
-        stop, threshold, seed, precision,
+        VERSIONS["classifier"], epochs, batch, optimizer, schedule, learning_rate, momentum,
+        weight_decay, sizes, stop, threshold, seed, precision,
     ]  # fmt: skip
     arrays = (images, labels, validation_images, validation_labels)
     return fit(
@@ -222,15 +221,17 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
         InputError: as `start_weights` and `fit_classifier`.
     """
     p = settled(p)
-    key = fingerprint([VERSION, p.key("classifier"), data.provenance.md5])
+    key = fingerprint([p.key("classifier"), data.provenance.md5])
     about = folder / "classifier.json"
     if about.exists() and read_json(about).get("key") == key:
         return load(folder, p.classifier), read_json(about)
     learned, validation, facts = training_images(data, p), data.in_part("val"), data.facts
     start = start_weights(p.classifier, p.classifier_weights)
+    begun = f"{'imagenet' if start else 'random'}-{key}"
+    checkpoints = [folder / f".{name}-{begun}.safetensors" for name in ("classifier", "paper")]
     ours = {name: getattr(p, f"classifier_{name}") for name in (*PAPER, "epochs")}
 
-    def fitted(checkpoint: str, settings: dict[str, Any]) -> tuple[Classifier, list[dict]]:
+    def fitted(checkpoint: Path, settings: dict[str, Any]) -> tuple[Classifier, list[dict]]:
         torch.manual_seed(p.seed)
         model = Classifier(p.classifier, len(facts.classes), data.size)
         if start:  # all but the last layer
@@ -241,16 +242,16 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
             model, learned.images, learned.labels, validation.images, validation.labels,
             sizes=p.classifier_sizes, threshold=p.classifier_threshold,
             stop=(p.classifier_stop_train, p.classifier_stop_validation), seed=p.seed,
-            precision=p.classifier_precision, device=p.device, checkpoint=folder / checkpoint,
+            precision=p.classifier_precision, device=p.device, checkpoint=checkpoint,
             label=p.classifier, **settings,
         )  # fmt: skip
         return model, history
 
-    model, history = fitted(".classifier.safetensors", ours)
+    model, history = fitted(checkpoints[0], ours)
     paper_history = None
     if p.classifier_paper_epochs:
         papers = PAPER | {"epochs": p.classifier_paper_epochs}
-        _, paper_history = fitted(".paper_optimizer.safetensors", papers)
+        _, paper_history = fitted(checkpoints[1], papers)
     about.unlink(missing_ok=True)  # it is written last and vouches for the weights beside it
     save(
         model.cpu(), folder, key=key, task=facts.task,
@@ -258,6 +259,6 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
         start="imagenet" if start else "random", training_images=len(learned), history=history,
         paper_optimizer_history=paper_history,
     )  # fmt: skip
-    for checkpoint in (".classifier.safetensors", ".paper_optimizer.safetensors"):
-        (folder / checkpoint).unlink(missing_ok=True)
+    for checkpoint in checkpoints:
+        checkpoint.unlink(missing_ok=True)
     return model, read_json(about)

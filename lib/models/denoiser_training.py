@@ -16,12 +16,11 @@ from lib.models.denoisers import corrupt, impulse_noise, parameter_counts
 from lib.models.inference import Device, outputs, placed, uses_bfloat16
 from lib.models.training import fit, key_of, throughput
 from lib.models.weights import save_weights
-from lib.params import Parameters
+from lib.params import VERSIONS, Parameters
 from lib.params.device import settled
 from lib.params.errors import InputError, unknown
 from lib.params.files import read_json, write_json
 
-VERSION = 1  # raised by hand when the same settings give other weights
 LARGE = ("noise2noise", "median_cnn")  # too slow at full size: crops, fewer images (GEN04, T5, T6)
 VALIDATION_IMAGES = 64  # at most, so that validation stays a small part of an epoch
 VALIDATION_NOISE = 0.1  # for every denoiser, whatever it was trained on: one scale for all
@@ -75,11 +74,11 @@ def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: 
     }
     torch.manual_seed(p.seed)
     model = denoisers.build(name, channels)
-    key = key_of(model, (images_train, images_val), [VERSION, settings])
+    key = key_of(model, (images_train, images_val), [VERSIONS["denoisers"], settings])
     about = folder / f"{name}.json"
     if about.exists() and read_json(about).get("key") == key:
         return denoisers.load(name, folder, channels)
-    checkpoint = folder / f"{name}.checkpoint.safetensors"
+    checkpoint = folder / f".{name}-{key}.safetensors"
     history = fit_denoiser(
         model, images_train, images_val, **settings, device=p.device, checkpoint=checkpoint,
         label=name,
@@ -99,7 +98,7 @@ def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: 
     }  # fmt: skip
     write_json(about, content)
     checkpoint.unlink()
-    return model
+    return model.to(memory_format=torch.channels_last)  # as `load` gives it, to the last bit
 
 
 def fit_denoiser(
@@ -165,7 +164,16 @@ def fit_denoiser(
     device = placed(model, device)
     precision = "bfloat16" if uses_bfloat16(precision, device) else "float32"
     levels = torch.tensor([noise] if isinstance(noise, int | float) else list(noise))
-    settings = [VERSION, batch, learning_rate, levels.tolist(), seed, precision, limit, crop]
+    settings = [
+        VERSIONS["denoisers"],
+        batch,
+        learning_rate,
+        levels.tolist(),
+        seed,
+        precision,
+        limit,
+        crop,
+    ]
     settings += [halving, noisy_targets]
     settings += [epochs] if halving or noisy_targets else []  # rate and gamma depend on it
     model.to(memory_format=torch.channels_last)

@@ -1,6 +1,7 @@
 """Settings, run folders and what else every room stands on."""
 
 from lib.params.dataset_info import facts
+from lib.params.files import ROOT
 from lib.params.given import from_notebook, from_words
 from lib.params.parameters import (
     ATTACKS,
@@ -8,19 +9,15 @@ from lib.params.parameters import (
     PATCHES,
     PLACES,
     REFERENCES,
-    ROOT,
     Parameters,
-    base,
     load,
-    names,
-    read,
     step_fields,
-    variants,
-)  # fmt: skip
-from lib.params.stages import STEPS
+)
+from lib.params.protocols import base, names, read, variants
+from lib.params.stages import AFTER, STEPS, VERSIONS
 
 __all__ = [
-    "ATTACKS", "DENOISERS", "PATCHES", "PLACES", "REFERENCES", "ROOT", "STEPS", "Parameters",
-    "base", "facts", "from_notebook", "from_words", "load", "names", "read", "step_fields",
-    "variants",
+    "AFTER", "ATTACKS", "DENOISERS", "PATCHES", "PLACES", "REFERENCES", "ROOT", "STEPS",
+    "VERSIONS", "Parameters", "base", "facts", "from_notebook", "from_words", "load", "names",
+    "read", "step_fields", "variants",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lib.params.parameters import read
+from lib.params.protocols import read
 
 Positive = Annotated[int, Field(gt=0)]
 

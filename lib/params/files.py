@@ -14,6 +14,8 @@ import pandas as pd
 
 from lib.params.errors import InputError
 
+ROOT = Path(__file__).resolve().parent.parent.parent  # of the project
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:

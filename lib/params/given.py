@@ -3,8 +3,6 @@
 from types import FunctionType, ModuleType
 from typing import Any
 
-import yaml
-
 from lib.params.errors import InputError
 from lib.params.parameters import Parameters, load
 
@@ -39,15 +37,16 @@ def from_notebook(namespace: dict[str, Any]) -> Parameters:
     return settled(p)
 
 
-def from_words(words: list[str]) -> dict[str, Any]:
-    """``["DATASET=oct", "seed=1"]`` as a dictionary; names in any case, values read as YAML."""
+def from_words(words: list[str]) -> dict[str, str | None]:
+    """``["DATASET=oct", "seed=1"]`` as a dictionary: names in any case, values as text for `load`.
+
+    Raises:
+        InputError: a word without ``=``.
+    """
     given = {}
     for word in words:
         name, sign, value = word.partition("=")
         if not sign:
             raise InputError(f"{word!r} is no parameter: write NAME=VALUE.")
-        try:
-            given[name.lower()] = yaml.safe_load(value) if value else None
-        except yaml.YAMLError:
-            raise InputError(f"{word!r} cannot be read: a list is written [1,2].") from None
+        given[name.lower()] = value or None
     return given

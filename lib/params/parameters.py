@@ -3,31 +3,60 @@
 Precedence, weakest first: the protocol file (after the one that it names as its ``base``), the
 data set's and classifier's own overrides in it, then what the caller gives. All values live in one
 flat model, because papermill can only set flat names; the prefix says which step a value belongs
-to.
+to. Values may be texts of a command line: the field's type says how a text is read.
 """
 
+import re
 from functools import cache
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)  # fmt: skip
 
 from lib.params.errors import InputError, unknown
-from lib.params.stages import COMMON, STEPS
+from lib.params.files import ROOT, fingerprint
+from lib.params.protocols import names, read, values
+from lib.params.stages import COMMON, STEPS, VERSIONS
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-FOLDER = ROOT / "params"
 REFERENCES = ("identity", "median3")
 PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
-# Where and in what batches work is done: nothing that a result depends on but by float rounding.
-PLACES = (
-    "device", "runs", "data_root", "data_download", "data_phantom_images", "attack_batch",
-)  # fmt: skip
+# Where and in what batches work is done: results depend on them by float rounding at most.
+PLACES = ("device", "runs", "results", "data_root", "data_download", "attack_batch")
 ATTACKS = {1: "one_pixel", 2: "two_pixel"}
 
+
+def _items(value: Any) -> Any:
+    """The text ``[a, b]`` as a list of texts; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return yaml.load(value, yaml.BaseLoader)  # which leaves numbers to the field's type
+    except yaml.YAMLError:
+        raise InputError(f"{value!r} cannot be read: a list is written [1,2].") from None
+
+
+def _whole(value: Any) -> Any:
+    """The text of a whole number as a number: pydantic compares choices as they are."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+T = TypeVar("T")
+ListOf = Annotated[list[T], BeforeValidator(_items)]
+Pixels = Annotated[Literal[1, 2], BeforeValidator(_whole)]
+Size = Annotated[Literal[28, 64, 128, 224], BeforeValidator(_whole)]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # generators are seeded with multiples of it
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
 Denoiser = Literal["autoencoder", "dae", "noise2noise", "median_cnn"]
@@ -37,71 +66,22 @@ Precision = Literal["auto", "float32", "bfloat16"]
 SearchPrecision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
-def names(kind: str) -> list[str]:
-    """Names of the files in ``params/<kind>``; kind is protocols, datasets or classifiers."""
-    return sorted(path.stem for path in (FOLDER / kind).glob("*.yaml"))
-
-
-@cache
-def read(kind: str, name: str) -> dict[str, Any]:
-    """One YAML file of ``params/<kind>`` as a dictionary.
-
-    Raises:
-        InputError: no such file; the message names the nearest one.
-    """
-    if name not in names(kind):
-        raise unknown({"datasets": "data set"}.get(kind, kind.rstrip("s")), name, names(kind))
-    return yaml.safe_load((FOLDER / kind / f"{name}.yaml").read_text())
-
-
-def base(protocol: str) -> str:
-    """The protocol that a variant changes in a few values; a protocol of its own is its own base.
-
-    Raises:
-        InputError: no such file, or a base that is itself a variant.
-    """
-    named = read("protocols", protocol).get("base", protocol)
-    if named != protocol and "base" in read("protocols", named):
-        raise InputError(
-            f"Protocol {protocol!r} names {named!r} as its base, which is a variant itself: name "
-            "the base of that one."
-        )
-    return named
-
-
-def variants(protocol: str) -> list[str]:
-    """Names of the protocols that have this one as their base, without itself."""
-    return [name for name in names("protocols") if name != protocol == base(name)]
-
-
-def values(protocol: str, *special: str) -> dict[str, Any]:
-    """Values of a protocol file on top of its base's, and what both have for ``special``."""
-    merged: dict[str, Any] = {}
-    for each in dict.fromkeys((base(protocol), protocol)):
-        own = dict(read("protocols", each))
-        own.pop("base", None)
-        overrides = own.pop("overrides", {})
-        merged |= own
-        for one in special:
-            merged |= overrides.get(one, {})
-    return merged
-
-
 class Parameters(BaseModel):
     """Every setting of a run; ids such as ATK05 are those of the book's page of decisions."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    _changed: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     protocol: str = Field(description="how hard to try: a file in params/protocols")
     dataset: str = Field(description="data set: a file in params/datasets")
     classifier: str = Field(description="network to attack: a file in params/classifiers")
-    seed: Count = Field(description="fixes every random choice")
+    seed: Seed = Field(description="fixes every random choice")
     device: str = Field(description="torch device; 'auto' takes an NVIDIA GPU if there is one")
     runs: str = Field(description="folder that run folders are written under")
     results: str = Field(description="folder of recorded results")
 
     data_root: str = Field(description="folder of the npz files in MedMNIST's form")
-    data_size: Literal[28, 64, 128, 224] = Field(description="edge of an image in pixels (DAT08)")
+    data_size: Size = Field(description="edge of an image in pixels (DAT08)")
     data_split: Literal["official", "paper"] = Field(
         description="parts as in the file, or 70/10/20 by class and patient (SPL01-04)"
     )
@@ -120,7 +100,7 @@ class Parameters(BaseModel):
     classifier_weight_decay: Annotated[float, Field(ge=0)] = Field(description="of AdamW (CLS03)")
     classifier_batch: Annotated[int, Field(ge=2)] = Field(description="images a step (CLS04)")
     classifier_epochs: Positive = Field(description="at most this many (CLS05)")
-    classifier_sizes: list[Annotated[int, Field(ge=28)]] = Field(
+    classifier_sizes: ListOf[Annotated[int, Field(ge=28)]] = Field(
         description="edges that training images are reduced to one after another, each for an "
         "equal share of the epochs; []: as they are (CLS05)"
     )
@@ -140,7 +120,7 @@ class Parameters(BaseModel):
         description="epochs of the paper's optimizer run beside ours for comparison; 0: none"
     )
 
-    attack_pixels: list[Literal[1, 2]] = Field(min_length=1, description="attacks to run")
+    attack_pixels: ListOf[Pixels] = Field(min_length=1, description="attacks to run")
     attack_population: Annotated[int, Field(ge=4)] = Field(description="of a generation (ATK05)")
     attack_generations: Count = Field(description="after the initial one (ATK08)")
     attack_strategy: Literal["rand1", "best1bin"] = Field(
@@ -149,7 +129,7 @@ class Parameters(BaseModel):
     attack_mutation_factor: Annotated[float, Field(gt=0, le=2)] = Field(
         description="F of rand1 (ATK06)"
     )
-    attack_dither: list[Annotated[float, Field(ge=0, le=2)]] = Field(
+    attack_dither: ListOf[Annotated[float, Field(ge=0, le=2)]] = Field(
         min_length=2, max_length=2, description="bounds of F of best1bin, drawn each generation"
     )
     attack_crossover: Share = Field(description="of best1bin")
@@ -177,7 +157,7 @@ class Parameters(BaseModel):
         description="values of each channel in the grid of colors; gray: this to the third power"
     )
 
-    denoiser_names: list[Denoiser] = Field(
+    denoiser_names: ListOf[Denoiser] = Field(
         description="denoisers that are trained; without any, the reference defenses alone"
     )
     denoiser_epochs: Positive = Field(description="passes over the training images (GEN03)")
@@ -186,7 +166,7 @@ class Parameters(BaseModel):
     denoiser_noise: Annotated[float, Field(gt=0, le=1)] = Field(
         description="share of pixels replaced (NOI02-04)"
     )
-    denoiser_median_noise: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+    denoiser_median_noise: ListOf[Annotated[float, Field(gt=0, le=1)]] = Field(
         min_length=1, description="levels drawn from for median_cnn (NOI05)"
     )
     denoiser_train_limit: Count = Field(description="images an epoch; 0: all")
@@ -198,7 +178,7 @@ class Parameters(BaseModel):
     )
     denoiser_precision: Precision = Field(description="of training, as classifier_precision")
 
-    restoration_patch_denoisers: list[Denoiser] = Field(
+    restoration_patch_denoisers: ListOf[Denoiser] = Field(
         description="those of denoiser_names that are used with patch selection too (EVA14)"
     )
     restoration_patch_size: Annotated[int, Field(gt=0)] = Field(
@@ -208,14 +188,14 @@ class Parameters(BaseModel):
         description="a pixel is strongly changed above this share of the range (EVA14)"
     )
 
-    adaptive_defenses: list[str] = Field(
+    adaptive_defenses: ListOf[str] = Field(
         description="defenses that an attacker knows; those that the run has are tried (EVA16)"
     )
     adaptive_images: Count = Field(
         description="attacked images of each class attacked again through each defense; 0: all"
     )
 
-    ablation_size: Literal[28, 64, 128, 224] = Field(description="edge of AbdomenCT images")
+    ablation_size: Size = Field(description="edge of AbdomenCT images")
     ablation_train: Count = Field(description="training images; 0: all (DAT10)")
     ablation_test: Count = Field(description="test images; 0: all (DAT10)")
     ablation_epochs: Positive = Field(description="of each variant (GEN03)")
@@ -247,14 +227,31 @@ class Parameters(BaseModel):
         return self
 
     @property
-    def run_folder(self) -> Path:
-        """``runs/<protocol>/<dataset>/<classifier>``."""
-        return self.dataset_folder / self.classifier
+    def changed(self) -> dict[str, Any]:
+        """Values given to `load` that are not the protocol's, by name; `PLACES` do not count."""
+        return self._changed
+
+    @property
+    def run_name(self) -> str:
+        """``<protocol>``, or ``<protocol>+<name>=<value>`` for a run with other values."""
+        parts = [f"{name}={_in_name(value)}" for name, value in sorted(self.changed.items())]
+        name = "+".join((self.protocol, *parts))
+        return name if len(name) <= 120 else f"{self.protocol}+{fingerprint(self.changed)}"
+
+    @property
+    def protocol_folder(self) -> Path:
+        """``runs/<run_name>``: a run with other values never replaces the protocol's own."""
+        return ROOT / self.runs / self.run_name
 
     @property
     def dataset_folder(self) -> Path:
-        """``runs/<protocol>/<dataset>``."""
-        return ROOT / self.runs / self.protocol / self.dataset
+        """``runs/<run_name>/<dataset>``."""
+        return self.protocol_folder / self.dataset
+
+    @property
+    def run_folder(self) -> Path:
+        """``runs/<run_name>/<dataset>/<classifier>``."""
+        return self.dataset_folder / self.classifier
 
     def of_step(self, step: str) -> dict[str, Any]:
         """The values that a step depends on, by field name; see `STEPS`."""
@@ -262,12 +259,20 @@ class Parameters(BaseModel):
         return {name: values[name] for name in step_fields(step)}
 
     def key(self, step: str, *without: str) -> dict[str, Any]:
-        """Those of the values that can change what the step finds, less the fields ``without``.
+        """What decides a step's result: its version and its values, less the fields ``without``.
 
-        Where files lie, on which device and in what batches work is done is left out, so that a
-        run can be gone on with elsewhere; the images' checksum stands for their file.
+        `PLACES` are left out, so that a run can continue elsewhere. The number of phantoms is left
+        to the images' checksum.
         """
-        return {k: v for k, v in self.of_step(step).items() if k not in {*PLACES, *without}}
+        skipped = {*PLACES, "data_phantom_images", *without}
+        found = {name: value for name, value in self.of_step(step).items() if name not in skipped}
+        return {"version": VERSIONS[step], **found}
+
+
+def _in_name(value: Any) -> str:
+    """A value as part of a folder's name: letters, digits and a few signs, else its hash."""
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if re.fullmatch(r"[\w.,+-]{1,32}", text, re.ASCII) else fingerprint(value)[:8]
 
 
 def step_fields(step: str) -> list[str]:
@@ -298,15 +303,32 @@ def load(
         InputError: an unknown name (the nearest valid one is named) or an impossible value.
     """
     read("datasets", dataset), read("classifiers", classifier)
-    given = values(protocol, dataset, classifier)
-    for name, value in overrides.items():
+    given = {name: value for name, value in overrides.items() if value is not None}
+    for name in overrides:
         if name not in Parameters.model_fields:
             raise unknown("parameter", name, Parameters.model_fields)
-        if value is not None:
-            given[name] = value
-    given.update(protocol=protocol, dataset=dataset, classifier=classifier)
+    p = _checked(protocol, dataset, classifier, **given)
+    # The same for every data set, because the runs of all of them are compared.
+    plain = _all_of(protocol) if given.keys() - set(PLACES) else ()
+    changed = {
+        name: getattr(p, name)
+        for name in sorted(given.keys() - set(PLACES))
+        if any(getattr(p, name) != getattr(other, name) for other in plain)
+    }
+    drawn = {name: changed[name] for name in ("data_phantom_images", "seed") if name in changed}
+    if p.data_phantom_images and drawn and "data_root" not in given:  # other phantoms, other files
+        folder = "+".join(f"{name}={value}" for name, value in drawn.items())
+        p = p.model_copy(update={"data_root": f"{p.data_root}/{folder}"})
+    p._changed = changed
+    return p
+
+
+def _checked(protocol: str, dataset: str, classifier: str, **given: Any) -> Parameters:
+    """Parameters of one run; raises `InputError` as `load` does."""
+    merged = values(protocol, dataset, classifier) | given
+    merged |= {"protocol": protocol, "dataset": dataset, "classifier": classifier}
     try:
-        return Parameters(**given)
+        return Parameters(**merged)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "parameters"
@@ -317,3 +339,9 @@ def load(
             raise cause from None
         got = "" if first["type"] == "missing" else f", not {first['input']!r}"
         raise InputError(f"Parameter {name} in {where}: {first['msg']}{got}.") from None
+
+
+@cache
+def _all_of(protocol: str) -> list[Parameters]:
+    """A protocol's own parameters for each data set and classifier."""
+    return [_checked(protocol, *each) for each in product(names("datasets"), names("classifiers"))]

@@ -6,6 +6,7 @@ described on the book's page "Run folder".
 
 import os
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,8 +21,9 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-from lib.params.files import fingerprint, md5, read_json, write_json
-from lib.params.parameters import ROOT, Parameters, step_fields
+from lib.params.files import ROOT, atomic, fingerprint, read_json, write_json
+from lib.params.parameters import PLACES, Parameters, load, step_fields
+from lib.params.stages import AFTER, LASTING, VERSIONS
 
 PACKAGES = ("torch", "torchvision", "medmnist", "numpy", "scikit-image", "piq", "papermill")
 
@@ -36,12 +38,6 @@ def training(path: Path) -> str:
         InputError: missing or not JSON.
     """
     return fingerprint(read_json(path)["history"])
-
-
-def code(*paths: str) -> str:
-    """Hash over files or folders of lib, so that results of changed code are not taken over."""
-    files = [f for path in paths for f in ([ROOT / path, *sorted((ROOT / path).rglob("*.py"))])]
-    return fingerprint([md5(file) for file in files if file.is_file()])
 
 
 def commit() -> str:
@@ -86,6 +82,47 @@ def hardware() -> dict[str, Any]:
     }
 
 
+def reuse(p: Parameters, step: str, data: dict[str, Any]) -> None:
+    """Copy what the protocol's own run has finished into a run with other values.
+
+    A run with another attack needs no other classifier. Copied are results of ``step``, and of the
+    steps before it, whose version, values and inputs are the same; files that are there stay.
+
+    Args:
+        p: parameters; without changed values nothing is done.
+        step: the step that begins.
+        data: where its images are from, as for `Run`.
+    """
+    if not p.changed:
+        return
+    own = load(p.protocol, p.dataset, p.classifier, runs=p.runs)
+    same: set[str] = set()
+    for each in (*AFTER.get(step, ()), step):
+        if each not in LASTING or not same.issuperset(AFTER.get(each, ())):
+            continue
+        place, *patterns = LASTING[each]
+        place = place.format(dataset=p.dataset, classifier=p.classifier)
+        source, target = own.protocol_folder / place, p.protocol_folder / place
+        about = source / "run.json"
+        made = read_json(about)["steps"].get(each) if about.exists() else None
+        wanted = {name: value for name, value in p.of_step(each).items() if name not in PLACES}
+        if (
+            not made
+            or made.get("version") != VERSIONS[each]
+            or made["data"].get("md5") != data.get("md5")
+            or wanted != {name: made["parameters"].get(name) for name in wanted}
+        ):
+            continue
+        same.add(each)
+        files = {file for pattern in patterns for file in source.glob(pattern)}
+        # Descriptions come last, because they vouch for the weights.
+        for file in sorted(files, key=lambda file: file.suffix, reverse=True):
+            copy = target / file.relative_to(source)
+            if not (copy.exists() or file.name == "run.json" or file.name.startswith(".")):
+                with atomic(copy) as temporary:
+                    shutil.copyfile(file, temporary)
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Alone in a folder among all processes that ask; without effect where there is no flock."""
@@ -116,6 +153,8 @@ class Run:
         self.folder, self.step, self.parameters, self.data = folder, step, parameters, data
         self.started = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
+        if folder.is_relative_to(parameters.protocol_folder):
+            reuse(parameters, step, data)
 
     def finish(self, **extra: Any) -> dict[str, Any]:
         """Write ``run.json``: one entry for each step so far, and the last one at the top level.
@@ -125,6 +164,7 @@ class Run:
         """
         record = {
             "step": self.step,
+            "version": VERSIONS.get(self.step),
             "parameters": self.parameters.model_dump(),
             "seed": self.parameters.seed,
             "data": self.data,

@@ -1,9 +1,26 @@
 """The notebooks: what each depends on, and what it writes."""
 
+# Raise a step's number when the same values give other results: its finished work is then done
+# again, everywhere. A change of code alone does nothing.
+VERSIONS = {
+    "phantoms": 1, "walkthrough": 1, "datasets": 1, "classifier": 1, "pixel_attack": 1, "vulnerability": 1,
+    "denoisers": 1, "restoration": 1, "forensics": 1, "adaptive": 1, "ablation": 1,
+    "comparison": 1, "engine": 1, "audit": 1, "results_overview": 1, "results_dataset": 1,
+    "results_ablation": 1, "results_size": 1, "results_attackers": 1, "verdicts": 1, "explore": 1,
+}  # fmt: skip
+# Steps whose results a step reads.
+AFTER: dict[str, tuple[str, ...]] = {
+    "pixel_attack": ("classifier",),
+    "vulnerability": ("classifier", "pixel_attack"),
+    "restoration": ("classifier", "pixel_attack", "denoisers"),
+    "adaptive": ("classifier", "pixel_attack", "denoisers"),
+    "forensics": ("classifier", "pixel_attack", "denoisers"),
+}
 COMMON = ("protocol", "seed", "device", "runs")  # of all of them
 # What each notebook depends on besides protocol, seed, device and runs: a name that ends in an
 # underscore stands for all fields that begin with it.
 STEPS: dict[str, tuple[str, ...]] = {
+    "walkthrough": (),
     "datasets": ("dataset", "data_"),
     "classifier": ("dataset", "classifier", "data_", "classifier_"),
     "pixel_attack": ("dataset", "classifier", "data_", "classifier_threshold", "attack_"),
@@ -42,10 +59,19 @@ STEPS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
+# Finished work that is read back: its folder below ``runs/<run>``, and its files.
+LASTING: dict[str, tuple[str, ...]] = {
+    "classifier": ("{dataset}/{classifier}", "classifier.safetensors", "classifier.json"),
+    "denoisers": ("{dataset}/denoisers", "*.safetensors", "*.json"),
+    "pixel_attack": ("{dataset}/{classifier}", "one_pixel.parquet", "two_pixel.parquet"),
+    "adaptive": ("{dataset}/{classifier}", "adaptive_*.parquet"),
+    "ablation": ("{dataset}", "ablation/*"),
+}
 # Files of each notebook below ``runs/<protocol>/``, besides itself executed and ``run.json``; those
 # of one attack are there for each number of pixels that was asked for.
 _SET, _NET = "<dataset>/", "<dataset>/<classifier>/"
 WRITES: dict[str, tuple[str, ...]] = {
+    "walkthrough": (),
     "datasets": (),
     "classifier": (f"{_NET}classifier.safetensors", f"{_NET}classifier.json"),
     "pixel_attack": (f"{_NET}<one|two>_pixel.parquet",),

@@ -17,9 +17,12 @@ from lib.params.errors import InputError
 
 
 def finished_runs(runs: Path) -> list[str]:
-    """``protocol/dataset/classifier`` of each run below ``runs`` that has a trained classifier."""
+    """``protocol/dataset/classifier`` of each run below ``runs`` that has a trained classifier.
+
+    Runs with changed values are left out.
+    """
     found = (path.parent.relative_to(runs) for path in runs.glob("*/*/*/classifier.json"))
-    return sorted("/".join(path.parts) for path in found)
+    return sorted("/".join(path.parts) for path in found if "+" not in path.parts[0])
 
 
 @dataclass
@@ -38,7 +41,13 @@ class Session:
 
     def __post_init__(self) -> None:
         p = self.p
-        if not (p.run_folder / "classifier.json").exists():
+        # Weights do not depend on how the search is set.
+        trained = {
+            name: value for name, value in p.changed.items()
+            if not name.startswith(("attack_", "vulnerability_"))
+        }  # fmt: skip
+        self.run = params.load(p.protocol, p.dataset, p.classifier, runs=p.runs, **trained)
+        if not (self.run.run_folder / "classifier.json").exists():
             there = ", ".join(finished_runs(params.ROOT / p.runs)) or "none"
             raise InputError(
                 f"The run {p.protocol}/{p.dataset}/{p.classifier} is not finished: run "
@@ -49,7 +58,7 @@ class Session:
             p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download
         )
         self.device = pick_device(p.device)
-        self.model = classifiers.load(p.run_folder, p.classifier).to(self.device)
+        self.model = classifiers.load(self.run.run_folder, p.classifier).to(self.device)
         self.positions = np.flatnonzero(self.images.part == "test")
 
     def image(self, index: int) -> np.ndarray:
@@ -137,7 +146,7 @@ class Session:
     def defenses(self) -> dict[str, torch.nn.Module]:
         """The reference defenses and the denoisers that the run has trained, by name."""
         channels = self.images.facts.channels
-        folder = self.p.dataset_folder / "denoisers"
+        folder = self.run.dataset_folder / "denoisers"
         found = {name: denoisers.build(name, channels) for name in params.REFERENCES}
         for name in params.DENOISERS:
             if (folder / f"{name}.safetensors").exists():

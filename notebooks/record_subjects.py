@@ -1,0 +1,58 @@
+"""What the notebooks about all recorded runs are about; see `notebooks.start`.
+
+Their pages begin with a result, so they have no banner.
+"""
+
+from lib import params
+from lib.evidence import record, results_tables
+from lib.params import Parameters
+from notebooks.start import Subject
+
+
+def dataset(p: Parameters) -> Subject:
+    """The record of one data set, of all protocols."""
+    found = results_tables.record(params.ROOT / p.results, p.dataset)
+    return found, found.sources, ""
+
+
+def datasets(p: Parameters) -> Subject:
+    """The record of each data set, by name."""
+    folder = params.ROOT / p.results
+    return _joined({n: results_tables.record(folder, n) for n in results_tables.datasets(folder)})
+
+
+def attacked_adaptively(p: Parameters) -> Subject:
+    """The record of each data set that has adaptive attacks, by name."""
+    records = datasets(p)[0]
+    return _joined({name: found for name, found in records.items() if len(found.adaptive)})
+
+
+def sizes(p: Parameters) -> Subject:
+    """The record of each data set with images of several sizes, by name."""
+    folder = params.ROOT / p.results
+    records = {n: results_tables.of_every_size(folder, n) for n in results_tables.datasets(folder)}
+    return _joined({name: found for name, found in records.items() if len(set(found.sizes)) > 1})
+
+
+def _joined(records: dict[str, results_tables.Record]) -> Subject:
+    sources = {
+        f"{folder}/{name}": source
+        for name, found in records.items()
+        for folder, source in found.sources.items()
+    }
+    return records, sources, ""
+
+
+def ablation_and_variants(p: Parameters) -> Subject:
+    """The first protocol with an ablation and the first with variants; None for none."""
+    folder = params.ROOT / p.results
+    found = {name: record.read(folder / name) for name in results_tables.protocols(folder)}
+    ablated = next((name for name, of in found.items() if of.ablation), None)
+    varied = next((name for name, of in found.items() if len(of.contrasts)), None)
+    sources = {
+        f"{name}/{row.results}": {"source": row.source, "npz": row.file, "md5": row.MD5}
+        for name in dict.fromkeys((ablated, varied))
+        if name
+        for row in found[name].folders.itertuples()
+    }
+    return (found.get(ablated), varied, found.get(varied)), sources, ""
