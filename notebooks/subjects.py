@@ -33,7 +33,7 @@ def finished(p: Parameters) -> Subject:
     Raises:
         InputError: there is none.
     """
-    found = comparison.collect(p.dataset_folder.parent)
+    found = comparison.collect(p.protocol_folder)
     return found, found.data, comparison.banner(p, found)
 
 
