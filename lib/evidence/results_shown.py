@@ -185,3 +185,74 @@ def page(table: pd.DataFrame, caption: str = ""):
         heading = [{"selector": "th.col_heading", "props": list(left.items())}]
         style.set_table_styles({name: heading}, overwrite=False)
     return style
+
+
+def answer(found: Record, success: pd.DataFrame, pooled: pd.DataFrame) -> str:
+    """What came out on one data set, in two or three sentences.
+
+    Args:
+        found: the record.
+        success: of `results_tables.success`.
+        pooled: of `results_tables.defenses` of the protocol nearest to the paper's, one row a
+            defense; may be empty.
+    """
+    if not len(success):
+        return f"No attack on {formatting.shown(found.dataset)} is recorded yet."
+    near = recorded.nearest(success)
+    known = near[near["printed"].notna()]
+    first = (known if len(known) else near).iloc[0]
+    told = (
+        f"At {first['size']} px, the {formatting.attack(first['pixels'])} changes the prediction of "
+        f"{formatting.shown(first['classifier'])} for {rate(first['rate'])} of {first['n']} images "
+        f"of {formatting.shown(found.dataset)}"
+    )
+    told += f"; the paper prints {_printed(first['printed'])}." if len(known) else "."
+    return " ".join([told, *_defended(pooled)])
+
+
+def _defended(pooled: pd.DataFrame) -> list[str]:
+    """What the DAE and the median filter do with 100 attacked and 100 clean images."""
+    if not len(pooled) or not {"dae", "median3"} <= set(pooled["defense"]) or not pooled["n"].max():
+        return []
+    of = pooled.set_index("defense")
+    back, lost = (100 * of["recovered"]).round(), (100 * (1 - of["kept"])).round()
+    return [
+        f"After the DAE, {back['dae']:.0f} of 100 attacked images are classified correctly again, "
+        f"but {lost['dae']:.0f} of 100 clean images no longer are.",
+        f"A plain 3 x 3 median filter reaches {back['median3']:.0f} and {lost['median3']:.0f}.",
+    ]
+
+
+def overview(success: pd.DataFrame, defenses: pd.DataFrame) -> str:
+    """What came out on all data sets, in three sentences.
+
+    Args:
+        success: of `results_tables.success`, with ``dataset``.
+        defenses: of `results_tables.defenses`, one row a data set and defense.
+    """
+    told = []
+    known = success[success["printed"].notna()]
+    inside = ((known["low"] <= known["printed"]) & (known["printed"] <= known["high"])).sum()
+    if len(known):
+        told.append(
+            "One or two changed pixels mislead the classifiers on every data set, but only "
+            f"{inside} of {len(known)} printed success rates lie within our 95 % interval."
+        )
+    names = defenses["defense"] if len(defenses) else []
+    dae, median = (defenses[names == name].set_index("dataset") for name in ("dae", "median3"))
+    back = dae["recovered"].dropna()
+    if len(back):
+        ahead = (back > median["recovered"].reindex(back.index)).sum()
+        told.append(
+            f"The DAE recovers the label of {rate(back.min())} to {rate(back.max())} of the "
+            f"attacked images, more than a plain 3 x 3 median filter on {ahead} of {len(back)} "
+            "data sets."
+        )
+    if len(known):
+        most = known.loc[(known["rate"] - known["printed"]).abs().idxmax()]
+        told.append(
+            f"The largest gap is {formatting.shown(most['dataset'])} with "
+            f"{formatting.shown(most['classifier'])} and {formatting.pixels(most['pixels'])}: "
+            f"{rate(most['rate'])} here, {_printed(most['printed'])} printed."
+        )
+    return " ".join(told) or "No attack is recorded yet."
