@@ -81,7 +81,8 @@ def test_printed_rates_are_the_papers(found):
 def test_defenses_are_judged_on_test_images_alone(found):
     table = results_tables.defenses(found, samples=20).set_index([*results_tables.RUN, "defense"])
     for (protocol, net, _), _rows in frames(found, "restoration_"):
-        of = {key: rows for key, rows in frames(found, "restoration_") if key[:2] == (protocol, net)}
+        every = dict(frames(found, "restoration_"))
+        of = {key: rows for key, rows in every.items() if key[:2] == (protocol, net)}
         attacks = dict(frames(found, ""))
         fooled = back = 0
         for key, rows in of.items():
@@ -131,7 +132,8 @@ def test_tables_of_a_page_hold_the_same_numbers(found):
 def test_larger_images_come_first(found):
     order = [results_tables.ORDER.index(name) for name in found.runs["protocol"]]
     assert order == sorted(order)
-    assert set(results_tables.nearest(found.attacks)["protocol"]) == {found.runs["protocol"].iloc[0]}
+    nearest = results_tables.nearest(found.attacks)["protocol"]
+    assert set(nearest) == {found.runs["protocol"].iloc[0]}
 
 
 def test_central_counts_the_middle_quarter_of_the_area():
@@ -170,8 +172,9 @@ def test_every_section_that_a_printed_table_leads_to_is_on_its_page(step, datase
 
 
 def test_every_table_of_rates_and_quality_leads_to_one_section():
-    anchors = [anchor for number in paper.NUMBERS for anchor, _ in results_pages.places(number, PLACES)]
-    assert len(set(anchors)) == sum(len(results_pages.sections(*place)) for place in PLACES)
+    found = (results_pages.places(number, PLACES) for number in paper.NUMBERS)
+    anchors = {anchor for places in found for anchor, _ in places}
+    assert len(anchors) == sum(len(results_pages.sections(*place)) for place in PLACES)
     for tables in paper.TABLES.values():
         for number in tables.values():
             assert len(results_pages.places(number, PLACES)) == 1
@@ -200,7 +203,8 @@ def executed(tmp_path_factory):
 
 def test_a_page_is_made_from_the_record_alone(executed):
     (page,) = run_pages.find_pages(executed / "runs")
-    assert page.protocols == list(dict.fromkeys(results_tables.record(RECORD, page.dataset).runs["protocol"]))
+    found = results_tables.record(RECORD, page.dataset)
+    assert page.protocols == list(found.runs["protocol"].unique())
     assert not page.phantoms
     outputs = [
         output.get("data", {})
@@ -210,7 +214,7 @@ def test_a_page_is_made_from_the_record_alone(executed):
     shown = [kind for data in outputs for kind in ("image/png", "text/html") if kind in data]
     assert 4 <= len(shown) <= 8
     tables = "".join(data.get("text/html", "") for data in outputs)
-    for cell in results_shown.overall(results_tables.record(RECORD, page.dataset))["one pixel"]:
+    for cell in results_shown.overall(found)["one pixel"]:
         assert cell in tables  # the row "all" of the table by class
 
 

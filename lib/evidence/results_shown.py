@@ -1,4 +1,4 @@
-"""The tables of `lib.evidence.results_tables` as they stand on a page: texts, in a reader's words."""
+"""The tables of `lib.evidence.results_tables` as texts for a page."""
 
 import pandas as pd
 
@@ -9,7 +9,8 @@ from lib.figures.formatting import break_even, rate
 from lib.params import ATTACKS
 
 SIZE = "image, px"
-TEXTS = {"data set", "dataset", "classifier", "class", "defense", "denoiser", "changed"}
+# Columns of texts, which begin at the left.
+TEXTS = {"data set", "dataset", "classifier", "class", "defense", "changed", "reference"}
 
 
 def rates(table: pd.DataFrame, name: str = "rate") -> list[str]:
@@ -51,10 +52,8 @@ def overall(found: Record) -> pd.DataFrame:
     The class-weighted rate has each class as often as the paper's table has it.
     """
     table = recorded.success(found)
-    weighted = [
-        rate(*row) for row in table[["matched", "matched_low", "matched_high"]].to_numpy(float)
-    ]
-    return _beside(table.assign(weighted=weighted), RUN, {"weighted": "class-weighted"})
+    weighted = table.assign(weighted=table["matched"].map(rate))
+    return _beside(weighted, RUN, {"weighted": "class-weighted"})
 
 
 def _beside(table: pd.DataFrame, keys: list[str], more: dict[str, str] | None = None):
@@ -132,15 +131,14 @@ def detection(found: Record) -> pd.DataFrame:
     shown = table[keys].drop_duplicates().reset_index(drop=True)
     for pixels in sorted(table["pixels"].unique()):
         name = formatting.pixels(int(pixels))
-        for score, title in (("largest", "largest change"), ("mean", "mean change")):
-            of = table[(table["pixels"] == pixels) & (table["score"] == score)]
-            areas = of[["auc", "auc_low", "auc_high"]].itertuples(index=False)
-            texts = of[keys].assign(**{f"AUC, {title}, {name}": [_area(*row) for row in areas]})
-            shown = shown.merge(texts, "left", on=keys)
-        shown = shown.merge(
-            of[keys].assign(**{f"n, {name}": of["n"]}).astype({f"n, {name}": "Int64"}),
-            "left", on=keys,
-        )  # fmt: skip
+        of = table[table["pixels"] == pixels]
+        largest, mean = (of[of["score"] == score] for score in ("largest", "mean"))
+        areas = largest[["auc", "auc_low", "auc_high"]].itertuples(index=False)
+        columns = {f"largest change, {name}": [_area(*row) for row in areas]}
+        columns[f"n, {name}"] = largest["n"].astype("Int64")
+        shown = shown.merge(largest[keys].assign(**columns), "left", on=keys)
+        columns = {f"mean change, {name}": _fixed(mean["auc"], 2)}
+        shown = shown.merge(mean[keys].assign(**columns), "left", on=keys)
     return _sized(shown)
 
 
@@ -148,6 +146,41 @@ def _area(value: float, low: float, high: float) -> str:
     if value != value:
         return "–"
     return f"{value:.2f}" if low != low else f"{value:.2f} ({low:.2f}–{high:.2f})"
+
+
+def ablation(means: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
+    """Means of each model of the ablation, beside Tables 4 and 5.
+
+    Args:
+        means: of `lib.evidence.ablation.summary`.
+        printed: of `lib.evidence.ablation.printed`.
+    """
+    shown = means[["variant", "n", "seeds"]].copy()
+    theirs = printed.set_index("variant").reindex(means["variant"])
+    for name, digits in (("psnr", 1), ("ssim", 3), ("gmsd", 3), ("fsim", 3)):
+        title = formatting.shown(name) + (", dB" if name == "psnr" else "")
+        shown[title] = _fixed(means[name], digits)
+        if name == "psnr":
+            ends = means[["psnr", "psnr_low", "psnr_high"]].itertuples(index=False)
+            shown[title] = [f"{a:.1f} ({b:.1f}–{c:.1f})" for a, b, c in ends]
+        shown[f"printed {title}"] = _fixed(theirs[name], min(digits, 2))
+    return shown
+
+
+def steps(compared: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
+    """Whether each step of the ablation helps, beside the paper's difference.
+
+    Args:
+        compared: of `lib.evidence.ablation.contrasts`.
+        printed: of `lib.evidence.ablation.printed`.
+    """
+    values = printed.set_index("variant")["psnr"]
+    shown = compared[["variant", "reference", "n", "seeds"]].copy()
+    ends = compared[["difference", "difference_low", "difference_high"]].itertuples(index=False)
+    shown["difference, dB"] = [f"{a:+.2f} ({b:+.2f} to {c:+.2f})" for a, b, c in ends]
+    theirs = values[compared["variant"]].to_numpy() - values[compared["reference"]].to_numpy()
+    shown["printed"] = [f"{value:+.2f}" for value in theirs]
+    return shown.assign(better=compared["better"].to_numpy())
 
 
 def attackers(table: pd.DataFrame) -> pd.DataFrame:
@@ -202,8 +235,8 @@ def answer(found: Record, success: pd.DataFrame, pooled: pd.DataFrame) -> str:
     known = near[near["printed"].notna()]
     first = (known if len(known) else near).iloc[0]
     told = (
-        f"At {first['size']} px, the {formatting.attack(first['pixels'])} changes the prediction of "
-        f"{formatting.shown(first['classifier'])} for {rate(first['rate'])} of {first['n']} images "
+        f"At {first['size']} px, the {formatting.attack(first['pixels'])} changes the prediction "
+        f"of {formatting.shown(first['classifier'])} for {rate(first['rate'])} of {first['n']} images "
         f"of {formatting.shown(found.dataset)}"
     )
     told += f"; the paper prints {_printed(first['printed'])}." if len(known) else "."

@@ -227,13 +227,12 @@ def success_by_class(table: pd.DataFrame) -> Figure:
         1.1 + 0.4 * len(classes), len(counts), sharey=True, sharex=True, squeeze=False,
         alt=f"Attack success by class beside the printed rates. Over all: {'; '.join(said)}.",
     )  # fmt: skip
-    shifts = dict(zip(nets, np.linspace(-0.17, 0.17, len(nets)) if len(nets) > 1 else [0]))
+    apart = np.linspace(-0.17, 0.17, len(nets)) if len(nets) > 1 else [0]
+    shifts = dict(zip(nets, apart, strict=True))
     for part, pixels in zip(axes[0], counts, strict=True):
         for row in table[table["pixels"] == pixels].to_dict("records"):
-            place, paint = (
-                classes.index(row["class"]) + shifts[row["classifier"]],
-                color(row["classifier"]),
-            )
+            place = classes.index(row["class"]) + shifts[row["classifier"]]
+            paint = color(row["classifier"])
             part.plot([100 * row["low"], 100 * row["high"]], [place] * 2, color=paint, lw=2)
             part.plot(100 * row["rate"], place, "o", color=paint, mec=INK, mew=0.6, ms=6.5)
             part.plot(100 * row["printed"], place, "D", color=PRINTED, mec=paint, mew=1.4, ms=5.5)
