@@ -236,8 +236,8 @@ def answer(found: Record, success: pd.DataFrame, pooled: pd.DataFrame) -> str:
     first = (known if len(known) else near).iloc[0]
     told = (
         f"At {first['size']} px, the {formatting.attack(first['pixels'])} changes the prediction "
-        f"of {formatting.shown(first['classifier'])} for {rate(first['rate'])} of {first['n']} images "
-        f"of {formatting.shown(found.dataset)}"
+        f"of {formatting.shown(first['classifier'])} for {rate(first['rate'])} of {first['n']} "
+        f"images of {formatting.shown(found.dataset)}"
     )
     told += f"; the paper prints {_printed(first['printed'])}." if len(known) else "."
     return " ".join([told, *_defended(pooled)])
