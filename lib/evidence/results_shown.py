@@ -155,7 +155,7 @@ def ablation(means: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
         means: of `lib.evidence.ablation.summary`.
         printed: of `lib.evidence.ablation.printed`.
     """
-    shown = means[["variant", "n", "seeds"]].copy()
+    shown = means[["variant", "n"]].copy()
     theirs = printed.set_index("variant").reindex(means["variant"])
     for name, digits in (("psnr", 1), ("ssim", 3), ("gmsd", 3), ("fsim", 3)):
         title = formatting.shown(name) + (", dB" if name == "psnr" else "")

@@ -171,14 +171,11 @@ def _scatter(
         of = table[table["panel"] == name]
         draw_marks(part, of, across, scale)
         part.set_title(f"{name}\n{many(int(of['n'].max()), 'attack')}")
-        if len(names) < 3:
-            part.set_xlabel(label)
+        part.set_xlabel(label if len(names) < 3 else label.replace("prediction ", ""))
         if limits:
             part.set_xlim(limits)
         part.set_ylim(-4, 104)
     axes[0][0].set_ylabel("label recovery rate, %")
-    if len(names) > 2:
-        figure.supxlabel(label, fontsize=10)
     below(figure, defense_keys(table["defense"]), 4)
     return figure
 
