@@ -191,7 +191,7 @@ def draw_marks(axes: Axes, table: pd.DataFrame, across: str = "kept", scale: flo
         axes.plot([x, x], ends, color=paint, lw=1, alpha=0.45)
         hollow = row["defense"].endswith(PATCHES)
         axes.plot(x, y, "o", ms=8, mec=paint if hollow else INK, mew=1.8 if hollow else 0.6,
-                  mfc="white" if hollow else paint, zorder=3)  # fmt: skip
+                  mfc="white" if hollow else paint, zorder=3, clip_on=False)  # fmt: skip
 
 
 def defense_keys(names: Iterable[str]) -> list[Line2D]:
