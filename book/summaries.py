@@ -16,8 +16,8 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from book import front
-from lib import figures, params
+from book import front, front_page
+from lib import params
 from lib.evidence import archive, claims, compare, coverage, findings
 from lib.evidence.findings import Recorded
 from lib.evidence.verify import FIGURE
@@ -49,18 +49,21 @@ def made(results: Path) -> tuple[dict[Path, str], Drawn]:
     found, p = recorded
     covered = coverage.coverage(compare.compare(found, p), found, p)
     ledger = claims.ledger(found, p)
+    screen = front_page.first(results)
     written = {
         results / COVERAGE: covered.to_csv(index=False),
-        results / README: readme(found, p, ledger),
+        results / README: readme(found, p, ledger, screen),
     }
     first = results.parent / README
     if first.exists() and PLACE.search(text := first.read_text()):
-        said = _first_page(found, p, ledger, results.name)
-        written[first] = PLACE.sub(lambda _: said, text)
-    return written, _drawn(front.recovery(found))
+        block = _first_page(screen, ledger, results.name)
+        written[first] = PLACE.sub(lambda _: block, text)
+    return written, _drawn(screen)
 
 
-def readme(found: Recorded, p: Parameters, ledger: pd.DataFrame) -> str:
+def readme(
+    found: Recorded, p: Parameters, ledger: pd.DataFrame, screen: front_page.First | None
+) -> str:
     """What was found as Markdown for those who look into the folder before they build the book."""
     rows = [
         f"| {row['claim']}{' *Added here.*' if row['added'] else ''} | **{row['verdict']}** "
@@ -70,13 +73,13 @@ def readme(found: Recorded, p: Parameters, ledger: pd.DataFrame) -> str:
     parts = [
         "# What was found",
         "Made by `make record` from the tables in this folder and held against them by "
-        "`make verify`; nothing here is typed. The book's pages Findings and Verdicts say it in "
-        "full, with the printed values beside ours. How verdicts are made: "
+        "`make verify`; nothing here is typed. The book's results pages and Verdicts say it "
+        "in full, with the printed values beside ours. How verdicts are made: "
         "[book/rule.md](../book/rule.md).",
         *front.paragraphs(found, p),
         *([front.COUNTED] if found.runs else []),
         *front.knowing(found),
-        *_shown(found, FIGURE),
+        *_shown(screen, FIGURE),
         front.counted(ledger),
         "\n".join(["| claim | verdict | why |", "| --- | --- | --- |", *rows]),
         "What each table and figure of the paper has here: [coverage.csv](coverage.csv).",
@@ -84,33 +87,29 @@ def readme(found: Recorded, p: Parameters, ledger: pd.DataFrame) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _first_page(found: Recorded, p: Parameters, ledger: pd.DataFrame, folder: str) -> str:
-    counted = front.COUNTED if found.runs else ""
-    told = [
-        front.paragraphs(found, p)[0],
-        counted,
-        front.defended(found, "dae", p),
-        front.counted(ledger),
+def _first_page(first: front_page.First | None, ledger: pd.DataFrame, folder: str) -> str:
+    """The first screen of the project's README."""
+    if first is None:
+        return f"{front_page.NONE}\n"
+    parts = [
+        f"**{first.headline}**",
+        "\n".join(f"- {each}" for each in first.findings),
+        front_page.counted(ledger) + f" Every verdict and its reason: [{folder}/{README}]"
+        f"({folder}/{README}).",
+        f"![{front_page.ALT}]({folder}/{FIGURE})",
     ]
-    link = f"Every verdict and its reason: [{folder}/{README}]({folder}/{README})."
-    shown = _shown(found, f"{folder}/{FIGURE}")
-    return "\n\n".join([" ".join([*filter(None, told), link]), *shown]) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
-def _shown(found: Recorded, path: str) -> list[str]:
+def _shown(first: front_page.First | None, path: str) -> list[str]:
     """The figure as Markdown; nothing without runs."""
-    if not len(front.recovery(found)):
-        return []
-    return [
-        "![Share of fooled images whose class each defense brings back, and of clean images that "
-        f"keep theirs, by data set]({path})"
-    ]
+    return [f"![{front_page.ALT}]({path})"] if first else []
 
 
-def _drawn(recovery: pd.DataFrame) -> Drawn:
-    if not len(recovery):
+def _drawn(first: front_page.First | None) -> Drawn:
+    if first is None:
         return None
-    png, about = figures.recovery_by_dataset(recovery)._repr_png_()
+    png, about = first.figure._repr_png_()
     return png, about["alt"]
 
 

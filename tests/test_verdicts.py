@@ -543,7 +543,7 @@ def test_the_front_page_says_what_the_tables_hold():
     found.runs.adaptive = pd.concat(knowing, ignore_index=True)
     said = front.knowing(found)[-1]
     assert "knows the defense, in 4 attacks (Derma, ResNet50, two pixels), leaves right" in said
-    assert "DAE + patches 0.0 [0.0, 49.0] (100.0); Nothing (identity) 100.0 [51.0, 100.0]." in said
+    assert "DAE + patches 0.0 [0.0, 49.0] (100.0); No defense 100.0 [51.0, 100.0]." in said
     assert front.defended(found, "blur", P) == front.defended(NOTHING, "dae", P) == ""
     shares = front.recovery(found)
     assert set(shares["defense"]) == set(LEVELS) and set(shares["dataset"]) == {"derma"}

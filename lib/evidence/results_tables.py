@@ -95,7 +95,8 @@ def record(results: Path, dataset: str, names: list[str] | None = None) -> Recor
             if not (at / "run.json").exists():
                 continue
             about = read_json(at / "run.json")
-            run = dict(zip(RUN, (protocol, about["parameters"]["data_size"], classifier)))
+            size = about["parameters"]["data_size"]
+            run = {"protocol": protocol, "size": size, "classifier": classifier}
             runs.append(run | _run(at, about))
             for pixels, name in ATTACKS.items():
                 for kind, tables in parts.items():
