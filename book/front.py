@@ -1,13 +1,11 @@
-"""What the front page says of the record: a small table and sentences, made from its tables."""
-
-import math
+"""What the README of the results says of the record: a small table and sentences."""
 
 import pandas as pd
 
 from lib import params
 from lib.defense import adaptive, restoration
 from lib.evidence import verdicts
-from lib.evidence.protocol_runs import KEYS, recovery, shares
+from lib.evidence.protocol_runs import KEYS, shares
 from lib.evidence.record import Record
 from lib.figures.formatting import break_even, enumerated, pixels, place, rate, shown
 from lib.metrics import intervals
@@ -23,11 +21,6 @@ COUNTED = (
     "All are test images."
 )
 NONE = "No run on real images is recorded in this copy yet."
-
-
-def by_dataset(record: Record) -> pd.DataFrame:
-    """`protocol_runs.recovery` by data set; empty without runs."""
-    return recovery(record.runs, ["dataset"]) if record.runs else pd.DataFrame()
 
 
 def paragraphs(record: Record, p: Parameters) -> list[str]:
@@ -90,21 +83,6 @@ def adaptive_attack(record: Record) -> list[str]:
         f"({'; '.join(runs)}; last: if the attacker does not know the defense): "
         f"{'; '.join(each)}."
     ]
-
-
-def defended(record: Record, name: str, p: Parameters) -> str:
-    """Gain and cost of a defense, a sentence; empty without runs that used it."""
-    if not record.runs or name not in (table := _pooled(record, p)).index:
-        return ""
-    row = table.loc[name]
-    text = (
-        f"After the defense {shown(name)}, {_share(row, 'recovered')} of {int(row['n']):,} "
-        f"successfully attacked images are classified correctly again, and {_share(row, 'kept')} "
-        f"of {int(row['images']):,} clean images keep their class"
-    )
-    if math.isfinite(row["pays_from"]):
-        text += f"; it is worth using only if more than {_break_even(row)} of images are attacked"
-    return f"{text}."
 
 
 def _pooled(record: Record, p: Parameters) -> pd.DataFrame:

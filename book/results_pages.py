@@ -54,11 +54,9 @@ def places(number: int | str, there: list[tuple[str, str | None]]) -> list[tuple
         there: step and data set (or None) of each results page in the book.
     """
     return [
-        (
-            anchor(step, dataset, heading),
-            f"{shown(dataset) if dataset else TITLES[step]}: {heading}",
-        )
+        (anchor(step, dataset, heading), f"{title}: {heading}")
         for step, dataset in there
+        for title in [shown(dataset) if dataset else TITLES[step]]
         for heading, tables in sections(step, dataset).items()
         if number in tables
     ]

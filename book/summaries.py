@@ -16,8 +16,8 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from book import front
-from lib import figures, params
+from book import front, front_page
+from lib import params
 from lib.evidence import archive, claims, table_verdicts
 from lib.evidence.printed_comparison import compare
 from lib.evidence.record import Record, current
@@ -29,9 +29,6 @@ from lib.params.files import atomic
 COVERAGE, README = "coverage.csv", "README.md"
 # In the project's README, beside the folder of results.
 PLACE = re.compile(r"(?<=<!-- found -->\n).*?(?=<!-- /found -->)", re.DOTALL)
-FIGURE_TEXT = (
-    "![Label recovery rate and clean prediction retention of each defense, by data set]({})"
-)
 ABOUT = "Description"  # of a PNG: the figure in words, with its numbers
 
 
@@ -51,22 +48,24 @@ def made(results: Path) -> tuple[dict[Path, str], Drawn]:
         raise InputError(f"{results} holds no results: run `make record` after a run.")
     record, p = found
     judged = table_verdicts.judge(compare(record, p), record, p)
-    ledger, recovery = claims.ledger(record, p), front.by_dataset(record)
+    ledger, screen = claims.ledger(record, p), front_page.first(results)
     texts = {
         results / COVERAGE: judged.to_csv(index=False),
-        results / README: readme(record, p, ledger, len(recovery) > 0),
+        results / README: readme(record, p, ledger, screen),
     }
     first = results.parent / README
     if first.exists() and PLACE.search(text := first.read_text()):
-        ours = _first_page(record, p, ledger, results.name, len(recovery) > 0)
-        texts[first] = PLACE.sub(lambda _: ours, text)
-    if not len(recovery):
+        block = _first_page(screen, ledger, results.name)
+        texts[first] = PLACE.sub(lambda _: block, text)
+    if screen is None:
         return texts, None
-    png, about = figures.recovery_by_dataset(recovery)._repr_png_()
+    png, about = screen.figure._repr_png_()
     return texts, (png, about["alt"])
 
 
-def readme(record: Record, p: Parameters, ledger: pd.DataFrame, drawn: bool) -> str:
+def readme(
+    record: Record, p: Parameters, ledger: pd.DataFrame, screen: front_page.First | None
+) -> str:
     """The results as Markdown for those who look into the folder before they build the book."""
     rows = [
         f"| {row['claim']}{' *Added here.*' if row['added'] else ''} | **{row['verdict']}** "
@@ -76,12 +75,12 @@ def readme(record: Record, p: Parameters, ledger: pd.DataFrame, drawn: bool) -> 
     parts = [
         "# Results",
         "Made by `make record` from the tables in this folder and checked by `make verify`; "
-        "nothing here is typed. The book's pages Findings and Verdicts have the details, with the "
+        "nothing here is typed. The book's results pages and Verdicts have the details, with the "
         "printed values beside ours. How verdicts are made: [book/rule.md](../book/rule.md).",
         *front.paragraphs(record, p),
         *([front.COUNTED] if record.runs else []),
         *front.adaptive_attack(record),
-        *([FIGURE_TEXT.format(FIGURE)] if drawn else []),
+        *([f"![{front_page.ALT}]({FIGURE})"] if screen else []),
         front.counted(ledger),
         "\n".join(["| claim | verdict | why |", "| --- | --- | --- |", *rows]),
         "The counterpart of each table and figure of the paper: [coverage.csv](coverage.csv).",
@@ -89,18 +88,18 @@ def readme(record: Record, p: Parameters, ledger: pd.DataFrame, drawn: bool) -> 
     return "\n\n".join(parts) + "\n"
 
 
-def _first_page(
-    record: Record, p: Parameters, ledger: pd.DataFrame, folder: str, drawn: bool
-) -> str:
-    sentences = [
-        front.paragraphs(record, p)[0],
-        front.COUNTED if record.runs else "",
-        front.defended(record, "dae", p),
-        front.counted(ledger),
-        f"Every verdict and its reason: [{folder}/{README}]({folder}/{README}).",
+def _first_page(screen: front_page.First | None, ledger: pd.DataFrame, folder: str) -> str:
+    """The first screen of the project's README."""
+    if screen is None:
+        return f"{front_page.NONE}\n"
+    parts = [
+        f"**{screen.headline}**",
+        "\n".join(f"- {each}" for each in screen.findings),
+        f"{front_page.counted(ledger)} Every verdict and its reason: [{folder}/{README}]"
+        f"({folder}/{README}).",
+        f"![{front_page.ALT}]({folder}/{FIGURE})",
     ]
-    figure = [FIGURE_TEXT.format(f"{folder}/{FIGURE}")] if drawn else []
-    return "\n\n".join([" ".join(filter(None, sentences)), *figure]) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def write(results: Path) -> list[Path]:

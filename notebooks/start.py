@@ -61,7 +61,7 @@ def folder(p: Parameters, step: str, *fixed: str) -> Path:
         return p.run_folder
     if "dataset" in fields:
         return p.dataset_folder / ("denoisers" if step == "denoisers" else "")
-    return p.dataset_folder.parent / step  # about all data sets
+    return p.protocol_folder / step  # about all data sets
 
 
 def images_of(p: Parameters, step: str) -> Subject:

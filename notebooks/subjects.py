@@ -34,7 +34,7 @@ def finished(p: Parameters) -> Subject:
     Raises:
         InputError: there is none.
     """
-    found = protocol_runs.read_runs(p.dataset_folder.parent)
+    found = protocol_runs.read_runs(p.protocol_folder)
     return found, found.data, record_text.comparison_banner(p, found)
 
 

@@ -94,29 +94,41 @@ def test_a_page_of_no_data_set_is_named_after_what_it_is_about(book):
     assert page["comparison"].label == "all data sets"
 
 
-def leaves(entries):
-    """Entries of the table of contents, those of sections too."""
+def files(entries):
+    """Files of a part of the contents, sections too."""
     for entry in entries:
-        yield entry
-        yield from leaves(entry.get("sections", []))
+        yield from [entry["file"]] if "file" in entry else []
+        yield from files(entry.get("sections", []))
+
+
+def steps(entries):
+    """What the entries for pages of runs stand for: step, and which images."""
+    for entry in entries:
+        yield from [(entry["runs"], entry.get("images"))] if "runs" in entry else []
+        yield from steps(entry.get("sections", []))
 
 
 def test_every_run_page_has_a_place_in_the_contents(book):
     pages = run_pages.find_pages(book / "runs")
-    listed = [leaf["file"] for part in build.contents(pages)["parts"]
-              for leaf in leaves(part["chapters"])]  # fmt: skip
-    assert all(listed.count(page.name) == 1 for page in pages)
-    markers = yaml.safe_load((params.ROOT / "_toc.yml").read_text())
-    runs = {leaf["runs"] for part in markers["parts"] for leaf in leaves(part["chapters"])
-            if "runs" in leaf}  # fmt: skip
-    assert set(params.STEPS) - {"explore"} <= runs
+    toc = build.contents(pages)
+    listed = [name for part in toc["parts"] for name in files(part["chapters"])]
+    assert {page.name for page in pages} <= set(listed) and len(set(listed)) == len(listed)
+    parts = yaml.safe_load((params.ROOT / "_toc.yml").read_text())["parts"]
+    named = [each for part in parts for each in steps(part["chapters"])]
+    assert {step for step, _ in named} - {"walkthrough"} == set(params.STEPS) - {
+        "explore",
+        "walkthrough",
+    }
+    for step in {step for step, _ in named}:  # every page once
+        kinds = sorted(str(images) for name, images in named if name == step)
+        assert kinds in (["None"], ["phantom", "real"])
 
 
 def test_narrative_pages_are_there_and_listed():
     toc = yaml.safe_load((params.ROOT / "_toc.yml").read_text())
-    files = {c["file"] for part in toc["parts"] for c in part["chapters"] if "file" in c}
+    listed = {name for part in toc["parts"] for name in files(part["chapters"])}
     there = {path.stem for path in (params.ROOT / "book").glob("*.md")}
-    assert files | {toc["root"]} == there | {"status", "parameters", "finder"}
+    assert listed | {toc["root"]} == there | {"status", "parameters", "finder"}
 
 
 def test_parameters_page_holds_every_parameter_and_protocol():

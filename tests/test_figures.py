@@ -188,9 +188,6 @@ DRAWN = {
         {"dae": 0.5, "autoencoder": 0.0}, {"dae": 1523.4}, "Training"
     ),
     "variants": lambda: figures.variants(POINTS, "PSNR, dB"),
-    "recovery_by_dataset": lambda: figures.recovery_by_dataset(
-        pd.concat([restored_summary(8).assign(dataset=name) for name in ("derma", "oct")])
-    ),
     "adaptive": lambda: figures.adaptive(knowing(8)),
     "vulnerability": lambda: vulnerable(3),
     "vulnerability, one": lambda: vulnerable(1),
@@ -244,7 +241,6 @@ EMPTY = {
     "readings": lambda: readings(0),
     "minutes": lambda: figures.minutes({}, {"dae": 3.0}, "Training"),
     "variants": lambda: figures.variants(POINTS.iloc[:0], "PSNR, dB"),
-    "recovery_by_dataset": lambda: figures.recovery_by_dataset(pd.DataFrame()),
     "adaptive": lambda: figures.adaptive(knowing(0)),
     "vulnerability": lambda: vulnerable(0),
 }
@@ -259,18 +255,6 @@ def written(figure: Figure) -> str:
 def rendered(figure: Figure) -> tuple[bytes, dict[str, str]]:
     """What a notebook shows: a PNG, and what stands beside it."""
     return PNGFormatter()(figure)
-
-
-def test_titles_of_four_data_sets_stand_apart():
-    names = ("derma", "pathology", "oct", "chest")
-    table = pd.concat([restored_summary(1234).assign(dataset=name) for name in names])
-    table["defense"] = table["defense"].replace("dae", "dae+patches")  # long names, narrow panels
-    figure = figures.recovery_by_dataset(table)
-    rendered(figure)
-    texts = figure.findobj(matplotlib.text.Text)
-    boxes = [text.get_window_extent() for text in texts if "n = 1,234" in text.get_text()]
-    assert len(boxes) == 4
-    assert all(one.x1 < other.x0 for one, other in zip(boxes, boxes[1:], strict=False))
 
 
 def test_every_figure_is_tried_here():

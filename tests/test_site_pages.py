@@ -201,7 +201,7 @@ def test_a_probe_tells_the_worst_color_and_sets_the_pixel(open_page):
 
 
 def test_a_chart_tells_and_filters(open_page):
-    page = open_page(next(name for name in PAGES if name.endswith("/findings.html")))
+    page = open_page(next(name for name in PAGES if name.endswith("/results_overview.html")))
     box = page.locator(".chart.ready").first
     marks = box.locator(".mark")
     count = marks.count()

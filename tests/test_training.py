@@ -192,13 +192,13 @@ def test_auto_in_the_loop_is_what_the_device_computes_in(monkeypatch, native):
         run(None, device="nowhere")
 
 
-def test_notebooks_and_shards_record_what_was_computed_in(monkeypatch):
+def test_notebooks_and_shards_record_what_was_computed_in(monkeypatch, images):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     given = {"protocol": "compact", "device": "cpu"}
     assert params.from_notebook(dict(given)).attack_precision == "float32"
     found = []
     monkeypatch.setattr(shard, "attack_run", lambda *a, **k: found.append(a[3].attack_precision))
-    monkeypatch.setattr(shard.data, "load", lambda *a: None)
+    monkeypatch.setattr(shard.data, "load", lambda *a: images("derma", 4))
     monkeypatch.setattr(shard.classifiers, "load", lambda *a: None)
     assert shard.main(["1/2", "1", "protocol=compact", "device=cpu"]) is None
     assert found == ["float32"]

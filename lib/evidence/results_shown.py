@@ -9,7 +9,8 @@ from lib.figures.formatting import break_even, rate
 from lib.params import ATTACKS
 
 SIZE = "image, px"
-TEXTS = {"data set", "dataset", "classifier", "class", "defense", "denoiser", "changed"}
+# Columns of texts, which begin at the left.
+TEXTS = {"data set", "dataset", "classifier", "class", "defense", "changed", "reference"}
 
 
 def rates(table: pd.DataFrame, name: str = "rate") -> list[str]:
@@ -51,10 +52,8 @@ def overall(found: Record) -> pd.DataFrame:
     The class-weighted rate has each class as often as the paper's table has it.
     """
     table = recorded.success(found)
-    weighted = [
-        rate(*row) for row in table[["matched", "matched_low", "matched_high"]].to_numpy(float)
-    ]
-    return _beside(table.assign(weighted=weighted), RUN, {"weighted": "class-weighted"})
+    weighted = table.assign(weighted=table["matched"].map(rate))
+    return _beside(weighted, RUN, {"weighted": "class-weighted"})
 
 
 def _beside(table: pd.DataFrame, keys: list[str], more: dict[str, str] | None = None):
@@ -132,15 +131,14 @@ def detection(found: Record) -> pd.DataFrame:
     shown = table[keys].drop_duplicates().reset_index(drop=True)
     for pixels in sorted(table["pixels"].unique()):
         name = formatting.pixels(int(pixels))
-        for score, title in (("largest", "largest change"), ("mean", "mean change")):
-            of = table[(table["pixels"] == pixels) & (table["score"] == score)]
-            areas = of[["auc", "auc_low", "auc_high"]].itertuples(index=False)
-            texts = of[keys].assign(**{f"AUC, {title}, {name}": [_area(*row) for row in areas]})
-            shown = shown.merge(texts, "left", on=keys)
-        shown = shown.merge(
-            of[keys].assign(**{f"n, {name}": of["n"]}).astype({f"n, {name}": "Int64"}),
-            "left", on=keys,
-        )  # fmt: skip
+        of = table[table["pixels"] == pixels]
+        largest, mean = (of[of["score"] == score] for score in ("largest", "mean"))
+        areas = largest[["auc", "auc_low", "auc_high"]].itertuples(index=False)
+        columns = {f"largest change, {name}": [_area(*row) for row in areas]}
+        columns[f"n, {name}"] = largest["n"].astype("Int64")
+        shown = shown.merge(largest[keys].assign(**columns), "left", on=keys)
+        columns = {f"mean change, {name}": _fixed(mean["auc"], 2)}
+        shown = shown.merge(mean[keys].assign(**columns), "left", on=keys)
     return _sized(shown)
 
 
@@ -148,6 +146,41 @@ def _area(value: float, low: float, high: float) -> str:
     if value != value:
         return "–"
     return f"{value:.2f}" if low != low else f"{value:.2f} ({low:.2f}–{high:.2f})"
+
+
+def ablation(means: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
+    """Means of each model of the ablation, beside Tables 4 and 5.
+
+    Args:
+        means: of `lib.evidence.ablation.summary`.
+        printed: of `lib.evidence.ablation.printed`.
+    """
+    shown = means[["variant", "n"]].copy()
+    theirs = printed.set_index("variant").reindex(means["variant"])
+    for name, digits in (("psnr", 1), ("ssim", 3), ("gmsd", 3), ("fsim", 3)):
+        title = formatting.shown(name) + (", dB" if name == "psnr" else "")
+        shown[title] = _fixed(means[name], digits)
+        if name == "psnr":
+            ends = means[["psnr", "psnr_low", "psnr_high"]].itertuples(index=False)
+            shown[title] = [f"{a:.1f} ({b:.1f}–{c:.1f})" for a, b, c in ends]
+        shown[f"printed {title}"] = _fixed(theirs[name], min(digits, 2))
+    return shown
+
+
+def steps(compared: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
+    """Whether each step of the ablation helps, beside the paper's difference.
+
+    Args:
+        compared: of `lib.evidence.ablation.contrasts`.
+        printed: of `lib.evidence.ablation.printed`.
+    """
+    values = printed.set_index("variant")["psnr"]
+    shown = compared[["variant", "reference", "n", "seeds"]].copy()
+    ends = compared[["difference", "difference_low", "difference_high"]].itertuples(index=False)
+    shown["difference, dB"] = [f"{a:+.2f} ({b:+.2f} to {c:+.2f})" for a, b, c in ends]
+    theirs = values[compared["variant"]].to_numpy() - values[compared["reference"]].to_numpy()
+    shown["printed"] = [f"{value:+.2f}" for value in theirs]
+    return shown.assign(better=compared["better"].to_numpy())
 
 
 def attackers(table: pd.DataFrame) -> pd.DataFrame:
@@ -185,3 +218,74 @@ def page(table: pd.DataFrame, caption: str = ""):
         heading = [{"selector": "th.col_heading", "props": list(left.items())}]
         style.set_table_styles({name: heading}, overwrite=False)
     return style
+
+
+def answer(found: Record, success: pd.DataFrame, pooled: pd.DataFrame) -> str:
+    """What came out on one data set, in two or three sentences.
+
+    Args:
+        found: the record.
+        success: of `results_tables.success`.
+        pooled: of `results_tables.defenses` of the protocol nearest to the paper's, one row a
+            defense; may be empty.
+    """
+    if not len(success):
+        return f"No attack on {formatting.shown(found.dataset)} is recorded yet."
+    near = recorded.nearest(success)
+    known = near[near["printed"].notna()]
+    first = (known if len(known) else near).iloc[0]
+    told = (
+        f"At {first['size']} px, the {formatting.attack(first['pixels'])} changes the prediction "
+        f"of {formatting.shown(first['classifier'])} for {rate(first['rate'])} of {first['n']} "
+        f"images of {formatting.shown(found.dataset)}"
+    )
+    told += f"; the paper prints {_printed(first['printed'])}." if len(known) else "."
+    return " ".join([told, *_defended(pooled)])
+
+
+def _defended(pooled: pd.DataFrame) -> list[str]:
+    """What the DAE and the median filter do with 100 attacked and 100 clean images."""
+    if not len(pooled) or not {"dae", "median3"} <= set(pooled["defense"]) or not pooled["n"].max():
+        return []
+    of = pooled.set_index("defense")
+    back, lost = (100 * of["recovered"]).round(), (100 * (1 - of["kept"])).round()
+    return [
+        f"After the DAE, {back['dae']:.0f} of 100 attacked images are classified correctly again, "
+        f"but {lost['dae']:.0f} of 100 clean images no longer are.",
+        f"A plain 3 x 3 median filter reaches {back['median3']:.0f} and {lost['median3']:.0f}.",
+    ]
+
+
+def overview(success: pd.DataFrame, defenses: pd.DataFrame) -> str:
+    """What came out on all data sets, in three sentences.
+
+    Args:
+        success: of `results_tables.success`, with ``dataset``.
+        defenses: of `results_tables.defenses`, one row a data set and defense.
+    """
+    told = []
+    known = success[success["printed"].notna()]
+    inside = ((known["low"] <= known["printed"]) & (known["printed"] <= known["high"])).sum()
+    if len(known):
+        told.append(
+            "One or two changed pixels mislead the classifiers on every data set, but only "
+            f"{inside} of {len(known)} printed success rates lie within our 95 % interval."
+        )
+    names = defenses["defense"] if len(defenses) else []
+    dae, median = (defenses[names == name].set_index("dataset") for name in ("dae", "median3"))
+    back = dae["recovered"].dropna()
+    if len(back):
+        ahead = (back > median["recovered"].reindex(back.index)).sum()
+        told.append(
+            f"The DAE recovers the label of {rate(back.min())} to {rate(back.max())} of the "
+            f"attacked images, more than a plain 3 x 3 median filter on {ahead} of {len(back)} "
+            "data sets."
+        )
+    if len(known):
+        most = known.loc[(known["rate"] - known["printed"]).abs().idxmax()]
+        told.append(
+            f"The largest gap is {formatting.shown(most['dataset'])} with "
+            f"{formatting.shown(most['classifier'])} and {formatting.pixels(most['pixels'])}: "
+            f"{rate(most['rate'])} here, {_printed(most['printed'])} printed."
+        )
+    return " ".join(told) or "No attack is recorded yet."

@@ -96,7 +96,7 @@ def record(results: Path, dataset: str, names: list[str] | None = None) -> Recor
                 continue
             about = read_json(at / "run.json")
             size = about["parameters"]["data_size"]
-            run = dict(zip(RUN, (protocol, size, classifier), strict=True))
+            run = {"protocol": protocol, "size": size, "classifier": classifier}
             runs.append(run | _run(at, about))
             for pixels, name in ATTACKS.items():
                 for kind, tables in parts.items():

@@ -21,7 +21,6 @@ from lib.figures.defense import (
     detection,
     quality,
     recovery,
-    recovery_by_dataset,
     restorations,
 )  # fmt: skip
 from lib.figures.denoising import denoised_examples, denoiser_history, noise_examples
@@ -31,6 +30,6 @@ __all__ = [
     "adaptive", "attacks", "class_counts", "confusion", "convergence", "denoised_examples",
     "denoiser_history", "detection", "evaluations", "history", "label_auc", "minutes",
     "noise_examples", "pixel_map", "quality", "rates", "readings", "recovery",
-    "recovery_by_dataset", "restorations", "samples", "success_by_class", "variants",
+    "restorations", "samples", "success_by_class", "variants",
     "vulnerability",
 ]  # fmt: skip

@@ -4,9 +4,7 @@ from operator import eq
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from lib.figures import gallery, style
@@ -107,60 +105,23 @@ def recovery(summary: pd.DataFrame) -> Figure:
     if not len(summary) or not summary["images"].sum():
         return style.message("No image was attacked: there is nothing to recover or to retain.")
     attacked, clean = int(summary["n"].max()), int(summary["images"].max())
+    spoken = style.in_words(summary, ["defense"], ["recovered", "kept"])
     figure, axes = style.rows(
         [shown(name) for name in summary["defense"]], 0.48, 1.2,
         xlim=(-2, 102), xlabel="images, %, with 95 % interval",
         title=f"{many(attacked, 'image')} misclassified of n = {clean:,}"
         + ("" if attacked else ": nothing to recover"),
         alt=f"Label recovery rate of {many(attacked, 'attacked image')} and clean prediction "
-        f"retention of {many(clean, 'image')}: {_spoken(summary, 'defense')}.",
+        f"retention of {many(clean, 'image')}: {spoken}.",
     )  # fmt: skip
-    _recovered_and_kept(axes, summary)
-    style.below(figure, _keys())
-    return figure
-
-
-@styled
-def recovery_by_dataset(table: pd.DataFrame) -> Figure:
-    """`recovery` with one panel a data set.
-
-    Args:
-        table: ``dataset`` and the columns of `recovery`.
-    """
-    if not len(table):
-        return style.message("No run on real images is recorded yet.")
-    datasets, names = (list(dict.fromkeys(table[key])) for key in ("dataset", "defense"))
-    figure, axes = style.panels(
-        1.4 + 0.28 * len(names), len(datasets), sharey=True, squeeze=False,
-        alt="Label recovery rate of attacked images and clean prediction retention: "
-        f"{_spoken(table, 'dataset', 'defense')}.",
-    )  # fmt: skip
-    for panel, dataset in zip(axes[0], datasets, strict=True):
-        of_set = table[table["dataset"] == dataset].set_index("defense").reindex(names)
-        _recovered_and_kept(panel, of_set.reset_index())
-        title = f"{shown(dataset)}\nn = {int(of_set['n'].max()):,}"
-        panel.set(xlim=(-7, 107), title=title, xlabel="images, %")
-        style.bare(panel)
-    style.name_rows(axes[0][0], [shown(name) for name in names])
-    style.below(figure, _keys())
-    return figure
-
-
-def _spoken(table: pd.DataFrame, *names: str) -> str:
-    return style.in_words(table, names, ["recovered", "kept"])
-
-
-def _recovered_and_kept(axes: Axes, table: pd.DataFrame) -> None:
-    paints = [color(name) for name in table["defense"]]
-    style.dots(axes, table, "recovered", paints, -0.14, 100)
-    style.dots(axes, table, "kept", paints, 0.14, 100, marker="s", hollow=True)
-
-
-def _keys() -> list[Line2D]:
-    return [
+    paints = [color(name) for name in summary["defense"]]
+    style.dots(axes, summary, "recovered", paints, -0.14, 100)
+    style.dots(axes, summary, "kept", paints, 0.14, 100, marker="s", hollow=True)
+    style.below(figure, [
         key("label recovery rate, misclassified images", "o", "0.45"),
         key("clean prediction retention", "s", "0.45", hollow=True),
-    ]
+    ])  # fmt: skip
+    return figure
 
 
 @styled

@@ -159,14 +159,11 @@ def _scatter(
         of = table[table["panel"] == name]
         draw_marks(part, of, across, scale)
         part.set_title(f"{name}\n{many(int(of['n'].max()), 'attack')}")
-        if len(names) < 3:
-            part.set_xlabel(label)
+        part.set_xlabel(label if len(names) < 3 else label.replace("prediction ", ""))
         if limits:
             part.set_xlim(limits)
         part.set_ylim(-4, 104)
     axes[0][0].set_ylabel("label recovery rate, %")
-    if len(names) > 2:
-        figure.supxlabel(label, fontsize=10)
     style.below(figure, defense_keys(table["defense"]), 4)
     return figure
 
@@ -182,7 +179,7 @@ def draw_marks(axes: Axes, table: pd.DataFrame, across: str = "kept", scale: flo
         axes.plot([x, x], ends, color=paint, lw=1, alpha=0.45)
         hollow = row["defense"].endswith(PATCHES)
         axes.plot(x, y, "o", ms=8, mec=paint if hollow else INK, mew=1.8 if hollow else 0.6,
-                  mfc="white" if hollow else paint, zorder=3)  # fmt: skip
+                  mfc="white" if hollow else paint, zorder=3, clip_on=False)  # fmt: skip
 
 
 def defense_keys(names: Iterable[str]) -> list[Line2D]:
@@ -215,14 +212,12 @@ def success_by_class(table: pd.DataFrame) -> Figure:
         1.1 + 0.4 * len(classes), len(counts), sharey=True, sharex=True, squeeze=False,
         alt=f"Attack success by class beside the printed rates. Over all: {'; '.join(said)}.",
     )  # fmt: skip
-    shifts = np.linspace(-0.17, 0.17, len(nets)) if len(nets) > 1 else [0]
-    shifts = dict(zip(nets, shifts, strict=True))
+    apart = np.linspace(-0.17, 0.17, len(nets)) if len(nets) > 1 else [0]
+    shifts = dict(zip(nets, apart, strict=True))
     for part, pixels in zip(axes[0], counts, strict=True):
         for row in table[table["pixels"] == pixels].to_dict("records"):
-            place, paint = (
-                classes.index(row["class"]) + shifts[row["classifier"]],
-                color(row["classifier"]),
-            )
+            place = classes.index(row["class"]) + shifts[row["classifier"]]
+            paint = color(row["classifier"])
             part.plot([100 * row["low"], 100 * row["high"]], [place] * 2, color=paint, lw=2)
             part.plot(100 * row["rate"], place, "o", color=paint, mec=INK, mew=0.6, ms=6.5)
             part.plot(100 * row["printed"], place, "D", color=PRINTED, mec=paint, mew=1.4, ms=5.5)

@@ -164,17 +164,8 @@ def fit_denoiser(
     device = placed(model, device)
     precision = "bfloat16" if uses_bfloat16(precision, device) else "float32"
     levels = torch.tensor([noise] if isinstance(noise, int | float) else list(noise))
-    settings = [
-        VERSIONS["denoisers"],
-        batch,
-        learning_rate,
-        levels.tolist(),
-        seed,
-        precision,
-        limit,
-        crop,
-    ]
-    settings += [halving, noisy_targets]
+    settings = [VERSIONS["denoisers"], batch, learning_rate, levels.tolist(), seed, precision]
+    settings += [limit, crop, halving, noisy_targets]
     settings += [epochs] if halving or noisy_targets else []  # rate and gamma depend on it
     model.to(memory_format=torch.channels_last)
     clean = _sample(images_val, seed)

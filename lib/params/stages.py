@@ -3,10 +3,11 @@
 # Raise a step's number when the same values give other results: its finished work is then done
 # again, everywhere. A change of code alone does nothing.
 VERSIONS = {
-    "phantoms": 1, "walkthrough": 1, "datasets": 1, "classifier": 1, "pixel_attack": 1, "vulnerability": 1,
-    "denoisers": 1, "restoration": 1, "forensics": 1, "adaptive": 1, "ablation": 1,
-    "comparison": 1, "engine": 1, "audit": 1, "results_overview": 1, "results_dataset": 1,
-    "results_ablation": 1, "results_size": 1, "results_attackers": 1, "verdicts": 1, "explore": 1,
+    "phantoms": 1, "walkthrough": 1, "datasets": 1, "classifier": 1, "pixel_attack": 1,
+    "vulnerability": 1, "denoisers": 1, "restoration": 1, "forensics": 1, "adaptive": 1,
+    "ablation": 1, "comparison": 1, "engine": 1, "audit": 1, "results_overview": 1,
+    "results_dataset": 1, "results_ablation": 1, "results_size": 1, "results_attackers": 1,
+    "verdicts": 1, "explore": 1,
 }  # fmt: skip
 # Steps whose results a step reads.
 AFTER: dict[str, tuple[str, ...]] = {

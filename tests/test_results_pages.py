@@ -1,0 +1,268 @@
+"""The results pages: tables that equal the record, sections that printed tables lead to."""
+
+import json
+import re
+import subprocess
+import sys
+
+import jupytext
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from book import build, front_page, results_pages, run_pages
+from lib import params
+from lib.evidence import printed as paper
+from lib.evidence import results_shown, results_tables
+from lib.figures import results as figures
+from lib.figures.formatting import rate
+from lib.params.errors import InputError
+from lib.params.stages import RESULTS
+
+RECORD = params.ROOT / "results"
+DATASETS = results_tables.datasets(RECORD)
+pytestmark = pytest.mark.skipif(not DATASETS, reason="no run on real images is recorded")
+
+
+@pytest.fixture(scope="module", params=DATASETS)
+def found(request):
+    return results_tables.record(RECORD, request.param)
+
+
+def frames(found, stem):
+    """Recorded tables of a kind, each with where it is from."""
+    for run in found.runs.itertuples():
+        for pixels, name in params.ATTACKS.items():
+            path = RECORD / run.protocol / found.dataset / run.classifier / f"{stem}{name}.parquet"
+            if path.exists():
+                yield (run.protocol, run.classifier, pixels), pd.read_parquet(path)
+
+
+def test_the_protocol_nearest_to_the_paper_comes_first():
+    names = results_tables.protocols(RECORD)
+    known = [name for name in results_tables.ORDER if name in names]
+    assert names[: len(known)] == known
+    assert all(params.base(name) == name for name in names)
+
+
+def test_nothing_recorded_is_one_clear_sentence(tmp_path):
+    with pytest.raises(InputError, match="make record"):
+        results_tables.protocols(tmp_path)
+    with pytest.raises(InputError, match="derma"):
+        results_tables.record(RECORD, "derma", ["demo"])
+
+
+def test_success_rates_are_those_of_the_attack_tables(found):
+    success = results_tables.success(found).set_index(["protocol", "classifier", "pixels"])
+    classes = results_tables.success_by_class(found)
+    every = dict(frames(found, ""))
+    assert set(success.index) == set(every)
+    for key, table in every.items():
+        row = success.loc[key]
+        assert (row["n"], row["successes"]) == (len(table), table["success"].sum())
+        assert row["tested"] == (table["part"] == "test").sum()
+        own = classes[(classes[["protocol", "classifier", "pixels"]] == list(key)).all(axis=1)]
+        assert own.iloc[:-1]["n"].sum() == own.iloc[-1]["n"] == len(table)
+        assert own.iloc[:-1]["successes"].sum() == table["success"].sum()
+
+
+def test_printed_rates_are_the_papers(found):
+    classes = results_tables.success_by_class(found)
+    for (net, pixels), group in classes.groupby(["classifier", "pixels"]):
+        table = paper.attack_table(found.dataset, net, pixels)
+        if table is None:
+            assert group["printed"].isna().all()
+            continue
+        for row in table.itertuples():
+            assert (group.loc[group["class"] == row[1], "printed"] == row.printed_rate).all()
+
+
+def test_defenses_are_judged_on_test_images_alone(found):
+    table = results_tables.defenses(found, samples=20).set_index([*results_tables.RUN, "defense"])
+    for (protocol, net, _), _rows in frames(found, "restoration_"):
+        every = dict(frames(found, "restoration_"))
+        of = {key: rows for key, rows in every.items() if key[:2] == (protocol, net)}
+        attacks = dict(frames(found, ""))
+        fooled = back = 0
+        for key, rows in of.items():
+            parts = attacks[key].set_index(["split", "index"])["part"]
+            keys = pd.MultiIndex.from_frame(rows[["split", "index"]])
+            mine = rows[(parts.reindex(keys) == "test").to_numpy() & (rows["defense"] == "dae")]
+            fooled += mine["success"].sum()
+            back += (mine["success"] & mine["recovered"]).sum()
+        size = found.runs.set_index(["protocol", "classifier"]).loc[(protocol, net), "size"]
+        row = table.loc[(protocol, size, net, "dae")]
+        assert row["n"] == fooled and row["recovered"] == pytest.approx(back / fooled)
+
+
+def test_quality_is_the_mean_over_successful_attacks(found):
+    table = results_tables.quality(found, samples=20)
+    for (protocol, net, pixels), rows in frames(found, "restoration_"):
+        mine = rows[rows["success"] & ~rows["exact"]].groupby("defense")["psnr"].mean()
+        own = table[(table["protocol"] == protocol) & (table["classifier"] == net)]
+        own = own[own["pixels"] == pixels].set_index("defense")["psnr"].dropna()
+        np.testing.assert_allclose(own, mine.reindex(own.index))
+
+
+def test_positions_lie_in_the_image_and_are_counted(found):
+    places = results_tables.positions(found)
+    fooled = found.attacks[found.attacks["success"]]
+    assert len(places) == fooled["rows"].map(len).sum()
+    assert places[["x", "y"]].stack().between(0, 1).all()
+    share, low, high = results_tables.central(places)
+    assert 0 <= low <= share <= high <= 1
+
+
+def test_tables_of_a_page_hold_the_same_numbers(found):
+    success = results_tables.success(found)
+    shown = results_shown.overall(found)
+    for row in success.itertuples():
+        at = (shown[results_shown.SIZE] == row.size) & (shown["classifier"] == row.classifier)
+        name = {1: "one pixel", 2: "two pixels"}[row.pixels]
+        (cell,) = shown.loc[at, name]
+        assert cell == rate(row.rate, row.low, row.high)
+        assert shown.loc[at, f"n, {name}"].item() == row.n
+    assert shown.columns.is_unique
+    rows = results_tables.defenses(found, samples=20)
+    texts = results_shown.defenses(rows)["label recovery rate"]
+    assert list(texts) == results_shown.rates(rows, "recovered")
+
+
+def test_larger_images_come_first(found):
+    order = [results_tables.ORDER.index(name) for name in found.runs["protocol"]]
+    assert order == sorted(order)
+    nearest = results_tables.nearest(found.attacks)["protocol"]
+    assert set(nearest) == {found.runs["protocol"].iloc[0]}
+
+
+def test_central_counts_the_middle_quarter_of_the_area():
+    places = pd.DataFrame({"x": [0.5, 0.3, 0.2, 0.9], "y": [0.5, 0.7, 0.5, 0.5]})
+    assert results_tables.central(places)[0] == 0.5
+
+
+def test_size_effect_compares_sizes_next_to_each_other():
+    table = pd.DataFrame(
+        [("oct", "resnet50", 1, size, n, share)
+         for size, n, share in ((28, 9, 0.9), (64, 9, 0.5), (224, 9, 0.7), (64, 3, 0.0))],
+        columns=["dataset", "classifier", "pixels", "size", "n", "rate"],
+    )  # fmt: skip
+    assert results_tables.size_effect(table) == (1, 2)
+    assert results_tables.size_effect(pd.DataFrame()) == (0, 0)
+
+
+def headings(step):
+    cells = jupytext.read(params.ROOT / "notebooks" / f"{step}.md").cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    return re.findall(r"^## (.*)$", text, re.M)
+
+
+PLACES = [(step, None) for step in RESULTS if step != "results_dataset"]
+PLACES += [("results_dataset", name) for name in paper.DATASETS]
+
+
+@pytest.mark.parametrize(("step", "dataset"), PLACES)
+def test_every_section_that_a_printed_table_leads_to_is_on_its_page(step, dataset):
+    there = headings(step)
+    for heading, numbers in results_pages.sections(step, dataset).items():
+        assert heading in there and numbers
+        text = results_pages.linked(f"## {heading}\n\nText.", step, dataset)
+        assert f"({results_pages.anchor(step, dataset, heading)})=\n## {heading} (Table" in text
+        assert all(str(number) in text for number in numbers)
+
+
+def test_every_table_of_rates_and_quality_leads_to_one_section():
+    found = (results_pages.places(number, PLACES) for number in paper.NUMBERS)
+    anchors = {anchor for places in found for anchor, _ in places}
+    assert len(anchors) == sum(len(results_pages.sections(*place)) for place in PLACES)
+    for tables in paper.TABLES.values():
+        for number in tables.values():
+            assert len(results_pages.places(number, PLACES)) == 1
+    for number in (3, 4, 5, 32, 33, 43):
+        assert len(results_pages.places(number, PLACES)) == 1
+    assert results_pages.places(17, []) == []
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """One results page, made through papermill without data and without runs."""
+    folder = tmp_path_factory.mktemp("pages")
+    source = folder / "results_dataset.ipynb"
+    jupytext.write(jupytext.read(params.ROOT / "notebooks/results_dataset.md"), source)
+    target = folder / "runs/results" / DATASETS[0] / "results_dataset.ipynb"
+    target.parent.mkdir(parents=True)
+    given = {"dataset": DATASETS[0], "runs": str(folder / "runs"), "bootstrap_samples": 20}
+    result = subprocess.run(
+        [sys.executable, "-m", "papermill", str(source), str(target), "--no-progress-bar", "-y",
+         json.dumps(given)],
+        cwd=params.ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    return folder
+
+
+def test_a_page_is_made_from_the_record_alone(executed):
+    (page,) = run_pages.find_pages(executed / "runs")
+    found = results_tables.record(RECORD, page.dataset)
+    assert page.protocols == list(found.runs["protocol"].unique())
+    assert not page.phantoms
+    outputs = [
+        output.get("data", {})
+        for cell in nbformat.read(page.path, as_version=4).cells
+        for output in cell.get("outputs", [])
+    ]
+    shown = [kind for data in outputs for kind in ("image/png", "text/html") if kind in data]
+    assert 4 <= len(shown) <= 8
+    tables = "".join(data.get("text/html", "") for data in outputs)
+    for cell in results_shown.overall(found)["one pixel"]:
+        assert cell in tables  # the row "all" of the table by class
+
+
+def test_the_book_has_the_page_with_its_sections(executed, tmp_path):
+    pages = run_pages.find_pages(executed / "runs")
+    run_pages.write_page(pages[0], tmp_path)
+    written = nbformat.read(tmp_path / f"{pages[0].name}.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in written.cells if cell.cell_type == "markdown")
+    for heading in results_pages.sections("results_dataset", pages[0].dataset):
+        assert f"({results_pages.anchor('results_dataset', pages[0].dataset, heading)})=" in text
+    parts = {part["caption"]: part["chapters"] for part in build.contents(pages)["parts"]}
+    assert {"file": pages[0].name} in parts["Results on real images"]
+
+
+def test_phantoms_stand_in_the_appendix_alone(tmp_path):
+    for protocol, source in (("demo", "phantom"), ("compact", "rebuilt")):
+        folder = tmp_path / protocol / "oct"
+        folder.mkdir(parents=True)
+        (folder / "datasets.ipynb").write_text("{}")
+        about = {"steps": {"datasets": {"data": {"source": source}}}}
+        (folder / "run.json").write_text(json.dumps(about))
+    parts = build.contents(run_pages.find_pages(tmp_path))["parts"]
+    holding = [part["caption"] for part in parts if "runs/demo/oct/datasets" in json.dumps(part)]
+    assert len(holding) == 1 and holding[0].startswith("Appendix")
+    real = [part["caption"] for part in parts if "runs/compact/oct/datasets" in json.dumps(part)]
+    assert len(real) == 1 and real != holding
+
+
+def test_the_front_page_is_one_screen_of_the_record(tmp_path):
+    index = (params.ROOT / "book/index.md").read_text()
+    text = front_page.page(index, RECORD, [], tmp_path)
+    assert (tmp_path / front_page.FILE).exists() and "<!--" not in text
+    first = front_page.first(RECORD)
+    assert len(first.findings) == 3
+    assert len(" ".join([first.headline, *first.findings]).split()) < 80
+    assert not re.search(r"[\[\]()]", " ".join([first.headline, *first.findings]))
+    sizes = {found.sizes[0] for found in map(lambda n: results_tables.record(RECORD, n), DATASETS)}
+    assert f"{max(sizes)} px" in first.findings[0]
+
+
+def test_the_front_page_without_a_record(tmp_path):
+    index = (params.ROOT / "book/index.md").read_text()
+    assert front_page.NONE in front_page.page(index, tmp_path, [], tmp_path)
+
+
+def test_figures_of_nothing_say_so():
+    nothing = pd.DataFrame(columns=["panel", "printed", "recovered", "n"])
+    for draw in (figures.slopes, figures.tradeoff, figures.quality_and_recovery,
+                 figures.success_by_class, figures.sizes):  # fmt: skip
+        assert draw(nothing).get_label()
+    assert figures.search(nothing, nothing).get_label()
