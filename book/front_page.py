@@ -14,7 +14,8 @@ from lib.evidence import claims, record, results_tables, verdicts
 from lib.evidence.protocol_runs import shares
 from lib.evidence.results_tables import Record
 from lib.figures import results as figures
-from lib.figures.formatting import enumerated, shown
+from lib.figures import style
+from lib.figures.formatting import enumerated, percent, shown
 
 PLACES = ("headline", "figure", "findings", "chips")  # ``<!-- name -->`` in index.md
 NONE = "No run on real images is recorded in this copy yet."
@@ -72,7 +73,7 @@ def first(results: Path) -> First | None:
     return First(
         " ".join(["One pixel misleads the classifier.", *_compared(of)]),
         _findings(attacks, of, largest, names),
-        figures.front(
+        figure_of(
             printed, defenses, ("One-pixel attack, ResNet50", f"Defenses: {names}, {largest} px")
         ),
     )
@@ -161,3 +162,38 @@ def page(text: str, results: Path, pages: list[Page], folder: Path) -> str:
     for name, words in content.items():
         text = text.replace(f"<!-- {name} -->", words)
     return text
+
+
+@style.styled
+def figure_of(printed: pd.DataFrame, defenses: pd.DataFrame, titles: tuple[str, str]) -> Figure:
+    """The figure of the front page: attacks beside the printed rates, and what defenses do.
+
+    Args:
+        printed: as `lib.figures.results.slopes`, of one panel.
+        defenses: as `lib.figures.results.tradeoff`, of one panel.
+        titles: of the two parts.
+    """
+    if not len(defenses) or not len(printed):
+        return style.message(figures.NOTHING)
+    of_attacks = [
+        f"{shown(row['dataset'])} {percent(row['printed'])} printed, {percent(row['rate'])} here"
+        for row in printed.to_dict("records")
+    ]
+    of_defenses = [
+        f"{shown(row['defense'])} {percent(row['recovered'])} and {percent(row['kept'])}"
+        for row in defenses.to_dict("records")
+    ]
+    figure, (left, right) = style.panels(
+        3.5, 2, width_ratios=[1, 1.15],
+        alt=f"{titles[0]}: {'; '.join(of_attacks)}. {titles[1]}, label recovery rate and clean "
+        f"prediction retention: {'; '.join(of_defenses)}.",
+    )  # fmt: skip
+    figures.draw_slopes(left, printed)
+    left.set(title=titles[0], ylabel="attack success, %")
+    figures.draw_marks(right, defenses)
+    right.set(
+        title=titles[1], xlim=(-4, 104), ylim=(-4, 104), xlabel="clean prediction retention, %",
+        ylabel="label recovery rate, %",
+    )  # fmt: skip
+    style.below(figure, figures.defense_keys(defenses["defense"]), 4)
+    return figure

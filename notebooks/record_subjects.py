@@ -4,7 +4,7 @@ Their pages begin with a result, so they have no banner.
 """
 
 from lib import params
-from lib.evidence import record, results_tables
+from lib.evidence import record, results_tables, size_tables
 from lib.params import Parameters
 from notebooks.start import Subject
 
@@ -30,7 +30,7 @@ def attacked_adaptively(p: Parameters) -> Subject:
 def sizes(p: Parameters) -> Subject:
     """The record of each data set with images of several sizes, by name."""
     folder = params.ROOT / p.results
-    records = {n: results_tables.of_every_size(folder, n) for n in results_tables.datasets(folder)}
+    records = {n: size_tables.of_every_size(folder, n) for n in results_tables.datasets(folder)}
     return _joined({name: found for name, found in records.items() if len(set(found.sizes)) > 1})
 
 

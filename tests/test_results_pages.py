@@ -14,7 +14,7 @@ import pytest
 from book import build, front_page, results_pages, run_pages
 from lib import params
 from lib.evidence import printed as paper
-from lib.evidence import results_shown, results_tables
+from lib.evidence import results_shown, results_tables, size_tables
 from lib.figures import results as figures
 from lib.figures.formatting import rate
 from lib.params.errors import InputError
@@ -147,8 +147,8 @@ def test_size_effect_compares_sizes_next_to_each_other():
          for size, n, share in ((28, 9, 0.9), (64, 9, 0.5), (224, 9, 0.7), (64, 3, 0.0))],
         columns=["dataset", "classifier", "pixels", "size", "n", "rate"],
     )  # fmt: skip
-    assert results_tables.size_effect(table) == (1, 2)
-    assert results_tables.size_effect(pd.DataFrame()) == (0, 0)
+    assert size_tables.size_effect(table) == (1, 2)
+    assert size_tables.size_effect(pd.DataFrame()) == (0, 0)
 
 
 def headings(step):

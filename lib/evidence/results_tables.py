@@ -14,7 +14,7 @@ import pandas as pd
 from lib import params
 from lib.defense import adaptive, restoration
 from lib.evidence import printed as paper
-from lib.evidence import protocol_runs, variants
+from lib.evidence import protocol_runs
 from lib.metrics.intervals import CLASS_MEAN, rate, rate_table
 from lib.params import ATTACKS, DENOISERS
 from lib.params.errors import InputError
@@ -292,46 +292,3 @@ def pooled_attackers(found: list[Record]) -> pd.DataFrame:
     """`attackers` over several data sets, one row a defense; empty where none was run."""
     tables = [each.adaptive for each in found if len(each.adaptive)]
     return adaptive.summary(_joined(tables)) if tables else pd.DataFrame()
-
-
-def of_every_size(results: Path, dataset: str) -> Record:
-    """`record` of the protocols, and of their variants that change the size of the images."""
-    bases = protocols(results)
-    names = [*bases, *(name for base in bases for name in variants.resized(base))]
-    return record(results, dataset, names)
-
-
-def size_effect(success: pd.DataFrame) -> tuple[int, int]:
-    """In how many pairs of sizes the larger images are attacked less often, and of how many.
-
-    Args:
-        success: of `success`, with ``dataset``. Compared are the rates of one data set, classifier
-            and number of pixels at two sizes next to each other; several runs of a size count with
-            the one of most images.
-    """
-    lower = pairs = 0
-    for _, group in _groups(success, ["dataset", "classifier", "pixels"]):
-        most = group.sort_values("n").drop_duplicates("size", keep="last").sort_values("size")
-        change = most["rate"].diff().dropna()
-        lower, pairs = lower + int((change < 0).sum()), pairs + len(change)
-    return lower, pairs
-
-
-def size_contrasts(results: Path) -> pd.DataFrame:
-    """Variants that change the size of the images beside their protocol, on the same images.
-
-    Returns:
-        `lib.evidence.variants.contrasts` of them, with ``size`` and ``base_size``.
-    """
-    tables = []
-    for base in protocols(results):
-        resized = variants.resized(base)
-        collected = variants.read_all(results / base)
-        collected = {name: of for name, of in collected.items() if name in (base, *resized)}
-        table = variants.contrasts(collected, base)
-        if len(table):
-            places = table[["variant", "dataset"]].itertuples(index=False)
-            table["size"] = [collected[name].sizes[dataset] for name, dataset in places]
-            table["base_size"] = table["dataset"].map(collected[base].sizes)
-            tables.append(table)
-    return _joined(tables)

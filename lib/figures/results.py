@@ -327,38 +327,3 @@ def sizes(table: pd.DataFrame) -> Figure:
     ]  # fmt: skip
     style.below(figure, handles, 2)
     return figure
-
-
-@styled
-def front(printed: pd.DataFrame, defenses: pd.DataFrame, titles: tuple[str, str]) -> Figure:
-    """The figure of the front page: attacks beside the printed rates, and what defenses do.
-
-    Args:
-        printed: as `slopes`, of one panel.
-        defenses: as `tradeoff`, of one panel.
-        titles: of the two parts.
-    """
-    if not len(defenses) or not len(printed):
-        return style.message(NOTHING)
-    of_attacks = [
-        f"{shown(row['dataset'])} {percent(row['printed'])} printed, {percent(row['rate'])} here"
-        for row in printed.to_dict("records")
-    ]
-    of_defenses = [
-        f"{shown(row['defense'])} {percent(row['recovered'])} and {percent(row['kept'])}"
-        for row in defenses.to_dict("records")
-    ]
-    figure, (left, right) = style.panels(
-        3.5, 2, width_ratios=[1, 1.15],
-        alt=f"{titles[0]}: {'; '.join(of_attacks)}. {titles[1]}, label recovery rate and clean "
-        f"prediction retention: {'; '.join(of_defenses)}.",
-    )  # fmt: skip
-    draw_slopes(left, printed)
-    left.set(title=titles[0], ylabel="attack success, %")
-    draw_marks(right, defenses)
-    right.set(
-        title=titles[1], xlim=(-4, 104), ylim=(-4, 104), xlabel="clean prediction retention, %",
-        ylabel="label recovery rate, %",
-    )  # fmt: skip
-    style.below(figure, defense_keys(defenses["defense"]), 4)
-    return figure

@@ -1,0 +1,39 @@
+"""Types of the parameters' fields: their ranges, and how the text of a command line is read."""
+
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BeforeValidator, Field
+
+from lib.params.errors import InputError
+
+
+def _items(value: Any) -> Any:
+    """The text ``[a, b]`` as a list of texts; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return yaml.load(value, yaml.BaseLoader)  # which leaves numbers to the field's type
+    except yaml.YAMLError:
+        raise InputError(f"{value!r} cannot be read: a list is written [1,2].") from None
+
+
+def _whole(value: Any) -> Any:
+    """The text of a whole number as a number: pydantic compares choices as they are."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+T = TypeVar("T")
+ListOf = Annotated[list[T], BeforeValidator(_items)]
+Pixels = Annotated[Literal[1, 2], BeforeValidator(_whole)]
+Size = Annotated[Literal[28, 64, 128, 224], BeforeValidator(_whole)]
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # generators are seeded with multiples of it
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+Denoiser = Literal["autoencoder", "dae", "noise2noise", "median_cnn"]
+DENOISERS = get_args(Denoiser)
+# "auto" is settled where a step begins: `lib.params.device.settled`.
+Precision = Literal["auto", "float32", "bfloat16"]
+SearchPrecision = Literal["auto", "float32", "bfloat16", "float16"]
