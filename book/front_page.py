@@ -102,8 +102,8 @@ def _findings(attacks: pd.DataFrame, of: pd.DataFrame, size: int, names: str) ->
     found = []
     if len(one):
         found.append(
-            f"One changed pixel misleads the classifier on **{100 * one['success'].mean():.0f} %** "
-            f"of {len(one)} images of {names} at {size} px."
+            f"One changed pixel misleads the classifier in **{100 * one['success'].mean():.0f} %** "
+            f"of {len(one)} attacks on images of {names} at {size} px."
         )
     if not _compared(of):
         return found
