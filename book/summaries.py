@@ -19,8 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from book import front, front_page
 from lib import params
 from lib.evidence import archive, claims, table_verdicts
-from lib.evidence.printed_comparison import compare
-from lib.evidence.record import Record, current
+from lib.evidence.record import Record, current, every
 from lib.evidence.verify import FIGURE
 from lib.params import Parameters
 from lib.params.errors import InputError
@@ -47,7 +46,7 @@ def made(results: Path) -> tuple[dict[Path, str], Drawn]:
     if (found := current(results)) is None:
         raise InputError(f"{results} holds no results: run `make record` after a run.")
     record, p = found
-    judged = table_verdicts.judge(compare(record, p), record, p)
+    judged = table_verdicts.judge_all(every(results))
     ledger, screen = claims.ledger(record, p), front_page.first(results)
     texts = {
         results / COVERAGE: judged.to_csv(index=False),

@@ -540,6 +540,27 @@ def test_values_get_a_verdict_at_the_papers_size_on_official_images():
     assert table.loc[33, "verdict"] == "not replicated"
 
 
+def test_only_runs_with_the_papers_size_and_budget_test_a_value():
+    sample, compact = (params.load(name) for name in ("sample", "compact"))
+    assert table_verdicts.comparable(33, {"rebuilt"}, sample)
+    assert not table_verdicts.comparable(33, {"rebuilt"}, compact)
+    assert not table_verdicts.comparable(33, {"phantom"}, sample)
+    assert not table_verdicts.comparable(33, set(), sample)
+    assert not table_verdicts.comparable(12, {"rebuilt"}, sample)  # of which it has too few
+    small = sample.model_copy(update={"attack_generations": 30})
+    assert not table_verdicts.comparable(33, {"rebuilt"}, small)
+
+
+def test_a_table_is_judged_on_the_first_protocol_that_has_its_counterpart():
+    first = recorded(RUN, **LEVELS)
+    second = recorded(RUN, ("oct", "resnet50", 2, 0.5), **LEVELS)
+    of = [(first, params.load("sample", bootstrap_samples=50)), (second, P)]
+    table = table_verdicts.judge_all(of)
+    assert len(table) == 78
+    protocols = table[table["kind"] == "table"].set_index("number")["protocol"]
+    assert protocols[19] == "sample" and protocols[26] == P.protocol
+
+
 # ---------------------------------------------------------------- the front page
 
 

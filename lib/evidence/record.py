@@ -99,8 +99,18 @@ def _ablation(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     return pd.concat(metrics, ignore_index=True), pd.concat(models, ignore_index=True)
 
 
+def every(results: Path) -> list[tuple[Record, Parameters]]:
+    """All recorded protocols with their parameters, nearest to the paper's first."""
+    recorded = {path.parts[len(results.parts)] for path in results.glob("*/**/run.json")}
+    names = [name for name in ("paper", "sample", "compact") if name in recorded]
+    return [(read(results / name), params.load(name)) for name in names]
+
+
 def current(results: Path) -> tuple[Record, Parameters] | None:
-    """The recorded protocol nearest to the paper's, with its parameters; None without a record."""
+    """The recorded protocol that claims are judged on, with its parameters; None without one.
+
+    Claims are about all data sets, so `sample`, which lacks one, does not count.
+    """
     recorded = {path.parts[len(results.parts)] for path in results.glob("*/**/run.json")}
     name = next((name for name in ("paper", "compact") if name in recorded), None)
     return None if name is None else (read(results / name), params.load(name))

@@ -6,11 +6,15 @@
 import pandas as pd
 
 from lib.evidence import printed as paper
+from lib.evidence.printed_comparison import compare
 from lib.evidence.record import Record
 from lib.evidence.verdicts import NOT_TESTABLE, Verdict, of_values
 from lib.figures.formatting import many
 from lib.params import Parameters
 
+REAL = {"official", "rebuilt"}
+BUDGET = 10_100  # candidates an image, the paper's
+ACCURACIES = (12, 34)  # they depend on the training images, of which rebuilt files have a sample
 TIMES = (
     "A time on other hardware, with other sizes and budgets, agrees only by chance (EVA13); ours "
     "stands beside it."
@@ -48,8 +52,7 @@ def judge(compared: pd.DataFrame, record: Record, p: Parameters) -> pd.DataFrame
     Args:
         compared: of `printed_comparison.compare`.
         record: the record that it was made from.
-        p: its parameters; values are comparable with the paper's where the protocol has the
-            paper's size and the images are MedMNIST's own.
+        p: its parameters, which say what is `comparable`.
     """
     rows = []
     for number in paper.NUMBERS:
@@ -58,7 +61,7 @@ def judge(compared: pd.DataFrame, record: Record, p: Parameters) -> pd.DataFrame
         if number in OTHER:
             verdict = Verdict(NOT_TESTABLE, OTHER[number])
         else:
-            verdict = of_values(values, p.data_size == 224 and sources == {"official"})
+            verdict = of_values(values, comparable(number, sources, p))
         ours = f"{many(len(values), 'value')} with interval" if len(values) else ""
         step = paper.place(number)[0]
         rows.append(("table", number, paper.caption(number), ours, step, sources, verdict))
@@ -79,6 +82,29 @@ def judge(compared: pd.DataFrame, record: Record, p: Parameters) -> pd.DataFrame
         }
         for kind, number, shows, ours, step, sources, verdict in rows
     ])  # fmt: skip
+
+
+def judge_all(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
+    """`judge` over several protocols: each row is of the first one that has a counterpart.
+
+    Args:
+        records: with their parameters, nearest to the paper's protocol first; one at least.
+    """
+    first, *others = (judge(compare(record, p), record, p) for record, p in records)
+    for other in others:
+        first = first.where(first["protocol"] != "", other)
+    return first
+
+
+def comparable(number: int | str, sources: set[str], p: Parameters) -> bool:
+    """Whether a table's values can be tested: real images, the paper's size and search budget.
+
+    Accuracies also need the paper's training images.
+    """
+    size = p.ablation_size if paper.place(number)[0] == "ablation" else p.data_size
+    budget = p.attack_population * (p.attack_generations + 1)
+    wanted = {"official"} if number in ACCURACIES else REAL
+    return size == 224 and budget >= BUDGET and bool(sources) and sources <= wanted
 
 
 def _sources(entry: dict, record: Record) -> set[str]:

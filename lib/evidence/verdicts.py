@@ -55,7 +55,7 @@ def of_values(rows: pd.DataFrame, comparable: bool) -> Verdict:
     reason = f"{held} of {count} intervals contain the printed value."
     if not comparable:
         sources = " and ".join(sorted(set(rows["source"])))
-        about = f"size or selection of images differ ({rows['protocol'].iloc[0]}, {sources})"
+        about = f"size, budget or images differ ({rows['protocol'].iloc[0]}, {sources})"
         return Verdict(NOT_TESTABLE, f"Not comparable: {about}. {reason}")
     return Verdict(REPLICATED if held == count else IN_PART if held else NOT_REPLICATED, reason)
 
