@@ -48,10 +48,15 @@ _SEARCH = re.compile(
 )
 
 
+# The theme gives the arrow that unfolds a chapter no name, which readers by ear need.
+_TOGGLE = '<summary><span class="toctree-toggle"'
+_NAMED = '<summary aria-label="pages of this chapter"><span class="toctree-toggle"'
+
+
 def _lighten(app: Any, error: Exception | None) -> None:
     for path in Path(app.outdir).rglob("*.html") if error is None else ():
         text = path.read_text()
-        light = _ICONS.sub("", text)
+        light = _ICONS.sub("", text).replace(_TOGGLE, _NAMED)
         light = light if path.name == "search.html" else _SEARCH.sub("", light)
         if light != text:
             path.write_text(light)
