@@ -110,12 +110,13 @@ def _findings(attacks: pd.DataFrame, of: pd.DataFrame, size: int, names: str) ->
     back = (100 * of["recovered"]).round()
     lost = (100 * (1 - of["kept"])).round()
     even = 100 * of.loc["dae", "pays_from"]
-    pays = "never pays" if even > 100 else f"pays only if over {even:.0f} % are attacked"
+    worth = "at no attack rate" if even > 100 else f"only if over {even:.0f} % are attacked"
     return [
         *found,
         f"After the DAE, **{back['dae']:.0f} of 100** attacked images are classified correctly "
         f"again; after a median filter, {back['median3']:.0f}.",
-        f"After the DAE, **{lost['dae']:.0f} of 100** clean images are misclassified: it {pays}.",
+        f"After the DAE, **{lost['dae']:.0f} of 100** clean images are misclassified: worth it "
+        f"{worth}.",
     ]
 
 

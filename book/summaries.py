@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from book import front, front_page
 from lib import params
 from lib.evidence import archive, claims, table_verdicts
-from lib.evidence.record import Record, current, every
+from lib.evidence.record import OF_CLAIMS, Record, every
 from lib.evidence.verify import FIGURE
 from lib.params import Parameters
 from lib.params.errors import InputError
@@ -43,10 +43,12 @@ def made(results: Path) -> tuple[dict[Path, str], Drawn]:
     Raises:
         InputError: nothing is recorded.
     """
-    if (found := current(results)) is None:
+    records = every(results)
+    found = next((each for each in records if each[1].protocol in OF_CLAIMS), None)
+    if found is None:
         raise InputError(f"{results} holds no results: run `make record` after a run.")
     record, p = found
-    judged = table_verdicts.judge_all(every(results))
+    judged = table_verdicts.judge_all(records)
     ledger, screen = claims.ledger(record, p), front_page.first(results)
     texts = {
         results / COVERAGE: judged.to_csv(index=False),

@@ -41,7 +41,7 @@ def frames(found, stem):
 
 def test_the_protocol_nearest_to_the_paper_comes_first():
     names = results_tables.protocols(RECORD)
-    known = [name for name in results_tables.ORDER if name in names]
+    known = [name for name in results_tables.PROTOCOLS if name in names]
     assert names[: len(known)] == known
     assert all(params.base(name) == name for name in names)
 
@@ -130,7 +130,7 @@ def test_tables_of_a_page_hold_the_same_numbers(found):
 
 
 def test_larger_images_come_first(found):
-    order = [results_tables.ORDER.index(name) for name in found.runs["protocol"]]
+    order = [results_tables.PROTOCOLS.index(name) for name in found.runs["protocol"]]
     assert order == sorted(order)
     nearest = results_tables.nearest(found.attacks)["protocol"]
     assert set(nearest) == {found.runs["protocol"].iloc[0]}

@@ -22,6 +22,10 @@ PRECISION = {
 }  # fmt: skip
 
 
+PROTOCOLS = ("paper", "sample", "compact")  # nearest to the paper's first
+OF_CLAIMS = ("paper", "compact")  # those of all data sets
+
+
 @dataclass(frozen=True)
 class Record:
     """The record of one protocol; a part that was not run is None or empty."""
@@ -101,9 +105,7 @@ def _ablation(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
 
 def every(results: Path) -> list[tuple[Record, Parameters]]:
     """All recorded protocols with their parameters, nearest to the paper's first."""
-    recorded = {path.parts[len(results.parts)] for path in results.glob("*/**/run.json")}
-    names = [name for name in ("paper", "sample", "compact") if name in recorded]
-    return [(read(results / name), params.load(name)) for name in names]
+    return [(read(results / name), params.load(name)) for name in _recorded(results, PROTOCOLS)]
 
 
 def current(results: Path) -> tuple[Record, Parameters] | None:
@@ -111,9 +113,13 @@ def current(results: Path) -> tuple[Record, Parameters] | None:
 
     Claims are about all data sets, so `sample`, which lacks one, does not count.
     """
-    recorded = {path.parts[len(results.parts)] for path in results.glob("*/**/run.json")}
-    name = next((name for name in ("paper", "compact") if name in recorded), None)
-    return None if name is None else (read(results / name), params.load(name))
+    names = _recorded(results, OF_CLAIMS)
+    return (read(results / names[0]), params.load(names[0])) if names else None
+
+
+def _recorded(results: Path, names: tuple[str, ...]) -> list[str]:
+    """Those of the protocols that have a record, in their order."""
+    return [name for name in names if any((results / name).glob("**/run.json"))]
 
 
 def _folder(path: Path, base: Path, run: dict[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from lib import params
 from lib.defense import adaptive, restoration
 from lib.evidence import printed as paper
 from lib.evidence import protocol_runs
+from lib.evidence.record import PROTOCOLS
 from lib.metrics.intervals import CLASS_MEAN, rate, rate_table
 from lib.params import ATTACKS, DENOISERS
 from lib.params.errors import InputError
 from lib.params.files import read_json, read_table
 
-ORDER = ("paper", "sample", "compact")  # nearest to the paper's size and budget first
 RUN = ["protocol", "size", "classifier"]
 ATTACK = [*RUN, "pixels"]
 SAMPLES = 2000  # bootstrap resamples
@@ -61,8 +61,8 @@ def protocols(results: Path) -> list[str]:
     there = [name for name in there if params.base(name) == name]
     if not there:
         raise InputError(f"{results} holds no results: run `make record` after a run.")
-    place = {name: at for at, name in enumerate(ORDER)}
-    return sorted(there, key=lambda name: (place.get(name, len(ORDER)), name))
+    place = {name: at for at, name in enumerate(PROTOCOLS)}
+    return sorted(there, key=lambda name: (place.get(name, len(PROTOCOLS)), name))
 
 
 def datasets(results: Path) -> list[str]:
