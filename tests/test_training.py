@@ -2,15 +2,17 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lib import params
 from lib.attack import __main__ as shard
+from lib.metrics import gmsd
 from lib.models.training import fit
 from lib.params import device
-from lib.params.device import pick_device, settled
+from lib.params.device import no_tf32, pick_device, settled
 from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
@@ -136,6 +138,35 @@ def test_unknown_device():
     assert pick_device("cpu") == CPU
 
 
+def test_tf32_is_off_inside_and_as_the_caller_wants_it_outside():
+    backends = torch.backends
+    flags = [backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul]
+    before, inside = [flag.fp32_precision for flag in flags], []
+
+    def spying(model, batch):
+        inside.extend(flag.fp32_precision for flag in flags)
+        return nn.functional.mse_loss(model(batch[0]), batch[1])
+
+    pictures = np.zeros((1, 16, 16, 1), np.uint8)
+    try:
+        for flag in flags:
+            flag.fp32_precision = "tf32"
+        for act in (
+            lambda: pick_device("auto"), lambda: run(None, loss=spying),
+            lambda: gmsd(pictures, pictures),
+        ):  # fmt: skip
+            act()
+            assert {flag.fp32_precision for flag in flags} == {"tf32"}
+        with pytest.raises(InputError), no_tf32():
+            assert {flag.fp32_precision for flag in flags} == {"ieee"}
+            raise InputError
+        assert {flag.fp32_precision for flag in flags} == {"tf32"}
+    finally:
+        for flag, value in zip(flags, before, strict=True):
+            flag.fp32_precision = value
+    assert set(inside) == {"ieee"}
+
+
 def test_a_gpu_that_cannot_be_used_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(device, "NVIDIA", tmp_path / "none")
@@ -200,5 +231,5 @@ def test_notebooks_and_shards_record_what_was_computed_in(monkeypatch, images):
     monkeypatch.setattr(shard, "attack_run", lambda *a, **k: found.append(a[3].attack_precision))
     monkeypatch.setattr(shard.data, "load", lambda *a: images("derma", 4))
     monkeypatch.setattr(shard.classifiers, "load", lambda *a: None)
-    assert shard.main(["1/2", "1", "protocol=compact", "device=cpu"]) is None
+    shard.main(["1/2", "1", "protocol=compact", "device=cpu"])
     assert found == ["float32"]
