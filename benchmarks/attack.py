@@ -42,7 +42,7 @@ from lib.attack.differential_evolution import gene_limits, initial_population
 from lib.attack.incremental import Incremental
 from lib.data import phantoms
 from lib.models.classifiers import Classifier, logits
-from lib.params.device import native_bfloat16, pick_device
+from lib.params.device import native_bfloat16, no_tf32, pick_device
 from lib.params.errors import InputError
 from lib.params.files import atomic, write_json
 from lib.params.runs import PACKAGES, hardware
@@ -155,6 +155,7 @@ def search(model: Classifier, case: Case, images: int, generations: int) -> floa
     return found["evaluations"].sum() / (time.perf_counter() - started)
 
 
+@no_tf32()  # of the plain network and of other libraries too
 def measure(case: Case, given: argparse.Namespace, plain: dict) -> list[dict]:
     """Rows of one case; ``plain`` keeps the plain rates of models and sizes."""
     device = pick_device("auto")

@@ -7,7 +7,6 @@ record.
 
 import io
 import re
-import sys
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -22,7 +21,7 @@ from lib.evidence import archive, claims, table_verdicts
 from lib.evidence.record import OF_CLAIMS, Record, every
 from lib.evidence.verify import FIGURE
 from lib.params import Parameters
-from lib.params.errors import InputError
+from lib.params.errors import InputError, run_command
 from lib.params.files import atomic
 
 COVERAGE, README = "coverage.csv", "README.md"
@@ -159,7 +158,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_command(main)

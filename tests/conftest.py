@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: tiny models and images that need no file."""
 
 import os
+from contextlib import contextmanager
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: xdist runs a worker a core
 
@@ -12,11 +13,21 @@ from torch import nn
 
 from lib import params
 from lib.data import Images, Provenance
+from lib.params.errors import InputError
 
 torch.set_num_threads(1)
 # A machine that is busy fails no test.
 settings.register_profile("any-machine", deadline=None)
 settings.load_profile("any-machine")
+
+
+@contextmanager
+def refused(*named):
+    """Bad input is refused in one line that names the values, fields or files, however worded."""
+    with pytest.raises(InputError) as raised:
+        yield
+    assert "\n" not in str(raised.value)
+    assert [name for name in map(str, named) if name not in str(raised.value)] == []
 
 
 class TinyNet(nn.Module):

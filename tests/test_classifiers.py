@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -17,7 +18,6 @@ from lib.metrics import classification
 from lib.models import classifier_training, classifiers, fit_classifier, pretrained
 from lib.models.classifiers import Classifier
 from lib.models.weights import checksums
-from lib.params.errors import InputError
 from lib.params.files import md5
 
 
@@ -127,27 +127,27 @@ def test_save_and_load_give_the_same_network_and_torchvisions_names(networks, tm
 
 
 def test_wrong_weights_are_named(networks, tmp_path):
-    with pytest.raises(InputError, match=r"classifier\.json"):
+    with refused(tmp_path / "classifier.json"):
         classifiers.load(tmp_path)
     classifiers.save(networks["densenet121"], tmp_path)
     about = json.loads((tmp_path / "classifier.json").read_text())
     weights = tmp_path / "classifier.safetensors"
     assert about["weights_md5"] == md5(weights)
     assert checksums(tmp_path, ["identity", "median3+patches"]) == {"classifier": md5(weights)}
-    with pytest.raises(InputError, match="dae.safetensors"):
+    with refused("dae.safetensors"):
         checksums(tmp_path, ["dae+patches"])
-    with pytest.raises(InputError, match="densenet121, not a resnet50"):
+    with refused("densenet121", "resnet50"):
         classifiers.load(tmp_path, "resnet50")
     save_file({"x": torch.zeros(2)}, weights)
-    with pytest.raises(InputError, match="densenet121 with 5 classes"):
+    with refused(weights, "densenet121"):
         classifiers.load(tmp_path)
     weights.write_bytes(weights.read_bytes()[:20])
-    with pytest.raises(InputError, match="damaged"):
+    with refused(weights):
         classifiers.load(tmp_path)
     weights.unlink()
-    with pytest.raises(InputError, match="missing"):
+    with refused(weights):
         classifiers.load(tmp_path)
-    with pytest.raises(InputError, match="'vgg'"):
+    with refused("'vgg'"):
         Classifier("vgg", 5, 28)
 
 
@@ -187,16 +187,16 @@ def test_training_learns_and_resumes(images, tmp_path, name):
 
 def test_bad_input_of_training(images):
     data = colored(images).take(slice(0, 5))
-    with pytest.raises(InputError, match="adamw"):
+    with refused("'adam'"):
         fitted(data, optimizer="adam")
-    with pytest.raises(InputError, match="one_cycle"):
+    with refused("'cycle'"):
         fitted(data, schedule="cycle")
-    with pytest.raises(InputError, match="float32"):
+    with refused("'float64'"):
         fitted(data, precision="float64")
-    with pytest.raises(InputError, match="2 labels for 3"):
+    with refused(2, 3):
         pictures = np.zeros((3, 28, 28, 3), np.uint8)
         fit_classifier(Classifier("resnet50", 2, 28), pictures, np.zeros(2, int), pictures, None)
-    with pytest.raises(InputError, match="two training images"):
+    with refused():
         fitted(data.take(slice(2, 4)))
 
 
@@ -291,7 +291,7 @@ def no_weights(monkeypatch, tmp_path):
 def test_imagenet_weights_fall_back_only_where_allowed(no_weights):
     assert pretrained.start_weights("resnet50", "auto") is None
     assert pretrained.start_weights("resnet50", "random") is None
-    with pytest.raises(InputError, match="no network"):
+    with refused("no network"):
         pretrained.start_weights("resnet50", "imagenet")
 
 
@@ -301,7 +301,7 @@ def test_a_damaged_file_of_imagenet_weights_is_named(no_weights, tmp_path, wante
     path = tmp_path / "checkpoints" / url.rpartition("/")[2]
     path.parent.mkdir()
     path.write_bytes(b"half a file")
-    with pytest.raises(InputError, match=path.name):
+    with refused(path):
         pretrained.start_weights("resnet50", wanted)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,9 +56,9 @@ def test_criterion_by_name():
     assert criterion_for("auto", False) == Misclassification()
     assert criterion_for("auto", True, 0.4) == AnyLabelChange(0.4)
     assert criterion_for("true_label", True) == TrueLabelChange()
-    with pytest.raises(InputError, match="does not fit a multi-label"):
+    with refused("class"):
         criterion_for("class", True)
-    with pytest.raises(InputError, match="did you mean 'class'"):
+    with refused("'clas'", "'class'"):
         criterion_for("clas", False)
 
 

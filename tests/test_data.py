@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from medmnist.info import INFO
@@ -19,7 +20,6 @@ from medmnist.info import INFO
 from lib.data import conversion, download, splits
 from lib.data import dataset as data
 from lib.params import ROOT
-from lib.params.errors import InputError
 from lib.params.files import md5
 
 Arrays = dict[str, np.ndarray]
@@ -99,7 +99,7 @@ def test_groups(tmp_path: Path) -> None:
     assert images.in_part("val").group.tolist() == list(range(5, 12))
     for bad in (None, np.zeros(3, int), np.zeros(COUNTS["test"])):
         write(tmp_path, contents(**(groups | {"test_groups": bad})))
-        with pytest.raises(InputError, match="test_groups must hold 9 integers"):
+        with refused("test_groups", 9):
             data.load("derma", tmp_path, 28)
 
 
@@ -115,7 +115,7 @@ def test_take(tmp_path: Path) -> None:
     assert everything is images and np.shares_memory(half.images, images.images)
     assert np.array_equal(half.index, images.index[:14])
     assert len(images.take([])) == 0 and images.take([]).provenance == images.provenance
-    with pytest.raises(InputError, match="did you mean 'val'"):
+    with refused("'val'"):
         images.in_part("valid")
 
 
@@ -137,31 +137,34 @@ def test_categories(tmp_path: Path) -> None:
 
 
 BAD = [
-    ("derma", {"val_labels": None}, "has no val_labels"),
-    ("derma", {"train_images": np.zeros((14, 28, 28, 3))}, "train_images are float64"),
-    ("derma", {"val_images": np.zeros((7, 28, 28), np.uint8)}, "are 7x28x28, .* Nx28x28x3"),
-    ("oct", {"val_images": np.zeros((7, 28, 28, 3), np.uint8)}, "7x28x28x3, but must be Nx28x28"),
-    ("oct", {"test_images": np.zeros((9, 64, 64), np.uint8)}, "9x64x64, but must be Nx28x28"),
-    ("oct", {"test_images": np.uint8(0)}, "test_images are , but must be Nx28x28"),
-    ("oct", {"test_images": np.zeros((0, 28, 28), np.uint8)}, "test_images are empty"),
-    ("oct", {"test_labels": np.zeros((8, 1), np.uint8)}, "test has 9 images but 8 labels"),
-    ("oct", {"test_labels": np.zeros(9, np.uint8)}, "test_labels are 9, but must be Nx1"),
-    ("oct", {"test_labels": np.zeros((9, 1))}, "test_labels are float64"),
-    ("oct", {"test_labels": np.full((9, 1), 4)}, "have the value 4, but must be in 0..3"),
-    ("oct", {"test_labels": np.full((9, 1), -1)}, "have the value -1"),
-    ("chest", {"test_labels": np.zeros((9, 5), int)}, "are 9x5, but must be Nx14"),
-    ("chest", {"test_labels": np.full((9, 14), 2)}, "have the value 2, but must be in 0..1"),
-    ("oct", {"test_labels": np.array([[None]] * 9)}, "plain arrays .*allow_pickle=False"),
-    ("oct", {"note": np.array(None)}, "plain arrays .*allow_pickle=False"),
+    ("derma", {"val_labels": None}, ("val_labels",)),
+    ("derma", {"train_images": np.zeros((14, 28, 28, 3))}, ("train_images", "float64")),
+    (
+        "derma",
+        {"val_images": np.zeros((7, 28, 28), np.uint8)},
+        ("val_images", "7x28x28", "Nx28x28x3"),
+    ),
+    ("oct", {"val_images": np.zeros((7, 28, 28, 3), np.uint8)}, ("7x28x28x3", "Nx28x28")),
+    ("oct", {"test_images": np.zeros((9, 64, 64), np.uint8)}, ("9x64x64", "Nx28x28")),
+    ("oct", {"test_images": np.uint8(0)}, ("test_images", "Nx28x28")),
+    ("oct", {"test_images": np.zeros((0, 28, 28), np.uint8)}, ("test_images",)),
+    ("oct", {"test_labels": np.zeros((8, 1), np.uint8)}, ("test", 9, 8)),
+    ("oct", {"test_labels": np.zeros(9, np.uint8)}, ("test_labels", 9, "Nx1")),
+    ("oct", {"test_labels": np.zeros((9, 1))}, ("test_labels", "float64")),
+    ("oct", {"test_labels": np.full((9, 1), 4)}, (4, "0..3")),
+    ("oct", {"test_labels": np.full((9, 1), -1)}, (-1,)),
+    ("chest", {"test_labels": np.zeros((9, 5), int)}, ("9x5", "Nx14")),
+    ("chest", {"test_labels": np.full((9, 14), 2)}, (2, "0..1")),
+    ("oct", {"test_labels": np.array([[None]] * 9)}, ()),
+    ("oct", {"note": np.array(None)}, ()),
 ]
 
 
-@pytest.mark.parametrize(("dataset", "change", "message"), BAD, ids=[bad[2] for bad in BAD])
-def test_bad_content(tmp_path: Path, dataset: str, change: Arrays, message: str) -> None:
+@pytest.mark.parametrize(("dataset", "change", "named"), BAD)
+def test_bad_content(tmp_path: Path, dataset: str, change: Arrays, named: tuple) -> None:
     path = write(tmp_path, contents(dataset, **change), dataset)
-    with pytest.raises(InputError, match=message) as error:
+    with refused(path, *named):
         data.load(dataset, tmp_path, 28)
-    assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])
@@ -169,7 +172,7 @@ def test_file_cut_short(tmp_path: Path, kept: float) -> None:
     path = write(tmp_path, contents())
     whole = path.read_bytes()
     path.write_bytes(whole[: int(kept * len(whole))])
-    with pytest.raises(InputError, match="cut short"):
+    with refused(path):
         data.load("derma", tmp_path, 28)
 
 
@@ -179,31 +182,25 @@ def test_damaged_bytes_and_other_files(tmp_path: Path) -> None:
     whole[len(whole) // 2] ^= 255
     array = io.BytesIO()
     np.save(array, np.zeros(3))
-    for content, message in (
-        (bytes(whole), "cannot be read"),
-        (b"<html>Not found</html>", "cannot be read"),
-        (array.getvalue(), "no zip directory"),
-    ):
+    for content in (bytes(whole), b"<html>Not found</html>", array.getvalue()):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=message):
+        with refused(path):
             data.load("derma", tmp_path, 28)
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="size 32 is not one of 28, 64, 128, 224"):
+    with refused(32):
         data.load("derma", tmp_path, 32)
-    with pytest.raises(InputError, match="did you mean 'derma'"):
+    with refused("'dermma'", "'derma'"):
         data.load("dermma", tmp_path, 28)
-    with pytest.raises(InputError, match="did you mean 'paper'"):
+    with refused("'papers'", "'paper'"):
         data.load("derma", tmp_path, 28, scheme="papers")  # type: ignore[arg-type]
 
 
 def test_missing_file_names_three_ways(tmp_path: Path) -> None:
-    with pytest.raises(InputError) as error:
+    with refused("dermamnist_64.npz", "data_download=true", "lib.data.rebuild", "phantoms"):
         data.load("derma", tmp_path, 64)
-    for part in ("dermamnist_64.npz", "data_download=true", "lib.data.rebuild", "phantoms"):
-        assert part in str(error.value)
-    with pytest.raises(InputError, match="no official file"):
+    with refused("abdomen_ct"):
         data.load("abdomen_ct", tmp_path, 64, download=True)
 
 
@@ -236,9 +233,9 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         web.shutdown()
 
 
-def fails(root: Path, message: str) -> None:
+def fails(root: Path, *named: str) -> None:
     started = time.monotonic()
-    with pytest.raises(InputError, match=message):
+    with refused(*named):
         data.load("derma", root, 28, download=True)
     assert time.monotonic() - started < 30
     assert list(root.iterdir()) == []
@@ -250,7 +247,7 @@ def test_download_without_a_network(root: Path, monkeypatch: pytest.MonkeyPatch)
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/dermamnist.npz"
         monkeypatch.setitem(INFO["dermamnist"], "url", url)
-        fails(root, r"could not be downloaded from .*refused")
+        fails(root, url)
 
 
 def test_download_from_a_host_that_is_silent(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,20 +255,20 @@ def test_download_from_a_host_that_is_silent(root: Path, monkeypatch: pytest.Mon
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/dermamnist.npz"
         monkeypatch.setitem(INFO["dermamnist"], "url", url)
-        fails(root, "timed out|no answer within 0.5 seconds")
+        fails(root)
 
 
 def test_download_when_the_name_look_up_hangs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
-    fails(root, "no answer within 0.2 seconds")
+    fails(root, "0.2 seconds")
 
 
 def test_download(root: Path, server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     url, folder = server
     path = write(folder, contents())
     monkeypatch.setitem(INFO["dermamnist"], "url", f"{url}/{path.name}")
-    fails(root, "not found or corrupted")  # its MD5 is not the published one
+    fails(root)  # its MD5 is not the published one
     monkeypatch.setitem(INFO["dermamnist"], "MD5", md5(path))
     images = data.load("derma", root, 28, download=True)
     assert images.provenance.source == "official" and len(images) == 30
@@ -371,9 +368,9 @@ def test_paper_split_leaves_out_images_of_another_collection(tmp_path: Path) -> 
 
 def test_paper_split_of_too_few(tmp_path: Path) -> None:
     write(tmp_path, contents("derma"))  # 30 images of 7 classes
-    with pytest.raises(InputError, match="30 images cannot be split 70/10/20"):
+    with refused(30):
         data.load("derma", tmp_path, 28, scheme="paper")
-    with pytest.raises(InputError, match="ten patients"):
+    with refused():
         splits.paper_parts(
             np.arange(50, dtype=np.uint8)[:, None], np.zeros((50, 1), int), np.arange(50) % 9, 0
         )
@@ -409,12 +406,11 @@ def test_rounding() -> None:
     values = [-0.2, 0.0, 0.499 / 255, 0.5 / 255, 254.49 / 255, 254.51 / 255, 1.7, float("inf")]
     result = conversion.to_uint8(torch.tensor(values).reshape(8, 1, 1, 1))
     assert result.flatten().tolist() == [0, 0, 0, 1, 254, 255, 255, 255]
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError):
         conversion.to_uint8(torch.full((1, 1, 1, 1), float("nan")))
 
 
 def test_a_relative_root_is_taken_from_the_projects_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="octmnist.npz is missing") as error:
+    with refused(ROOT / "nowhere" / "octmnist.npz"):
         data.load("oct", "nowhere", 28)
-    assert str(ROOT / "nowhere" / "octmnist.npz") in str(error.value)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from conftest import refused
 from safetensors.torch import load_file
 from scipy import ndimage
 from torch import nn
@@ -14,7 +15,6 @@ from lib.models import denoiser_training as subject
 from lib.models import denoisers, training
 from lib.models.denoisers.autoencoder import Autoencoder
 from lib.models.denoisers.dae import DAE, ablation_variants
-from lib.params.errors import InputError
 from lib.params.files import md5
 
 CPU = torch.device("cpu")
@@ -208,7 +208,7 @@ def test_a_perfect_network_has_a_finite_psnr():
 def test_divergence_is_said(tmp_path):
     torch.manual_seed(0)
     images = photographs(8)
-    with pytest.raises(InputError, match="lower the learning rate"):
+    with refused():
         subject.fit_denoiser(
             DAE(1, normalization=False), images, images, checkpoint=tmp_path / "checkpoint",
             **USUAL | {"learning_rate": 1e30},
@@ -327,7 +327,7 @@ def test_files_of_a_trained_denoiser(tmp_path, name):
     np.testing.assert_array_equal(
         denoisers.restore(loaded, images, CPU), denoisers.restore(model, images, CPU)
     )
-    with pytest.raises(InputError, match="3 channel"):
+    with refused(1, 3):
         denoisers.load(name, tmp_path, 1)
 
 
@@ -350,12 +350,12 @@ def test_a_finished_denoiser_is_not_trained_again(tmp_path, monkeypatch):
 
 def test_unfit_input(tmp_path):
     images = photographs(4)
-    with pytest.raises(InputError, match="'identity'"):
+    with refused("'identity'"):
         subject.train("identity", images, images, settings(), tmp_path)
-    with pytest.raises(InputError, match="Training images"):
+    with refused():
         subject.train("dae", images / 255, images, settings(), tmp_path)
-    with pytest.raises(InputError, match="Validation images"):
+    with refused():
         subject.train("dae", images, images[:0], settings(), tmp_path)
-    with pytest.raises(InputError, match="1 channel.*3"):
+    with refused(1, 3):
         subject.train("dae", images, photographs(4, channels=3), settings(), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -114,7 +115,7 @@ def test_depth_variants():
         for depth, build in depth_variants(1).items()
     }
     assert widths == {3: [32, 64, 128], 4: [32, 64, 128, 256], 5: [32, 64, 128, 256, 256]}
-    with pytest.raises(InputError, match="1 to 5 levels"):
+    with refused(6):
         DAE(1, depth=6)
 
 
@@ -128,9 +129,9 @@ def test_any_size_and_only_the_right_channels(name, channels):
             output = model(given)
             assert output.shape == given.shape
             assert output.isfinite().all()
-    with pytest.raises(InputError, match=f"takes images .N, {channels}, H, W."):
+    with refused(channels):
         model(torch.rand(1, 4 - channels, 28, 28))
-    with pytest.raises(InputError, match="1 .gray. or 3 .RGB."):
+    with refused(2):
         denoisers.build(name, 2)
 
 
@@ -138,12 +139,12 @@ def test_any_size_and_only_the_right_channels(name, channels):
 def test_values_outside_the_range_are_refused(name):
     model = denoisers.build(name, 1).eval()
     stored = torch.full((1, 1, 28, 28), 255.0)
-    with pytest.raises(InputError, match=r"takes values in 0..1, not 255 to 255: divide"):
+    with refused(255):
         model(stored)
     for bad in (-0.01, 1.01, float("nan")):
         image = torch.full((1, 1, 28, 28), 0.5)
         image[0, 0, 3, 4] = bad
-        with pytest.raises(InputError, match=r"takes values in 0..1"):
+        with refused():
             model(image)
 
 
@@ -185,9 +186,9 @@ def test_the_median_of_no_images_is_none():
 
 
 def test_a_median_larger_than_the_image_is_refused():
-    with pytest.raises(InputError, match="5 x 5"):
+    with refused("2 x 9"):
         MedianLayer(5)(torch.rand(1, 1, 2, 9))
-    with pytest.raises(InputError, match="3 x 3"):
+    with refused("1 x 1"):
         denoisers.restore(denoisers.build("median3", 1), np.zeros((1, 1, 1, 1), np.uint8))
 
 
@@ -235,8 +236,9 @@ def test_batches_are_halved_until_memory_holds_them():
     assert model.batches == [8, 4] + [2] * 10
     with pytest.warns(UserWarning), pytest.raises(InputError):
         denoisers.restore(Small(0), images)
-    with pytest.raises(RuntimeError, match="mine"):
+    with pytest.raises(RuntimeError) as raised:
         denoisers.restore(lambda x: (_ for _ in ()).throw(RuntimeError("mine")), images)
+    assert raised.value.args == ("mine",)  # not taken for a lack of memory
 
 
 def test_batches_are_smaller_where_images_are_larger():
@@ -249,7 +251,7 @@ def test_batches_are_smaller_where_images_are_larger():
 
 
 def test_unknown_name():
-    with pytest.raises(InputError, match="did you mean 'autoencoder'"):
+    with refused("'autoencode'", "'autoencoder'"):
         denoisers.build("autoencode", 1)
 
 
@@ -326,7 +328,7 @@ def test_equal_values_share_the_gradient():
 
 
 def test_even_window():
-    with pytest.raises(InputError, match="odd edge"):
+    with refused(4):
         MedianLayer(4)
 
 
@@ -417,11 +419,11 @@ def test_a_level_for_each_image():
 def test_unfit_noise():
     images = torch.zeros(2, 1, 8, 8)
     for level in (-0.1, 1.1, float("nan")):
-        with pytest.raises(InputError, match="share of pixels"):
+        with refused(level):
             impulse_noise(images, level, keys(2), 0)
-    with pytest.raises(InputError, match="as many keys"):
+    with refused(2, 3):
         impulse_noise(images, 0.1, keys(3), 0)
-    with pytest.raises(InputError, match="65,536"):
+    with refused(300 * 300):
         impulse_noise(torch.zeros(1, 1, 300, 300), 0.1, keys(1), 0)
 
 
@@ -495,13 +497,13 @@ def test_result_does_not_depend_on_the_batch(name):
 
 def test_restoring_unfit_images():
     identity = denoisers.build("identity", 1)
-    with pytest.raises(InputError, match="must be uint8 of shape"):
+    with refused("float32"):
         denoisers.restore(identity, np.zeros((1, 28, 28, 1), np.float32), "cpu")
-    with pytest.raises(InputError, match="must be uint8 of shape"):
+    with refused((28, 28, 1)):
         denoisers.restore(identity, np.zeros((28, 28, 1), np.uint8), "cpu")
-    with pytest.raises(InputError, match="Identity takes images .N, 1, H, W."):
+    with refused("Identity", (1, 3, 28, 28)):
         denoisers.restore(identity, np.zeros((1, 28, 28, 3), np.uint8), "cpu")
-    with pytest.raises(InputError, match="diverged"):
+    with refused("Shift"):
         denoisers.restore(Shift(float("nan")), np.zeros((1, 28, 28, 1), np.uint8), "cpu")
 
 
@@ -529,23 +531,23 @@ def test_references_are_loaded_beside_trained_denoisers(tmp_path):
 
 
 def test_what_cannot_be_loaded(tmp_path):
-    with pytest.raises(InputError, match="dae.json is missing"):
+    with refused(tmp_path / "dae.json"):
         denoisers.load("dae", tmp_path, 1)
-    with pytest.raises(InputError, match="'autoencoder'"):
+    with refused("'autoencode'", "'autoencoder'"):
         denoisers.load("autoencode", tmp_path, 1)
     stored(tmp_path, "autoencoder", 1, "autoencoder")
-    with pytest.raises(InputError, match="1 channel.*3"):
+    with refused(1, 3):
         denoisers.load("autoencoder", tmp_path, 3)
     (tmp_path / "autoencoder.json").rename(tmp_path / "dae.json")
-    with pytest.raises(InputError, match="'autoencoder'.*'dae'"):
+    with refused("'autoencoder'", "'dae'"):
         denoisers.load("dae", tmp_path, 1)
     stored(tmp_path, "dae", 1, "autoencoder")
-    with pytest.raises(InputError, match="does not hold the weights of dae"):
+    with refused(tmp_path / "dae.safetensors"):
         denoisers.load("dae", tmp_path, 1)
     weights = tmp_path / "dae.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(InputError, match="cut short or damaged"):
+    with refused(weights):
         denoisers.load("dae", tmp_path, 1)
     weights.unlink()
-    with pytest.raises(InputError, match="dae.safetensors is missing"):
+    with refused(weights):
         denoisers.load("dae", tmp_path, 1)

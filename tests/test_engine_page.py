@@ -1,11 +1,13 @@
 """The page "The engine": what it computes, what it reads, and its figures."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import refused
 from test_figures import check_drawn, check_empty
 from torchvision.models import DenseNet121_Weights, ResNet50_Weights
 
@@ -13,7 +15,6 @@ from benchmarks import engine, figures, measured
 from lib import params
 from lib.attack.incremental.plan import GATHER
 from lib.metrics.intervals import wilson
-from lib.params.errors import InputError
 
 BOTH = pytest.mark.parametrize("architecture", engine.CLASSIFIERS)
 RATES = {  # candidates a second on a CPU, one pixel: plain, whole maps, windows, search, peers
@@ -153,7 +154,7 @@ def test_the_profile_is_the_plans_work_by_stage(architecture, pixels):
 def test_a_missing_table_is_said_and_is_empty(empty, name):
     found, said = measured.table(name)
     assert len(found) == 0 and list(found) == list(measured.COLUMNS[name])
-    assert f"`benchmarks/{name}.csv` is not here" in said
+    assert f"benchmarks/{name}.csv" in said
     maker = "benchmarks.recall" if name in ("peers", "recall") else "make bench"
     assert maker in said
 
@@ -161,19 +162,21 @@ def test_a_missing_table_is_said_and_is_empty(empty, name):
 def test_a_table_is_read_whole_or_refused(folder):
     found, said = measured.table("attack")
     pd.testing.assert_frame_equal(found, attack_rows())
-    assert said == "From `benchmarks/attack.csv`."
+    assert "benchmarks/attack.csv" in said and "make bench" not in said
     attack_rows().drop(columns="dtype").to_csv(folder / "attack.csv", index=False)
-    with pytest.raises(InputError, match="has no column 'dtype'"):
+    with refused("'dtype'"):
         measured.table("attack")
     (folder / "attack.csv").write_text("")
-    with pytest.raises(InputError, match="is no CSV table"):
+    with refused(folder / "attack.csv"):
         measured.table("attack")
 
 
 def test_the_machine_is_named(folder):
     said = measured.machine(attack_rows())
-    assert said == "Measured on: P, 2 cores, 1 threads, 24 GiB, GPU: none. torch 2."
-    assert "Rows on cuda are from another machine" in measured.machine(attack_rows("cuda"))
+    assert (
+        all(part in said for part in ("P", "2 cores", "24 GiB", "torch 2")) and "cuda" not in said
+    )
+    assert "cuda" in measured.machine(attack_rows("cuda"))
     (folder / "attack.json").unlink()
     assert measured.machine(attack_rows()) == ""
 
@@ -204,8 +207,8 @@ def test_factors_multiply_to_the_whole(work):
 
 def test_old_and_new_time_of_an_image():
     said = measured.old_and_new(attack_rows())
-    assert "- cpu: 1,010.0 s with the plain network, 202.0 s with the search; 360.7 s if" in said
-    assert measured.old_and_new(attack_rows().iloc[:0]).endswith("not measured.")
+    assert all(seconds in said for seconds in ("1,010.0 s", "202.0 s", "360.7 s"))
+    assert " s " not in measured.old_and_new(attack_rows().iloc[:0])
     ours = measured.our_times(attack_rows()).set_index(["method", "pixels", "dtype"])
     assert ours.loc[(measured.WINDOWS, 2, "float32"), "seconds_an_image"] == 10_100 / 22
     assert ours.loc[(measured.PLAIN, "any", "float32"), "seconds_an_image"] == 1010
@@ -219,9 +222,9 @@ def test_recall_counts_what_the_map_shows():
     assert found.loc["all", columns].tolist() == [12, 9, 6, 1]
     assert (found.loc["derma", "low"], found.loc["derma", "high"]) == wilson(6, 8)
     said = measured.recall_sentence(measured.recall(recall_rows()))
-    assert said.startswith("Of 9 images that the map shows vulnerable the search fooled 6: a rec")
+    assert re.findall(r"\d+", said)[:2] == ["9", "6"]
     none = recall_rows().query("not map_success")
-    assert "none of 3 images" in measured.recall_sentence(measured.recall(none))
+    assert re.findall(r"\d+", measured.recall_sentence(measured.recall(none))) == ["3"]
 
 
 def test_printed_times_imply_the_rates_of_the_audit():

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import refused
 from PIL import Image
 
 from book import record_text, summaries
@@ -128,9 +129,8 @@ def test_the_record_holds_tables_and_history_but_no_weights(run):
 def test_a_run_with_changed_values_is_not_recorded(run):
     changed = "demo+attack_generations=2"
     shutil.copytree(run / "runs" / "demo", run / "runs" / changed)
-    with pytest.raises(InputError) as error:
+    with refused(changed):
         archive.freeze_all(run / "runs", run / "results", changed)
-    assert "\n" not in str(error.value)
     given = [f"runs={run / 'runs'}", f"results={run / 'results'}", "protocol=demo"]
     with pytest.raises(InputError):
         main(["record", *given, "attack_generations=2"])
@@ -151,14 +151,15 @@ def test_every_class_is_tested_again(run):
     for place, name in enumerate(tables):
         row = len(read_table(folder / name)) - 1  # of the adaptive attack: through the filter
         edit(folder / name, put("adversarial", row, lambda was: (was + 1) % 4))
-        assert f"row {row}: adversarial was" in again()[place][0]
+        problem = again()[place][0]
+        assert f"row {row}" in problem and "adversarial" in problem
     trained = run / "runs/demo/oct/resnet50/classifier.json"
     write_json(trained, read_json(trained) | {"history": [{"epoch": 1, "loss": 0.5}]})
     for problem, _ in again():
-        assert problem.startswith("skipped:") and "is of another training than the one" in problem
+        assert problem.startswith("skipped:") and "classifier.safetensors" in problem
     shutil.rmtree(run / "runs")
     for problem, _ in again():
-        assert problem.startswith("skipped:") and "classifier.safetensors is missing" in problem
+        assert problem.startswith("skipped:") and "classifier.safetensors" in problem
     with (run / "data" / "octmnist.npz").open("ab") as file:
         file.write(b" ")
     assert all(problem.startswith("skipped:") for problem, _ in again())
@@ -169,85 +170,85 @@ RESTORED, AGAIN, DETECTED = (f"{kind}_{TABLE}" for kind in ("restoration", "adap
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "sentence"),
+    ("file", "change", "named"),
     [
-        (TABLE, lambda t: t.drop(columns="rows"), "has no column rows"),
-        (TABLE, lambda t: t[:0], "has no rows"),
-        (TABLE, put("evaluations", 2, 0), "row 2: evaluations is .*0"),
-        (TABLE, put("split", 1, "tset"), "row 1: split is 'tset'"),
-        (TABLE, put("p_after", 0, np.inf), "row 0: p_after is .*inf"),
-        (TABLE, put("rows", 3, [1, 2]), r"row 3: \[1, 2\] pixels"),
-        (TABLE, put("values", 0, [[256]]), "outside 0 to 255"),
-        (TABLE, put("success", 0, lambda was: not was), "does not agree"),
-        (TABLE, lambda t: t.assign(index=t["index"][0]), "attacked twice"),
-        (TABLE, put("rows", 1, [28]), r"row 1: \(28, \d+\) is changed; .* from 0 to 27"),
-        (TABLE, put("cols", 2, [-1]), r"row 2: \(\d+, -1\) is changed; .* from 0 to 27"),
-        (TABLE, everywhere("rows", [0.5]), r"row 0: \(0.5, \d+\) is changed; .* whole"),
-        (TABLE, everywhere("cols", ["a"]), "column cols holds .* cannot be checked"),
-        (TABLE, everywhere("values", [[1.5]]), "row 0: a pixel value is no whole number"),
-        (TABLE, put("values", 0, [[1, 2]]), "row 0: values is .* which cannot be"),
-        (TABLE, put("dataset", 1, "derma"), "row 1: dataset .* is 'derma'; .* must be 'oct'"),
-        (TABLE, put("part", 2, "val"), "row 2: part .* is 'val'; in the official .* 'test'"),
-        (RESTORED, put("fsim", 4, 2.0), "row 4: fsim"),
-        (RESTORED, put("index", 0, 999), "row 0: image test 999 is not in one_pixel"),
-        (RESTORED, lambda t: t[:-1], r"image test \d+ is missing behind median3"),
-        (RESTORED, lambda t: pd.concat([t, t[8:9]]), r"row \d+: .* comes twice behind median3"),
-        (RESTORED, put("label", 7, -1), r"row 7: label .* is -1; by one_pixel.* must be \d"),
-        (RESTORED, put("success", 8, negated), "row 8: success .* by one_pixel.parquet it must"),
-        (RESTORED, put("kept", 9, negated), "row 9: kept .* by one_pixel.parquet it must be"),
-        (RESTORED, put("clean_class", 0, -1), "row 0: kept .* is True; .* must be False"),
-        (RESTORED, put("recovered", 3, negated), "row 3: recovered .* by one_pixel.* it must be"),
+        (TABLE, lambda t: t.drop(columns="rows"), ("rows",)),
+        (TABLE, lambda t: t[:0], ()),
+        (TABLE, put("evaluations", 2, 0), ("row 2", "evaluations", 0)),
+        (TABLE, put("split", 1, "tset"), ("row 1", "split", "'tset'")),
+        (TABLE, put("p_after", 0, np.inf), ("row 0", "p_after", "inf")),
+        (TABLE, put("rows", 3, [1, 2]), ("row 3", "[1, 2]")),
+        (TABLE, put("values", 0, [[256]]), ("row 0", 255)),
+        (TABLE, put("success", 0, lambda was: not was), ("row 0", "success")),
+        (TABLE, lambda t: t.assign(index=t["index"][0]), ("row 1",)),
+        (TABLE, put("rows", 1, [28]), ("row 1", "(28, ", 27)),
+        (TABLE, put("cols", 2, [-1]), ("row 2", ", -1)", 27)),
+        (TABLE, everywhere("rows", [0.5]), ("row 0", "(0.5, ")),
+        (TABLE, everywhere("cols", ["a"]), ("cols",)),
+        (TABLE, everywhere("values", [[1.5]]), ("row 0", 255)),
+        (TABLE, put("values", 0, [[1, 2]]), ("row 0", "values")),
+        (TABLE, put("dataset", 1, "derma"), ("row 1", "dataset", "'derma'", "'oct'")),
+        (TABLE, put("part", 2, "val"), ("row 2", "part", "'val'", "'test'")),
+        (RESTORED, put("fsim", 4, 2.0), ("row 4", "fsim", 2.0)),
+        (RESTORED, put("index", 0, 999), ("row 0", "test 999", "one_pixel")),
+        (RESTORED, lambda t: t[:-1], ("image test ", "median3")),
+        (RESTORED, lambda t: pd.concat([t, t[8:9]]), ("row ", "median3")),
+        (RESTORED, put("label", 7, -1), ("row 7", "label", -1, "one_pixel.parquet")),
+        (RESTORED, put("success", 8, negated), ("row 8", "success", "one_pixel.parquet")),
+        (RESTORED, put("kept", 9, negated), ("row 9", "kept", "one_pixel.parquet")),
+        (RESTORED, put("clean_class", 0, -1), ("row 0", "kept", True, False)),
+        (RESTORED, put("recovered", 3, negated), ("row 3", "recovered", "one_pixel.parquet")),
         (
             RESTORED,
             lambda t: t.assign(restored_class=-1, recovered=True),
-            "row 0: recovered .* is True; .* must be False",
+            ("row 0", "recovered", True, False),
         ),
-        (RESTORED, put("dataset", 4, "chest"), "row 4: dataset .* is 'chest'; .* 'oct'"),
-        (AGAIN, put("index", 0, 999), "row 0: image test 999 is not in one_pixel"),
-        (AGAIN, put("adaptive", 0, negated), "row 0: adaptive .* by one_pixel.parquet it must be"),
-        (AGAIN, put("evaluations", 1, -1), "row 1: evaluations is .*-1"),
-        (AGAIN, put("label", 1, -1), r"row 1: label .* is -1; by one_pixel.* it must be \d"),
-        (AGAIN, put("part", 1, "train"), "row 1: part .* is 'train'; in the official split"),
-        (AGAIN, put("dataset", 1, "derma"), "row 1: dataset .* is 'derma'; .* must be 'oct'"),
-        (AGAIN, put("cols", 0, [99]), r"row 0: \(\d+, 99\) is changed"),
-        (AGAIN, put("rows", 0, []), r"row 0: \[0, 1\] pixels are changed instead of 1"),
-        (AGAIN, unsearched, "row 0: correct when attacked"),
-        (DETECTED, lambda t: t.drop(columns="auc"), "has no column auc"),
-        (DETECTED, put("images", 0, "some"), "row 0: images is 'some'"),
-        (DETECTED, put("auc", 2, 1.5), "row 2: auc is .*1.5"),
-        (DETECTED, put("auc_low", 2, -0.5), "row 2: auc_low is .*-0.5"),
-        (DETECTED, put("auc", 2, np.nan), r"row 2: auc is nan of \d images"),
-        (DETECTED, put("n", 2, 0), "row 2: auc is .* of 0 images"),
-        (DETECTED, put("auc_high", 2, 0.0), "row 2: auc is .* must lie from auc_low, .* to"),
-        (DETECTED, put("auc_low", 2, 1.0), "row 2: auc is .* must lie from auc_low, 1.0, to"),
+        (RESTORED, put("dataset", 4, "chest"), ("row 4", "dataset", "'chest'", "'oct'")),
+        (AGAIN, put("index", 0, 999), ("row 0", "test 999", "one_pixel")),
+        (AGAIN, put("adaptive", 0, negated), ("row 0", "adaptive", "one_pixel.parquet")),
+        (AGAIN, put("evaluations", 1, -1), ("row 1", "evaluations", -1)),
+        (AGAIN, put("label", 1, -1), ("row 1", "label", -1, "one_pixel.parquet")),
+        (AGAIN, put("part", 1, "train"), ("row 1", "part", "'train'")),
+        (AGAIN, put("dataset", 1, "derma"), ("row 1", "dataset", "'derma'", "'oct'")),
+        (AGAIN, put("cols", 0, [99]), ("row 0", ", 99)")),
+        (AGAIN, put("rows", 0, []), ("row 0", "[0, 1]")),
+        (AGAIN, unsearched, ("row 0",)),
+        (DETECTED, lambda t: t.drop(columns="auc"), ("auc",)),
+        (DETECTED, put("images", 0, "some"), ("row 0", "images", "'some'")),
+        (DETECTED, put("auc", 2, 1.5), ("row 2", "auc", 1.5)),
+        (DETECTED, put("auc_low", 2, -0.5), ("row 2", "auc_low", -0.5)),
+        (DETECTED, put("auc", 2, np.nan), ("row 2", "auc", "nan")),
+        (DETECTED, put("n", 2, 0), ("row 2", "auc", 0)),
+        (DETECTED, put("auc_high", 2, 0.0), ("row 2", "auc", "auc_low", "auc_high")),
+        (DETECTED, put("auc_low", 2, 1.0), ("row 2", "auc", "auc_low", 1.0, "auc_high")),
     ],
 )
-def test_a_wrong_table_is_named_and_nothing_is_recorded(run, file, change, sentence):
+def test_a_wrong_table_is_named_and_nothing_is_recorded(run, file, change, named):
     edit(run / "runs/demo/oct/resnet50" / file, change)
-    with pytest.raises(InputError, match=f"runs/demo/oct/resnet50/.*{sentence}"):
+    with refused(f"runs/demo/oct/resnet50/{file}", *named):
         freeze(run)
     assert not list((run / "results").glob("**/*.*"))
 
 
 @pytest.mark.parametrize(
-    ("test", "sentence"),
+    ("test", "named"),
     [
-        ({"accuracy": 0.26}, "test accuracy is 0.26; 10 of 40 images are 0.25"),
-        ({"accuracy": None}, "test accuracy is None; 10 of 40"),
-        ({"correct": 41}, "41 of 40 test images are correct; .* no more correct than tested"),
-        ({"correct": 10.5}, "10.5 of 40 test images are correct; both must be whole"),
-        ({"images": 0}, "10 of 0 test images are correct"),
-        ({"correct": 11, "accuracy": 0.275}, "correct of the test is 11; the classes have 10"),
+        ({"accuracy": 0.26}, (0.26, 10, 40, 0.25)),
+        ({"accuracy": None}, (None, 10, 40)),
+        ({"correct": 41}, (41, 40)),
+        ({"correct": 10.5}, (10.5, 40)),
+        ({"images": 0}, (10, 0)),
+        ({"correct": 11, "accuracy": 0.275}, ("correct", 11, 10)),
     ],
 )
-def test_an_accuracy_must_follow_from_its_counts(run, test, sentence):
+def test_an_accuracy_must_follow_from_its_counts(run, test, named):
     path = run / "runs/demo/oct/resnet50/classifier.json"
     about = read_json(path) | {"task": "single-label"}
     about["test_by_class"] = [{"images": 30, "correct": 8}, {"images": 10, "correct": 2}]
     write_json(path, about)
     freeze(run)
     write_json(path, about | {"test": about["test"] | test})
-    with pytest.raises(InputError, match=f"resnet50/classifier.json: {sentence}"):
+    with refused(path, *named):
         freeze(run)
 
 
@@ -262,10 +263,11 @@ def test_a_row_of_another_variant_is_one_sentence(run):
     write_json(path, about)
     archive.write_sums(run / "results")
     (problem,) = verify.problems(run / "results")
-    assert problem == f"{path} is of data set 'derma', which is not that of its folder."
+    assert str(path) in problem and "'derma'" in problem
     del about["parameters"]["data_size"]
     write_json(path, about)
-    assert f"{path} has no parameter data_size." in list(verify.problems(run / "results"))
+    found = list(verify.problems(run / "results"))
+    assert any(str(path) in problem and "data_size" in problem for problem in found)
 
 
 def test_parts_drawn_anew_differ_from_the_splits(run):
@@ -277,13 +279,13 @@ def test_parts_drawn_anew_differ_from_the_splits(run):
         edit(folder / name, everywhere("part", "train"))
     freeze(run)
     edit(folder / AGAIN, put("part", 0, "val"))
-    with pytest.raises(InputError, match="row 0: part .* is 'val'; by one_pixel.* 'train'"):
+    with refused(AGAIN, "row 0", "part", "'val'", "'train'"):
         freeze(run)
 
 
 def test_a_restoration_without_its_attack_is_found(run):
     (run / "runs/demo/oct/resnet50" / TABLE).unlink()
-    with pytest.raises(InputError, match=f"has no {TABLE} beside it"):
+    with refused(RESTORED, TABLE):
         freeze(run)
 
 
@@ -296,28 +298,28 @@ def test_a_file_that_was_changed_lost_or_added_is_found(run):
 
     edit(folder / RESTORED, put("psnr", 0, 20.0))  # which could be
     (problem,) = verify.problems(base)
-    assert f"{RESTORED} was changed after it was recorded" in problem
-    assert problem.endswith(f"not {known[f'demo/oct/resnet50/{RESTORED}']}.")
+    assert RESTORED in problem and known[f"demo/oct/resnet50/{RESTORED}"] in problem
     (folder / RESTORED).unlink()
     (problem,) = verify.problems(base)
-    assert problem == f"{folder / RESTORED} is missing; by sums.json it was recorded."
+    assert str(folder / RESTORED) in problem
     archive.write_sums(base)
     assert list(verify.problems(base)) == []
 
     (base / "README.md").write_text("made from the record\n")  # held against it elsewhere
     (base / summaries.FIGURE).write_bytes(b"drawn")
     (problem,) = verify.problems(base)
-    assert problem == f"{base / 'recovery.png'} was not recorded: sums.json does not have it."
+    assert str(base / "recovery.png") in problem
     archive.write_sums(base)
     assert list(verify.problems(base)) == []
 
     shutil.rmtree(base / "demo")
     assert len(found := list(verify.problems(base))) == len(known) - 1
-    assert all("is missing; by sums.json" in problem for problem in found)
+    assert all(any(name in problem for name in known) for problem in found)
     sums.write_text("{")
-    assert "sums.json is no JSON" in next(verify.problems(base))
+    assert str(sums) in next(verify.problems(base))
     sums.unlink()
-    assert list(verify.problems(base)) == [f"{sums} is missing: run `make record`."]
+    (problem,) = verify.problems(base)
+    assert str(sums) in problem
 
 
 def test_phantoms_and_unknown_sources_are_refused(run):
@@ -325,13 +327,13 @@ def test_phantoms_and_unknown_sources_are_refused(run):
     about = read_json(path)
     about["steps"]["restoration"]["data"]["source"] = "phantom"
     write_json(path, about)
-    with pytest.raises(InputError, match="'phantom'; a record needs real images"):
+    with refused(path, "'phantom'"):
         freeze(run)
     del about["data"]
     write_json(path, about)
-    with pytest.raises(InputError, match="has no data"):
+    with refused(path, "data"):
         freeze(run)
-    with pytest.raises(InputError, match="no finished run to record"):
+    with refused(run / "runs/paper"):
         archive.freeze(run / "runs", run / "results", "paper")
 
 
@@ -344,7 +346,7 @@ def test_results_on_different_data_are_not_mixed(run):
     write_json(other / "run.json", about)
     archive.write_sums(run / "results")
     (problem,) = verify.problems(run / "results")
-    assert "mixes results on different data" in problem and "0" * 32 in problem
+    assert str(folder.parent) in problem and "0" * 32 in problem
 
 
 def test_a_changed_cell_of_the_paper_is_found(tmp_path, monkeypatch):
@@ -356,13 +358,13 @@ def test_a_changed_cell_of_the_paper_is_found(tmp_path, monkeypatch):
     text = path.read_text()
     path.write_text(text.replace("387", "468"))
     (problem,) = verify.printed_problems()
-    assert "table_33_two_pixel_totals.csv, line 5: the printed numbers were changed" in problem
+    assert path.name in problem and "line 5" in problem
     path.write_text(text + "more\n")
     (problem,) = verify.printed_problems()
     assert f"line {len(text.splitlines()) + 1}" in problem
     path.unlink()
     (problem,) = verify.printed_problems()
-    assert problem.endswith("is missing.")
+    assert path.name in problem
 
 
 def test_findings_are_those_of_the_tables(run):
@@ -384,7 +386,7 @@ def test_findings_are_those_of_the_tables(run):
     row = found.classifiers.iloc[0]
     assert (row["accuracy"], row["printed accuracy"]) == (0.25, 0.9617)
     assert "OCT" in record_text.banner(P, found)
-    with pytest.raises(InputError, match="holds no results: run `make record`"):
+    with refused(run / "results" / "paper"):
         record.read(run / "results" / "paper")
 
 
@@ -420,18 +422,14 @@ def test_repeats_on_another_file_are_found(tmp_path):
     ablated(tmp_path / "compact-seed-2" / "abdomen_ct", (2,), p, md5="other")
     archive.write_sums(tmp_path)
     (problem,) = verify.problems(tmp_path)
-    assert "mixes results on different data" in problem and "compact-seed-2" in problem
+    assert "compact-seed-2" in problem and "other" in problem
 
 
 def test_summaries_on_disk_must_follow_from_the_record(run):
     freeze(run)
     (run / "results" / "demo").rename(run / "results" / "compact")
     base = run / "results"
-    assert ["is missing: run `make record`" in problem for problem in summaries.problems(base)] == [
-        True,
-        True,
-        True,
-    ]
+    assert len(list(summaries.problems(base))) == 3
     first = run / "README.md"
     first.write_text("# Title\n\n<!-- found -->\nold\n<!-- /found -->\n\nMore.\n")
     table, text, _, drawn = summaries.write(base)
@@ -443,14 +441,15 @@ def test_summaries_on_disk_must_follow_from_the_record(run):
     for path in (table, text, first):
         path.write_text(path.read_text().replace("not testable", "replicated", 1))
         (problem,) = summaries.problems(base)
-        assert f"{path.name}, line" in problem and "does not follow from the record" in problem
+        assert path.name in problem and "line" in problem
         summaries.write(base)
     Image.open(drawn).save(drawn)  # without the words
     (problem,) = summaries.problems(base)
-    assert "recovery.png shows other numbers than the record" in problem
+    assert str(drawn) in problem
     drawn.unlink()
-    assert list(summaries.problems(base)) == [f"{drawn} is missing: run `make record`."]
-    with pytest.raises(InputError, match="holds no results"):
+    (problem,) = summaries.problems(base)
+    assert str(drawn) in problem
+    with refused(run / "runs" / "nothing"):
         summaries.made(run / "runs" / "nothing")
 
 
@@ -482,7 +481,7 @@ def test_what_a_success_is_follows_the_criterion_of_the_run(run):
     said = {name: list(schema.problems(path, table, name)) for name in ("any_label", "true_label")}
     assert said["true_label"] == []
     (problem,) = said["any_label"]
-    assert "row 1: success does not agree" in problem
+    assert "row 1" in problem and "success" in problem
     table.loc[0, "true_label_changed"] = False
     (problem,) = schema.problems(path, table, "true_label")
-    assert "row 0: success does not agree" in problem
+    assert "row 0" in problem and "success" in problem

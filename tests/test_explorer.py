@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from conftest import refused
 
 from lib import data, params
 from lib.data.phantoms import write
@@ -147,7 +148,7 @@ def test_every_trained_denoiser_is_a_defense(p):
 def test_runs_are_listed_and_a_missing_one_is_named(p):
     runs = params.ROOT / p.runs
     assert finished_runs(runs) == [f"demo/{p.dataset}/resnet50"]
-    with pytest.raises(InputError, match="densenet121 is not finished: run `make run PROTOCOL"):
+    with refused("densenet121"):
         Session(p.model_copy(update={"classifier": "densenet121"}))
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import piq
 import pytest
 import torch
+from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import correlate, gaussian_filter
@@ -371,24 +372,24 @@ def test_psnr_and_mse_are_joint_over_channels():
 )  # fmt: skip
 def test_bad_input_is_named(function):
     good = np.zeros((2, 28, 28, 3), np.uint8)
-    with pytest.raises(InputError, match="image.*float32"):
+    with refused("image", "float32"):
         function(good, good.astype(np.float32))
-    with pytest.raises(InputError, match=r"\(2, 28, 28, 3\).*\(1, 28, 28, 3\)"):
+    with refused((2, 28, 28, 3), (1, 28, 28, 3)):
         function(good, good[:1])
-    with pytest.raises(InputError, match=r"reference.*\(28, 28, 3\)"):
+    with refused("reference", (28, 28, 3)):
         function(good[0], good[0])
-    with pytest.raises(InputError, match=r"reference.*\(2, 28, 28, 2\)"):
+    with refused("reference", (2, 28, 28, 2)):
         function(good[..., :2], good[..., :2])
-    with pytest.raises(InputError, match="reference.*int64"):
+    with refused("reference", "int64"):
         function([1], good)
 
 
 def test_images_too_small_for_the_window_are_named():
     tiny = np.zeros((1, 10, 28, 1), np.uint8)
-    with pytest.raises(InputError, match="11.*10 x 28"):
+    with refused("10 x 28"):
         image_quality.ssim(tiny, tiny)
     assert image_quality.ssim_uniform(tiny, tiny)[0] == 1
-    with pytest.raises(InputError, match="7.*6 x 28"):
+    with refused("6 x 28"):
         image_quality.ssim_uniform(tiny[:, :6], tiny[:, :6])
 
 

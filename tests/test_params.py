@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,29 +62,28 @@ def test_a_variant_of_a_variant_is_refused(tmp_path, monkeypatch):
     for name, text in (("a", "seed: 0"), ("b", "base: a"), ("c", "base: b")):
         (tmp_path / "protocols" / f"{name}.yaml").write_text(text)
     params.read.cache_clear()
-    with pytest.raises(InputError, match="'c' names 'b' as its base, which is a variant itself"):
+    with refused("'c'", "'b'"):
         params.base("c")
     params.read.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("given_names", "message"),
+    ("given_names", "named"),
     [
-        ({"protocol": "papper"}, "Unknown protocol 'papper': did you mean 'paper'?"),
-        ({"dataset": "dermma"}, "Unknown data set 'dermma': did you mean 'derma'?"),
-        ({"classifier": "resnet5"}, "Unknown classifier 'resnet5': did you mean 'resnet50'?"),
-        ({"atack_population": 3}, "Unknown parameter 'atack_population'.*'attack_population'"),
-        ({"attack_population": 3}, "attack_population.*greater than or equal to 4, not 3"),
-        ({"data_size": 100}, "data_size.*28, 64, 128 or 224, not 100"),
-        ({"seed": "x"}, "Parameter seed.*valid integer"),
-        ({"seed": 20260101120000}, "Parameter seed"),
-        ({"data_download": True}, "exclude each other"),
+        ({"protocol": "papper"}, ("protocol", "'papper'", "'paper'")),
+        ({"dataset": "dermma"}, ("'dermma'", "'derma'")),
+        ({"classifier": "resnet5"}, ("'resnet5'", "'resnet50'")),
+        ({"atack_population": 3}, ("'atack_population'", "'attack_population'")),
+        ({"attack_population": 3}, ("attack_population", 4, 3)),
+        ({"data_size": 100}, ("data_size", 28, 64, 128, 224, 100)),
+        ({"seed": "x"}, ("seed", "x")),
+        ({"seed": 20260101120000}, ("seed",)),
+        ({"data_download": True}, ("data_download",)),
     ],
 )
-def test_errors_name_what_would_be_right(given_names, message):
-    with pytest.raises(InputError, match=message) as error:
+def test_errors_name_what_would_be_right(given_names, named):
+    with refused(*named):
         params.load(**given_names)
-    assert "\n" not in str(error.value)
 
 
 @given(st.sampled_from(sorted(params.Parameters.model_fields)), st.integers(0, 30))
@@ -92,13 +92,13 @@ def test_a_dropped_letter_still_names_the_parameter(name, place):
     wrong = name[:place] + name[place + 1 :]
     if wrong in params.Parameters.model_fields:
         return
-    with pytest.raises(InputError, match="did you mean") as error:
+    # A short name may be nearer to another one.
+    with refused(repr(wrong), *([repr(name)] if len(name) >= 9 else [])):
         params.load(**{wrong: 1})
-    assert f"did you mean {name!r}" in str(error.value) or len(name) < 9
 
 
 def test_a_notebook_refuses_a_variable_that_is_no_parameter():
-    with pytest.raises(InputError, match="did you mean 'attack_population'"):
+    with refused("'atack_population'", "'attack_population'"):
         params.from_notebook({"dataset": "oct", "atack_population": 10, "_x": 1, "In": []})
 
 
@@ -120,7 +120,7 @@ def test_steps_depend_on_what_they_use_and_no_more():
     assert p.of_step("comparison") == {
         "protocol": "demo", "seed": 3, "device": "cpu", "runs": "runs"
     }  # fmt: skip
-    with pytest.raises(InputError, match="did you mean 'pixel_attack'"):
+    with refused("'pixel_atack'", "'pixel_attack'"):
         params.step_fields("pixel_atack")
 
 
@@ -246,7 +246,9 @@ def test_command_line_prints_one_sentence_and_fails():
     command = [sys.executable, "-m", "lib.params", "DATASET=derma", "SEEED=1"]
     result = subprocess.run(command, cwd=params.ROOT, capture_output=True, text=True)
     assert result.returncode == 1
-    assert result.stderr == "error: Unknown parameter 'seeed': did you mean 'seed'?\n"
+    assert (
+        result.stderr.count("\n") == 1 and "'seeed'" in result.stderr and "'seed'" in result.stderr
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in params.names("datasets") if n != "abdomen_ct"])

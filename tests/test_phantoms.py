@@ -5,13 +5,13 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.data import phantoms
 from lib.data.phantoms.__main__ import main
 from lib.params import ROOT, facts
-from lib.params.errors import InputError
 
 NAMES = ("derma", "pathology", "oct", "chest", "abdomen_ct")
 FEWEST = {"derma": 70, "pathology": 90, "oct": 40, "chest": 150, "abdomen_ct": 10}
@@ -47,7 +47,7 @@ def test_form(files, name):
         assert file[f"{part}_groups"].shape == (count,)
         assert file[f"{part}_groups"].dtype == np.int64
     assert str(file["source"]) == "phantom"
-    assert "no medical image" in str(file["note"]) and "seed 0" in str(file["note"])
+    assert "seed 0" in str(file["note"])
     assert len(file) == 11
     assert len(by_picture(file)) == 400, "two images are the same"
     assert joined(file, "images").std(axis=0).min() > 0, "a pixel never changes"
@@ -95,7 +95,7 @@ def test_chest_findings(files):
 def test_apportion(weights, fewest, more):
     weights = np.array(weights)
     total = fewest * len(weights) + more
-    found = phantoms._apportion(total, weights, fewest)
+    found = phantoms.apportion(total, weights, fewest)
     assert found.sum() == total and found.min() >= fewest
     order = np.argsort(weights, kind="stable")
     assert (np.diff(found[order]) >= -1).all(), "a larger class got fewer images"
@@ -135,11 +135,11 @@ def test_pictures_do_not_depend_on_the_count(files, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_same_scene_at_every_size(name):
-    classes = len(phantoms._weights(facts(name)))
-    for index in range(classes):
-        small, labels = phantoms._draw(name, 28, index, 0)
+    known = facts(name)
+    for index in range(len(known.classes) + known.multi_label):
+        small, labels = phantoms.draw(name, 28, index, 0)
         for size, factor in ((224, 8), (64, 0)):
-            large, others = phantoms._draw(name, size, index, 0)
+            large, others = phantoms.draw(name, size, index, 0)
             assert others == labels
             if factor:
                 reduced = large.reshape(28, factor, 28, factor, -1).mean((1, 3))
@@ -188,24 +188,24 @@ def test_tissue_colors():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "named"),
     [
-        (("dermo", 28, 100, 0), "did you mean 'derma'"),
-        (("derma", 32, 100, 0), "32 is not one of 28, 64, 128, 224"),
-        (("derma", 28, 69, 0), "at least 70"),
-        (("chest", 28, 149, 0), "at least 150"),
-        (("derma", 28, 100, -1), "Seed -1"),
+        (("dermo", 28, 100, 0), ("'dermo'", "'derma'")),
+        (("derma", 32, 100, 0), (32, 28, 64, 128, 224)),
+        (("derma", 28, 69, 0), (69, 70)),
+        (("chest", 28, 149, 0), (149, 150)),
+        (("derma", 28, 100, -1), (-1,)),
     ],
 )
-def test_bad_input(arguments, message, tmp_path):
-    with pytest.raises(InputError, match=message):
+def test_bad_input(arguments, named, tmp_path):
+    with refused(*named):
         phantoms.write(*arguments, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_command_line(tmp_path, capsys):
     words = ["--root", str(tmp_path), "--size", "64", "--images", "40", "abdomen_ct", "oct"]
-    assert main(words) is None
+    main(words)
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "abdomenctmnist_64.npz", "octmnist_64.npz",
@@ -222,7 +222,7 @@ def test_command_line_names_the_error_before_any_work(tmp_path):
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.startswith("error: Unknown data set 'dermo': did you mean 'derma'?")
+    assert done.stderr.count("\n") == 1 and "'dermo'" in done.stderr and "'derma'" in done.stderr
     assert not (tmp_path / "new").exists()
 
 

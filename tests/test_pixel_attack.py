@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import refused
 from torch import nn
 
 from lib.attack import (
@@ -597,9 +598,8 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_inputs_are_named(images, tiny, name):
     model, pictures, labels, _ = problem(tiny, images, count=4)
-    with pytest.raises(InputError) as raised:
+    with refused():
         SMALL(*WRONG[name](model, pictures, labels))
-    assert 20 < len(str(raised.value)) < 300 and "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import multinomial
@@ -198,11 +199,11 @@ def test_rate_table_without_any_trial():
 
 def test_rate_table_names_bad_input():
     frame = trials(a=(1, 2))
-    with pytest.raises(InputError, match="klass"):
+    with refused("'klass'"):
         rate_table(frame, "klass", "success")
-    with pytest.raises(InputError, match="success.*int64"):
+    with refused("'success'", "int64"):
         rate_table(frame.astype({"success": int}), "class", "success")
-    with pytest.raises(InputError, match="a.*b"):
+    with refused("'a'", "'b'"):
         rate_table(frame, "class", "success", ["b"])
 
 

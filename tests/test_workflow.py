@@ -80,7 +80,7 @@ def test_python_too_old_is_said(checkout):
     for name in ("sh", "date", "make", "grep"):
         (tools / name).symlink_to(shutil.which(name))
     result = make("book", cwd=checkout, PATH=str(tools))
-    assert result.returncode != 0 and "Python 3.11 or newer is needed" in result.stdout
+    assert result.returncode != 0 and "3.11" in result.stdout
 
 
 def test_no_disk_is_said(checkout):
@@ -89,7 +89,7 @@ def test_no_disk_is_said(checkout):
     fake.write_text("#!/bin/sh\necho Filesystem 1024-blocks\necho /dev/x 1 1 1048576 1% /\n")
     fake.chmod(0o755)
     result = make("book", cwd=checkout, PATH=f"{fake.parent}:{os.environ['PATH']}")
-    assert result.returncode != 0 and "1 GB of disk are free here" in result.stdout
+    assert result.returncode != 0 and "1 GB" in result.stdout
     assert not (checkout / ".venv").exists()
 
 

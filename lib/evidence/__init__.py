@@ -1,4 +1,4 @@
-"""Results of real runs, small enough to be kept with the code: written once, checked, concluded on.
+"""Results of real runs, small enough to keep with the code: recorded, checked, and judged.
 
-``python -m lib.evidence record`` freezes what finished runs found, ``verify`` checks all of it.
+``python -m lib.evidence record`` stores what finished runs found, ``verify`` checks all of it.
 """

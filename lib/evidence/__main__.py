@@ -1,10 +1,8 @@
 """Command line: ``python -m lib.evidence record|verify|sums [NAME=VALUE ...]``."""
 
-import sys
-
 from lib import params
 from lib.evidence import archive, verify
-from lib.params.errors import InputError
+from lib.params.errors import InputError, run_command
 
 
 def main(arguments: list[str]) -> None:
@@ -35,7 +33,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_command(main)

@@ -1,12 +1,13 @@
-"""Which module of the proposed autoencoder helps, and how deep it should be (Tables 3, 4 and 5).
+"""Which module of the proposed autoencoder helps, and the best depth (Tables 3, 4 and 5).
 
-The paper trains on AbdomenCT with 10 % noise and measures the restored test images; which images,
-how many and on what scale is not all stated (audit D9; decisions DAT10, NOI08, DAE11, DAE12).
+The paper trains on AbdomenCT with 10 % noise and measures the restored test images. It does not
+state all of which images, how many and on what scale (audit D9; decisions DAT10, NOI08, DAE11,
+DAE12).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from lib.models.denoiser_training import fit_denoiser
 from lib.models.denoisers import ablation_variants, depth_variants, restore
 from lib.models.denoisers.base import parameter_counts
 from lib.models.denoisers.noise import corrupt
+from lib.models.training import throughput
 from lib.params import VERSIONS, Parameters
 from lib.params.device import pick_device
 from lib.params.files import atomic, fingerprint, read_json, read_table, write_json, write_table
@@ -32,15 +34,14 @@ MODULES, DEPTHS = paper.ABLATIONS[4], paper.ABLATIONS[5]
 ONE_SEED = "one seed, inconclusive"
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """Result of `run`."""
 
-    metrics: pd.DataFrame  # one row a variant, seed and test image
-    models: pd.DataFrame  # one row a variant and seed: sizes, seconds, images_per_second, loss
+    metrics: pd.DataFrame  # one row per variant, seed and test image
+    models: pd.DataFrame  # one row per variant and seed: sizes, seconds, images_per_second, loss
     clean: np.ndarray  # the first test images, uint8 (n, H, W, C)
-    noisy: np.ndarray  # the same with noise
-    restored: dict[str, np.ndarray]  # and after each variant, trained with the first seed
+    noisy: np.ndarray  # the same images with noise
+    restored: dict[str, np.ndarray]  # the same after each variant, trained with the first seed
 
 
 def variants(channels: int) -> dict[str, Callable[[], nn.Module]]:
@@ -52,15 +53,15 @@ def variants(channels: int) -> dict[str, Callable[[], nn.Module]]:
 def run(data: Images, p: Parameters, folder: Path) -> Result:
     """Train every variant with every seed and measure it on noisy test images.
 
-    A variant that was finished with the same data and settings is read back from ``folder``,
-    and one that was killed goes on after its last epoch.
+    A variant finished with the same data and settings is read back from ``folder``; an interrupted
+    one is resumed after its last epoch.
 
     Args:
-        data: AbdomenCT; training and validation parts are trained on (DAT10), the test part is
-            measured.
+        data: AbdomenCT; trained on the training and validation parts (DAT10), measured on the test
+            part.
         p: ablation_*, denoiser_* and seed are used.
-        folder: for each variant and seed ``<variant>-<seed>.json`` (parameters, times and key),
-            ``.parquet`` (metrics) and ``.safetensors`` (some restored images).
+        folder: receives for each variant and seed ``<variant>-<seed>.json`` (parameters, times and
+            key), ``.parquet`` (metrics) and ``.safetensors`` (some restored images).
 
     Returns:
         Metrics of every image (``identity``: the noisy image itself), models and examples.
@@ -100,12 +101,10 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
                 write_table(table, image_quality.measure(test.images, restored, device))
                 with atomic(images) as temporary:
                     save_file({"restored": torch.from_numpy(restored[:EXAMPLES])}, temporary)
-                seconds = sum(epoch["seconds"] for epoch in history)
-                count = sum(epoch["seconds"] * epoch["images_per_second"] for epoch in history)
+                seconds, speed = throughput(history)
                 write_json(about, {
-                    "variant": name, "seed": seed, **parameter_counts(model),
-                    "seconds": round(seconds, 3), "loss": history[-1]["loss"],
-                    "images_per_second": round(count / seconds, 1) if seconds else None, "key": key,
+                    "variant": name, "seed": seed, **parameter_counts(model), "seconds": seconds,
+                    "loss": history[-1]["loss"], "images_per_second": speed, "key": key,
                 })  # fmt: skip
                 checkpoint.unlink()
             tables.append(read_table(table).assign(variant=name, seed=seed))
@@ -121,9 +120,9 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
 def summary(metrics: pd.DataFrame, p: Parameters) -> pd.DataFrame:
     """Mean and bootstrap interval of each metric and variant over images and seeds.
 
-    Resampled are images, each with its mean over seeds. Images restored exactly have no PSNR: they
-    are counted in ``exact`` (over all seeds) and left out of its mean (EVA04). ``psnr_worst`` and
-    ``psnr_best`` are the means of single seeds.
+    Images are resampled, each with its mean over seeds. Images restored exactly have infinite PSNR:
+    ``exact`` counts them (over all seeds), and its mean leaves them out (EVA04). ``psnr_worst`` and
+    ``psnr_best`` are the lowest and highest mean of a single seed.
     """
     rows = []
     for name, group in metrics.groupby("variant", sort=False):
@@ -141,11 +140,10 @@ def contrasts(metrics: pd.DataFrame, p: Parameters) -> pd.DataFrame:
     """Does each module help (Table 4), and are four levels best (Table 5)?
 
     Returns:
-        One row a pair, ``variant`` against ``reference``, which lacks its module or has another
-        depth: ``n`` images, ``seeds``, ``difference`` of PSNR in dB with its 95 % bootstrap
-        interval over images (the same images on both sides), and ``better``: ``yes`` or ``no`` if
-        that interval excludes 0 and every training of the one is above every training of the
-        other, else ``inconclusive``; with a single training of each, `ONE_SEED`.
+        One row per pair. ``variant`` is compared with ``reference``, which lacks its module or has
+        another depth: ``n`` images, ``seeds``, ``difference`` of PSNR in dB on the same images with
+        its 95 % bootstrap interval, and ``better``. This is ``yes`` or ``no`` if the interval
+        excludes 0 and all seeds agree, else ``inconclusive``; with a single seed, `ONE_SEED`.
     """
     groups = {name: group for name, group in metrics.groupby("variant", sort=False)}
     pairs = [*zip(MODULES[1:], MODULES[:-1], strict=True)]

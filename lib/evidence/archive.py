@@ -1,4 +1,4 @@
-"""Records the small results of finished runs on real images: tables, histories, provenance."""
+"""Record the small results of finished runs on real images: tables, histories, provenance."""
 
 import shutil
 from pathlib import Path
@@ -11,15 +11,10 @@ from lib.params.files import read_json, read_table, write_json, write_table
 
 
 def freeze(runs: Path, results: Path, protocol: str) -> list[Path]:
-    """Copy what is small from ``runs/<protocol>`` to ``results/<protocol>``, folder by folder.
+    """Copy the small files of ``runs/<protocol>`` to ``results/<protocol>``, folder by folder.
 
-    A folder appears whole or not at all, and only if `verify.folder_problems` finds nothing wrong;
-    one that was recorded before is replaced. The sums of all files are written last.
-
-    Args:
-        runs: folder of the run folders.
-        results: folder of the record.
-        protocol: which runs; their images must be real.
+    A folder is written whole or not at all, and only if `verify.folder_problems` finds no problem.
+    It replaces an older record. The checksums of all files are written last.
 
     Returns:
         The folders written.
@@ -48,7 +43,7 @@ def freeze(runs: Path, results: Path, protocol: str) -> list[Path]:
 
 
 def freeze_all(runs: Path, results: Path, protocol: str) -> list[Path]:
-    """`freeze` of a protocol and of those of its variants that have a finished run.
+    """`freeze` a protocol and those of its variants that have a finished run.
 
     Raises:
         InputError: as `freeze`, or the name of a run with changed values.
@@ -63,16 +58,15 @@ def freeze_all(runs: Path, results: Path, protocol: str) -> list[Path]:
 
 
 def write_sums(results: Path) -> None:
-    """Write the sums of the recorded files as they are, for `verify.file_problems`.
+    """Write the checksums of the recorded files, which `verify.file_problems` compares.
 
-    To be called again whenever a file of the record was written, the front page's figure too.
+    Call it again whenever a file of the record is written, the front page's figure too.
     """
     write_json(results / verify.FILE_SUMS, verify.file_sums(results))
 
 
 def _finished(base: Path) -> list[Path]:
-    folders = (path.parent for path in sorted(base.glob("**/run.json")))
-    return [folder for folder in folders if _kept(folder)]
+    return [path.parent for path in sorted(base.glob("**/run.json")) if _kept(path.parent)]
 
 
 def _kept(folder: Path) -> list[Path]:
@@ -96,7 +90,7 @@ def _copy(folder: Path, target: Path) -> None:
 
 
 def _without_paths(content: Any) -> Any:
-    """The same with the last part only of this machine's paths."""
+    """The same content with absolute paths reduced to their last part."""
     if isinstance(content, dict):
         return {name: _without_paths(value) for name, value in content.items()}
     if isinstance(content, list):
@@ -105,7 +99,7 @@ def _without_paths(content: Any) -> Any:
 
 
 def _replace(fresh: Path, target: Path) -> None:
-    """Put a folder in the place of its predecessor, but keep the folders inside that one."""
+    """Replace the files of a folder, but keep the folders inside it."""
     target.mkdir(parents=True, exist_ok=True)
     for path in target.iterdir():
         if path.is_file():

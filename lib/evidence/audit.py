@@ -1,8 +1,8 @@
-"""The paper against itself: arithmetic on its printed numbers, recomputed from the tables.
+"""The paper against itself: arithmetic on its printed numbers.
 
-Every function returns a table with what is printed, what follows from it, and whether the two
-agree. Nothing here uses a result of ours, and nothing says why something does not agree. Ids in
-parentheses are those of the book's page "Audit".
+Every function returns a table of what is printed, what follows from the other tables, and whether
+the two agree. No result of ours is used, and no cause is guessed. Ids in parentheses are those of
+the book's page "Audit".
 """
 
 import math
@@ -35,10 +35,8 @@ def _range(low: float, high: float) -> str:
 def attack_sums() -> pd.DataFrame:
     """Sums and rates of the attack tables beside the printed totals (C1 to C3).
 
-    Returns:
-        One row an attack table: its number, sums over classes, rate, mean of the class rates, the
-        total printed elsewhere (Tables 32 and 33; for DenseNet121 the rate of Table 43 alone), and
-        ``agrees``.
+    One row per attack table. The total is printed in Table 32 or 33; for DenseNet121 there is only
+    the rate of Table 43.
     """
     rows = []
     for (dataset, classifier, pixels), numbers in TABLES.items():
@@ -89,15 +87,14 @@ def accuracy_sizes() -> pd.DataFrame:
 
 
 def recalls(dataset: str, names: Callable[[list[str]], list[str]] = list) -> pd.DataFrame:
-    """Correct images of each class from its recall, beside those that were attacked (K5, K10).
+    """Correct images of each class by its recall, beside those that were attacked (K5, K10).
 
-    One fifth of the class times its recall must be the number of correct test images, which is
-    what the one-pixel attack was made on.
+    One fifth of the class times its recall must be the number of correct test images, all of which
+    the one-pixel attack was made on.
 
     Args:
         dataset: with a table of recalls.
-        names: takes the labels of that table in their printed order and gives those they are read
-            as.
+        names: from the labels of that table, in printed order, to the classes they are read as.
     """
     printed = paper.prf_table(dataset, "resnet50")
     counts = paper.class_counts(dataset).set_index("class")["count"]
@@ -125,8 +122,8 @@ def alphabetical(labels: list[str]) -> list[str]:
 def jensen() -> pd.DataFrame:
     """Mean PSNR against the bound that the mean MSE sets, on either scale (P1, P2).
 
-    PSNR is convex in MSE, so mean PSNR >= 10 log10(MAX^2 / mean MSE). Rounding is allowed for.
-    "other split": whether the run-together cells, cut elsewhere, would meet the bound on 0..255.
+    PSNR is convex in MSE, so mean PSNR >= 10 log10(MAX^2 / mean MSE), up to rounding. "other
+    split": whether the run-together cells, cut elsewhere, would meet the bound on 0..255.
     """
     rows = []
     for number in (4, 5, *DENOISING):

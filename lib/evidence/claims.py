@@ -1,7 +1,7 @@
 """The claims of the paper, how each is tested, and the verdict.
 
-A function for each entry of ``results/printed/claims.yml`` takes the record and gives a verdict by
-the rules of `lib.evidence.verdicts`.
+Each entry of ``results/printed/claims.yml`` has a function that takes the record and gives a
+verdict by the rules of `lib.evidence.verdicts`.
 """
 
 from collections.abc import Callable
@@ -27,8 +27,8 @@ def entries() -> list[dict[str, str]]:
 def ledger(record: Record, p: Parameters) -> pd.DataFrame:
     """Every claim with its verdict: ``id, claim, where, added, verdict, opposite, reason``.
 
-    ``added`` marks questions that the paper does not ask; ``opposite`` says whether a claim that
-    is not replicated is contradicted somewhere, and not inconclusive everywhere.
+    ``added`` marks questions that the paper does not ask. ``opposite`` tells a contradicted claim
+    from one that is inconclusive everywhere.
     """
     rows = []
     for entry in entries():
@@ -39,7 +39,9 @@ def ledger(record: Record, p: Parameters) -> pd.DataFrame:
 
 
 def _contrasts(record: Record, p: Parameters, modules: bool, claim: str) -> Verdict:
-    """Rows of `ablation.contrasts`; an answer that one seed could change is inconclusive."""
+    """Verdict on rows of `ablation.contrasts`; an answer that one seed could change is
+    inconclusive.
+    """
     if not record.ablation:
         return of_differences({}, claim)
     table = ablation.contrasts(record.ablation[0], p)
@@ -65,7 +67,7 @@ def four_levels_best(record: Record, p: Parameters) -> Verdict:
 
 
 def time_a_third_more(record: Record, p: Parameters) -> Verdict:
-    """Ratio of training times; other hardware and sizes, so no verdict."""
+    """Ratio of training times. Hardware and sizes differ, so there is no verdict."""
     table = record.denoisers
     minutes = table.groupby("denoiser")["minutes"].sum() if len(table) else {}
     if not minutes.get("dae", 0) or not minutes.get("autoencoder", 0):
@@ -76,7 +78,7 @@ def time_a_third_more(record: Record, p: Parameters) -> Verdict:
 
 
 def detection_better(record: Record, p: Parameters) -> Verdict:
-    """The paper has no number of detection; 4.2.2 says that it is better than its reference 8."""
+    """The paper prints no detection rate; section 4.2.2 claims a better one than reference 8."""
     reason = "The paper measures no detection; our ROC curves are on the pages of restoration."
     return Verdict(NOT_TESTABLE, reason)
 

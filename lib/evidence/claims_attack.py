@@ -16,7 +16,9 @@ ORDER = ("chest", "oct", "derma", "pathology")  # as printed, the most often att
 
 
 def order_of_data_sets(record: Record, p: Parameters) -> Verdict:
-    """Class-weighted rates of ResNet50 on test images, every two data sets at the same size."""
+    """Class-weighted rates of ResNet50 on test images, each two data sets compared at the same
+    size.
+    """
     found, differences = defaultdict(list), {}
     for runs in (*record.trainings, *record.resized):
         for pixels in params.ATTACKS:
@@ -40,7 +42,7 @@ def order_of_data_sets(record: Record, p: Parameters) -> Verdict:
 
 
 def two_above_one(record: Record, p: Parameters) -> Verdict:
-    """Success with two pixels less that with one, image by image, where both were tried."""
+    """Success with two pixels minus success with one, on images attacked with both."""
     differences = {}
     groups = record.runs.records.groupby(KEYS[:2], sort=False) if record.runs else ()
     for key, group in groups:
@@ -51,7 +53,7 @@ def two_above_one(record: Record, p: Parameters) -> Verdict:
 
 
 def densenet_below_on_derma_only(record: Record, p: Parameters) -> Verdict:
-    """Two pixels, the two classifiers on the test images that both classified correctly."""
+    """Two pixels: the two classifiers on the test images that both classified correctly."""
     shared = defaultdict(list)
     for runs in (*record.trainings, *record.resized):
         records = runs.tested.records
@@ -67,7 +69,7 @@ def densenet_below_on_derma_only(record: Record, p: Parameters) -> Verdict:
 
 
 def _counted(shared: dict[tuple, list]) -> str:
-    """On how many images each comparison rests, a sentence."""
+    """A sentence: the number of images behind each comparison."""
     counts = [len(both) for each in shared.values() for both in each]
     if not counts:
         return ""
@@ -76,10 +78,10 @@ def _counted(shared: dict[tuple, list]) -> str:
 
 
 def larger_is_easier(record: Record, p: Parameters) -> Verdict:
-    """Success at each size less that at the next smaller one, on images that were tried at both.
+    """Success at each size minus that at the next smaller one, on images attacked at both.
 
-    A classifier is trained for each size, so every training at the one is compared with every
-    training at the other.
+    Each size has classifiers of its own: every training at one size is compared with every training
+    at the other.
     """
     tried = defaultdict(lambda: defaultdict(list))
     accuracy = defaultdict(lambda: defaultdict(list))

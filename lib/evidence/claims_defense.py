@@ -34,7 +34,7 @@ OTHERS = ("noise2noise", "median_cnn", "autoencoder")
 def _dae_less(
     record: Record, others: Sequence[str], column: str, interval: Callable[[pd.Series], Interval]
 ) -> Differences:
-    """A column for the DAE less that for others, by test image where the attack succeeded.
+    """A column for the DAE minus that for others, by test image where the attack succeeded.
 
     Returns:
         By data set, classifier, pixels and, if there are several, the other's name: the mean
@@ -61,7 +61,7 @@ def _psnr(record: Record, others: Sequence[str], p: Parameters) -> Differences:
 
 
 def _effort(p: Parameters) -> str:
-    """How the training of the denoisers differs, a sentence; nothing if it does not."""
+    """A sentence on how the training of the denoisers differs; empty if it does not."""
     few, most = p.denoiser_large_limit, p.denoiser_train_limit
     if not few or few == most:
         return ""
@@ -72,12 +72,12 @@ def _effort(p: Parameters) -> str:
 
 
 def dae_ahead(record: Record, p: Parameters) -> Verdict:
-    """PSNR of the DAE above that of each other denoiser, on the same images, in every run."""
+    """PSNR of the DAE against that of each other denoiser, on the same images."""
     return everywhere(_psnr(record, OTHERS, p), "the DAE has the higher PSNR", _effort(p))
 
 
 def dae_ahead_of_nothing(record: Record, p: Parameters) -> Verdict:
-    """PSNR of the DAE above that of the attacked image itself."""
+    """PSNR of the DAE against that of the attacked image itself."""
     more = (
         " One or two changed pixels of thousands lower the PSNR little (audit U1), so this says "
         "more of the measure than of the defense: without one no attacked image is classified "
@@ -88,13 +88,13 @@ def dae_ahead_of_nothing(record: Record, p: Parameters) -> Verdict:
 
 
 def dae_recovers_more(record: Record, p: Parameters) -> Verdict:
-    """Label recovery by the DAE against that by each other denoiser, image by image."""
+    """Label recovery by the DAE against each other denoiser, on the same images."""
     claim = "the DAE has a higher label recovery rate than another denoiser"
     return everywhere(_dae_less(record, OTHERS, "recovered", paired), claim, _effort(p))
 
 
 def dae_recovers_more_than_a_median(record: Record, p: Parameters) -> Verdict:
-    """The same against the 3 x 3 median filter."""
+    """Label recovery by the DAE against the 3 x 3 median filter."""
     claim = "the DAE has a higher label recovery rate than a 3 x 3 median"
     return everywhere(_dae_less(record, ["median3"], "recovered", paired), claim)
 
@@ -102,7 +102,7 @@ def dae_recovers_more_than_a_median(record: Record, p: Parameters) -> Verdict:
 def independent_of_classifier(record: Record, p: Parameters) -> Verdict:
     """PSNR of the DAE after attacks on either classifier: within `SAME_DB` of each other.
 
-    Runs count only if one checkpoint of the DAE restored the images of both.
+    Only runs where one checkpoint of the DAE restored the images of both classifiers count.
     """
     psnr, recovery, unlike = defaultdict(list), defaultdict(list), set()
     for runs in record.trainings:
@@ -145,8 +145,8 @@ def independent_of_classifier(record: Record, p: Parameters) -> Verdict:
 def _one_checkpoint(runs: ProtocolRuns, dataset: str, table: pd.DataFrame) -> bool:
     """Whether one checkpoint of the DAE restored the images of both classifiers.
 
-    Runs that were recorded before trainings had ids show it by their clean images: one network
-    changes an image that both runs have by the same amount, to the last digit.
+    Older records have no ids of trainings. There the residuals of clean images decide: one network
+    changes an image that both runs share by exactly the same amount.
     """
     nets = table["classifier"].unique()
     ids = {runs.restorers.get((dataset, name), {}).get("dae") for name in nets}
@@ -157,7 +157,7 @@ def _one_checkpoint(runs: ProtocolRuns, dataset: str, table: pd.DataFrame) -> bo
 
 
 def _printed_gap() -> str:
-    """How far the paper's own means of the DAE are apart between the classifiers, a sentence."""
+    """A sentence: how far the paper's own means of the DAE differ between the classifiers."""
     tables = {
         name: [paper.denoise_table(name, net, 2).set_index("defense").loc["dae", "psnr"]
                for net in ("resnet50", "densenet121")]

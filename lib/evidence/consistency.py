@@ -1,4 +1,4 @@
-"""Whether the files of one recorded folder fit each other and their run."""
+"""Checks that the files of one recorded folder agree with each other and with their run."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,25 +11,24 @@ from lib.params import ATTACKS
 from lib.params.errors import InputError
 from lib.params.files import read_json
 
-IMAGE = ["split", "index"]  # names an image within its data set
-# A table and the row of the attack for each of its rows; its columns as they must be.
+IMAGE = ["split", "index"]  # identify an image within its data set
+# From a table and the matching row of the attack for each of its rows to the columns expected.
 Rules = Callable[[pd.DataFrame, pd.DataFrame], dict[str, pd.Series]]
-BARE = "identity"  # rows of an adaptive table that repeat the attack on the bare classifier
 
 
 def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame]) -> Iterator[str]:
-    """One sentence, with file and row, for each thing that does not fit; the first row of each.
+    """One sentence, with file and row, for each inconsistency; the first row of each kind.
 
     Every row must be of the run's data set, and of the part that the official split names where
-    that split is used. A restoration table must have each image of the attack once a defense, with
-    its label and success, and ``recovered`` and ``kept`` must follow from the classes. An adaptive
-    table must have the same images behind each defense, as they are in the attack; without a
-    defense also the outcome of the attack.
+    that split is used. A restoration table must hold each attacked image once per defense, with its
+    label and success; ``recovered`` and ``kept`` must follow from the classes. An adaptive table
+    must hold the same images for each defense, as they are in the attack; without a defense also
+    the outcome of the attack.
 
     Args:
         folder: holds the files.
         given: parameters of the run: ``dataset`` and ``data_split``.
-        tables: by name without ending, each valid by `lib.evidence.schema.problems`.
+        tables: by file name without ending, each valid by `lib.evidence.schema.problems`.
     """
     if (path := folder / "classifier.json").exists():
         yield from _test_problems(path)
@@ -42,7 +41,7 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
             yield from _differing(path, table, {"part": table["split"]}, "in the official split")
     for name in ATTACKS.values():
         attack = folder / f"{name}.parquet"
-        # Only some of the images are attacked again.
+        # The adaptive attack covers only some of the images.
         for kind, rules, every in (("restoration", _restored, True), ("adaptive", _again, False)):
             path = folder / f"{kind}_{name}.parquet"
             if path.stem in tables and not attack.exists():
@@ -55,7 +54,7 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
 def _beside(
     path: Path, table: pd.DataFrame, attacked: pd.DataFrame, attack: str, rules: Rules, every: bool
 ) -> Iterator[str]:
-    """Where a table contradicts the attack that it goes back to."""
+    """Where a table contradicts the attack that it was made from."""
     images, known = (pd.MultiIndex.from_frame(each[IMAGE]) for each in (table, attacked))
     odd = pd.Series(~images.isin(known))
     names = _names(table)
@@ -74,7 +73,7 @@ def _beside(
 
 
 def _restored(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
-    """Columns of a restoration table as they must be."""
+    """Columns expected in a restoration table."""
     was = before["predicted"].astype(object)
     return {
         "label": before["label"], "success": before["success"],
@@ -84,12 +83,12 @@ def _restored(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]
 
 
 def _again(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
-    """Columns of an adaptive table as they must be."""
+    """Columns expected in an adaptive table."""
     must = {column: before[column] for column in ("label", "category", "part")}
     correct = ~before["success"].astype(bool)
     outcome = {column: before[column] for column in ("predicted", "adversarial")}
     outcome |= {"clean": pd.Series(True, correct.index), "oblivious": correct, "adaptive": correct}
-    behind = table["defense"] != BARE
+    behind = table["defense"] != "identity"  # those rows repeat the attack without a defense
     for column, values in outcome.items():
         must[column] = table[column].astype(object).where(behind, values.astype(object))
     return must
@@ -98,10 +97,10 @@ def _again(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
 def _differing(
     path: Path, table: pd.DataFrame, must: dict[str, pd.Series], why: str
 ) -> Iterator[str]:
-    """The first row of each column that is not what it must be."""
+    """The first row of each column that differs from the expected one."""
     names = _names(table)
     for column, values in must.items():
-        # As objects, so that a text and a number differ instead of failing.
+        # Compared as objects, because comparing a text with a number would fail.
         ours, right = table[column].astype(object), values.astype(object)
         text = f"{column} of image {{}} is {{!r}}; {why} it must be {{!r}}"
         yield from first(path, ours != right, text, names, ours, right)

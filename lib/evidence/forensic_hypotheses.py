@@ -1,6 +1,6 @@
 """The audit's hypotheses about the printed image measures, and the rule that judges them.
 
-The rule is written out in the notebook ``forensics`` before its figures; `judge` is that rule.
+The notebook ``forensics`` states the rule in words; `judge` implements it.
 """
 
 from dataclasses import dataclass
@@ -80,19 +80,21 @@ HYPOTHESES = (
 
 
 def judge(table: pd.DataFrame) -> pd.DataFrame:
-    """The rule: a hypothesis *reproduces the pattern* where all its printed values are reached and
-    the order of the defenses is the printed one; *a part* where more are reached than by the plain
-    reading; and where the plain reading does it all, it *is not needed*.
+    """Apply the rule to each hypothesis.
+
+    It *reproduces the pattern* if it reaches all its printed values and orders the defenses as
+    printed. It *reproduces a part* if it reaches more of them than the plain reading. It *is not
+    needed* if the plain reading does it all.
 
     Args:
         table: rows of `lib.evidence.forensics.compare`.
 
     Returns:
-        One row per hypothesis: ``item, hypothesis``; ``values``, the printed values it is about;
-        ``reached`` and ``plain_reached``, how many of them lie in the range over our images, by the
-        hypothesis and by the plain reading; ``distance`` and ``plain_distance``, mean absolute
-        distance of the printed values from our means; ``order`` of the defenses, ``as printed``,
-        ``another`` or ``""`` for a single one; ``verdict``.
+        One row per hypothesis: ``item, hypothesis``; ``values``, the number of printed values it is
+            about; ``reached`` and ``plain_reached``, how many of them lie in the range over our
+            images, by the hypothesis and by the plain reading; ``distance`` and ``plain_distance``,
+            mean absolute distance of the printed values from our means; ``order`` of the defenses,
+            ``as printed``, ``another`` or ``""`` for a single one; ``verdict``.
     """
     keys = pd.MultiIndex.from_frame(table[["metric", "variant", "images"]])
     rows = []
@@ -143,9 +145,9 @@ def undefended(table: pd.DataFrame, pixels: int) -> dict[str, float]:
         pixels: changed by the attack.
 
     Returns:
-        ``psnr`` of the attacked images, dB, NaN without any; ``bound``, which an attacked image of
-        the paper's size has at least; ``denoisers`` and ``printed``, how many there are;
-        ``denoisers_below``, ``printed_below`` and ``printed_below_bound``, how many are below.
+        ``psnr`` of the attacked images in dB, NaN without any; ``bound``, its minimum for an
+        attacked image of the paper's size; the counts ``denoisers`` and ``printed``; and how many
+        of them are below, ``denoisers_below``, ``printed_below`` and ``printed_below_bound``.
     """
     psnr = table[(table["metric"] == "psnr") & (table["variant"] == STANDARD)]
     attacked, ours = (psnr[psnr["images"] == name] for name in (UNDEFENDED, AS_RESTORED))

@@ -24,25 +24,18 @@ def quirks(clean: np.ndarray, restored: dict[str, np.ndarray], caption: str = ""
     Args:
         clean: images before the attack, uint8 (N, H, W, C).
         restored: the attacked images after each defense, by name.
-        caption: above the table.
     """
-    rows = [
-        {"FSIM": label}
-        | {
-            formatting.shown(name): fsim_measures(clean, images, **switches).mean()
-            for name, images in restored.items()
-        }
-        for label, switches in QUIRKS.items()
-    ]
-    return tables.table(pd.DataFrame(rows), caption)
+    means = {
+        formatting.shown(name): [fsim_measures(clean, images, **s).mean() for s in QUIRKS.values()]
+        for name, images in restored.items()
+    }
+    return tables.table(pd.DataFrame({"FSIM": [*QUIRKS]} | means), caption)
 
 
 def readings(compared: pd.DataFrame, caption: str = "") -> Styler:
     """Every reading of each measure below the printed value, a column for each defense.
 
-    Args:
-        compared: of `lib.evidence.forensics.compare`.
-        caption: above the table.
+    ``compared`` is of `lib.evidence.forensics.compare`.
     """
     ours = compared[compared["images"] != forensics.AS_RESTORED].copy()
     ours["text"] = tables.intervals(ours.rename(columns={"value": "ours"}), "ours")

@@ -1,9 +1,9 @@
 """What could have made the printed image measures: the audit's hypotheses tried on our own images.
 
-Each hypothesis of the audit (its items P2, P3, F1 to F3, U1) is a way to measure, or a way the
-measured images may have differed. We apply it to our clean, attacked and restored images and look
-where the printed value lies. That a hypothesis gives printed values shows that it can, not that it
-did; that one fails on a run's images is evidence as far as these are like the paper's.
+Each hypothesis (audit P2, P3, F1 to F3, U1) is a way to measure, or a way the measured images may
+have differed. It is applied to our clean, attacked and restored images and compared with the
+printed value. Success shows that a hypothesis can produce the printed values, not that it did;
+failure counts as far as our images are like the paper's.
 """
 
 import copy
@@ -37,8 +37,8 @@ COLUMNS = ["metric", "variant", "label", "images", "defense", "n", "value", "low
 def mse_wrapped(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     """MSE on 0..255 with differences and squares in unsigned 8 bits, which wrap at 256 (P2).
 
-    An error of 16 gray levels counts as 0, one of 17 as 33. Shapes as in
-    `lib.metrics.image_quality`.
+    An error of 16 gray levels counts as 0, one of 17 as 33. Takes and returns what
+    `lib.metrics.image_quality` does.
     """
     check_images(image_quality.COMPARED, reference=reference, image=image)
     difference = reference - image
@@ -92,7 +92,7 @@ VARIANTS = (
 
 
 def variants(channels: int) -> list[Variant]:
-    """The variants that images of so many channels can have: FSIMc needs three."""
+    """The variants for images with so many channels: FSIMc needs three."""
     return [each for each in VARIANTS if channels == 3 or each.name != "chromatic"]
 
 
@@ -102,12 +102,7 @@ def some(count: int, limit: int = IMAGES) -> np.ndarray:
 
 
 def brighter(images: np.ndarray, levels: float) -> np.ndarray:
-    """Images with a constant added, rounded and clipped to 0..255 (F3, P3).
-
-    Args:
-        images: uint8 (N, H, W, C).
-        levels: gray levels, may be negative.
-    """
+    """Images, uint8, with a number of gray levels added, rounded and clipped to 0..255 (F3, P3)."""
     return np.clip(np.rint(images + float(levels)), 0, 255).astype(np.uint8)
 
 
@@ -127,11 +122,10 @@ def inactive(model: nn.Module) -> nn.Module:
 
 
 def at_psnr(clean: np.ndarray, restored: np.ndarray, target: float) -> np.ndarray:
-    """Restored images whose errors are made larger or smaller until the mean PSNR is the target.
+    """Restored images with all errors scaled by one factor, so that the mean PSNR is the target.
 
-    All errors are multiplied by one factor, so that their shape in each image and the differences
-    between images stay; what is compared with a printed value is then the kind of error and not
-    how long our network was trained. Rounding and clipping to 8 bits move the mean a little.
+    The shape of the errors and the differences between images stay: what is compared is the kind of
+    error, not how long our network was trained. Rounding and clipping move the mean a little.
 
     Args:
         clean: uint8 (N, H, W, C).
@@ -139,7 +133,7 @@ def at_psnr(clean: np.ndarray, restored: np.ndarray, target: float) -> np.ndarra
         target: mean PSNR wanted, in dB.
 
     Raises:
-        InputError: shapes do not fit, or an image is restored exactly.
+        InputError: shapes differ, or an image is restored exactly.
     """
     now = image_quality.psnr(clean, restored)
     if not np.isfinite(now).all():
@@ -166,15 +160,14 @@ def compare(
         restored: the attacked images after each defense, by name.
         without_medians: the attacked images after ``median_cnn`` with inactive median layers.
         printed: ``defense, psnr, ssim, mse, gmsd, fsim`` of `lib.evidence.printed.denoise_table`.
-        samples: bootstrap resamples.
-        seed: of the bootstrap.
+        samples, seed: of the bootstrap.
 
     Returns:
-        One row per metric, variant, set of images and printed defense: ``metric, variant, label,
-        images, defense``; ``n``, images with a finite value; ``value, low, high``, their mean and
-        its 95 % bootstrap interval; ``least, most``, the range over images; ``printed``;
-        ``distance``, printed less ours; ``reached``, whether the printed value, give or take half
-        its last digit, lies in the range. Without an image ``value`` is NaN and nothing is reached.
+        One row per metric, variant, set of images and printed defense, with `COLUMNS`: ``n`` images
+            with a finite value, their mean ``value`` with its 95 % bootstrap interval, their range
+            ``least, most``; ``distance``, printed minus ours; ``reached``, whether the printed
+            value, give or take half its last digit, lies in the range. Without an image ``value``
+            is NaN.
     """
     rows = []
     for row in printed.to_dict("records"):
@@ -205,10 +198,9 @@ def compare(
 
 
 def scaling(tables: Iterable[pd.DataFrame]) -> tuple[float, float] | None:
-    """Least and largest change of mean PSNR in dB from our images to the printed values.
+    """Smallest and largest change of mean PSNR in dB from our images to the printed values.
 
-    Args:
-        tables: of `compare`. ``None`` is returned where they hold no restored image.
+    ``tables`` are of `compare`; None where they hold no restored image.
     """
     plain = f"metric == 'psnr' and variant == '{STANDARD}' and images == '{AS_RESTORED}'"
     changes = [table.query(plain)["distance"].dropna() for table in tables]

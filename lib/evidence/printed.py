@@ -1,10 +1,10 @@
-"""What the paper prints: its tables as data frames, to stand beside our values.
+"""The paper's tables as data frames.
 
-`printed` gives a table as it is in ``results/printed``; the other functions give the same numbers
+`printed` gives a table as stored in ``results/printed``. The other functions give the same numbers
 under our names: data sets, classes and defenses as in ``params``, percentages as shares 0..1. They
 return ``None`` where the paper has no such table, and raise `InputError` for an unknown data set,
 classifier or number of pixels. Every frame carries ``attrs["table"]`` (the number) and
-``attrs["note"]`` (what is odd about it, or ``""``); printed values are never corrected.
+``attrs["note"]`` (what is odd about it, or ``""``). Printed values are never corrected.
 """
 
 from collections.abc import Iterable
@@ -38,11 +38,9 @@ TABLES: dict[tuple[str, str, int], dict[str, int]] = {
 }
 DATASETS = ("derma", "pathology", "oct", "chest")
 DEFENSES = {
-    "Proposed DAE": "dae",
-    "Noise2Noise": "noise2noise",
-    "MedianDenoise": "median_cnn",
+    "Proposed DAE": "dae", "Noise2Noise": "noise2noise", "MedianDenoise": "median_cnn",
     "Autoencoder": "autoencoder",
-}
+}  # fmt: skip
 METRICS = {"psnr_db": "psnr", "ssim": "ssim", "mse": "mse", "gmsd": "gmsd", "fsim": "fsim"}
 # The scale (1 or 255) that PSNR and MSE of a row fit, NaN for neither; and whether the split of
 # the run-together cells is sure (audit 4.1).
@@ -113,13 +111,10 @@ def note(number: int | str) -> str:
 
 
 def printed(number: int | str) -> pd.DataFrame:
-    """A table with all columns of its CSV file.
+    """Table 1 to 51 or ``"A1"`` with all columns of its CSV file.
 
     Columns that start with ``derived_`` are computed from the printed numbers;
     ``alternative_reading`` and ``reading_certain`` tell how sure the reading of a row is.
-
-    Args:
-        number: 1 to 51 or ``"A1"``.
 
     Raises:
         InputError: no such table, or its file is missing.
@@ -240,18 +235,16 @@ def _of_classifier(classifier: str, resnet50: int, densenet121: int) -> int:
 
 
 def _of_dataset(dataset: str, first: int) -> int | None:
-    """Number of a data set's table among those that follow each other from ``first`` on."""
+    """Number of a data set's table among those that follow each other, starting with ``first``."""
     _known("data set", dataset, params.names("datasets"))
     return first + DATASETS.index(dataset) if dataset in DATASETS else None
 
 
 def _select(number: int | None, key: str, **columns: str) -> pd.DataFrame | None:
-    """Some columns of a table under our names; those that end in _percent become shares.
+    """Some columns of a table under our names, in our order of data sets or classes.
 
-    Args:
-        number: of the table; None gives None.
-        key: column of the rows' names. Data sets and classes come in our order.
-        columns: our name of each column.
+    Columns that end in _percent become shares. ``key`` is the column of row names; ``columns``
+    gives our name of each other column.
     """
     if number is None:
         return None

@@ -28,12 +28,12 @@ RATES = ("success rate", "test accuracy")
 
 
 def compare(record: Record, p: Parameters) -> pd.DataFrame:
-    """One row for each printed number that the recorded runs have a counterpart of.
+    """One row for each printed number that has a counterpart in the record.
 
     Returns:
-        `COLUMNS`. Shares are 0..1, PSNR in dB, MSE on 0..1. ``holds`` says whether the interval
-        ``low..high``, widened by half a printed unit, contains ``printed``. MSE of rows whose
-        printed value is on neither or another scale (audit P1) is left out.
+        `COLUMNS`. Shares are 0..1, PSNR in dB, MSE on 0..1. ``holds``: whether the interval
+        ``low..high``, widened by half a printed unit, contains ``printed``. Rows whose printed MSE
+        is not on 0..1 (audit P1) have no MSE here.
     """
     rows = [*_sizes()]
     rows += [*_classifiers(record)] if len(record.classifiers) else []
@@ -49,7 +49,7 @@ def compare(record: Record, p: Parameters) -> pd.DataFrame:
 
 
 def shown(compared: pd.DataFrame) -> pd.DataFrame:
-    """`compare` for readers: of which data set and classifier each row is, shares in percent."""
+    """`compare` for readers: with data set and classifier of each row, and shares in percent."""
     places = [filter(None, paper.place(number)[1:]) for number in compared["table"]]
     shares = compared["quantity"].isin(RATES)
     numbers = ["printed", "ours", "low", "high", "difference"]

@@ -49,11 +49,9 @@ class ProtocolRuns:
 
 
 def training_minutes(models: dict[tuple[str, str], dict[str, Any]], name: str) -> dict[str, float]:
-    """Minutes of training of the models of one data set or architecture, by the other name.
+    """Training minutes of the models of one data set, classifier or denoiser, by the other name.
 
-    Args:
-        models: ``classifiers`` or ``denoisers`` of `ProtocolRuns`.
-        name: of a data set, classifier or denoiser.
+    ``models`` is ``classifiers`` or ``denoisers`` of `ProtocolRuns`.
     """
     return {
         key[key[0] == name]: sum(epoch["seconds"] for epoch in about["history"]) / 60
@@ -104,13 +102,13 @@ def rates(runs: ProtocolRuns, pixels: int) -> pd.DataFrame:
     """Success rate of each run beside the paper's.
 
     With one pixel the paper attacks every correctly classified image, so that frequent classes
-    decide its rate; with two it attacks 100 of each class. We attack equally many of each (ATK01,
+    dominate its rate; with two it attacks 100 of each class. We attack equally many of each (ATK01,
     ATK16).
 
     Returns:
-        dataset, classifier, n, successes, rate, low, high; ``matched, matched_low, matched_high``,
-        the rate with classes weighted as in the paper's table, NaN where the paper has no table
-        or one of its classes was not attacked here; printed (NaN where the paper has none).
+        dataset, classifier, n, successes, rate, low, high; `MATCHED`, the rate with classes
+        weighted as in the paper's table, NaN where the paper has no table or one of its classes was
+        not attacked here; printed (NaN where the paper has none).
     """
     columns = [*KEYS[:2], "n", "successes", "rate", "low", "high", *MATCHED, "printed"]
     rows = []
@@ -155,7 +153,7 @@ def recovery(
 
 
 def by_group(groups, make) -> pd.DataFrame:
-    """Tables of groups below one another, with the columns that they are grouped by in front."""
+    """Tables made of each group, concatenated, with the grouping columns in front."""
     tables = []
     for names, group in groups:
         table = make(group)

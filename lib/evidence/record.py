@@ -15,13 +15,11 @@ from lib.params import DENOISERS, Parameters
 from lib.params.errors import InputError
 from lib.params.files import read_json, read_table
 
-# The field that says what a step computed in.
+# The field that holds the precision of a step.
 PRECISION = {
     "classifier": "classifier_precision", "pixel_attack": "attack_precision",
     "denoisers": "denoiser_precision", "ablation": "denoiser_precision",
 }  # fmt: skip
-
-
 PROTOCOLS = ("paper", "sample", "compact")  # nearest to the paper's first
 OF_CLAIMS = ("paper", "compact")  # those of all data sets
 
@@ -58,7 +56,7 @@ def read(folder: Path) -> Record:
     Raises:
         InputError: nothing is recorded there.
     """
-    about = {path.parent: read_json(path) for path in sorted(folder.glob("**/run.json"))}
+    about = _runs_in(folder)
     if not about:
         raise InputError(f"{folder} holds no results: run `make record` after a run.")
     every = variants.read_all(folder)
@@ -67,9 +65,9 @@ def read(folder: Path) -> Record:
         for select in (variants.repeats, variants.resized)
     )
     of_variants = [
-        _folder(path.parent, folder.parent, read_json(path))
+        _folder(path, folder.parent, run)
         for name in params.variants(folder.name)
-        for path in sorted(folder.with_name(name).glob("**/run.json"))
+        for path, run in _runs_in(folder.with_name(name)).items()
     ]
     denoisers = [path / f"{name}.json" for path in about for name in DENOISERS]
     return Record(
@@ -85,6 +83,11 @@ def read(folder: Path) -> Record:
         resized=resized,
         variants=pd.DataFrame(of_variants),
     )
+
+
+def _runs_in(folder: Path) -> dict[Path, dict[str, Any]]:
+    """Content of ``run.json`` by its folder."""
+    return {path.parent: read_json(path) for path in sorted(folder.glob("**/run.json"))}
 
 
 def _ablation(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:

@@ -1,7 +1,4 @@
-"""What a recorded table must hold: its columns, their kinds and their ranges.
-
-The columns are the contract of the book's page "Run folder".
-"""
+"""The columns of the recorded tables, with kinds and ranges, as on the page "Run folder"."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -91,7 +88,7 @@ TABLES: dict[str, dict[str, Check]] = {
 def problems(
     path: Path, table: pd.DataFrame, criterion: str = "auto", size: float = float("inf")
 ) -> Iterator[str]:
-    """One sentence, with file and row, for each thing that is wrong; the first row of each kind.
+    """One sentence, with file and row, for each problem; the first row of each kind.
 
     Checks of several columns run only where each of them is valid.
 
@@ -138,13 +135,9 @@ def problems(
 
 
 def first(path: Path, wrong: pd.Series, why: str, *values: pd.Series) -> Iterator[str]:
-    """A sentence about the first row that is wrong, none if there is none.
+    """A sentence about the first row where ``wrong`` is true, none if there is none.
 
-    Args:
-        path: of the table.
-        wrong: which rows are.
-        why: what is wrong, with a place ``{}`` for each of ``values``.
-        values: columns to name the row's value of.
+    ``why`` has a place ``{}`` for the row's value in each of ``values``.
     """
     if wrong.any():
         row = int(wrong.to_numpy(bool).argmax())
@@ -152,7 +145,7 @@ def first(path: Path, wrong: pd.Series, why: str, *values: pd.Series) -> Iterato
 
 
 def _pixel_problems(path: Path, table: pd.DataFrame, size: float) -> Iterator[str]:
-    """Pixels that are too many or too few, outside the image, or of no 8-bit color."""
+    """Too many or too few changed pixels, pixels outside the image, or values of no 8-bit color."""
     number = next(n for n, name in params.ATTACKS.items() if path.stem.endswith(name))
     # Images that the defense alone misclassifies were not searched.
     searched = table["clean"] if "clean" in table else [True] * len(table)
@@ -180,7 +173,7 @@ def _all_whole(values: Sequence[float], high: float) -> bool:
 
 
 def _detection_problems(path: Path, table: pd.DataFrame) -> Iterator[str]:
-    """Areas without images or images without areas, and areas outside their intervals."""
+    """Areas without images, images without areas, and areas outside their intervals."""
     # A single image has an area, but no interval.
     for name, fewest in {"auc": 1, "auc_low": 2, "auc_high": 2}.items():
         wrong = table[name].isna() != (table["n"] < fewest)

@@ -1,4 +1,4 @@
-"""Time of the steps, also when a later execution only read its results back."""
+"""Time of the steps, also when a later execution only read their results back."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,9 @@ from lib.params.files import read_json, read_table
 
 
 def minutes(folder: Path, step: str, run: dict[str, Any]) -> float:
-    """Minutes of one step: of its last execution or, if more, of the results it wrote.
+    """Minutes of one step: of its last execution or, if longer, of the results it wrote.
 
-    A step reads finished results back where settings, data and code are the same, and then takes
-    seconds; whoever starts anew needs the time of the results.
+    A step reads finished results back where settings and data are the same, and then takes seconds.
 
     Args:
         folder: the run folder or record, with the files that the step wrote.

@@ -46,49 +46,41 @@ FIGURES = {
 
 
 def judge(compared: pd.DataFrame, record: Record, p: Parameters) -> pd.DataFrame:
-    """One row a table and figure: ``kind, number, shows, ours, notebook, protocol, source, verdict,
-    reason``.
-
-    Args:
-        compared: of `printed_comparison.compare`.
-        record: the record that it was made from.
-        p: its parameters, which say what is `comparable`.
+    """One row per table and figure: ``kind, number, shows, ours, notebook, protocol, source,
+    verdict, reason``. ``compared`` is of `printed_comparison.compare` of the same record.
     """
     rows = []
+
+    def add(kind: str, entry: dict, ours: str, sources: set[str], verdict: Verdict) -> None:
+        rows.append({
+            "kind": kind, "number": entry["number"], "shows": entry["shows"], "ours": ours,
+            "notebook": entry["step"], "protocol": p.protocol if sources - {"code"} else "",
+            "source": " and ".join(sorted(sources)), "verdict": verdict.word,
+            "reason": verdict.reason,
+        })  # fmt: skip
+
     for number in paper.NUMBERS:
-        values = compared[compared["table"] == number]
+        values, step = compared[compared["table"] == number], paper.place(number)[0]
         sources = set(values["source"])
         if number in OTHER:
             verdict = Verdict(NOT_TESTABLE, OTHER[number])
         else:
             verdict = of_values(values, comparable(number, sources, p))
         ours = f"{many(len(values), 'value')} with interval" if len(values) else ""
-        step = paper.place(number)[0]
-        rows.append(("table", number, paper.caption(number), ours, step, sources, verdict))
+        entry = {"number": number, "shows": paper.caption(number), "step": step}
+        add("table", entry, ours, sources, verdict)
     for entry in paper.figures():
         sources = _sources(entry, record)
         ours, reason = FIGURES[entry["kind"]]
         if not sources and entry["kind"] in ("examples", "times"):
             ours, reason = "", NOT_RECORDED if entry["kind"] == "examples" else reason
-        verdict = Verdict(NOT_TESTABLE, reason)
-        place = entry["number"], entry["shows"], ours, entry["step"]
-        rows.append(("figure", *place, sources, verdict))
-    return pd.DataFrame([
-        {
-            "kind": kind, "number": number, "shows": shows, "ours": ours, "notebook": step,
-            "protocol": p.protocol if sources - {"code"} else "",
-            "source": " and ".join(sorted(sources)), "verdict": verdict.word,
-            "reason": verdict.reason,
-        }
-        for kind, number, shows, ours, step, sources, verdict in rows
-    ])  # fmt: skip
+        add("figure", entry, ours, sources, Verdict(NOT_TESTABLE, reason))
+    return pd.DataFrame(rows)
 
 
 def judge_all(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
-    """`judge` over several protocols: each row is of the first one that has a counterpart.
-
-    Args:
-        records: with their parameters, nearest to the paper's protocol first; one at least.
+    """`judge` several protocols, nearest to the paper's first: each row is of the first
+    counterpart.
     """
     first, *others = (judge(compare(record, p), record, p) for record, p in records)
     for other in others:

@@ -1,4 +1,4 @@
-"""Runs of a protocol's variants: the same but for a few values, recorded beside it."""
+"""Runs of a protocol's variants, which change a few of its values and are recorded beside it."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,13 +29,13 @@ _WITH_SEED = {
 
 
 def changes(protocol: str) -> dict[str, Any]:
-    """What a variant changes; nothing for a protocol of its own."""
+    """What a variant changes; empty for a protocol of its own."""
     named = dict(params.read("protocols", protocol))
     return named if named.pop("base", None) else {}
 
 
 def repeats(protocol: str) -> list[str]:
-    """Names of the variants that differ from the protocol in nothing but the seed."""
+    """Names of the variants that differ from the protocol in the seed alone."""
     return _changing("seed", _WITH_SEED, protocol)
 
 
@@ -50,11 +50,7 @@ def _changing(field: str, allowed: set[str], protocol: str) -> list[str]:
 
 
 def read_all(folder: Path) -> dict[str, ProtocolRuns]:
-    """The runs of a protocol and of its variants by name, as far as they are recorded.
-
-    Args:
-        folder: ``results/<protocol>``; its variants lie beside it.
-    """
+    """The recorded runs of ``results/<protocol>`` and of its variants beside it, by name."""
     every = {}
     for name in (folder.name, *params.variants(folder.name)):
         with suppress(InputError):  # not recorded, or classifiers and denoisers alone
@@ -69,10 +65,10 @@ def trained_again(trainings: Sequence[ProtocolRuns]) -> pd.DataFrame:
         trainings: the runs of a protocol, then those of its repeats.
 
     Returns:
-        One row a data set, classifier, defense and training, in this order: ``dataset, classifier,
-        defense, seed``; the columns of `lib.defense.restoration.shares`; and ``psnr``, the mean in
-        dB over successfully attacked images without exact matches. Runs that were not repeated are
-        left out; empty if none was.
+        One row per data set, classifier, defense and training, in this order: ``dataset,
+            classifier, defense, seed``; the columns of `lib.defense.restoration.shares`; and
+            ``psnr``, the mean in dB over successfully attacked images without exact matches. Empty
+            if no run was repeated.
     """
     order = [*KEYS[:2], "defense", "seed"]
     every = []
@@ -103,20 +99,20 @@ def outcomes(records: pd.DataFrame) -> pd.Series:
 
 
 def contrasts(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
-    """Each run of a variant beside the protocol's own run of the same data set and classifier.
+    """Each run of a variant beside the protocol's run of the same data set and classifier.
 
-    Test images only: another training has learned from others.
+    Only test images count, because another training has learned from other images.
 
     Args:
         every: the runs of the protocol and of its variants, by name.
-        protocol: the name of the protocol.
+        protocol: its name.
 
     Returns:
         ``dataset, classifier, pixels, variant, changed, printed``; ``accuracy, n, rate, low, high``
-        and the same of the protocol's own run, ``base_accuracy``, ``base_rate``,
-        ``base_rate_low`` and so on; ``shared``, the images attacked in both; and ``difference,
-        difference_low, difference_high`` (variant less base, on those, see `intervals.paired`),
-        NaN where they are fewer than `FEWEST`. Rows without a counterpart are left out.
+        and the same of the protocol's run, ``base_accuracy``, ``base_rate``, ``base_rate_low`` and
+        so on; ``shared``, the images attacked in both; ``difference`` with ``_low`` and ``_high``,
+        variant minus base on those images (see `intervals.paired`), NaN where they are fewer than
+        `FEWEST`.
     """
     if protocol not in every:
         return pd.DataFrame()

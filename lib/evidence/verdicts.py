@@ -1,8 +1,7 @@
 """Verdicts by rule.
 
-The rule, and what was changed in it after results had been seen, stands in words on the book's page
-"How verdicts are made"; this module is the same in code. A verdict is a word and a reason, made
-from numbers.
+The book's page "How verdicts are made" states the rule in words, with what was changed in it after
+results had been seen. A verdict is a word and a reason, made from numbers.
 """
 
 from collections.abc import Container, Iterable
@@ -42,12 +41,12 @@ class Verdict:
 
 
 def of_values(rows: pd.DataFrame, comparable: bool) -> Verdict:
-    """A table of values: how many of our intervals contain the printed number.
+    """Verdict on a table: how many of our intervals contain the printed number.
 
     Args:
         rows: of `printed_comparison.compare`, of one table.
-        comparable: whether our images have the paper's size and source; if not, agreement and
-            disagreement of values say nothing about the paper's, and no verdict is given.
+        comparable: whether image size, source and budget are the paper's; if not, there is no
+            verdict.
     """
     held, count = int(rows["holds"].sum()), len(rows)
     if not count:
@@ -61,10 +60,10 @@ def of_values(rows: pd.DataFrame, comparable: bool) -> Verdict:
 
 
 def of_differences(differences: Differences, claim: str, more: str = "") -> Verdict:
-    """An ordering: in each place the claim says that a difference is above 0.
+    """Verdict on an ordering: the claim says that each difference is above 0.
 
-    Where a run was repeated, a place has the mean difference, with an interval that holds those of
-    all trainings.
+    Where a run was repeated, the mean difference counts, with an interval that holds those of all
+    trainings.
 
     Args:
         differences: by place, with 95 % intervals; those without an interval are left out.
@@ -73,7 +72,7 @@ def of_differences(differences: Differences, claim: str, more: str = "") -> Verd
 
     Returns:
         Replicated where every interval lies above 0; not replicated where none does; in part
-        otherwise; not testable without a pair.
+        otherwise; not testable without a comparison.
     """
     pairs = {place(*key): holding(each) for key, each in differences.items()}
     pairs = {where: pair for where, pair in pairs.items() if pair[1] == pair[1]}  # no NaN
@@ -95,10 +94,7 @@ def of_differences(differences: Differences, claim: str, more: str = "") -> Verd
 
 
 def over_data_sets(verdict: Verdict, compared: Container[str]) -> Verdict:
-    """The verdict on a claim about all data sets of the paper.
-
-    Where some could not be compared it is at most *in part*, and the reason names those.
-    """
+    """At most *in part* for a claim about all data sets if some were not compared."""
     missing = [shown(name) for name in DATASETS if name not in compared]
     if verdict.word == NOT_TESTABLE or not missing:
         return verdict
@@ -108,13 +104,13 @@ def over_data_sets(verdict: Verdict, compared: Container[str]) -> Verdict:
 
 
 def everywhere(differences: Differences, claim: str, more: str = "") -> Verdict:
-    """`of_differences` of a claim about all data sets; places begin with the data set."""
+    """`of_differences` for a claim about all data sets; places begin with the data set."""
     compared = {key[0] for key in differences}
     return over_data_sets(of_differences(differences, claim, more), compared)
 
 
 def holding(differences: Iterable[Interval]) -> Interval:
-    """Mean difference of several trainings, with an interval that holds those of all."""
+    """Mean difference over trainings, with an interval that holds those of all."""
     each, lows, highs = zip(*differences, strict=True)
     return sum(each) / len(each), min(lows), max(highs)
 

@@ -1,4 +1,4 @@
-"""Checks everything that the book concludes from: recorded results, and the paper's numbers."""
+"""Checks of everything that the book concludes from: recorded results, and the paper's numbers."""
 
 import hashlib
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ PARAMETERS = ("dataset", "data_size", "data_split")  # that the tables of a fold
 
 
 def problems(results: Path) -> Iterator[str]:
-    """One sentence for each thing that is wrong in the record and in the paper's tables."""
+    """One sentence for each problem in the record and in the paper's tables."""
     yield from printed_problems()
     for path in sorted(results.glob("**/run.json")):
         yield from folder_problems(path.parent)
@@ -41,7 +41,7 @@ def problems(results: Path) -> Iterator[str]:
 
 
 def folder_problems(folder: Path) -> Iterator[str]:
-    """What is wrong in one folder of the record. Cross-table checks run only on valid tables."""
+    """Problems in one folder of the record. Cross-table checks run only on valid tables."""
     path = folder / "run.json"
     try:
         about = read_json(path)
@@ -80,12 +80,12 @@ def folder_problems(folder: Path) -> Iterator[str]:
 
 
 def _parameters(about: dict[str, Any], step: str) -> dict[str, Any]:
-    """Parameters of a step; of a folder without it, those of the whole folder."""
+    """Parameters of a step; without that step, those of the whole folder."""
     return about["steps"].get(step, about)["parameters"]
 
 
 def _misplaced(results: Path, path: Path) -> Iterator[str]:
-    """A folder of the record is named for the data set of its run."""
+    """A recorded folder must be named after the data set of its run."""
     try:
         dataset = read_json(path).get("parameters", {}).get("dataset")
     except InputError:
@@ -95,8 +95,7 @@ def _misplaced(results: Path, path: Path) -> Iterator[str]:
 
 
 def _mixed(*folders: Path) -> Iterator[str]:
-    """The steps of a data set must have used the same file, or they cannot stand in one table;
-    with other seeds too."""
+    """All steps of a data set must use the same file, also with other seeds, to share one table."""
     files: dict[tuple[str, str], Path] = {}
     for path in (path for folder in folders for path in sorted(folder.glob("**/run.json"))):
         for step in read_json(path).get("steps", {}).values():
@@ -108,10 +107,7 @@ def _mixed(*folders: Path) -> Iterator[str]:
 
 
 def file_sums(results: Path) -> dict[str, str]:
-    """MD5 of each recorded file, by its path in the folder of results, sorted.
-
-    Texts that follow from the record are compared with it where they are made.
-    """
+    """MD5 of each recorded file by its path in the folder of results, sorted."""
     paths = [path for path in results.glob("*/**/*") if path.suffix in (".json", ".parquet")]
     paths = [path for path in paths if path.parent.name != paper.FOLDER.name]  # see `row_sums`
     paths += [path for path in (results / FIGURE,) if path.exists()]
@@ -153,7 +149,7 @@ def row_sums() -> dict[str, list[str]]:
 
 
 def printed_problems() -> Iterator[str]:
-    """Tables of the paper whose cells are not those that were read from it."""
+    """Tables of the paper that differ from what was read from it."""
     known, found = read_json(SUMS), row_sums()
     for name in sorted(known.keys() | found.keys()):
         if name not in found:
@@ -175,8 +171,8 @@ def retest(results: Path, runs: Path, root: Path) -> Iterator[tuple[str, str]]:
         root: folder of the npz files.
 
     Yields:
-        ``(problem, table)``: ``problem`` is empty if all is as recorded; what is missing is named
-        in it with a leading ``skipped:``.
+        ``(problem, table)``: ``problem`` is empty if all is as recorded; it begins with
+        ``skipped:`` where something is missing.
     """
     for path in sorted(results.glob("*/*/*/run.json")):
         folder, about = path.parent, read_json(path)

@@ -1,4 +1,4 @@
-"""Measures: image quality here, those of classifiers in `classification`, and `intervals`.
+"""Image quality, classification measures and confidence intervals.
 
 from lib.metrics import psnr
 

@@ -1,7 +1,7 @@
-"""Quality of a classifier: per-class measures, confusion matrix, and the multi-label views.
+"""Quality of a classifier: per-class measures, confusion matrix, multi-label measures.
 
 Source: paper, section 4.2.1 and Tables 12-16, 34; decisions CLS09, CLS10. scikit-learn is imported
-where it is used, as it takes a second or two.
+where it is used, because that takes a second or two.
 """
 
 import math
@@ -13,10 +13,10 @@ from lib.params.dataset_info import Facts
 
 
 def right(labels: np.ndarray, decisions: np.ndarray) -> np.ndarray:
-    """Whether each image is decided right, bool (N,).
+    """Whether each image is classified correctly, bool (N,).
 
     Args:
-        labels: (N,) class numbers or (N, L) 0/1; then the whole vector must be right (CLS09).
+        labels: (N,) class numbers, or (N, L) 0/1, where all labels must be correct (CLS09).
         decisions: of the same shape.
     """
     same = labels == decisions
@@ -24,7 +24,7 @@ def right(labels: np.ndarray, decisions: np.ndarray) -> np.ndarray:
 
 
 def accuracy(labels: np.ndarray, decisions: np.ndarray) -> float:
-    """Share of images decided right, see `right`; NaN without images."""
+    """Share of images classified correctly, see `right`; NaN without images."""
     return _share(right(labels, decisions))
 
 
@@ -34,10 +34,7 @@ def _share(values: np.ndarray) -> float:
 
 
 def by_class(labels: np.ndarray, decisions: np.ndarray, facts: Facts) -> pd.DataFrame:
-    """Precision, recall and F1 in 0..1 of each class or label, with counts.
-
-    A share of nothing, such as the precision of a class that is never decided, is 0.
-    """
+    """Precision, recall and F1 in 0..1 of each class or label, with counts; 0 where undefined."""
     if facts.multi_label:
         images, decided = labels.sum(0, dtype=np.int64), decisions.sum(0, dtype=np.int64)
         correct = (labels & decisions).sum(0, dtype=np.int64)
@@ -59,29 +56,27 @@ def confusion(labels: np.ndarray, decisions: np.ndarray, facts: Facts) -> np.nda
 
 
 def summary(labels: np.ndarray, decisions: np.ndarray, scores: np.ndarray, facts: Facts) -> dict:
-    """The figures of one part of a data set.
+    """Measures of one part of a data set.
 
     Args:
         labels: (N,) or (N, L).
-        decisions: like ``labels``.
+        decisions: of the same shape.
         scores: logits (N, classes).
         facts: of the data set.
 
     Returns:
         images, correct, accuracy, and majority_accuracy (always the most frequent class).
-        Multi-label adds label_accuracy, all_zero_accuracy and all_zero_label_accuracy (what an
-        output that never reports anything would reach; audit K6) and auc by label, ``None``
-        where a label has no positive or no negative image. Shares are NaN without images.
+        Multi-label adds label_accuracy, all_zero_accuracy and all_zero_label_accuracy (of an output
+        that never reports anything; audit K6) and auc by label, ``None`` where a label has no
+        positive or no negative image. Shares are NaN without images.
     """
     from sklearn.metrics import roc_auc_score
 
     same = right(labels, decisions)
     found = {"images": len(labels), "correct": int(same.sum()), "accuracy": _share(same)}
     if not facts.multi_label:
-        counts = np.bincount(labels, minlength=len(facts.classes))
-        return found | {
-            "majority_accuracy": counts.max() / len(labels) if len(labels) else math.nan
-        }
+        most = np.bincount(labels, minlength=len(facts.classes)).max()
+        return found | {"majority_accuracy": most / len(labels) if len(labels) else math.nan}
     names = [item.name for item in facts.classes]
     return found | {
         "label_accuracy": _share(labels == decisions),

@@ -1,14 +1,12 @@
-"""How far an image is from another: PSNR, MSE, SSIM, GMSD and FSIM, one value per image.
+"""Difference of an image from a reference: PSNR, MSE, SSIM, GMSD and FSIM, one value per image.
 
-The paper's section 4.1.2 names the five and leaves out most constants; we take those of the
-original definitions and compare stored 8-bit images, so that every number is on one known scale
-(decisions EVA04 to EVA08, audit P1 to P3 and F1 to F6). All functions take a reference and an
-image: uint8 of one shape (N, H, W, 1 or 3) or (N, H, W), of numpy or torch, and return float64 of
-shape (N,). The value of an image does not depend on the other images beside it. Other types or
-shapes are refused with `InputError`.
+The paper (4.1.2) names the five and omits most constants. We take those of the original definitions
+and compare stored 8-bit images, so that every number is on one known scale (decisions EVA04 to
+EVA08, audit P1 to P3 and F1 to F6). All functions take a reference and an image, uint8 of one shape
+(N, H, W, 1 or 3) or (N, H, W), of numpy or torch, and return float64 (N,). They raise `InputError`
+for other types or shapes. The other images of a batch do not change a value.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ import pandas as pd
 import torch
 
 from lib.data import as_images
-from lib.params.device import pick_device
+from lib.params.device import no_tf32, pick_device
 from lib.params.errors import InputError
 
 COMPARED = "Images to compare"
@@ -33,7 +31,7 @@ CHUNK_PIXELS = 2**18
 def psnr(reference: Any, image: Any) -> np.ndarray:
     """Peak signal-to-noise ratio in dB, 10 log10(255^2 / MSE), joint over channels (EVA04).
 
-    Identical images give ``inf``: the caller counts them and leaves them out of a mean.
+    Identical images give ``inf``; callers count them separately and omit them from a mean.
     """
     with np.errstate(divide="ignore"):
         return 10 * np.log10(255**2 / mse_255(reference, image))
@@ -69,10 +67,10 @@ def ssim(reference: Any, image: Any) -> np.ndarray:
 def ssim_uniform(reference: Any, image: Any, peak: float = 255) -> np.ndarray:
     """SSIM with a uniform window of 7 pixels and sample covariances, scikit-image's default.
 
-    Stands beside `ssim` where it matters which of the two a paper may have used (audit F6).
+    A paper that names no window may have used either (audit F6).
 
     Args:
-        peak: largest gray value that the constants are made for; 255 is right for 8 bits.
+        peak: largest gray value of the constants; 255 is right for 8 bits.
 
     Raises:
         InputError: an edge is below 7 pixels.
@@ -81,24 +79,19 @@ def ssim_uniform(reference: Any, image: Any, peak: float = 255) -> np.ndarray:
 
 
 def gmsd(
-    reference: Any,
-    image: Any,
-    device: str | torch.device = "cpu",
-    constant: float = GMSD_CONSTANT,
+    reference: Any, image: Any, device: str | torch.device = "cpu", constant: float = GMSD_CONSTANT
 ) -> np.ndarray:
     """Gradient magnitude similarity deviation of Xue et al. (2014), 0 for equal images.
 
     As published: luminance on 0..255, halved by 2 x 2 means, Prewitt gradients, constant 170
-    (EVA07; the constants are missing in the paper, whose values fit another one, audit F1).
+    (EVA07; the paper names no constants, and its values fit another one, audit F1).
 
     Args:
         device: where it is computed, ``auto`` included.
-        constant: what keeps the similarity finite, for gradients of images on 0..255.
+        constant: stabilizes the similarity, for gradients of images on 0..255.
     """
-    import piq
-
     # piq brings images to 0..1 and takes the constant on that scale.
-    return _in_chunks(piq.gmsd, reference, image, device, t=constant / 255**2)
+    return _of_piq("gmsd", reference, image, device, t=constant / 255**2)
 
 
 def fsim(reference: Any, image: Any, device: str | torch.device = "cpu") -> np.ndarray:
@@ -107,33 +100,28 @@ def fsim(reference: Any, image: Any, device: str | torch.device = "cpu") -> np.n
     As published: phase congruency with four scales and orientations, T1 = 0.85, T2 = 160 on
     0..255 (EVA08; the paper names no constants, and its values fit no standard code, audit F2).
     """
-    import piq
-
-    return _in_chunks(piq.fsim, reference, image, device, chromatic=False)
+    return _of_piq("fsim", reference, image, device, chromatic=False)
 
 
 def fsim_chromatic(reference: Any, image: Any, device: str | torch.device = "cpu") -> np.ndarray:
     """FSIMc of Zhang et al. (2011): `fsim` times the similarity of color, RGB images only.
 
-    As published: I and Q of YIQ, T3 = T4 = 200, exponent 0.03. Our tables hold `fsim`, which gray
-    and color sets share; this is the other reading of the paper's "FSIM" for color.
+    As published: I and Q of YIQ, T3 = T4 = 200, exponent 0.03. Our tables hold `fsim`, which exists
+    for gray and color; this is the other reading of the paper's "FSIM" for color.
 
     Raises:
         InputError: the images are gray.
     """
-    import piq
-
     reference, image = as_images(COMPARED, reference=reference, image=image)
     if reference.shape[3] != 3:
         raise InputError("FSIMc compares colors: it needs RGB images (N, H, W, 3), not gray ones.")
-    return _in_chunks(piq.fsim, reference, image, device, chromatic=True)
+    return _of_piq("fsim", reference, image, device, chromatic=True)
 
 
 def measure(reference: Any, image: Any, device: str | torch.device = "cpu") -> pd.DataFrame:
     """All five metrics as a table, one row per image, columns as in `COLUMNS`.
 
-    Args:
-        device: where GMSD and FSIM are computed.
+    ``device``: where GMSD and FSIM are computed.
     """
     values = [metric(reference, image) for metric in (psnr, mse, ssim)]
     values += [metric(reference, image, device) for metric in (gmsd, fsim)]
@@ -156,25 +144,24 @@ def _ssim(reference: Any, image: Any, window: int, peak: float = 255, **options:
     return np.array(values, dtype=np.float64)
 
 
-def _in_chunks(
-    function: Callable[..., torch.Tensor],
-    reference: Any,
-    image: Any,
-    device: str | torch.device,
-    **options: float,
+def _of_piq(
+    name: str, reference: Any, image: Any, device: str | torch.device, **options: float
 ) -> np.ndarray:
     """One of piq's functions on (N, C, H, W) tensors of values 0..255, some images at a time."""
+    import piq
+
     reference, image = as_images(COMPARED, reference=reference, image=image)
     count, height, width, _ = reference.shape
     device = pick_device(device)
     step = max(1, CHUNK_PIXELS // (height * width))
     values = np.empty(count, dtype=np.float64)
-    for start in range(0, count, step):
-        part = slice(start, start + step)
-        pair = (
-            torch.tensor(array[part], device=device).permute(0, 3, 1, 2).float()
-            for array in (reference, image)
-        )
-        result = function(*pair, data_range=255, reduction="none", **options)
-        values[part] = result.cpu().numpy()
+    with no_tf32():
+        for start in range(0, count, step):
+            part = slice(start, start + step)
+            pair = (
+                torch.tensor(array[part], device=device).permute(0, 3, 1, 2).float()
+                for array in (reference, image)
+            )
+            result = getattr(piq, name)(*pair, data_range=255, reduction="none", **options)
+            values[part] = result.cpu().numpy()
     return values

@@ -1,4 +1,4 @@
-"""Intervals: Wilson for rates, bootstrap over images for means; n stands beside every number."""
+"""95 % confidence intervals: Wilson for rates, bootstrap over images for means and areas."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,14 +19,14 @@ CHUNK_VALUES = 2**22
 
 
 def wilson(successes: int, n: int, units: int | None = None) -> tuple[float, float]:
-    """Wilson score interval of a rate (Wilson 1927), 95 %.
+    """95 % Wilson score interval of a rate (Wilson 1927).
 
     Args:
         successes: 0..n.
         n: number of trials; with 0 both bounds are NaN.
-        units: how many images the trials are of, if one image stands for several. The interval is
-            then that of the same rate in so many trials, as if the trials of an image always had
-            the same outcome: too wide rather than too narrow.
+        units: number of images, if one image stands for several trials. The interval is then that
+            of the same rate in so many trials, as if all trials of an image had the same outcome:
+            conservative.
 
     Returns:
         Lower and upper bound, 0..1.
@@ -44,7 +44,7 @@ def wilson(successes: int, n: int, units: int | None = None) -> tuple[float, flo
         raise InputError(f"{n} trials cannot be of {units} images.")
     share = successes / n
     low, high = proportion_confint(share * units, units, method="wilson")
-    # Where nothing or everything succeeds, one bound is the rate and must not miss by a rounding.
+    # At a rate of 0 or 1 one bound is the rate itself, up to a rounding.
     return min(low, share), max(high, share)
 
 
@@ -58,20 +58,14 @@ def columns(name: str, estimate: Sequence[float]) -> dict[str, float]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
 
 
-def newcombe(
-    one: pd.Series | Sequence[float], other: pd.Series | Sequence[float]
-) -> tuple[float, float, float]:
-    """Difference of two independent estimates with an interval from that of each.
+def newcombe(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
+    """Difference of two independent estimates, each given as estimate, lower and upper bound.
 
-    Of two rates with Wilson intervals this is Newcombe's (1998), which statsmodels has too; but
-    it takes counts, and a rate in another mix of classes or a mean has none.
-
-    Args:
-        one: estimate, lower and upper bound.
-        other: the same of the estimate that is taken away.
+    For two rates with Wilson intervals this is Newcombe's interval (1998). The one of statsmodels
+    takes counts, which a class-weighted rate or a mean does not have.
 
     Returns:
-        Difference, lower and upper bound; NaN where an estimate is.
+        ``one`` minus ``other``, lower and upper bound; NaN where an estimate is.
     """
     (a, a_low, a_high), (b, b_low, b_high) = one, other
     down, up = math.hypot(a - a_low, b_high - b), math.hypot(a_high - a, b - b_low)
@@ -79,16 +73,15 @@ def newcombe(
 
 
 def paired(differences: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
-    """Difference of two rates on the same images, with an interval that small numbers allow.
+    """Difference of two rates on the same images, with a conservative exact interval.
 
-    Only images on which the two outcomes differ tell the two apart. The share of those that speak
-    for the one has a Clopper-Pearson interval, the share of images that differ a Wilson interval,
-    and the bounds are their farthest products: wider than need be. They lie off zero exactly where
-    McNemar's exact test is significant (Fagerland, Lydersen and Laake 2013), so that five images
-    or fewer never decide.
+    Only images with different outcomes distinguish the two. The share of those in favor of the
+    first has a Clopper-Pearson interval, the share of images that differ a Wilson interval; the
+    bounds are their extreme products. They exclude 0 exactly where McNemar's exact test is
+    significant (Fagerland, Lydersen and Laake 2013), so five images or fewer never decide.
 
     Args:
-        differences: one per image, outcome of the one less that of the other: -1, 0 or 1.
+        differences: first outcome minus second, one per image: -1, 0 or 1.
 
     Returns:
         Mean difference, lower and upper 95 % bound, -1..1; NaN without images.
@@ -105,23 +98,20 @@ def paired(differences: Sequence[float] | np.ndarray) -> tuple[float, float, flo
     few, most = wilson(differ, len(values))
     share = proportion_confint(ahead, differ, method="beta") if differ else (0.0, 1.0)
     low, high = (2 * bound - 1 for bound in share)
-    return (
-        float(values.mean()),
-        low * (most if low < 0 else few),
-        high * (most if high > 0 else few),
-    )
+    low, high = low * (most if low < 0 else few), high * (most if high > 0 else few)
+    return float(values.mean()), low, high
 
 
 def standardized(table: pd.DataFrame, weights: pd.Series) -> tuple[float, float, float]:
-    """Rate in another mix of groups: the groups' rates, weighted (direct standardization).
+    """Rate for another mix of groups: the groups' rates, weighted (direct standardization).
 
     Args:
-        table: ``n, rate, low, high`` of groups as `rate_table` gives them, by group.
-        weights: 0 or more by group, such as how many images of it another study has.
+        table: ``n, rate, low, high`` by group, of `rate_table`.
+        weights: by group, 0 or more, such as its number of images in another study.
 
     Returns:
-        Rate, lower and upper 95 % bound, 0..1, which combine the groups' Wilson intervals as Zou,
-        Huang and Zhang (2009) do. NaN where a group with a weight has no trial.
+        Rate, lower and upper 95 % bound, 0..1, combined from the groups' Wilson intervals as by
+        Zou, Huang and Zhang (2009). NaN where a group with a weight has no trial.
     """
     weights = weights[weights > 0] / weights.sum()
     rows = table[table["n"] > 0].reindex(weights.index)
@@ -139,13 +129,12 @@ def bootstrap_mean(
     """Mean and 95 % percentile bootstrap interval over images (Efron; EVA12).
 
     Args:
-        values: one finite value per image, in any order (the order changes nothing).
+        values: one finite value per image; their order does not matter.
         samples: number of resamples.
         seed: fixes the resamples.
 
     Returns:
-        Mean, lower and upper bound. All NaN without values; with one value only the bounds are
-        NaN, as one image says nothing of the spread.
+        Mean, lower and upper bound. All NaN without values; NaN bounds with a single value.
 
     Raises:
         InputError: a value is NaN or infinite (leave it out and count it), or no samples.
@@ -164,8 +153,8 @@ def bootstrap_mean(
 def resampled(n: int, samples: int, seed: int) -> Iterator[np.ndarray]:
     """Bootstrap resamples as counts: how often each of ``n`` images is drawn.
 
-    For what `scipy.stats.bootstrap` cannot do: images that stand in several rows, statistics that
-    may be infinite, and areas over all pairs, which its copies of every value make too large.
+    `scipy.stats.bootstrap` cannot handle images that stand in several rows or infinite statistics,
+    and copies too much memory for areas over all pairs.
 
     Yields:
         Int (some, n), ``samples`` rows in all.
@@ -181,22 +170,22 @@ def bootstrap_auc(
     samples: int,
     seed: int,
 ) -> tuple[float, float, float]:
-    """Area under the ROC curve of a score and its 95 % bootstrap interval over images.
+    """Area under the ROC curve of a score with its 95 % bootstrap interval over images.
 
     The area is the share of all (positive, negative) pairs of scores in the right order, ties
     counting half: 0.5 is chance. A resample draws images with both of their scores, because a
-    positive and a negative of one image are not independent. It holds an image with itself more
-    often than the images do, which moves all resamples; the bounds are moved back by as much.
+    positive and a negative of one image are not independent. It pairs an image with itself more
+    often than the original does; the bounds are corrected for this bias.
 
     Args:
-        positive: one finite score per image in the state to be found, such as attacked.
+        positive: one finite score per image in the state to detect, such as attacked.
         negative: the score of the same images in the other state, in the same order.
         samples: number of resamples.
         seed: fixes the resamples.
 
     Returns:
-        Area, lower and upper bound. All NaN without images; with one image only the bounds are
-        NaN. Where all scores are in order, the bounds are 1 however few the images.
+        Area, lower and upper bound. All NaN without images; NaN bounds with a single image. Where
+        all scores are in order, the bounds are 1 however few the images.
 
     Raises:
         InputError: lengths differ, a score is not finite, or no samples.
@@ -208,7 +197,7 @@ def bootstrap_auc(
     _check_resampling(np.concatenate([positive, negative]), samples)
     if n == 0:
         return NONE
-    # Of each positive, how many of the lowest negatives lie below it, and not above it.
+    # For each positive, the number of negatives below it, and of those not above it.
     order = np.argsort(negative)
     below, upto = (np.searchsorted(negative[order], positive, side) for side in ("left", "right"))
     area = float((below + upto).mean() / (2 * n))
@@ -216,11 +205,11 @@ def bootstrap_auc(
         return area, *NONE[1:]
     areas = []
     for drawn in resampled(n, samples, seed):
-        # Negatives drawn among the lowest 0, 1, ... n, so that each pair is counted at once.
+        # How many of the lowest 0, 1, ... n negatives were drawn, which counts all pairs at once.
         lowest = np.pad(drawn[:, order].cumsum(axis=1), ((0, 0), (1, 0)))
         areas.append((drawn * (lowest[:, below] + lowest[:, upto])).sum(axis=1) / (2 * n * n))
     bounds = np.quantile(np.concatenate(areas), [0.025, 0.975])
-    # A resample is expected to hold a share of 1/n more pairs of an image with itself.
+    # In expectation a resample has a share of 1/n more pairs of an image with itself.
     alone = (np.sign(positive - negative).mean() + 1) / 2
     low, high = np.clip(bounds - (alone - area) / n, 0, 1)
     return area, float(low), float(high)
@@ -244,15 +233,15 @@ def rate_table(
         frame: one row per trial.
         by: column to group by.
         success: column of booleans.
-        groups: the groups in the order wanted, also those without a trial; default: as found.
+        groups: order of the groups, also of those without a trial; default: as found.
 
     Returns:
         Columns ``by, n, successes, rate, low, high``: a row per group, then `TOTAL`, then
-        `CLASS_MEAN`, the plain mean of the rates of groups that have trials. Rates are shares
-        0..1 with Wilson intervals; that of the mean is `standardized`. NaN where n is 0.
+            `CLASS_MEAN`, the plain mean of the rates of groups that have trials. Rates are shares
+            0..1 with Wilson intervals; that of the mean is `standardized`. NaN where n is 0.
 
     Raises:
-        InputError: a column is missing or not boolean, or a trial lies in no given group.
+        InputError: a column is missing or not boolean, or a trial is in no given group.
     """
     for column in (by, success):
         if column not in frame:

@@ -1,13 +1,11 @@
-"""What the package ``image-similarity-measures`` computes, stated anew with its quirks as switches.
+"""Reimplementation of the package ``image-similarity-measures``, with its quirks as switches.
 
 The package (github.com/up42/image-similarity-measures, read at version 0.3.6) is what a search for
 "FSIM Python" finds, and the audit supposes that it made some of the paper's values (F2). It pins an
-old numpy, so it is no part of this environment; here is what it does, in our own words. With every
-switch off `fsim_measures` is the FSIM of Zhang et al. (2011) as in
-`lib.metrics.image_quality.fsim`.
+old numpy, so it cannot be installed here. With every switch off, `fsim_measures` is the FSIM of
+Zhang et al. (2011), as `lib.metrics.image_quality.fsim`.
 
-All functions take two uint8 arrays of one shape (N, H, W, C), C = 1 (gray) or 3 (RGB), and return
-float64 of shape (N,), or refuse them as `lib.metrics` does.
+All functions take and return what those of `lib.metrics.image_quality` do.
 """
 
 from functools import cache
@@ -53,19 +51,19 @@ def fsim_measures(
         uint16_gradients: the two slopes are stored as unsigned 16 bits, so that falling slopes
             become 0, and squared in them, so that squares wrap at 65,536 (slopes above 255).
             Published: signed and exact.
-        raw_scharr: the gradient's kernel is not divided by 16, while T2 = 160 is made for one that
-            is, and the border is mirrored. Published: divided, zeros around the image.
+        raw_scharr: the gradient's kernel is not divided by 16, although T2 = 160 assumes it, and
+            the border is mirrored. Published: divided, zeros around the image.
         phasepack: phase congruency of the package ``phasepack``: six orientations with cosine
             windows, each weighted by the spread of frequencies and divided by its own amplitude,
             then summed to 0..6. Published: four orientations with Gaussian windows, the sum of
-            energies over the sum of amplitudes, 0..1. T1 = 0.85 is made for the latter.
+            energies over the sum of amplitudes, 0..1, which T1 = 0.85 assumes.
         by_channel: mean over channels. Published: luminance.
-        reference_peak: white of the clean images as they are handed over; the paper's may have
+        reference_peak: white of the clean images as passed to the package; the paper's may have
             been on 0..1 (audit N7).
-        image_peak: the same of the restored images; differing peaks are two scales mixed.
+        image_peak: the same of the restored images; different peaks mix two scales.
 
     Returns:
-        FSIM of each pair, NaN where neither image has a feature (the package's value too).
+        FSIM of each pair, NaN where neither image has a feature (as the package).
     """
     reference, image = as_images(image_quality.COMPARED, reference=reference, image=image)
     if not len(reference):

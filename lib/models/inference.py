@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.data import to_tensor
-from lib.params.device import native_bfloat16, pick_device
+from lib.params.device import native_bfloat16, no_tf32, pick_device
 from lib.params.errors import InputError, unknown
 from lib.params.memory import halved
 
@@ -18,10 +18,6 @@ Device = str | torch.device | None
 # Images, and pixels in all, of a batch where the user sets no size. A map of 64 features takes
 # 64 MB on a CPU and 1 GB on a GPU.
 LIMITS = {"cpu": (64, 2**18), "cuda": (256, 2**22)}
-_FLAGS = (
-    torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul,
-    torch.backends.mkldnn.conv,
-)  # fmt: skip
 
 
 def placed(model: Network, device: Device = None) -> torch.device:
@@ -56,19 +52,9 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Compute without gradients and in all bits of float32; the caller's settings come back.
-
-    A GPU's own default for convolutions is TF32, which keeps 10 bits of the mantissa.
-    """
-    before = [flag.fp32_precision for flag in _FLAGS]
-    try:
-        for flag in _FLAGS:
-            flag.fp32_precision = "ieee"
-        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        for flag, value in zip(_FLAGS, before, strict=True):
-            flag.fp32_precision = value
+    """Compute without gradients and in all bits of float32; see `no_tf32`."""
+    with no_tf32(), torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        yield
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from lib.models.inference import Device, full_precision, placed, uses_bfloat16
+from lib.params.device import no_tf32
 from lib.params.errors import InputError
 from lib.params.files import atomic, fingerprint
 from lib.params.memory import is_out_of_memory
@@ -162,9 +163,10 @@ def fit(
         for batch in bar:
             optimizer.zero_grad(set_to_none=True)
             try:
-                with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                    value = loss(model, batch)
-                value.backward()
+                with no_tf32():
+                    with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+                        value = loss(model, batch)
+                    value.backward()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

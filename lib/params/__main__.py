@@ -1,16 +1,17 @@
 """``python -m lib.params PROTOCOL=compact DATASET=derma seed=1`` prints the merged values."""
 
-import sys
-
 import yaml
 
-from lib.params.errors import InputError
+from lib.params.errors import run_command
 from lib.params.given import from_words
 from lib.params.parameters import load
 
-if __name__ == "__main__":
-    try:
-        given = load(**from_words(sys.argv[1:]))
-    except InputError as error:
-        sys.exit(f"error: {error}")
+
+def main(words: list[str]) -> None:
+    """Print the parameters that the words of a command line stand for."""
+    given = load(**from_words(words))
     print(yaml.safe_dump(given.model_dump(), sort_keys=False), end="")
+
+
+if __name__ == "__main__":
+    run_command(main)

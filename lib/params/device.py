@@ -1,6 +1,8 @@
 """Where tensors are computed, and how exactly."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -9,6 +11,10 @@ from lib.params.errors import InputError
 from lib.params.parameters import Parameters
 
 NVIDIA = Path("/proc/driver/nvidia")  # there with a GPU's driver
+_FLAGS = (
+    torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul,
+    torch.backends.mkldnn.conv,
+)  # fmt: skip
 UNUSED_GPU = (
     "This machine has an NVIDIA GPU that PyTorch cannot use, so the CPU is used: the driver may be "
     "too old for it, or the card."
@@ -25,9 +31,6 @@ def pick_device(name: str = "auto") -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
         if name == "cpu" and NVIDIA.exists():
             warnings.warn(UNUSED_GPU, stacklevel=2)
-    # Else a GPU's "float32" keeps 10 bits of the mantissa, and float32 decides here.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
     try:
         device = torch.device(name)
         # A card that is too old for this PyTorch fails at the first computation, and one without
@@ -37,6 +40,23 @@ def pick_device(name: str = "auto") -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(f"Device {name!r} cannot be used here ({reason}): try 'auto'.") from error
     return device
+
+
+@contextmanager
+def no_tf32() -> Iterator[None]:
+    """Compute convolutions and matrix products in all bits of float32, also on a GPU.
+
+    A GPU's default for convolutions is TF32, which keeps 10 bits of the mantissa. The caller's
+    settings are restored.
+    """
+    before = [flag.fp32_precision for flag in _FLAGS]
+    try:
+        for flag in _FLAGS:
+            flag.fp32_precision = "ieee"
+        yield
+    finally:
+        for flag, value in zip(_FLAGS, before, strict=True):
+            flag.fp32_precision = value
 
 
 def native_bfloat16(device: torch.device) -> bool:

@@ -1,6 +1,7 @@
 """The one exception users see for bad input, and the checks that every room shares."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 import numpy as np
@@ -10,6 +11,14 @@ LISTED = 16  # a longer list of names would bury the hint
 
 class InputError(ValueError):
     """Bad input. The message is one sentence: what is wrong, where, and what would be right."""
+
+
+def run_command(main: Callable[[list[str]], None]) -> None:
+    """Run a command with the words of the command line; an `InputError` ends it in one line."""
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:

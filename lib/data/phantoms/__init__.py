@@ -60,9 +60,9 @@ def generate(dataset: str, size: int, images: int, seed: int) -> dict[str, np.nd
             f"{images} phantoms of {dataset} are too few for three parts with every class: "
             f"give at least {PER_CLASS * len(weights)}."
         )
-    counts = _apportion(images, weights, sum(FEWEST.values()))
-    test = _apportion(images // 5, counts, FEWEST["test"])
-    val = _apportion(images // 10, counts, FEWEST["val"])
+    counts = apportion(images, weights, sum(FEWEST.values()))
+    test = apportion(images // 5, counts, FEWEST["test"])
+    val = apportion(images // 10, counts, FEWEST["val"])
     # Ranges of numbers within each class; the first image of a class is always tested.
     ends = np.stack([np.zeros_like(test), test, test + val, counts])
     order = np.random.default_rng([seed, zlib.crc32(dataset.encode())])
@@ -74,7 +74,7 @@ def generate(dataset: str, size: int, images: int, seed: int) -> dict[str, np.nd
                 for stratum in range(len(weights))
             ]
         )
-        drawn = [_draw(dataset, size, int(index), seed) for index in order.permutation(indices)]
+        drawn = [draw(dataset, size, int(index), seed) for index in order.permutation(indices)]
         result[f"{part}_images"] = np.stack([image for image, _ in drawn])
         result[f"{part}_labels"] = np.stack([_row(known, labels) for _, labels in drawn])
         groups = np.arange(patients, patients + len(drawn))
@@ -116,7 +116,7 @@ def _weights(known: Facts) -> np.ndarray:
     return np.array(counts + [sum(counts)] if known.multi_label else counts)
 
 
-def _apportion(total: int, weights: np.ndarray, fewest: int) -> np.ndarray:
+def apportion(total: int, weights: np.ndarray, fewest: int) -> np.ndarray:
     """Whole numbers that sum to ``total``, in proportion to ``weights``, none below ``fewest``."""
     shares = np.full(len(weights), float(fewest))
     free = np.ones(len(weights), bool)
@@ -133,7 +133,7 @@ def _apportion(total: int, weights: np.ndarray, fewest: int) -> np.ndarray:
     return whole
 
 
-def _draw(dataset: str, size: int, index: int, seed: int) -> tuple[np.ndarray, tuple[int, ...]]:
+def draw(dataset: str, size: int, index: int, seed: int) -> tuple[np.ndarray, tuple[int, ...]]:
     """Picture, uint8, and labels of an index: number in its class times strata, plus the class."""
     known, module, factor = facts(dataset), DRAWN[dataset], ENLARGED[size]
     rng = np.random.default_rng([seed, zlib.crc32(dataset.encode()), index])

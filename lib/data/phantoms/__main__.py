@@ -4,22 +4,14 @@ Without names all five data sets are drawn.
 """
 
 import argparse
-import sys
 
 from lib.data.phantoms import DRAWN, write
 from lib.params import facts
-from lib.params.errors import InputError
+from lib.params.errors import run_command
 
 
-def main(words: list[str]) -> str | None:
-    """Write the files asked for; one line of output each.
-
-    Args:
-        words: of the command line, without the program's name.
-
-    Returns:
-        An error message, or None.
-    """
+def main(words: list[str]) -> None:
+    """Write the files asked for; one line of output each. Raises `InputError` as `write`."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.data.phantoms", description="Draw phantoms."
     )
@@ -29,16 +21,12 @@ def main(words: list[str]) -> str | None:
     parser.add_argument("--images", type=int, default=700, help="of each data set")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(words)
-    try:
-        for dataset in given.datasets:
-            facts(dataset)  # a misspelled last name should not wait for the drawing of the first
-        for dataset in given.datasets or DRAWN:
-            path = write(dataset, given.size, given.images, given.seed, given.root)
-            print(f"{path}: {given.images} phantoms of {dataset}, seed {given.seed}", flush=True)
-    except InputError as error:
-        return f"error: {error}"
-    return None
+    for dataset in given.datasets:
+        facts(dataset)  # a misspelled last name should not wait for the drawing of the first
+    for dataset in given.datasets or DRAWN:
+        path = write(dataset, given.size, given.images, given.seed, given.root)
+        print(f"{path}: {given.images} phantoms of {dataset}, seed {given.seed}", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)
