@@ -24,7 +24,8 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
     that split is used. A restoration table must have each image of the attack once a defense, with
     its label and success, and ``recovered`` and ``kept`` must follow from the classes. An adaptive
     table must have the same images behind each defense, as they are in the attack; without a
-    defense also the outcome of the attack.
+    defense also the outcome of the attack. No one-pixel attack may succeed where a certificate
+    proves that none can.
 
     Args:
         folder: holds the files.
@@ -40,6 +41,8 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
             yield from _differing(path, table, {"dataset": dataset}, "in this folder")
         if "part" in table and given["data_split"] == "official":
             yield from _differing(path, table, {"part": table["split"]}, "in the official split")
+    if "certificate_bare" in tables:
+        yield from _proved(folder, tables)
     for name in ATTACKS.values():
         attack = folder / f"{name}.parquet"
         # Only some of the images are attacked again.
@@ -71,6 +74,17 @@ def _beside(
             yield f"{path}: image {split} {index} is missing behind {defense}."
     before = attacked.set_index(known).loc[images].set_index(table.index)
     yield from _differing(path, table, rules(table, before), f"by {attack}")
+
+
+def _proved(folder: Path, tables: dict[str, pd.DataFrame]) -> Iterator[str]:
+    """Successes on images that a certificate proves robust."""
+    certified = tables["certificate_bare"]
+    robust = pd.MultiIndex.from_frame(certified.loc[certified["robust"], IMAGE])
+    for name in {"certificate_searches", ATTACKS[1]} & tables.keys():
+        table = tables[name]
+        wrong = pd.MultiIndex.from_frame(table[IMAGE]).isin(robust) & table["success"].astype(bool)
+        why = "image {} is fooled, and certificate_bare.parquet proves that no pixel can"
+        yield from first(folder / f"{name}.parquet", wrong, why, _names(table))
 
 
 def _restored(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
