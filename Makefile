@@ -20,11 +20,11 @@ SNAKEMAKE = mkdir -p $(dir $(SNAKELOG)) && $(BIN)/snakemake --cores $(JOBS) --no
 FAILED = { grep -E "Error|Exception" $(SNAKELOG) | head -n 5; \
 	echo "error: not everything ran, log $(SNAKELOG); what has finished is kept."; exit 1; }
 
-.PHONY: help book run data record verify lab notebooks test check lint bench clean
+.PHONY: help book run data record verify lab notebooks test check lint bench gpu-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 book: $(BIN)/.ready ## phantoms, all notebooks of the protocol demo, the site; FORCE=1: all again
 	@$(BIN)/python -m lib.params $(SETTINGS) > /dev/null
@@ -67,6 +67,9 @@ lint: $(BIN)/.ready ## style and common errors
 bench: $(BENCH)/.ready ## our attack beside the peers', installed in an environment of their own
 	@$(BENCH)/python -m pytest --quiet tests/test_benchmarks.py
 	@$(BENCH)/python -m benchmarks.attack
+
+gpu-check: $(BIN)/.ready ## the attack on this machine's NVIDIA GPU: right, and how fast
+	@$(BIN)/python -m benchmarks.gpu_check
 
 clean: ## removes what was made, but neither real images nor runs/ of other protocols nor .venv
 	rm -rf build runs/demo runs/demo+* data/phantoms .snakemake notebooks/*.ipynb

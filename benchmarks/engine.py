@@ -89,7 +89,7 @@ def equality(
 
     Args:
         model: in float64.
-        image: uint8 (1, 3, H, W).
+        image: uint8 (1, 3, H, W), on the model's device.
         pixels: of a candidate.
         count: candidates.
         seed: of the candidates.
@@ -98,13 +98,15 @@ def equality(
         ``largest_change``: of a logit by a candidate, what there is to be right about;
         ``largest_difference``: between the two, relative to the largest logit.
     """
-    channels, size = image.shape[1:3]
-    limits = gene_limits(pixels, size, size, channels, image.device)
-    candidates = initial_population(torch.tensor([seed]), count, limits, channels, "uniform")
+    channels, size, device = *image.shape[1:3], image.device
+    limits = gene_limits(pixels, size, size, channels, device)
+    keys = torch.tensor([seed], device=device)
+    candidates = initial_population(keys, count, limits, channels, "uniform")
     expected = model(paint(image, candidates).double() / 255)
     engine = Incremental(model, channels, size, pixels, count, torch.float64)
-    engine.enter(torch.zeros(1, dtype=torch.long), image)
-    found = engine.logits(torch.zeros(count, dtype=torch.long), candidates[0])
+    slots = torch.zeros(count, dtype=torch.long, device=device)
+    engine.enter(slots[:1], image)
+    found = engine.logits(slots, candidates[0])
     change = expected - model(image.double() / 255)
     return {
         "classifier": model.architecture,

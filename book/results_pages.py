@@ -11,6 +11,7 @@ TITLES = {
     "results_ablation": "Ablation and sensitivity",
     "results_size": "Size of the image",
     "results_attackers": "Adaptive attack",
+    "results_certificates": "Certificates",
 }
 # Headings of the notebooks, with the printed tables and figures that they show a counterpart of.
 _FIXED = {

@@ -4,6 +4,7 @@ Their pages begin with a result, so they have no banner.
 """
 
 from lib import params
+from lib.evidence import certificates as recorded
 from lib.evidence import record, results_tables, size_tables
 from lib.params import Parameters
 from notebooks.start import Subject
@@ -25,6 +26,12 @@ def attacked_adaptively(p: Parameters) -> Subject:
     """The record of each data set that has adaptive attacks, by name."""
     records = datasets(p)[0]
     return _joined({name: found for name, found in records.items() if len(found.adaptive)})
+
+
+def certificates(p: Parameters) -> Subject:
+    """The recorded certificates, and the searches of what they prove vulnerable."""
+    *tables, sources = recorded.read(params.ROOT / p.results)
+    return tables, sources, ""
 
 
 def sizes(p: Parameters) -> Subject:

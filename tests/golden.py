@@ -100,11 +100,11 @@ def deep(architecture: str) -> Classifier:
 
 def records(
     model: nn.Module, name: str, images: np.ndarray, criterion: str, strategy: str, pixels: int,
-    generations: int, population: int,
+    generations: int, population: int, device: str = "cpu",
 ) -> list[dict]:  # fmt: skip
-    """Attack images; their labels are what the model says."""
-    device, multi, count = torch.device("cpu"), name == "chest", len(images)
-    labels = decide(logits(model, images, device), multi)
+    """Attack images on a device; their labels are what the model says there."""
+    multi, count = name == "chest", len(images)
+    labels = decide(logits(model, images, torch.device(device)), multi)
     split = np.full(count, "test", dtype="<U5")
     data = Images(
         name, images, labels, split, np.arange(count), split, np.full(count, -1),
@@ -119,19 +119,19 @@ def records(
     return found.rename(columns={"image": "index"})[list(COLUMNS)].to_dict("records")
 
 
-def exact_records(which: tuple[str, str], strategy: str, pixels: int) -> list[dict]:
+def exact_records(
+    which: tuple[str, str], strategy: str, pixels: int, device: str = "cpu"
+) -> list[dict]:
     """Records of the network of whole numbers."""
     name, criterion = which
-    model = WholeNumbers(name)
-    return records(
-        model, name, pictures(name), criterion, strategy, pixels, GENERATIONS, POPULATION
-    )
+    how = criterion, strategy, pixels, GENERATIONS, POPULATION, device
+    return records(WholeNumbers(name), name, pictures(name), *how)
 
 
-def deep_records(architecture: str) -> list[dict]:
+def deep_records(architecture: str, device: str = "cpu") -> list[dict]:
     """Records of a deep network."""
     images = pictures("oct", 28, 28)
-    return records(deep(architecture), "oct", images, "class", "rand1", 1, 4, 8)
+    return records(deep(architecture), "oct", images, "class", "rand1", 1, 4, 8, device)
 
 
 def machine() -> list[str]:

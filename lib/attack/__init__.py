@@ -9,6 +9,7 @@ Fooling Deep Neural Networks* (2019); decisions ATK01-20.
 """
 
 from lib.attack.attack_table import locate, rebuild, select
+from lib.attack.certificate import certify_one_pixel
 from lib.attack.criteria import (
     AnyLabelChange,
     Criterion,
@@ -17,6 +18,7 @@ from lib.attack.criteria import (
     criterion_for,
 )
 from lib.attack.pixel_attack import Found, Generation, PixelAttack
+from lib.attack.random_search import RandomSearch
 from lib.attack.run_attacks import (
     attack_images,
     attack_of,
@@ -26,11 +28,12 @@ from lib.attack.run_attacks import (
     stream_keys,
     vulnerability_map_of,
 )
+from lib.attack.sparse_rs import SparseRS
 from lib.attack.vulnerability import Vulnerability, VulnerabilityMap
 
 __all__ = [
     "AnyLabelChange", "Criterion", "Found", "Generation", "Misclassification", "PixelAttack",
-    "TrueLabelChange", "Vulnerability", "VulnerabilityMap", "attack_images", "attack_of",
-    "attack_run", "attack_runs", "correct", "criterion_for", "locate", "rebuild", "select",
-    "stream_keys", "vulnerability_map_of",
+    "RandomSearch", "SparseRS", "TrueLabelChange", "Vulnerability", "VulnerabilityMap",
+    "attack_images", "attack_of", "attack_run", "attack_runs", "certify_one_pixel", "correct",
+    "criterion_for", "locate", "rebuild", "select", "stream_keys", "vulnerability_map_of",
 ]  # fmt: skip

@@ -46,6 +46,11 @@ class Misclassification:
         others = logits.scatter(1, labels.view(-1, 1), float("-inf"))
         return true - others.logsumexp(1), logits.argmax(1) != labels
 
+    def margin(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logit of the true class less the largest other one, (N,); below zero: fooled."""
+        true = logits.gather(1, labels.view(-1, 1)).squeeze(1)
+        return true - logits.scatter(1, labels.view(-1, 1), float("-inf")).amax(1)
+
     def confidence(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Probability of the true class, 0..1, (N,)."""
         return logits.softmax(1).gather(1, labels.view(-1, 1)).squeeze(1)
@@ -78,6 +83,10 @@ class AnyLabelChange:
         margins = (side * (logits - edge(self.threshold))).where(watched, torch.inf)
         wrong = (logits > edge(self.threshold)) != labels.bool()
         return margins.amin(1), (wrong & watched).any(1)
+
+    def margin(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The objective: the distance of the nearest watched logit from its edge, (N,)."""
+        return self(logits, labels)[0]
 
     def confidence(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Smallest signed margin of the sigmoids from the threshold, -1..1, (N,)."""

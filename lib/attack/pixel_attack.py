@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lib.attack import inputs
+from lib.attack import differential_evolution, inputs
 from lib.attack.attack_table import COLUMNS, rebuild
 from lib.attack.criteria import Criterion, Misclassification
 from lib.attack.evaluators import PRECISIONS, dtype_of
@@ -159,6 +159,36 @@ class PixelAttack:
         if isinstance(images, Tensor):
             changed = torch.from_numpy(changed).to(images.device)
         return Found(table["success"].to_numpy(bool), changed, images, table)
+
+    def first(self, keys: Tensor, limits: Tensor) -> Tensor:
+        """First candidates, int64 (N, population, genes).
+
+        Args:
+            keys: stream of each image, int64 (N,).
+            limits: number of values of each gene, int64 (genes,).
+        """
+        channels = len(limits) // self.pixels - 2
+        return differential_evolution.initial_population(
+            keys, self.population, limits, channels, self.initial
+        )
+
+    def proposed(
+        self, members: Tensor, scores: Tensor, keys: Tensor, generation: Tensor, limits: Tensor
+    ) -> Tensor:
+        """Candidates of a later generation; each replaces its member where it is no worse.
+
+        Args:
+            members: int64 (N, population, genes).
+            scores: their objectives (N, population).
+            keys, limits: as for `first`.
+            generation: of the candidates, int64 (N,).
+        """
+        draws = keys, generation, limits
+        if self.strategy == "best1bin":
+            return differential_evolution.best1bin(
+                members, scores, *draws, self.dither, self.crossover
+            )
+        return differential_evolution.rand1(members, *draws, self.mutation)
 
     def iterate(
         self, model: nn.Module, images: Any, labels: Any, keys: Any = None

@@ -107,9 +107,7 @@ class Search:
             for parts in list(zip(*entering, strict=True))[1:]
         )
         keys = self.keys[places].to(self.device)
-        members = differential_evolution.initial_population(
-            keys, self.attack.population, self.limits, self.channels, self.attack.initial
-        )
+        members = self.attack.first(keys, self.limits)
         free = torch.ones(self.slots, dtype=torch.bool, device=self.device)
         if self.populations:
             free[self.populations.slot] = False
@@ -175,13 +173,9 @@ class Search:
 
     def _propose(self, held: Populations) -> Tensor:
         """Candidates of the next generation, int64 (N, population, genes)."""
-        attack, draws = self.attack, (held.keys, held.generation, self.limits)
-        if attack.strategy == "best1bin":
-            made = differential_evolution.best1bin(
-                held.members, held.scores, *draws, attack.dither, attack.crossover
-            )
-        else:
-            made = differential_evolution.rand1(held.members, *draws, attack.mutation)
+        made = self.attack.proposed(
+            held.members, held.scores, held.keys, held.generation, self.limits
+        )
         return held.members.where(held.generation.view(-1, 1, 1) == 0, made)
 
     def _evaluate(self, held: Populations, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -23,7 +23,8 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
     that split is used. A restoration table must hold each attacked image once per defense, with its
     label and success; ``recovered`` and ``kept`` must follow from the classes. An adaptive table
     must hold the same images for each defense, as they are in the attack; without a defense also
-    the outcome of the attack.
+    the outcome of the attack. No one-pixel attack may succeed where a certificate proves that none
+    can.
 
     Args:
         folder: holds the files.
@@ -39,6 +40,8 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
             yield from _differing(path, table, {"dataset": dataset}, "in this folder")
         if "part" in table and given["data_split"] == "official":
             yield from _differing(path, table, {"part": table["split"]}, "in the official split")
+    if "certificate_bare" in tables:
+        yield from _proved(folder, tables)
     for name in ATTACKS.values():
         attack = folder / f"{name}.parquet"
         # The adaptive attack covers only some of the images.
@@ -70,6 +73,17 @@ def _beside(
             yield f"{path}: image {split} {index} is missing behind {defense}."
     before = attacked.set_index(known).loc[images].set_index(table.index)
     yield from _differing(path, table, rules(table, before), f"by {attack}")
+
+
+def _proved(folder: Path, tables: dict[str, pd.DataFrame]) -> Iterator[str]:
+    """Successes on images that a certificate proves robust."""
+    certified = tables["certificate_bare"]
+    robust = pd.MultiIndex.from_frame(certified.loc[certified["robust"], IMAGE])
+    for name in {"certificate_searches", ATTACKS[1]} & tables.keys():
+        table = tables[name]
+        wrong = pd.MultiIndex.from_frame(table[IMAGE]).isin(robust) & table["success"].astype(bool)
+        why = "image {} is fooled, and certificate_bare.parquet proves that no pixel can"
+        yield from first(folder / f"{name}.parquet", wrong, why, _names(table))
 
 
 def _restored(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:

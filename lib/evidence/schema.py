@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lib import params
+from lib.attack import certificate
 from lib.attack.attack_table import KEPT
 from lib.defense.detection import ALL, FOOLED, SCORES, column
 
@@ -72,6 +73,16 @@ _DETECTION = {
     "defense": _any, "score": _one_of(*SCORES), "images": _one_of(FOOLED, ALL), "n": _whole(0),
     "auc": _area, "auc_low": _area, "auc_high": _area,
 }  # fmt: skip
+_CERTIFICATE = {name: check for name, check in _KEY.items() if name != "success"} | {
+    "category": _whole(0), "skipped": _flag, "predicted": _any, "robust": _flag, "complete": _flag,
+    "through": _one_of(*certificate.THROUGH), "neighbors": _whole(0), "candidates": _whole(0),
+    "counterexamples": _whole(0), "rechecked": _whole(0), "deviation": _between(0),
+    "margin": _finite, "row": _whole(-1), "col": _whole(-1), "value": _between(-1, 255),
+    "seconds": _between(0),
+}  # fmt: skip
+_SEARCHES = _KEY | {
+    "method": _any, "evaluations": _whole(0), "computed": _whole(0), "seconds": _between(0),
+}  # fmt: skip
 _ABLATION = _METRICS | {"variant": _any, "seed": _whole(0)}
 _MODELS = {"variant": _any, "seed": _whole(0), "seconds": _between(0), "loss": _between(0)}
 TABLES: dict[str, dict[str, Check]] = {
@@ -81,6 +92,8 @@ TABLES: dict[str, dict[str, Check]] = {
     **{f"restoration_{name}": _RESTORATION for name in params.ATTACKS.values()},
     **{f"adaptive_{name}": _ADAPTIVE for name in params.ATTACKS.values()},
     **{f"detection_{name}": _DETECTION for name in params.ATTACKS.values()},
+    **{f"certificate_{name}": _CERTIFICATE for name in certificate.THROUGH},
+    "certificate_searches": _SEARCHES,
     **{f"forensics_{name}": {"metric": _any, "variant": _any} for name in params.ATTACKS.values()},
 }
 
@@ -130,6 +143,8 @@ def problems(
     if path.stem.startswith("adaptive_"):
         wrong = (table["oblivious"] | table["adaptive"]) & ~table["clean"]
         yield from first(path, wrong, "correct when attacked, and wrong through the defense alone")
+    if columns is _CERTIFICATE:
+        yield from _certificate_problems(path, table, size)
     if path.stem.startswith("detection_"):
         yield from _detection_problems(path, table)
 
@@ -170,6 +185,18 @@ def _pixel_problems(path: Path, table: pd.DataFrame, size: float) -> Iterator[st
 def _all_whole(values: Sequence[float], high: float) -> bool:
     numbers = np.asarray(values, dtype=float)
     return bool(((numbers >= 0) & (numbers <= high) & (numbers == numbers.round())).all())
+
+
+def _certificate_problems(path: Path, table: pd.DataFrame, size: float) -> Iterator[str]:
+    proved = table["complete"] & (table["counterexamples"] == 0)
+    yield from first(path, table["robust"] != proved, "robust does not follow from what was tried")
+    tried = table["candidates"]
+    yield from first(path, tried > table["neighbors"], "more was tried than there is")
+    whole = table["complete"] != (~table["skipped"] & (tried == table["neighbors"]))
+    yield from first(path, whole, "complete does not agree with what was tried")
+    outside = table[["row", "col"]].max(axis=1) >= size
+    yield from first(path, outside, "the change lies outside the image")
+    yield from first(path, table.duplicated(["split", "index"]), "the image comes twice")
 
 
 def _detection_problems(path: Path, table: pd.DataFrame) -> Iterator[str]:

@@ -7,7 +7,7 @@ VERSIONS = {
     "vulnerability": 1, "denoisers": 1, "restoration": 1, "forensics": 1, "adaptive": 1,
     "ablation": 1, "comparison": 1, "engine": 1, "audit": 1, "results_overview": 1,
     "results_dataset": 1, "results_ablation": 1, "results_size": 1, "results_attackers": 1,
-    "verdicts": 1, "explore": 1,
+    "results_certificates": 1, "verdicts": 1, "explore": 1,
 }  # fmt: skip
 # Steps whose results a step reads.
 AFTER: dict[str, tuple[str, ...]] = {
@@ -54,6 +54,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "results_ablation": ("results", "bootstrap_samples"),
     "results_size": ("results", "bootstrap_samples"),
     "results_attackers": ("results", "bootstrap_samples"),
+    "results_certificates": ("results", "bootstrap_samples"),
     "verdicts": ("results", "bootstrap_samples"),
     "explore": (
         "dataset", "classifier", "data_", "classifier_threshold", "attack_", "vulnerability_",
@@ -95,6 +96,7 @@ WRITES: dict[str, tuple[str, ...]] = {
     "results_ablation": (),
     "results_size": (),
     "results_attackers": (),
+    "results_certificates": (),
     "verdicts": (),
     "explore": (),
 }  # fmt: skip

@@ -1,0 +1,183 @@
+"""Whether the attack is right and fast on an NVIDIA GPU: one command, under five minutes.
+
+`make gpu-check`, or ``python -m benchmarks.gpu_check`` where only Python and the packages of
+``benchmarks/gpu_wheels.txt`` are there:
+
+1. the frozen attacks of ``tests/golden_attack.json`` are found again;
+2. the engine gives the whole network's logits in float64, and the CPU's in float32;
+3. the batch with the highest rate;
+4. the stages on whole maps, compiled and as CUDA graphs, beside eager;
+5. candidates a second, into the rows ``cuda`` of ``benchmarks/attack.csv``; what is measured
+   besides goes to ``benchmarks/gpu.json``.
+
+Without a GPU it does the same on the CPU with small sizes, says so, and writes nothing.
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from benchmarks import attack, engine
+from lib.attack.incremental import Incremental
+from lib.models.inference import full_precision
+from lib.params import ROOT
+from lib.params.device import pick_device
+from lib.params.files import write_json
+from lib.params.runs import hardware
+
+DIFFERENCE = 1e-4  # of float32 logits on two devices, relative to the largest
+EXACT = 1e-10  # of the engine in float64
+BATCHES = {"cuda": (256, 512, 1024, 2048, 4096, 8192), "cpu": (16, 32)}
+SIZE = {"cuda": 224, "cpu": 28}
+LIMIT = 280  # seconds, after which no further rate is measured
+
+
+def golden(device: torch.device) -> Iterator[str]:
+    """What differs from the frozen attacks; probabilities may end in other bits."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import golden as frozen
+
+    known = json.loads(frozen.FILE.read_text())
+    cases = [("exact", at, case) for at, case in enumerate(frozen.EXACT)]
+    cases += [("deep", at, (name,)) for at, name in enumerate(frozen.NETWORKS)]
+    for kind, at, case in cases:
+        make = frozen.exact_records if kind == "exact" else frozen.deep_records
+        for ours, theirs in zip(make(*case, device.type), known[kind][at], strict=True):
+            for name, value in theirs.items():
+                found = ours[name]
+                near = name in ("p_before", "p_after") and abs(found - value) < DIFFERENCE
+                if not (near or found == value):
+                    yield f"{kind} {case}, image {theirs['index']}: {name} {found}, not {value}"
+
+
+def equality(device: torch.device) -> pd.DataFrame:
+    """The engine beside the whole network in float64, and the CPU's logits in float32."""
+    rows = []
+    for name in engine.CLASSIFIERS:
+        for size in (28, 64):
+            image = engine.phantom(size, 0).to(device)
+            model = engine.example(name, size, 0)
+            with full_precision(device):
+                here = model.to(device)(image.float() / 255).cpu()
+                there = model.cpu()(image.cpu().float() / 255)
+            apart = ((here - there).abs().max() / there.abs().max()).item()
+            for pixels in (1, 2):
+                found = engine.equality(model.double().to(device), image, pixels, 8, 0)
+                rows.append(found | {"size": size, "from_cpu": apart})
+            model.float().cpu()
+    return pd.DataFrame(rows)
+
+
+def evaluator(name: str, device: torch.device, batch: int) -> tuple[Incremental, Callable]:
+    """An engine in the precision of the search, and a call that evaluates one batch."""
+    size = SIZE[device.type]
+    model = engine.example(name, size, 0).to(device, memory_format=torch.channels_last)
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    made = Incremental(model, 3, size, 1, batch, dtype)
+    slots = torch.zeros(batch, dtype=torch.long, device=device)
+    made.enter(slots[:1], engine.phantom(size, 0).to(device))
+    genes = torch.stack([
+        torch.randint(0, limit, (batch,), device=device) for limit in (size, size, 256, 256, 256)
+    ], 1)  # fmt: skip
+    return made, lambda: made.logits(slots, genes)
+
+
+@torch.inference_mode()
+def batches(name: str, device: torch.device, seconds: float) -> dict[int, float]:
+    """Candidates a second by batch, as far as the memory goes."""
+    rates = {}
+    for batch in BATCHES[device.type]:
+        try:
+            rates[batch] = attack.rate(evaluator(name, device, batch)[1], batch, seconds)
+        except torch.OutOfMemoryError:
+            break
+    return rates
+
+
+@torch.inference_mode()
+def stages(name: str, device: torch.device, batch: int, seconds: float) -> dict[str, float]:
+    """Candidates a second of the stages on whole maps alone: eager, compiled, as a CUDA graph."""
+    made, _ = evaluator(name, device, batch)
+    plan = made.plan
+    edge, channels = plan.maps[plan.switch], made.chain[plan.switch].channels_in
+    given = torch.rand(batch, edge, edge, channels, device=device).to(made.dtype)
+
+    def whole(x: Tensor) -> Tensor:
+        for layer in made.chain[plan.switch :]:
+            x = layer.whole(x)
+        return x.mean((1, 2))
+
+    rates = {"eager": attack.rate(lambda: whole(given), batch, seconds)}
+    with contextlib.suppress(Exception):  # a machine may have no compiler; then it is missing
+        compiled = torch.compile(whole, backend="inductor" if device.type == "cuda" else "eager")
+        rates["compiled"] = attack.rate(lambda: compiled(given), batch, seconds)
+    if device.type == "cuda":
+        side = torch.cuda.Stream()
+        with torch.cuda.stream(side):
+            whole(given)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            whole(given)
+        rates["graph"] = attack.rate(graph.replay, batch, seconds)
+    return rates
+
+
+def rows(started: float, seconds: float) -> pd.DataFrame:
+    """Rows of ``attack.csv`` on this GPU, as many as the time allows."""
+    given = argparse.Namespace(seconds=seconds, images=64, generations=10, peers=False)
+    found, plain = [], {}
+    for case in attack.CASES:
+        if time.monotonic() - started > LIMIT:
+            print(f"left out for want of time: {case}")
+        else:
+            print(f"{case.model} {case.size} {case.precision} {case.pixels} pixel(s)", flush=True)
+            found += attack.measure(case, given, plain)
+    return pd.DataFrame(found)
+
+
+def main(words: list[str]) -> str | None:
+    """Run all checks; returns an error message, or None."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check")
+    parser.add_argument("--seconds", type=float, default=1, help="for each rate")
+    parser.add_argument("--out", type=Path, default=attack.FOLDER, help="folder of the tables")
+    given = parser.parse_args(words)
+    started, device = time.monotonic(), pick_device("auto")
+    if device.type == "cpu":
+        print("No GPU is here: small sizes on the CPU, and no row is written.", flush=True)
+    wrong = list(golden(device))
+    print(f"frozen attacks: {'found again' if not wrong else wrong[0]}", flush=True)
+    equal = equality(device)
+    print(equal.to_string(index=False), flush=True)
+    if equal["largest_difference"].max() > EXACT:
+        wrong.append("the engine's logits in float64 are not the whole network's")
+    if equal["from_cpu"].max() > DIFFERENCE:
+        wrong.append("the logits are not the CPU's")
+    about: dict = {"hardware": hardware(), "torch": torch.__version__, "size": SIZE[device.type]}
+    for name in engine.CLASSIFIERS:
+        rates = batches(name, device, given.seconds)
+        best = max(rates, key=rates.get)
+        parts = stages(name, device, best, given.seconds)
+        about[name] = {"batches": rates, "best_batch": best, "whole_maps": parts}
+        print(f"{name}: {json.dumps(about[name])}", flush=True)
+    if device.type == "cuda" and not wrong:
+        path = given.out / "attack.csv"
+        table = pd.read_csv(path)
+        ours = rows(started, given.seconds)
+        table = pd.concat([table[table["device"] != "cuda"], ours], ignore_index=True)
+        attack.write_csv(path, table)
+        write_json(given.out / "gpu.json", about)
+    print(f"{time.monotonic() - started:.0f} s", flush=True)
+    return "; ".join(wrong) if wrong else None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,84 @@
+"""What recorded certificates say: accuracy under any one-pixel attack, and what searches miss."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from lib.attack.certificate import THROUGH
+from lib.metrics import intervals
+from lib.params.files import read_json, read_table
+
+RUN = ["protocol", "dataset", "size", "classifier"]
+BUDGETS = (1_000, 10_000, 100_000)  # evaluations of an image
+
+
+def read(results: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str, str]]]:
+    """All recorded certificates, the searches of images that they prove vulnerable, and sources.
+
+    Returns:
+        The tables ``certificate_<through>`` and ``certificate_searches`` with the columns of `RUN`
+        in front, each empty if nothing is recorded; and the provenance of the images by folder.
+    """
+    tables: tuple[list, list] = ([], [])
+    sources = {}
+    for path in sorted(results.glob("*/*/*/certificate_*.parquet")):
+        protocol, dataset, classifier = path.parts[-4:-1]
+        about = read_json(path.with_name("run.json"))
+        values = protocol, dataset, about["parameters"]["data_size"], classifier
+        table = read_table(path).drop(columns="dataset")
+        for place, column in enumerate(zip(RUN, values, strict=True)):
+            table.insert(place, *column)
+        tables[path.stem == "certificate_searches"].append(table)
+        sources["/".join(path.parts[-4:-1])] = about["data"]
+    found, searched = (
+        pd.concat(each, ignore_index=True) if each else pd.DataFrame(columns=columns)
+        for each, columns in zip(tables, ([*RUN, "through"], [*RUN, "method"]), strict=True)
+    )
+    return found, searched, sources
+
+
+def accuracy(found: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy on clean test images, and with any one pixel changed to any value.
+
+    Args:
+        found: the certificates of `read`.
+
+    Returns:
+        One row a run and ``through``: ``n`` (test images), ``clean`` and ``robust`` with 95 %
+        Wilson intervals in ``_low`` and ``_high``; ``evaluated`` (images evaluated), ``deviation``
+        (the largest of a margin between the two evaluations) and ``nearest`` (the smallest margin
+        of a robust image). `THROUGH` gives the order.
+    """
+    rows = []
+    for names, group in found.groupby([*RUN, "through"], sort=False):
+        n, clean, robust = len(group), ~group["skipped"], group["robust"].astype(bool)
+        row = dict(zip([*RUN, "through"], names, strict=True)) | {"n": n}
+        row |= intervals.columns("clean", intervals.rate(int(clean.sum()), n))
+        row |= intervals.columns("robust", intervals.rate(int(robust.sum()), n))
+        row |= {
+            "evaluated": int(group["candidates"].sum()), "deviation": group["deviation"].max(),
+            "nearest": group.loc[robust, "margin"].min(),
+        }  # fmt: skip
+        rows.append(row)
+    order = list(THROUGH)
+    return pd.DataFrame(sorted(rows, key=lambda row: order.index(row["through"])))
+
+
+def found_by(searched: pd.DataFrame) -> pd.DataFrame:
+    """Which share of the images with a counterexample each search finds within each budget.
+
+    Args:
+        searched: the searches of `read`, each of which had the largest of `BUDGETS`.
+
+    Returns:
+        One row a run, ``method`` and ``budget``: ``n`` (vulnerable images) and ``found`` with a
+        95 % Wilson interval in ``found_low`` and ``found_high``.
+    """
+    rows = []
+    for names, group in searched.groupby([*RUN, "method"], sort=False):
+        for budget in BUDGETS:
+            hits = (group["success"].astype(bool) & (group["evaluations"] <= budget)).sum()
+            row = dict(zip([*RUN, "method"], names, strict=True))
+            row |= {"budget": budget, "n": len(group)}
+            rows.append(row | intervals.columns("found", intervals.rate(int(hits), len(group))))
+    return pd.DataFrame(rows)
