@@ -12,7 +12,7 @@ from torch import nn
 
 from lib import data as data_
 from lib import params
-from lib.attack import attack_run, locate, rebuild
+from lib.attack import PixelAttack, attack_run, locate, rebuild
 from lib.data import phantoms
 from lib.defense import adaptive
 from lib.defense.adaptive import Defended
@@ -58,6 +58,42 @@ def test_one_model_gives_what_restoring_storing_and_classifying_gives(seed, patc
         model = Defended(Toy(), defense, patches)
         found = classifiers.logits(model, images, torch.device("cpu"))
         np.testing.assert_array_equal(found, classifiers.logits(Toy(), stored, torch.device("cpu")))
+
+
+class Detached(nn.Module):
+    """A defense that hides its gradient and does next to nothing else."""
+
+    def forward(self, images):
+        return images.detach().clone()
+
+
+def gradient(model, images):
+    """Of the first logit at stored images."""
+    batch = data_.to_tensor(images).requires_grad_()
+    return torch.autograd.grad(model(batch)[:, 0].sum(), batch)[0]
+
+
+@pytest.mark.parametrize("patches", [None, (3, 0.1)])
+@pytest.mark.parametrize("defense", [Identity(1), Detached()])
+def test_a_defense_that_does_nothing_changes_no_attack(defense, patches):
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), np.uint8)
+    torch.manual_seed(0)
+    bare = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 3)).eval()
+    behind = Defended(bare, defense, patches).eval()
+    wanted = gradient(bare, images)
+    assert wanted.abs().max() > 0
+    torch.testing.assert_close(gradient(behind, images), wanted)
+    labels = classifiers.logits(bare, images).argmax(1)
+    attack = PixelAttack(population=8, generations=4)
+    one, other = attack(bare, images, labels), attack(behind, images, labels)
+    columns = ["success", "rows", "cols", "values", "p_after"]
+    pd.testing.assert_frame_equal(one.table[columns], other.table[columns])
+
+
+def test_a_gradient_goes_through_rounding_and_the_defense():
+    images = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 1), np.uint8)
+    through_both = gradient(Defended(Toy(), Shifted()), images)
+    torch.testing.assert_close(through_both, 0.98 * gradient(Toy(), images))
 
 
 @settings(max_examples=15)

@@ -9,6 +9,7 @@ asks (EVA16).
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,11 +35,42 @@ SEARCH = ("adversarial", "p_before", "p_after", "rows", "cols", "values", "evalu
 COLUMNS = (*IMAGE, "defense", *SHARES, "predicted", *SEARCH)
 
 
+class StraightThrough(torch.autograd.Function):
+    """A value whose gradient goes to another tensor of its shape, as if the two were equal."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, carrier: Tensor) -> Tensor:
+        """The value."""
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        """Its gradient is the carrier's."""
+        return None, gradient
+
+
+def stored(images: Tensor, made: Tensor | None = None) -> Tensor:
+    """`lib.data.rounded`, with the gradient of the values before rounding.
+
+    A defense that gives no gradient gets that of the identity (Athalye, Carlini and Wagner 2018,
+    BPDA), so that hiding the gradient does not make it look better.
+
+    Args:
+        images: what the defense was given, in 0..1.
+        made: what it gave; None for the images themselves.
+    """
+    made = images if made is None else made
+    carrier = made if made.requires_grad or not images.requires_grad else images
+    value = rounded(made.detach())
+    return StraightThrough.apply(value, 255 * carrier) if carrier.requires_grad else value
+
+
 class Defended(nn.Module):
     """A classifier behind a defense as one model, from the stored image to the logits.
 
-    The restored image is rounded to 8 bits, as `lib.models.denoisers.restore` leaves it, so the
-    logits are those of the image that a user would store and classify.
+    Every attack can be made on it. The restored image is rounded to 8 bits, as
+    `lib.models.denoisers.restore` leaves it, so the logits are those of the image that a user
+    would store and classify. Gradients pass the rounding straight; see `stored`.
 
     Args:
         classifier: images in 0..1 to logits.
@@ -47,17 +79,16 @@ class Defended(nn.Module):
     """
 
     def __init__(
-        self, classifier: Classifier, defense: nn.Module, patches: tuple[int, float] | None = None
+        self, classifier: nn.Module, defense: nn.Module, patches: tuple[int, float] | None = None
     ) -> None:
         super().__init__()
         self.classifier, self.defense, self.patches = classifier, defense, patches
-        self.classes = classifier.classes
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W) in 0..1."""
-        restored = rounded(self.defense(images))
+        restored = stored(images, self.defense(images))
         if self.patches:
-            restored = blend(rounded(images), restored, *self.patches)
+            restored = blend(stored(images), restored, *self.patches)
         return self.classifier(unit(restored))
 
 

@@ -1,0 +1,249 @@
+"""Double masking: a defense with a proof, PatchCleanser (Xiang, Mahloujifar and Mittal 2022).
+
+The image is classified under each mask of a set. Masks that disagree with the majority are asked
+again, each together with every other mask. Whatever is changed inside one mask cannot change what
+the classifier sees under it; so where every pair of masks gives the true class, no change of one
+patch can change the decision, whoever makes it and whatever he knows.
+"""
+
+import time
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from lib.data import as_images, to_tensor
+from lib.models.classifiers import TIE, classify, decide, edge
+from lib.models.inference import Device, batch_for, evaluating, full_precision, placed
+from lib.params.errors import InputError
+
+GRAY = 0.5  # of a pixel with no visible one in its row or column
+INPAINT = "inpaint"
+
+
+def mask_corners(height: int, width: int, mask: int, patch: int = 1) -> list[tuple[int, int]]:
+    """Top left corners of square masks such that every patch lies wholly under one of them.
+
+    Args:
+        height, width: of the images in pixels.
+        mask: edge of a mask in pixels.
+        patch: edge of the patch in pixels, 1 for a single pixel. Corners are ``mask - patch + 1``
+            pixels apart, the last ones end at the border.
+
+    Raises:
+        InputError: a mask smaller than the patch or larger than the image.
+    """
+    if not 1 <= patch <= mask:
+        raise InputError(f"A mask of {mask} pixels hides no patch of {patch}: give 1 to {mask}.")
+    if mask > min(height, width):
+        raise InputError(f"A mask of {mask} pixels is larger than images of {height} x {width}.")
+    step = mask - patch + 1
+    tops, lefts = ([*range(0, edge - mask, step), edge - mask] for edge in (height, width))
+    return [(top, left) for top in tops for left in lefts]
+
+
+def inpaint(images: Tensor, hidden: Tensor) -> Tensor:
+    """Fill hidden pixels from the nearest visible ones above, below, left and right.
+
+    Each is weighted by its inverse distance. Hidden values are never looked at.
+
+    Args:
+        images: (N, C, H, W), finite.
+        hidden: bool (N, H, W).
+    """
+    total, weights = torch.zeros_like(images), torch.zeros_like(images[:, :1])
+    for axis in (1, 2):
+        for backward in (False, True):
+            turn = (lambda x, at: x.flip(at)) if backward else (lambda x, at: x)
+            seen = turn(~hidden, axis)
+            place = torch.arange(seen.shape[axis], device=images.device)
+            place = place.view(-1, 1) if axis == 1 else place
+            nearest = place.where(seen, -1).cummax(axis).values
+            index = nearest.clamp(min=0).unsqueeze(1).expand_as(images)
+            values = turn(images, axis + 1).gather(axis + 1, index)
+            weight = (nearest >= 0) / (place - nearest).clamp(min=1).to(images.dtype)
+            total = total + turn(values * weight.unsqueeze(1), axis + 1)
+            weights = weights + turn(weight, axis).unsqueeze(1)
+    filled = torch.where(weights > 0, total / weights.clamp(min=1e-6), GRAY)
+    return torch.where(hidden.unsqueeze(1), filled, images)
+
+
+class DoubleMasking(nn.Module):
+    """A classifier behind two rounds of masks (PatchCleanser, algorithm 1).
+
+    A decision costs one evaluation of each mask, and as many again for each mask that disagrees.
+    It protects one patch at any place: with ``patch=1`` one pixel, but not two that are apart.
+
+    Args:
+        classifier: images (N, C, H, W) in 0..1 to logits (N, K).
+        mask: edge of a mask in pixels.
+        patch: edge in pixels of the patch that is protected, at most ``mask``; see `mask_corners`.
+        fill: of hidden pixels, ``inpaint`` (see there) or a constant in 0..1.
+        multi_label: whether an image can have several labels; votes are then whole vectors.
+        threshold: a label of a multi-label classifier counts when its sigmoid exceeds it.
+        batch: masked images classified at once; 0 for as many as the device holds well.
+
+    Raises:
+        InputError: another fill.
+    """
+
+    def __init__(
+        self, classifier: nn.Module, mask: int = 8, patch: int = 1, fill: str | float = INPAINT,
+        multi_label: bool = False, threshold: float = 0.5, batch: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if fill != INPAINT and (isinstance(fill, str) or not 0 <= fill <= 1):
+            raise InputError(f"fill is {fill!r}: give 'inpaint' or a constant in 0..1.")
+        self.classifier, self.mask, self.patch, self.fill = classifier, mask, patch, fill
+        self.multi_label, self.threshold, self.batch = multi_label, threshold, batch
+
+    def masks(self, height: int, width: int, device: torch.device) -> Tensor:
+        """The set of masks, bool (M, H, W), true where a mask hides."""
+        corners = mask_corners(height, width, self.mask, self.patch)
+        masks = torch.zeros(len(corners), height, width, dtype=torch.bool, device=device)
+        for each, (top, left) in zip(masks, corners, strict=True):
+            each[top : top + self.mask, left : left + self.mask] = True
+        return masks
+
+    def hide(self, images: Tensor, hidden: Tensor) -> Tensor:
+        """Images (N, C, H, W) with what is hidden, bool (N, H, W), filled."""
+        if self.fill == INPAINT:
+            return inpaint(images, hidden)
+        return images.masked_fill(hidden.unsqueeze(1), self.fill)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of images (N, C, H, W) in 0..1 whose decision is the procedure's.
+
+        They are the mean over those masks of the first round that voted for the decision.
+        """
+        masks = self.masks(*images.shape[2:], images.device)
+        every = torch.arange(len(images), device=images.device).repeat_interleave(len(masks))
+        first = self._logits(images, every, masks.repeat(len(images), 1, 1))
+        first = first.view(len(images), len(masks), -1)
+        chosen = [
+            values[self._agreeing(image, values, masks)].mean(0)
+            for image, values in zip(images, first, strict=True)
+        ]
+        return torch.stack(chosen) if chosen else first[:, 0]
+
+    def certify(self, images: Any, labels: Any, device: Device = None) -> np.ndarray:
+        """Whether the decision is right and no change of any one patch can alter it, bool (N,).
+
+        True where every single mask and every pair of them gives the true class, by a margin that
+        is larger than what other batches round. Pairs are tried the least certain first.
+
+        Args:
+            images: uint8 (N, H, W, C) or (N, H, W).
+            labels: classes, int (N,), or 0/1 labels (N, K) of a multi-label classifier.
+            device: where it runs, and is left; None for where it is.
+
+        Raises:
+            InputError: images of another type or shape, or labels of the other task.
+        """
+        (array,) = as_images("Images to certify", images=images)
+        labels = torch.as_tensor(np.asarray(labels)).long()
+        if len(labels) != len(array) or labels.ndim != 1 + self.multi_label:
+            raise InputError(
+                f"Labels of shape {tuple(labels.shape)} do not fit {len(array)} images: give "
+                f"{'0/1 labels (N, K)' if self.multi_label else 'one class an image (N,)'}."
+            )
+        device = placed(self, device)
+        masks = self.masks(*array.shape[1:3], device)
+        with evaluating(self), full_precision(device):
+            return np.array([
+                self._certified(to_tensor(array[row : row + 1]).to(device), label, masks)
+                for row, label in enumerate(labels.to(device))
+            ], dtype=bool)  # fmt: skip
+
+    def _certified(self, image: Tensor, label: Tensor, masks: Tensor) -> bool:
+        """`certify` of one image (1, C, H, W) with label () or (K,)."""
+        single = self._margins(image, masks, label)
+        if not (single > TIE).all():
+            return False
+        pairs = torch.tensor(list(combinations(range(len(masks)), 2)), device=image.device)
+        pairs = pairs[single[pairs].sum(1).argsort()] if len(pairs) else pairs.view(0, 2)
+        return all(
+            (self._margins(image, masks[part].any(1), label) > TIE).all()
+            for part in pairs.split(self._batch(image))
+        )
+
+    def _margins(self, image: Tensor, hidden: Tensor, label: Tensor) -> Tensor:
+        """How clear the true decision is under each mask (M,): above 0 where it is taken."""
+        values = self._logits(image, torch.zeros_like(hidden[:, 0, 0], dtype=torch.long), hidden)
+        if self.multi_label:
+            return ((2 * label - 1) * (values - edge(self.threshold))).amin(1)
+        others = values.index_fill(1, label, -torch.inf)
+        return values[:, label] - others.amax(1)
+
+    def _agreeing(self, image: Tensor, values: Tensor, masks: Tensor) -> Tensor:
+        """Masks of the first round that voted for the decision on an image, bool (M,).
+
+        Args:
+            image: (C, H, W).
+            values: logits under each mask (M, K).
+            masks: bool (M, H, W).
+        """
+        votes = self._votes(values)
+        kinds, of, counts = np.unique(votes, axis=0, return_inverse=True, return_counts=True)
+        of, winner = of.reshape(-1), counts.argmax()
+        for mask in np.flatnonzero(of != winner):
+            if self._unanimous(image, masks | masks[mask], kinds[of[mask]]):
+                winner = of[mask]
+                break
+        return torch.from_numpy(of == winner).to(image.device)
+
+    def _unanimous(self, image: Tensor, hidden: Tensor, vote: np.ndarray) -> bool:
+        """Whether an image gets one vote under all masks of the second round."""
+        return all(
+            (self._votes(self._logits(image[None], part.new_zeros(len(part)).long(), part))
+             == vote).all()
+            for part in hidden.split(self._batch(image[None]))
+        )  # fmt: skip
+
+    def _votes(self, values: Tensor) -> np.ndarray:
+        """Decisions from logits (M, K) as rows, int (M, 1) or (M, K)."""
+        found = decide(values.detach().cpu().numpy(), self.multi_label, self.threshold)
+        return found.reshape(len(found), -1)
+
+    def _batch(self, images: Tensor) -> int:
+        return self.batch or batch_for(*images.shape[2:], images.device)
+
+    def _logits(self, images: Tensor, rows: Tensor, hidden: Tensor) -> Tensor:
+        """Logits (M, K) of the images in rows (M,) under masks, bool (M, H, W)."""
+        step = self._batch(images)
+        parts = [
+            self.classifier(self.hide(images[some], under))
+            for some, under in zip(rows.split(step), hidden.split(step), strict=True)
+        ]
+        return torch.cat(parts).float()
+
+
+def masking_table(
+    defense: DoubleMasking, images: Any, labels: Any, device: Device = None
+) -> pd.DataFrame:
+    """What double masking does to clean images, and what it proves.
+
+    Args:
+        defense, images, labels, device: as for `DoubleMasking.certify`.
+
+    Returns:
+        One row an image: ``image`` (position), ``clean`` (the classifier alone is right),
+        ``defended`` (the defense is right), ``certified`` (and no patch can change that),
+        ``seconds`` of the decision, ``seconds_certify`` of the certificate.
+    """
+    (array,) = as_images("Images to certify", images=images)
+    labels, rows = np.asarray(labels), []
+    task = defense.multi_label, defense.threshold
+    for place in range(len(array)):
+        one, label = array[place : place + 1], labels[place : place + 1]
+        right, started = {}, time.perf_counter()
+        for name, model in (("defended", defense), ("clean", defense.classifier)):
+            right[name] = bool((classify(model, one, *task, device) == label).all())
+            right.setdefault("seconds", time.perf_counter() - started)
+        started = time.perf_counter()
+        right["certified"] = bool(defense.certify(one, label, device)[0])
+        rows.append({"image": place, **right, "seconds_certify": time.perf_counter() - started})
+    return pd.DataFrame(rows)

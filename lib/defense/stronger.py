@@ -1,0 +1,156 @@
+"""Attacks with a larger budget than the paper's: restarts, random search, more pixels.
+
+Each is called as `lib.attack.PixelAttack` is and returns what it returns. None can do worse than
+the attack it is made from with the same random streams.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from lib.attack import Found, PixelAttack, rebuild
+from lib.data import as_images, counter_rng, like
+from lib.params.errors import InputError
+
+SUMS = ("evaluations", "computed", "generations", "disagreements", "seconds", "best")
+PIXELS = ("rows", "cols", "values")
+
+
+def doubled(attack: PixelAttack) -> PixelAttack:
+    """The attack with twice the generations; it begins with the very generations of the attack."""
+    return replace(attack, generations=2 * attack.generations)
+
+
+def random_search(attack: PixelAttack) -> "Restarts":
+    """As many uniformly random candidates as the attack evaluates."""
+    return Restarts(replace(attack, generations=0), attack.generations + 1)
+
+
+@dataclass(frozen=True)
+class Restarts:
+    """An attack repeated with other random numbers until it succeeds; the best run counts.
+
+    Args:
+        attack: the first run is this attack itself.
+        runs: at most.
+
+    Raises:
+        InputError: no run.
+    """
+
+    attack: PixelAttack
+    runs: int = 5
+
+    def __post_init__(self) -> None:
+        if self.runs < 1:
+            raise InputError(f"runs is {self.runs}: an attack runs at least once.")
+
+    def __call__(self, model: nn.Module, images: Any, labels: Any, keys: Any = None) -> Found:
+        """Attack images; arguments and errors as of `PixelAttack`."""
+        labels = _array(labels)
+        found = self.attack(model, images, labels, keys)
+        for run in range(1, self.runs):
+            left = _standing(found)
+            if not len(left):
+                break
+            # With keys the seed has no say, without them it makes them.
+            again = replace(self.attack, seed=self.attack.seed + run)
+            streams = None if keys is None else counter_rng.mix(torch.as_tensor(keys)[left] + run)
+            other = again(model, images[left], labels[left], streams)
+            found = _joined(found, left, other.table, onward=False)
+        return found
+
+
+@dataclass(frozen=True)
+class MorePixels:
+    """One pixel, two, four ... until the image is misclassified (greedy).
+
+    Each stage keeps the pixels found so far and searches for as many more, so that success never
+    falls with their number. ``rows`` of the table has the pixels that an image took: it is
+    misclassified with k pixels where it has succeeded and ``len(rows) <= k``.
+
+    Args:
+        attack: the first stage.
+        most: pixels in all at most.
+
+    Raises:
+        InputError: fewer than the first stage changes.
+    """
+
+    attack: PixelAttack
+    most: int = 64
+
+    def __post_init__(self) -> None:
+        if self.most < self.attack.pixels:
+            raise InputError(f"most is {self.most}: the first stage changes {self.attack.pixels}.")
+
+    def __call__(self, model: nn.Module, images: Any, labels: Any, keys: Any = None) -> Found:
+        """Attack images; arguments and errors as of `PixelAttack`."""
+        labels, pixels = _array(labels), self.attack.pixels
+        found = self.attack(model, images, labels, keys)
+        while 2 * pixels <= self.most and len(left := _standing(found)):
+            stage = replace(self.attack, pixels=pixels)
+            streams = None
+            if keys is not None:
+                streams = counter_rng.mix(torch.as_tensor(keys)[left] + pixels)
+            other = stage(model, found.images[left], labels[left], streams)
+            found = _joined(found, left, other.table, onward=True)
+            pixels *= 2
+        return found
+
+
+def by_pixels(table: pd.DataFrame, counts: tuple[int, ...]) -> pd.DataFrame:
+    """What `MorePixels` reached with each number of pixels.
+
+    Args:
+        table: of what it found.
+        counts: numbers of pixels.
+
+    Returns:
+        One row an attacked image and number: ``image, pixels, success``.
+    """
+    attacked = table[~table["skipped"].astype(bool)]
+    needed = attacked["rows"].map(len)
+    return pd.concat([
+        pd.DataFrame({
+            "image": attacked["image"], "pixels": count,
+            "success": attacked["success"].astype(bool) & (needed <= count),
+        })
+        for count in counts
+    ], ignore_index=True)  # fmt: skip
+
+
+def _standing(found: Found) -> np.ndarray:
+    """Positions of attacked images whose attack has not succeeded."""
+    return np.flatnonzero(~found.success & ~found.table["skipped"].to_numpy(bool))
+
+
+def _joined(found: Found, left: np.ndarray, table: pd.DataFrame, onward: bool) -> Found:
+    """What was found, with a further run on some of the images where that one got lower.
+
+    Args:
+        found: so far.
+        left: positions of the images of the further run.
+        table: of the further run.
+        onward: whether it went on from what was found, else it began anew.
+    """
+    rows = found.table.to_dict("records")
+    for at, new in zip(left, table.to_dict("records"), strict=True):
+        old = rows[at]
+        rows[at] = old | {name: old[name] + new[name] for name in SUMS}
+        if new["success"] or new["p_after"] < old["p_after"]:
+            rows[at] |= {name: new[name] for name in ("success", "adversarial", "p_after")}
+            rows[at] |= {name: old[name] * onward + new[name] for name in PIXELS}
+    table = pd.DataFrame(rows, columns=list(found.table.columns))
+    (clean,) = as_images("Attacked images", images=found.clean)
+    images = like(found.clean, rebuild(clean, table))
+    return Found(table["success"].to_numpy(bool), images, found.clean, table)
+
+
+def _array(labels: Any) -> Any:
+    """Labels that can be indexed by positions."""
+    return labels if isinstance(labels, Tensor) else np.asarray(labels)

@@ -1,0 +1,212 @@
+"""Double masking against slow references, and against an attacker who tries everything."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lib.attack import PixelAttack
+from lib.data import to_tensor
+from lib.defense import DoubleMasking
+from lib.defense.double_masking import inpaint, mask_corners, masking_table
+from lib.params.errors import InputError
+
+
+class Toy(nn.Module):
+    """A small random network on images of 8 x 8 pixels, wavering enough for votes to differ."""
+
+    def __init__(self, seed):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.body = nn.Sequential(
+                nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(),
+                nn.Linear(24, 3),
+            )  # fmt: skip
+            self.body[4].bias.data.zero_()
+        self.eval()
+
+    def forward(self, images):
+        return 100 * self.body(images - 0.5)  # margins far above rounding
+
+
+def quarters(seed, count=6):
+    """Images of four gray quarters with noise: a mask changes some decisions, not all. uint8."""
+    rng = np.random.default_rng(seed)
+    images = np.kron(rng.uniform(0, 255, (count, 2, 2)), np.ones((4, 4)))
+    return (images + rng.normal(0, 30, images.shape)).clip(0, 255).astype(np.uint8)[..., None]
+
+
+@settings(max_examples=40)
+@given(st.integers(4, 12), st.integers(4, 12), st.integers(1, 4), st.integers(1, 4))
+def test_every_patch_lies_under_one_mask(height, width, mask, patch):
+    if patch > mask:
+        with pytest.raises(InputError, match="hides no patch"):
+            mask_corners(height, width, mask, patch)
+        return
+    corners = mask_corners(height, width, mask, patch)
+    assert all(0 <= row <= height - mask and 0 <= col <= width - mask for row, col in corners)
+    room = mask - patch
+    for top, left in product(range(height - patch + 1), range(width - patch + 1)):
+        assert any(0 <= top - row <= room and 0 <= left - col <= room for row, col in corners)
+
+
+def reference_fill(image, hidden):
+    """`inpaint` of one channel, pixel by pixel."""
+    filled = image.copy()
+    for row, col in zip(*np.nonzero(hidden), strict=True):
+        found = []
+        for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+            for distance in range(1, max(image.shape)):
+                r, c = row + down * distance, col + right * distance
+                if not (0 <= r < image.shape[0] and 0 <= c < image.shape[1]):
+                    break
+                if not hidden[r, c]:
+                    found.append((image[r, c], 1 / distance))
+                    break
+        values, weights = np.array(found).T if found else ([0.5], [1])
+        filled[row, col] = np.average(values, weights=weights)
+    return filled
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**31), st.floats(0.05, 1))
+def test_filling_looks_at_the_nearest_visible_pixels_and_at_nothing_hidden(seed, share):
+    rng = np.random.default_rng(seed)
+    images, hidden = rng.random((3, 2, 6, 7), np.float32), rng.random((3, 6, 7)) < share
+    filled = inpaint(torch.from_numpy(images), torch.from_numpy(hidden)).numpy()
+    for n, channel in np.ndindex(3, 2):
+        expected = reference_fill(images[n, channel], hidden[n])
+        np.testing.assert_allclose(filled[n, channel], expected, atol=1e-6)
+    other = np.where(hidden[:, None], rng.integers(0, 2, images.shape), images).astype(np.float32)
+    again = inpaint(torch.from_numpy(other), torch.from_numpy(hidden)).numpy()
+    np.testing.assert_array_equal(filled, again)
+
+
+def reference_votes(defense, image, regions):
+    """Decision under each union of masks, one after the other."""
+    votes = []
+    for region in regions:
+        hidden = np.zeros((8, 8), bool)
+        for top, left in region:
+            hidden[top : top + defense.mask, left : left + defense.mask] = True
+        if defense.fill == "inpaint":
+            shown = np.stack([reference_fill(channel, hidden) for channel in image])
+        else:
+            shown = np.where(hidden, np.float32(defense.fill), image)
+        values = defense.classifier(torch.from_numpy(shown[None]).float())[0].detach().numpy()
+        votes.append(tuple(values > 0) if defense.multi_label else (values.argmax(),))
+    return votes
+
+
+def reference_decision(defense, image):
+    """Algorithm 1 of the paper as it is written."""
+    corners = mask_corners(8, 8, defense.mask, defense.patch)
+    first = reference_votes(defense, image, [[corner] for corner in corners])
+    kinds = sorted(set(first))
+    majority = max(kinds, key=first.count)
+    for corner, vote in zip(corners, first, strict=True):
+        second = [[corner, other] for other in corners]
+        if vote != majority and set(reference_votes(defense, image, second)) == {vote}:
+            return vote
+    return majority
+
+
+TASKS = [("inpaint", False), (0.5, False), ("inpaint", True)]
+
+
+@pytest.mark.parametrize(("fill", "multi_label"), TASKS)
+def test_decision_and_certificate_are_those_of_slow_references(fill, multi_label):
+    second_rounds = certified = 0
+    for seed in range(6):
+        defense = DoubleMasking(Toy(seed), 4, 1, fill, multi_label, batch=7).eval()
+        images = quarters(seed)
+        corners = mask_corners(8, 8, 4)
+        with torch.inference_mode():
+            values = defense(to_tensor(images))
+        votes = (values > 0).numpy() if multi_label else values.argmax(1, keepdim=True).numpy()
+        labels = votes.astype(np.int64) if multi_label else votes[:, 0]
+        proved = defense.certify(images, labels)
+        for image, vote, sure in zip(to_tensor(images).numpy(), votes, proved, strict=True):
+            assert tuple(vote) == reference_decision(defense, image)
+            pairs = set(reference_votes(defense, image, product(corners, repeat=2)))
+            assert sure == (pairs == {tuple(vote)})
+            first = set(reference_votes(defense, image, [[corner] for corner in corners]))
+            second_rounds += len(first) > 1
+            certified += sure
+        wrong = 1 - labels if multi_label else (labels + 1) % 3
+        assert not defense.certify(images, wrong).any()
+    assert second_rounds and 0 < certified < 36  # otherwise nothing was compared
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_no_pixel_breaks_a_certificate(multi_label):
+    proved = broken = 0
+    for seed in range(4):
+        defense = DoubleMasking(Toy(seed), 4, multi_label=multi_label, batch=512).eval()
+        images = quarters(seed, 4)
+        with torch.inference_mode():
+            before = defense(to_tensor(images)).numpy()
+        votes = before > 0 if multi_label else before.argmax(1)[:, None]
+        sure = defense.certify(images, votes.astype(np.int64) if multi_label else votes[:, 0])
+        for image, vote, certain in zip(images, votes, sure, strict=True):
+            changed = image[None].repeat(64 * 2, 0)
+            for place, (row, col, value) in enumerate(product(range(8), range(8), (0, 255))):
+                changed[place, row, col] = value
+            with torch.inference_mode():
+                after = defense(to_tensor(changed)).numpy()
+            after = after > 0 if multi_label else after.argmax(1)[:, None]
+            held = (after == vote).all()
+            assert held or not certain
+            proved, broken = proved + certain, broken + (not held)
+    assert proved and broken  # the attacker is not harmless
+
+
+def test_no_patch_breaks_a_certificate_for_patches():
+    defense, rng, proved = (
+        DoubleMasking(Toy(1), 4, 2, batch=512).eval(),
+        np.random.default_rng(0),
+        0,
+    )
+    images = quarters(1, 8)
+    with torch.inference_mode():
+        labels = defense(to_tensor(images)).argmax(1).numpy()
+    for image, label in zip(
+        images[sure := defense.certify(images, labels)], labels[sure], strict=True
+    ):
+        changed = image[None].repeat(49 * 4, 0)
+        for place, (row, col, _) in enumerate(product(range(7), range(7), range(4))):
+            changed[place, row : row + 2, col : col + 2] = rng.choice([0, 255], (2, 2, 1))
+        with torch.inference_mode():
+            assert (defense(to_tensor(changed)).argmax(1) == label).all()
+        proved += 1
+    assert proved
+
+
+def test_an_attack_can_be_made_through_it_and_its_table_is_consistent():
+    defense, images = DoubleMasking(Toy(2), 4, batch=256).eval(), quarters(2)
+    with torch.inference_mode():
+        labels = defense.classifier(to_tensor(images)).argmax(1).numpy()
+    table = masking_table(defense, images, labels)
+    assert table["clean"].all() and not (table["certified"] & ~table["defended"]).any()
+    found = PixelAttack(population=16, generations=5)(defense, images, labels)
+    assert (found.table["skipped"] == ~table["defended"]).all()
+    assert found.success.any() and not (found.success & table["certified"].to_numpy()).any()
+
+
+def test_wrong_settings_are_refused():
+    images = quarters(0, 2)
+    for wrong in ({"mask": 9}, {"mask": 2, "patch": 3}, {"mask": 0}):
+        with pytest.raises(InputError):
+            DoubleMasking(Toy(0), **wrong).certify(images, [0, 1])
+    for fill in ("black", 2.0):
+        with pytest.raises(InputError):
+            DoubleMasking(Toy(0), fill=fill)
+    with pytest.raises(InputError):
+        DoubleMasking(Toy(0), 4).certify(images, [0])
+    with pytest.raises(InputError):
+        DoubleMasking(Toy(0), 4, multi_label=True).certify(images, [0, 1])

@@ -1,0 +1,108 @@
+"""Larger budgets: success never falls with restarts, generations or pixels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from lib.attack import PixelAttack, rebuild
+from lib.defense.stronger import MorePixels, Restarts, by_pixels, doubled, random_search
+from lib.models.classifiers import logits
+from lib.params.errors import InputError
+
+ATTACK = PixelAttack(population=6, generations=2)
+
+
+@pytest.fixture(scope="module")
+def toy():
+    """A linear model, images and its decisions; some need one pixel and some more."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8)
+    return model, images, logits(model, images).argmax(1)
+
+
+def assert_stored(model, images, labels, found):
+    """Tables say what the stored images are and do."""
+    np.testing.assert_array_equal(rebuild(images[..., None], found.table)[..., 0], found.images)
+    decided = logits(model, found.images, batch=1).argmax(1)
+    np.testing.assert_array_equal(found.table["adversarial"], decided)
+    np.testing.assert_array_equal(found.success, decided != labels)
+
+
+def test_doubled_generations_begin_with_those_of_the_attack(toy):
+    one, two = ATTACK(*toy), doubled(ATTACK)(*toy)
+    assert (two.success >= one.success).all() and two.success.sum() > one.success.sum()
+    for short, long in zip(one.table["best"], two.table["best"], strict=True):
+        assert long[: len(short)] == short
+
+
+def test_restarts_are_the_best_of_separate_runs(toy):
+    model, images, labels = toy
+    found = Restarts(ATTACK, 3)(model, images, labels)
+    alone = [replace(ATTACK, seed=seed)(model, images, labels) for seed in range(3)]
+    succeeded = np.array([each.success for each in alone])
+    np.testing.assert_array_equal(found.success, succeeded.any(0))
+    assert found.success.sum() > alone[0].success.sum() and not found.success.all()
+    lowest = np.min([each.table["p_after"] for each in alone], 0)
+    np.testing.assert_allclose(found.table["p_after"][~found.success], lowest[~found.success])
+    used = np.where(succeeded.any(0), succeeded.argmax(0) + 1, 3)
+    costs = np.array([each.table["evaluations"] for each in alone]).cumsum(0)
+    np.testing.assert_array_equal(found.table["evaluations"], costs[used - 1, range(20)])
+    assert_stored(model, images, labels, found)
+
+
+def test_given_streams_are_those_of_the_first_run_and_others_later(toy):
+    keys = np.arange(20)
+    one, more = ATTACK(*toy, keys), Restarts(ATTACK, 4)(*toy, keys)
+    assert (more.success >= one.success).all() and more.success.sum() > one.success.sum()
+    single = Restarts(ATTACK, 4)(toy[0], toy[1][7:9], toy[2][7:9], keys[7:9]).table
+    columns = ["success", "rows", "values", "evaluations"]
+    whole = more.table[columns].iloc[7:9].reset_index(drop=True)
+    pd.testing.assert_frame_equal(single[columns], whole)
+
+
+def test_random_search_has_the_attacks_budget(toy):
+    found = random_search(ATTACK)(*toy)
+    assert found.table["evaluations"].max() == 6 * 3
+    assert_stored(*toy, found)
+
+
+def test_more_pixels_never_undo_a_success(toy):
+    model, images, labels = toy
+    wrong = labels.copy()
+    wrong[3] = (wrong[3] + 1) % 3
+    found = MorePixels(ATTACK, 64)(model, images, wrong)
+    assert found.table["skipped"].sum() == 1
+    assert found.success.sum() == 19  # every image falls
+    one = ATTACK(model, images, wrong)
+    table = by_pixels(found.table, (1, 2, 4, 8, 16, 32, 64))
+    shares = table.groupby("pixels")["success"].mean()
+    assert shares.is_monotonic_increasing and 0 < shares[1] < shares[64] == 1
+    assert table.groupby("pixels")["image"].count().eq(19).all()
+    np.testing.assert_array_equal(
+        table.loc[table["pixels"] == 1, "success"], one.success[np.arange(20) != 3]
+    )
+    changed = (found.images != images).sum((1, 2))
+    assert (changed <= found.table["rows"].map(len)).all() and changed[3] == 0
+    kept = np.arange(20) != 3
+    assert (logits(model, found.images).argmax(1) != labels)[kept].all()
+    few = MorePixels(ATTACK, 5)(model, images, wrong)
+    assert few.table["rows"].map(len).max() == 4 and not few.success[kept].all()
+
+
+def test_torch_images_and_labels_give_the_same(toy):
+    model, images, labels = toy
+    attack = Restarts(ATTACK, 2)
+    other = attack(model, torch.from_numpy(images), torch.from_numpy(labels))
+    assert isinstance(other.images, torch.Tensor)
+    np.testing.assert_array_equal(other.images.numpy(), attack(model, images, labels).images)
+
+
+def test_impossible_budgets_are_refused():
+    for wrong in (lambda: Restarts(ATTACK, 0), lambda: MorePixels(replace(ATTACK, pixels=4), 2)):
+        with pytest.raises(InputError):
+            wrong()
