@@ -13,7 +13,7 @@ from lib.evidence.protocol_runs import ProtocolRuns
 from lib.figures.formatting import many
 from lib.params import DENOISERS, Parameters
 from lib.params.errors import InputError
-from lib.params.files import read_json, read_table
+from lib.params.files import read_json, read_table, visible
 
 # The field that says what a step computed in.
 PRECISION = {
@@ -58,7 +58,7 @@ def read(folder: Path) -> Record:
     Raises:
         InputError: nothing is recorded there.
     """
-    about = {path.parent: read_json(path) for path in sorted(folder.glob("**/run.json"))}
+    about = {path.parent: read_json(path) for path in visible(folder, "**/run.json")}
     if not about:
         raise InputError(f"{folder} holds no results: run `make record` after a run.")
     every = variants.read_all(folder)
@@ -69,7 +69,7 @@ def read(folder: Path) -> Record:
     of_variants = [
         _folder(path.parent, folder.parent, read_json(path))
         for name in params.variants(folder.name)
-        for path in sorted(folder.with_name(name).glob("**/run.json"))
+        for path in visible(folder.with_name(name), "**/run.json")
     ]
     denoisers = [path / f"{name}.json" for path in about for name in DENOISERS]
     return Record(
@@ -119,7 +119,7 @@ def current(results: Path) -> tuple[Record, Parameters] | None:
 
 def _recorded(results: Path, names: tuple[str, ...]) -> list[str]:
     """Those of the protocols that have a record, in their order."""
-    return [name for name in names if any((results / name).glob("**/run.json"))]
+    return [name for name in names if visible(results / name, "**/run.json")]
 
 
 def _folder(path: Path, base: Path, run: dict[str, Any]) -> dict[str, Any]:

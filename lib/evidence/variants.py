@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,10 +27,10 @@ _WITH_SEED = {
 }  # fmt: skip
 
 
-def changes(protocol: str) -> dict[str, Any]:
-    """What a variant changes; nothing for a protocol of its own."""
-    named = dict(params.read("protocols", protocol))
-    return named if named.pop("base", None) else {}
+def changes(protocol: str) -> list[str]:
+    """Names of the values that a variant changes; none for a protocol of its own."""
+    named = params.read("protocols", protocol)
+    return [name for name in named if name != "base"] if "base" in named else []
 
 
 def repeats(protocol: str) -> list[str]:
@@ -45,7 +44,7 @@ def resized(protocol: str) -> list[str]:
 
 
 def _changing(field: str, allowed: set[str], protocol: str) -> list[str]:
-    changed = {name: changes(name).keys() for name in params.variants(protocol)}
+    changed = {name: {*changes(name)} for name in params.variants(protocol)}
     return [name for name, fields in changed.items() if field in fields and fields <= allowed]
 
 

@@ -6,7 +6,7 @@ import yaml
 
 from lib.params.errors import InputError
 from lib.params.given import from_words
-from lib.params.parameters import load
+from lib.params.loading import load
 
 if __name__ == "__main__":
     try:
