@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lib.params.dataset_info import facts
 from lib.params.errors import InputError, unknown
 from lib.params.field_types import plain, written
 from lib.params.parameters import PLACES, Parameters
@@ -45,6 +46,12 @@ def load(
     plains = _all_of(protocol)
     given = {name: value for name, value in overrides.items() if value is not None}
     p = _checked(protocol, dataset, classifier, **given)
+    fewest = facts(dataset).fewest_phantoms  # of this data set; a protocol may be for others
+    if 0 < p.data_phantom_images < fewest:
+        raise InputError(
+            f"{p.data_phantom_images} phantoms of {dataset} are too few for parts with every "
+            f"class: data_phantom_images must be {fewest} or more, or 0."
+        )
     # The same for every data set, because the runs of all of them are compared.
     changed = {
         name: getattr(p, name)

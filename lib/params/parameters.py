@@ -16,7 +16,6 @@ from pydantic import (
     model_validator,
 )  # fmt: skip
 
-from lib.params.dataset_info import facts
 from lib.params.errors import InputError, unknown
 from lib.params.field_types import (
     DENOISERS,
@@ -207,12 +206,6 @@ class Parameters(BaseModel):
             raise InputError(
                 "restoration_patch_size must be odd, so that a patch has a middle, not "
                 f"{self.restoration_patch_size}."
-            )
-        fewest = facts(self.dataset).fewest_phantoms
-        if 0 < self.data_phantom_images < fewest:
-            raise InputError(
-                f"{self.data_phantom_images} phantoms of {self.dataset} are too few for parts with "
-                f"every class: data_phantom_images must be {fewest} or more, or 0."
             )
         if self.classifier_train_limit == 1:
             raise InputError("classifier_train_limit must be 2 or more, or 0 for all images.")
