@@ -12,23 +12,37 @@
 
 import json
 import re
-import shlex
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from lib import params
-from lib.params.files import fingerprint, md5
+from lib.params.errors import InputError
+from lib.params.files import fingerprint, md5, visible
+from lib.params.locks import Lock
+from lib.params.runs import lock_file
 from lib.params.stages import RESULTS as RESULTS_PAGES
 
 ATTACKED = ["derma", "pathology", "oct", "chest"]
 CLASSIFIERS = params.names("classifiers")
-GIVEN = {name.lower(): value for name, value in config.items()}
-CHOSEN = {
-    name: str(GIVEN.pop(name)) for name in ("protocol", "dataset", "classifier") if name in GIVEN
-}
-PROTOCOL = CHOSEN.get("protocol", "demo")
-BASE = params.load(PROTOCOL, CHOSEN.get("dataset", "derma"), **GIVEN)
+try:
+    GIVEN = params.from_config(config, workflow.config_settings.config_args or [])
+    GIVEN = {name: value for name, value in GIVEN.items() if value is not None}
+    params.load_all(**GIVEN)  # every error at once
+    CHOSEN = {name: GIVEN.pop(name) for name in params.CHOSEN if name in GIVEN}
+    BASE = params.load(**CHOSEN, **GIVEN)
+    RECORDED = sorted({  # variants of a protocol stand on its own pages
+        params.base(path.name) for path in visible(params.ROOT / BASE.results, "*")
+        if path.name in params.names("protocols") and visible(path, "**/run.json")
+    })
+    for place in (f"{BASE.runs}/{BASE.run_name}", BASE.results, BASE.data_root):
+        if {"{", "}"} & {*place}:
+            raise InputError(f"{place} has braces, which Snakemake takes for a wildcard: rename it.")
+except InputError as error:
+    raise WorkflowError(str(error))
+PROTOCOL = BASE.protocol
+CHOSEN = {name: getattr(BASE, name) for name in CHOSEN}
 RUNS, RESULTS = BASE.runs, BASE.results
 DATASETS = [CHOSEN["dataset"]] if "dataset" in CHOSEN else ATTACKED
 NETWORKS = [CHOSEN["classifier"]] if "classifier" in CHOSEN else CLASSIFIERS
@@ -51,11 +65,6 @@ EVIDENCE = ("verdicts",)  # steps about the recorded runs of one protocol
 RECORD = RESULTS_PAGES  # steps about all recorded runs: pages made from results/ alone
 ALONE = ("walkthrough", "comparison", "engine", "audit")  # one page for all runs of a protocol
 OVERALL = (*ALONE, *EVIDENCE, *RECORD)  # steps without images of their own
-# Variants of a protocol stand on its own pages.
-RECORDED = sorted({
-    params.base(path.name)
-    for path in Path(RESULTS).glob("*") if any(path.glob("**/run.json"))
-})
 
 
 def of(wildcards, step):
@@ -72,10 +81,10 @@ def of(wildcards, step):
 
 # Hundreds of files, which as inputs would keep the scheduler busier than the notebooks.
 RECORD_STATE = fingerprint([
-    [str(file), md5(file)] for file in sorted(Path(RESULTS).glob("*/*/**/*.*"))
+    [str(file), md5(file)] for file in visible(RESULTS, "*/*/**/*.*") if file.is_file()
 ])
-PRINTED = sorted(map(str, Path("results/printed").glob("*")))
-MEASURED = sorted(map(str, (*Path("benchmarks").glob("*.csv"), *Path("benchmarks").glob("*.json"))))
+PRINTED = [str(path) for path in visible("results/printed", "*")]
+MEASURED = [str(path) for kind in ("csv", "json") for path in visible("benchmarks", f"*.{kind}")]
 
 
 def inputs(step):
@@ -83,7 +92,7 @@ def inputs(step):
 
     def files(wildcards):
         p = of(wildcards, step)
-        found = [f"notebooks/{step}.ipynb", *PRINTED]
+        found = [f"notebooks/{step}.md", *PRINTED]
         if step == "engine":
             found += MEASURED
         if step not in OVERALL:
@@ -126,8 +135,8 @@ def arguments(step):
         fields = params.step_fields(step)
         given = {name: value for name, value in given.items() if name in fields}
         if step not in (*EVIDENCE, *RECORD):
-            given |= {name: getattr(BASE, name) for name, value in GIVEN.items() if value is not None}
-        return shlex.quote(json.dumps(given))
+            given |= {name: getattr(BASE, name) for name in GIVEN}
+        return json.dumps(given)
 
     return text
 
@@ -145,29 +154,18 @@ def cores(wildcards):
         return 8
 
 
-# Executes one notebook beside its place and moves it there when it has succeeded.
-PAPERMILL = """
-page={output[0]:q}
-mkdir -p build/logs "$(dirname "$page")"
-log=build/logs/$(echo "$page" | tr / -).log
-partial="$page.partial.ipynb"
-began=$(date +%s)
-if OMP_NUM_THREADS={threads} papermill notebooks/{params.step}.ipynb "$partial" \
-    --no-progress-bar --cwd . -y {params.given} > "$log" 2>&1
-then
-    mv "$partial" "$page"
-    sh book/say.sh "$page ($(($(date +%s) - began)) s)"
-else
-    rm -f "$partial"
-    sh book/say.sh "$page failed: $(grep -E '^[A-Za-z_.]*(Error|Exception|Interrupt)' "$log" \
-        | tail -n 1), log $log"
-    exit 1
-fi
-"""
 RUN = f"{RUNS}/{BASE.run_name}"
 SET = f"{RUN}/{{dataset}}"
 NET = f"{SET}/{{classifier}}"
 PAGES = f"{RUNS}/results"
+
+
+onstart:
+    # Held until this process ends, however it ends.
+    try:
+        Lock(lock_file(BASE), f"The run folder {RUNS}/{BASE.run_name}")
+    except InputError as error:
+        raise WorkflowError(str(error))
 
 
 wildcard_constraints:
@@ -205,7 +203,7 @@ def targets():
         found += [
             f"{PAGES}/{dataset}/results_dataset.ipynb"
             for dataset in ATTACKED
-            if any(any(Path(RESULTS, name, dataset).glob("*/run.json")) for name in RECORDED)
+            if any(visible(Path(RESULTS, name, dataset), "*/run.json") for name in RECORDED)
         ]
     return found
 
@@ -227,7 +225,7 @@ rule notebook:
     output:
         "notebooks/{step}.ipynb",
     shell:
-        "jupytext --quiet --to ipynb --output {output} {input}"
+        "{sys.executable:q} -m jupytext --quiet --to ipynb --output {output} {input}"
 
 
 rule phantoms:
@@ -246,9 +244,10 @@ rule phantoms:
         root=re.escape(BASE.data_root),
     shell:
         """
-        OMP_NUM_THREADS=1 python -m lib.data.phantoms --root {wildcards.root:q} --size {params.size} \
-            --images {params.images} --seed {params.seed} {params.dataset} > /dev/null
-        sh book/say.sh {output:q}
+        OMP_NUM_THREADS=1 {sys.executable:q} -m lib.data.phantoms --root {wildcards.root:q} \
+            --size {params.size} --images {params.images} --seed {params.seed} {params.dataset} \
+            > /dev/null
+        {sys.executable:q} -m book.say {output:q}
         """
 
 
@@ -286,4 +285,5 @@ for step, page in PAGE.items():
             values=settings(step),
         threads: cores
         shell:
-            PAPERMILL
+            "OMP_NUM_THREADS={threads} {sys.executable:q} -m notebooks.execute {params.step} "
+            "{output:q} {params.given:q}"

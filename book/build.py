@@ -18,7 +18,11 @@ import yaml
 
 from book import front_page, generated
 from book.run_pages import Page, find_pages, write_page
+from book.say import say
 from lib import params
+from lib.params.errors import InputError
+from lib.params.files import left_over, visible
+from lib.params.locks import Lock
 
 ROOT = params.ROOT
 SOURCE, BUILT, SITE = ROOT / "build/book", ROOT / "build/html", ROOT / "build/site"
@@ -27,12 +31,11 @@ KINDS = {
     ".ipynb", ".md", ".yml", ".yaml", ".bib", ".py", ".json", ".css", ".js", ".png", ".csv",
     ".parquet",
 }  # fmt: skip
-CODE = ("*.py", "*.sh", "__*")
 
 
-def say(text: str) -> None:
-    """One line of progress."""
-    subprocess.run(["sh", str(ROOT / "book/say.sh"), text], check=True)
+def _skipped(folder: str, names: list[str]) -> list[str]:
+    """What of ``book/`` is no page: code, and what editors leave."""
+    return [name for name in names if left_over(name) or name.endswith(".py") or name[:2] == "__"]
 
 
 def contents(pages: list[Page]) -> dict:
@@ -70,7 +73,7 @@ def assemble(runs: Path, results: Path) -> list[Page]:
     """Write ``build/book``."""
     pages = find_pages(runs)
     shutil.rmtree(SOURCE, ignore_errors=True)
-    shutil.copytree(ROOT / "book", SOURCE, ignore=shutil.ignore_patterns(*CODE))
+    shutil.copytree(ROOT / "book", SOURCE, ignore=_skipped)
     shutil.copytree(ROOT / "book/_ext", SOURCE / "_ext", dirs_exist_ok=True)
     shutil.copy(ROOT / "_config.yml", SOURCE)
     for page in pages:
@@ -86,41 +89,53 @@ def assemble(runs: Path, results: Path) -> list[Page]:
     return pages
 
 
-def fingerprint(runs: Path) -> str:
+def fingerprint(runs: Path, results: Path) -> str:
     """Hash over size and time of everything the site is made from."""
-    folders = [runs, *(ROOT / name for name in ("book", "lib", "params", "results"))]
-    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    folders = [runs, results, *(ROOT / name for name in ("book", "lib", "params"))]
+    files = [path for folder in folders for path in visible(folder, "**/*") if path.is_file()]
     files += [ROOT / "_config.yml", ROOT / "_toc.yml"]
-    kept = [path for path in files if path.suffix in KINDS and ".partial." not in path.name]
+    kept = [path for path in files if path.suffix in KINDS]
     state = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in kept]
-    return hashlib.sha256(json.dumps(state).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([str(runs), str(results), state]).encode()).hexdigest()
 
 
-def main() -> None:
-    """Build the site unless it is up to date."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="run folders")
-    runs = parser.parse_args().runs.resolve()
-    state = fingerprint(runs)
-    stamp = SITE / STAMP
+def site(runs: Path, results: Path) -> None:
+    """Build the site of these folders unless it is up to date; one process at a time.
+
+    Raises:
+        InputError: the book has an error.
+    """
+    lock = Lock(ROOT / "build" / ".site.lock", "The site", wait=True)
+    try:
+        _site(runs.resolve(), results.resolve())
+    finally:
+        lock.release()
+
+
+def _site(runs: Path, results: Path) -> None:
+    state, stamp = fingerprint(runs, results), SITE / STAMP
     if stamp.exists() and stamp.read_text() == state:
         say(f"site: nothing has changed, open {SITE.relative_to(ROOT)}/index.html")
         return
     began = time.monotonic()
-    pages = assemble(runs, ROOT / "results")
+    pages = assemble(runs, results)
     say(f"site: building {len(pages)} pages of runs")
     log = ROOT / "build/logs/site.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    book = Path(sys.executable).with_name("jupyter-book")
-    command = [str(book), "build", str(SOURCE), "--path-output", str(BUILT)]
+    # Not by the program's script, whose first line cannot name every folder.
+    book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
+    places = [str(SOURCE.relative_to(ROOT)), "--path-output", str(BUILT.relative_to(ROOT))]
     with log.open("w") as file:
         result = subprocess.run(
-            [*command, "-n", "-W", "--keep-going", "-q"], stdout=file, stderr=subprocess.STDOUT
-        )
+            [*book, *places, "-n", "-W", "--keep-going", "-q"], cwd=ROOT, stdout=file,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
     if result.returncode:
-        bad = [line for line in log.read_text().splitlines() if re.search("WARNING|ERROR", line)]
-        print("\n".join(bad[:20]), file=sys.stderr)
-        sys.exit(f"error: the site was not built, log {log.relative_to(ROOT)}.")
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        bad = [line for line in lines if re.search("WARNING|ERROR|Error", line)] or lines[-5:]
+        raise InputError(
+            "\n".join([*bad[:20], f"the site was not built, log {log.relative_to(ROOT)}."])
+        )
     fresh = SITE.with_name("site.new")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(BUILT / "_build/html", fresh)
@@ -128,6 +143,18 @@ def main() -> None:
     shutil.rmtree(SITE, ignore_errors=True)
     fresh.rename(SITE)
     say(f"site: {time.monotonic() - began:.0f} s, open {SITE.relative_to(ROOT)}/index.html")
+
+
+def main() -> None:
+    """Build the site of the run folders that were named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="run folders")
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="the record")
+    given = parser.parse_args()
+    try:
+        site(given.runs, given.results)
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from lib import params
 from lib.evidence import printed as paper
 from lib.evidence import step_times
 from lib.figures import formatting
-from lib.params.files import read_json
+from lib.params.files import read_json, visible
 from lib.params.stages import COMMON, RESULTS, WRITES
 
 GIVEN = ("protocol", "dataset", "classifier")
@@ -47,8 +47,8 @@ def parameters_page() -> str:
     ]  # fmt: skip
     variants = [
         [f"`{name}`", f"`{params.base(name)}`", "; ".join(
-            f"`{key}={json.dumps(value)}`"
-            for key, value in params.read("protocols", name).items() if key != "base"
+            f"`{key}={json.dumps(getattr(params.load(name), key, None))}`"
+            for key in params.read("protocols", name) if key not in ("base", "overrides")
         )]
         for name in every if params.base(name) != name
     ]  # fmt: skip
@@ -115,7 +115,7 @@ def costs(results: Path, pages: list[Page]) -> str:
     runs = [
         (page.folder, page.step, page.run) for page in pages if page.run and page.protocol in own
     ]
-    for path in results.glob("*/**/run.json"):
+    for path in visible(results, "*/**/run.json"):
         runs += [(path.parent, step, run) for step, run in read_json(path)["steps"].items()]
     for folder, step, run in runs:
         hardware, protocol = run["hardware"], run["parameters"]["protocol"]
@@ -246,7 +246,7 @@ def _recorded(results: Path) -> list[list[object]]:
     from lib.evidence import record, results_tables
 
     rows = []
-    for base in results_tables.protocols(results) if any(results.glob("*/**/run.json")) else ():
+    for base in results_tables.protocols(results) if visible(results, "*/**/run.json") else ():
         found = record.read(results / base)
         own = [(base, row) for row in found.folders.to_dict("records")]
         rows += own + [("", row) for row in found.variants.to_dict("records")]

@@ -6,13 +6,14 @@ import shlex
 import shutil
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
 from book import results_pages
 from book._ext.pages import PARTED
 from lib import params
-from lib.params.files import read_json
+from lib.params.files import read_json, visible
 from lib.params.stages import RESULTS
 
 OVERALL = {
@@ -129,13 +130,18 @@ def _protocol(run_name: str) -> str:
 
 
 def find_pages(runs: Path) -> list[Page]:
-    """Pages of all finished runs, in the book's order."""
-    found = [
-        Page(path, runs)
-        for path in runs.glob("*/**/*.ipynb")
-        if ".partial." not in path.name and ".ipynb_checkpoints" not in path.parts
-    ]
-    return sorted(found, key=lambda page: (page.step, page.order))
+    """Pages of all finished runs, in the book's order: steps in their places, and nothing else."""
+    found = [Page(path, runs) for path in visible(runs, "*/**/*.ipynb")]
+    return sorted(filter(_in_place, found), key=lambda page: (page.step, page.order))
+
+
+def _in_place(page: Page) -> bool:
+    return (
+        page.step in params.STEPS
+        and len(page.parts) <= 4
+        and page.dataset in (None, *params.names("datasets"))
+        and page.classifier in (None, *params.names("classifiers"))
+    )
 
 
 def write_page(page: Page, source: Path) -> None:
@@ -198,19 +204,23 @@ def _file(data: dict) -> str:
     return data["source"] + named + (f", MD5 `{data['md5']}`" if data["md5"] else "")
 
 
+def _word(name: str, value: Any) -> str:
+    """A parameter as a word of a command line."""
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return f"{name}={shlex.quote(text)}"
+
+
 def made_by(page: Page) -> str:
     """Section at the end of a page: notebook, parameters, data, commit, machine, and the way."""
     run = page.run
     hardware, data = run["hardware"], run.get("data", {})
     files = [data] if "source" in data else [item for item in data.values() if "npz" in item]
     told = [_file(file) for file in files]
-    words = [] if page.step in RESULTS else [f"PROTOCOL={_protocol(page.protocol)}"]
+    words = [] if page.step in RESULTS else [_word("PROTOCOL", _protocol(page.protocol))]
     words += [f"DATASET={page.dataset}"] if page.dataset and words else []
     words += [f"CLASSIFIER={page.classifier}"] if page.classifier else []
     changed, finished = page.changed, run["finished"].replace("T", " ")[:16]
-    # Without blanks, which make would take for the end of a word, and quoted for the shell.
-    given = {name: json.dumps(value, separators=(",", ":")) for name, value in changed.items()}
-    words += [f"{name}={shlex.quote(value)}" for name, value in given.items()]
+    words += [_word(name, value) for name, value in changed.items()]
     rows = {
         "notebook": f"`notebooks/{page.step}.md`, executed: {{download}}`{page.step}.ipynb`",
         "parameters": "; ".join(f"`{name}={json.dumps(v)}`" for name, v in changed.items())

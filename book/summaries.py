@@ -22,7 +22,7 @@ from lib.evidence.record import OF_CLAIMS, Record, every
 from lib.evidence.verify import FIGURE
 from lib.params import Parameters
 from lib.params.errors import InputError, run_command
-from lib.params.files import atomic
+from lib.params.files import atomic, shown
 
 COVERAGE, README = "coverage.csv", "README.md"
 # In the project's README, beside the folder of results.
@@ -144,11 +144,10 @@ def problems(results: Path) -> Iterator[str]:
 def main(arguments: list[str]) -> None:
     """Raises `InputError` for an unknown command, or files that do not follow from the record."""
     command, *settings = arguments or [""]
-    p = params.load(**({"protocol": "compact"} | params.from_words(settings)))
-    results = params.ROOT / p.results
+    results = params.ROOT / params.load(**params.from_words(settings)).results
     if command == "record":
         for path in write(results):
-            print(path.relative_to(params.ROOT))
+            print(shown(path))
         archive.write_sums(results)  # again: a figure was drawn
     elif command == "verify":
         if wrong := list(problems(results)):

@@ -174,10 +174,11 @@ def test_status_page_names_time_machine_and_source(book):
 
 
 def test_fingerprint_follows_pages(book):
-    before = build.fingerprint(book / "runs")
-    assert build.fingerprint(book / "runs") == before
+    places = book / "runs", book / "results"
+    before = build.fingerprint(*places)
+    assert build.fingerprint(*places) == before
     (book / "runs/demo/comparison.ipynb").write_text("{}")
-    assert build.fingerprint(book / "runs") != before
+    assert build.fingerprint(*places) != before
 
 
 def test_finder_leads_from_each_table_and_figure_to_a_page(tmp_path):

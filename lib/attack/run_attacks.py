@@ -24,7 +24,7 @@ from lib.params import ATTACKS, Parameters
 from lib.params.dataset_info import Facts
 from lib.params.device import pick_device
 from lib.params.errors import InputError
-from lib.params.files import fingerprint, md5, read_table, write_table
+from lib.params.files import fingerprint, md5, read_table, visible, write_table
 
 
 def attack_of(p: Parameters, pixels: int, multi_label: bool, **other: Any) -> PixelAttack:
@@ -108,7 +108,7 @@ def attack_images(
     done: dict[tuple[str, int], dict] = {}
     if checkpoint and checkpoint.exists():
         # Names that begin with a dot are what a killed process was writing.
-        for path in sorted(checkpoint.glob("[0-9]*.parquet")):
+        for path in visible(checkpoint, "[0-9]*.parquet"):
             for row in read_table(path).to_dict("records"):
                 done[row["split"], row["index"]] = row
     names = [(str(data.split[i]), int(data.index[i])) for i in positions]

@@ -3,20 +3,30 @@
 from lib import params
 from lib.evidence import archive, verify
 from lib.params.errors import InputError, run_command
+from lib.params.files import shown, visible
+from lib.params.given import only
+
+TAKES = {
+    "record": ("protocol", "runs", "results"), "verify": ("runs", "results", "data_root"),
+    "sums": (),
+}  # fmt: skip
 
 
 def main(arguments: list[str]) -> None:
     """Raises `InputError` for an unknown command or a record that cannot be made."""
     command, *settings = arguments or [""]
-    given = {"protocol": "compact"} | params.from_words(settings)
+    if command not in TAKES:
+        raise InputError(f"{command!r} is none of record, verify and sums.")
+    given = params.from_words(settings)
+    only(given, TAKES[command], command)
+    given = {"protocol": "compact"} | given
     name = given.pop("protocol") or "compact"
     p = params.load(name.partition("+")[0], **given)
     runs, root, results = (params.ROOT / name for name in (p.runs, p.data_root, p.results))
     if command == "record":
-        name = p.run_name if p.changed else name
         for folder in archive.freeze_all(runs, results, name):
             size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-            print(f"{folder.relative_to(params.ROOT)}  {size / 1024:,.0f} kB")
+            print(f"{shown(folder)}  {size / 1024:,.0f} kB")
     elif command == "verify":
         wrong = list(verify.problems(results))
         for problem, table in verify.retest(results, runs, root) if not wrong else ():
@@ -24,12 +34,10 @@ def main(arguments: list[str]) -> None:
             wrong += [problem] * (bool(problem) and not problem.startswith("skipped:"))
         if wrong:
             raise InputError("\n".join(wrong))
-        count = len(list(results.glob("**/run.json")))
+        count = len(visible(results, "**/run.json"))
         print(f"verified: {count} folders of results, {len(verify.row_sums())} printed tables")
-    elif command == "sums":
-        verify.write_sums()
     else:
-        raise InputError(f"{command!r} is none of record, verify and sums.")
+        verify.write_sums()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 from lib import params
 from lib.evidence import schema, verify
 from lib.params.errors import InputError
-from lib.params.files import read_json, read_table, write_json, write_table
+from lib.params.files import read_json, read_table, visible, write_json, write_table
 
 
 def freeze(runs: Path, results: Path, protocol: str) -> list[Path]:
@@ -66,7 +66,8 @@ def write_sums(results: Path) -> None:
 
 
 def _finished(base: Path) -> list[Path]:
-    return [path.parent for path in sorted(base.glob("**/run.json")) if _kept(path.parent)]
+    folders = (path.parent for path in visible(base, "**/run.json"))
+    return [folder for folder in folders if _kept(folder)]
 
 
 def _kept(folder: Path) -> list[Path]:
@@ -76,7 +77,7 @@ def _kept(folder: Path) -> list[Path]:
     paths = [folder / f"{name}.parquet" for name in schema.TABLES]
     paths.append(folder / "classifier.json")
     if folder.name == "denoisers":
-        paths += sorted(path for path in folder.glob("*.json") if path.name != "run.json")
+        paths += [path for path in visible(folder, "*.json") if path.name != "run.json"]
     return [path for path in paths if path.exists()]
 
 

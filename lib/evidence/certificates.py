@@ -6,7 +6,7 @@ import pandas as pd
 
 from lib.attack.certificate import THROUGH
 from lib.metrics import intervals
-from lib.params.files import read_json, read_table
+from lib.params.files import read_json, read_table, visible
 
 RUN = ["protocol", "dataset", "size", "classifier"]
 BUDGETS = (1_000, 10_000, 100_000)  # evaluations of an image
@@ -21,7 +21,7 @@ def read(results: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str,
     """
     tables: tuple[list, list] = ([], [])
     sources = {}
-    for path in sorted(results.glob("*/*/*/certificate_*.parquet")):
+    for path in visible(results, "*/*/*/certificate_*.parquet"):
         protocol, dataset, classifier = path.parts[-4:-1]
         about = read_json(path.with_name("run.json"))
         values = protocol, dataset, about["parameters"]["data_size"], classifier

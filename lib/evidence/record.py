@@ -13,7 +13,7 @@ from lib.evidence.protocol_runs import ProtocolRuns
 from lib.figures.formatting import many
 from lib.params import DENOISERS, Parameters
 from lib.params.errors import InputError
-from lib.params.files import read_json, read_table
+from lib.params.files import read_json, read_table, visible
 
 # The field that holds the precision of a step.
 PRECISION = {
@@ -87,7 +87,7 @@ def read(folder: Path) -> Record:
 
 def _runs_in(folder: Path) -> dict[Path, dict[str, Any]]:
     """Content of ``run.json`` by its folder."""
-    return {path.parent: read_json(path) for path in sorted(folder.glob("**/run.json"))}
+    return {path.parent: read_json(path) for path in visible(folder, "**/run.json")}
 
 
 def _ablation(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
@@ -122,7 +122,7 @@ def current(results: Path) -> tuple[Record, Parameters] | None:
 
 def _recorded(results: Path, names: tuple[str, ...]) -> list[str]:
     """Those of the protocols that have a record, in their order."""
-    return [name for name in names if any((results / name).glob("**/run.json"))]
+    return [name for name in names if visible(results / name, "**/run.json")]
 
 
 def _folder(path: Path, base: Path, run: dict[str, Any]) -> dict[str, Any]:

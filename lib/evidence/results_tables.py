@@ -19,7 +19,7 @@ from lib.evidence.record import PROTOCOLS
 from lib.metrics.intervals import CLASS_MEAN, rate, rate_table
 from lib.params import ATTACKS, DENOISERS
 from lib.params.errors import InputError
-from lib.params.files import read_json, read_table
+from lib.params.files import read_json, read_table, visible
 
 RUN = ["protocol", "size", "classifier"]
 ATTACK = [*RUN, "pixels"]
@@ -57,8 +57,8 @@ def protocols(results: Path) -> list[str]:
     Raises:
         InputError: nothing is recorded.
     """
-    there = {path.parts[len(results.parts)] for path in results.glob("*/**/run.json")}
-    there = [name for name in there if params.base(name) == name]
+    there = {path.parts[len(results.parts)] for path in visible(results, "*/**/run.json")}
+    there = [name for name in there & {*params.names("protocols")} if params.base(name) == name]
     if not there:
         raise InputError(f"{results} holds no results: run `make record` after a run.")
     place = {name: at for at, name in enumerate(PROTOCOLS)}
@@ -70,7 +70,7 @@ def datasets(results: Path) -> list[str]:
     return [
         name
         for name in paper.DATASETS
-        if any(any((results / of / name).glob("*/run.json")) for of in protocols(results))
+        if any(visible(results / of / name, "*/run.json") for of in protocols(results))
     ]
 
 

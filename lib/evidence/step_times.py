@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lib.params.files import read_json, read_table
+from lib.params.files import read_json, read_table, visible
 
 
 def minutes(folder: Path, step: str, run: dict[str, Any]) -> float:
@@ -23,11 +23,11 @@ def minutes(folder: Path, step: str, run: dict[str, Any]) -> float:
     elif step == "pixel_attack":
         seconds = sum(attack["seconds"] for attack in run.get("attacks", {}).values())
     elif step == "denoisers":
-        paths = (path for path in folder.glob("*.json") if path.name != "run.json")
+        paths = (path for path in visible(folder, "*.json") if path.name != "run.json")
         seconds = sum(read_json(path)["wall_seconds"] for path in paths)
     elif step == "adaptive":
         # Rows without a defense repeat the attack record.
-        tables = (read_table(path) for path in folder.glob("adaptive_*.parquet"))
+        tables = (read_table(path) for path in visible(folder, "adaptive_*.parquet"))
         seconds = sum(each.loc[each["defense"] != "identity", "seconds"].sum() for each in tables)
     elif step == "ablation" and (folder / "ablation_models.parquet").exists():
         seconds = float(read_table(folder / "ablation_models.parquet")["seconds"].sum())

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +44,7 @@ def resized(protocol: str) -> list[str]:
 
 
 def _changing(field: str, allowed: set[str], protocol: str) -> list[str]:
-    changed = {name: changes(name).keys() for name in params.variants(protocol)}
+    changed = {name: {*changes(name)} for name in params.variants(protocol)}
     return [name for name, fields in changed.items() if field in fields and fields <= allowed]
 
 

@@ -16,7 +16,7 @@ from lib.evidence import printed as paper
 from lib.models.classifiers import load, predictor
 from lib.params import ATTACKS, PATCHES
 from lib.params.errors import InputError
-from lib.params.files import md5, read_json, read_table, write_json
+from lib.params.files import md5, read_json, read_table, visible, write_json
 from lib.params.runs import training
 
 REAL = ("official", "rebuilt")
@@ -30,13 +30,12 @@ PARAMETERS = ("dataset", "data_size", "data_split")  # that the tables of a fold
 def problems(results: Path) -> Iterator[str]:
     """One sentence for each problem in the record and in the paper's tables."""
     yield from printed_problems()
-    for path in sorted(results.glob("**/run.json")):
+    for path in visible(results, "**/run.json"):
         yield from folder_problems(path.parent)
         yield from _misplaced(results, path)
-    for protocol in sorted(path for path in results.glob("*") if path.is_dir()):
-        for dataset in sorted(path for path in protocol.iterdir() if path.is_dir()):
-            again = variants.repeats(protocol.name)
-            yield from _mixed(dataset, *(results / name / dataset.name for name in again))
+    for dataset in (path for path in visible(results, "*/*") if path.is_dir()):
+        again = variants.repeats(dataset.parent.name)
+        yield from _mixed(dataset, *(results / name / dataset.name for name in again))
     yield from file_problems(results)
 
 
@@ -62,7 +61,7 @@ def folder_problems(folder: Path) -> Iterator[str]:
     if missing := [name for name in PARAMETERS if name not in given]:
         yield f"{path} has no parameter {', '.join(missing)}."
         return
-    for path in sorted(folder.glob("*.parquet")):
+    for path in visible(folder, "*.parquet"):
         if path.stem not in schema.TABLES:
             yield f"{path} is no table of the record."
             continue
@@ -97,7 +96,7 @@ def _misplaced(results: Path, path: Path) -> Iterator[str]:
 def _mixed(*folders: Path) -> Iterator[str]:
     """All steps of a data set must use the same file, also with other seeds, to share one table."""
     files: dict[tuple[str, str], Path] = {}
-    for path in (path for folder in folders for path in sorted(folder.glob("**/run.json"))):
+    for path in (path for folder in folders for path in visible(folder, "**/run.json")):
         for step in read_json(path).get("steps", {}).values():
             data = step.get("data", {})
             files.setdefault((data.get("npz"), data.get("md5")), path)
@@ -108,7 +107,7 @@ def _mixed(*folders: Path) -> Iterator[str]:
 
 def file_sums(results: Path) -> dict[str, str]:
     """MD5 of each recorded file by its path in the folder of results, sorted."""
-    paths = [path for path in results.glob("*/**/*") if path.suffix in (".json", ".parquet")]
+    paths = [path for path in visible(results, "*/**/*") if path.suffix in (".json", ".parquet")]
     paths = [path for path in paths if path.parent.name != paper.FOLDER.name]  # see `row_sums`
     paths += [path for path in (results / FIGURE,) if path.exists()]
     return dict(sorted((path.relative_to(results).as_posix(), md5(path)) for path in paths))
@@ -144,7 +143,7 @@ def row_sums() -> dict[str, list[str]]:
         path.name: [
             hashlib.sha256(line.encode()).hexdigest()[:12] for line in path.read_text().splitlines()
         ]
-        for path in sorted(paper.FOLDER.glob("*.csv"))
+        for path in visible(paper.FOLDER, "*.csv")
     }
 
 
@@ -174,7 +173,7 @@ def retest(results: Path, runs: Path, root: Path) -> Iterator[tuple[str, str]]:
         ``(problem, table)``: ``problem`` is empty if all is as recorded; it begins with
         ``skipped:`` where something is missing.
     """
-    for path in sorted(results.glob("*/*/*/run.json")):
+    for path in visible(results, "*/*/*/run.json"):
         folder, about = path.parent, read_json(path)
         for name in ATTACKS.values():
             for table in (folder / f"{name}.parquet", folder / f"adaptive_{name}.parquet"):

@@ -2,7 +2,8 @@
 
 from lib.params.dataset_info import facts
 from lib.params.files import ROOT
-from lib.params.given import from_notebook, from_words
+from lib.params.given import from_config, from_notebook, from_words
+from lib.params.loading import CHOSEN, load, load_all
 from lib.params.parameters import (
     ATTACKS,
     DENOISERS,
@@ -10,14 +11,13 @@ from lib.params.parameters import (
     PLACES,
     REFERENCES,
     Parameters,
-    load,
     step_fields,
 )
 from lib.params.protocols import base, names, read, variants
 from lib.params.stages import AFTER, STEPS, VERSIONS
 
 __all__ = [
-    "AFTER", "ATTACKS", "DENOISERS", "PATCHES", "PLACES", "REFERENCES", "ROOT", "STEPS",
-    "VERSIONS", "Parameters", "base", "facts", "from_notebook", "from_words", "load", "names",
-    "read", "step_fields", "variants",
+    "AFTER", "ATTACKS", "CHOSEN", "DENOISERS", "PATCHES", "PLACES", "REFERENCES", "ROOT", "STEPS",
+    "VERSIONS", "Parameters", "base", "facts", "from_config", "from_notebook", "from_words",
+    "load", "load_all", "names", "read", "step_fields", "variants",
 ]  # fmt: skip

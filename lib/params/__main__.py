@@ -4,7 +4,7 @@ import yaml
 
 from lib.params.errors import run_command
 from lib.params.given import from_words
-from lib.params.parameters import load
+from lib.params.loading import load
 
 
 def main(words: list[str]) -> None:

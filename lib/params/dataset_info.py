@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lib.params.protocols import read
 
 Positive = Annotated[int, Field(gt=0)]
+PHANTOMS_PER_CLASS = 10  # at least, so that each of the three parts has every class
 
 
 class Class(BaseModel):
@@ -46,6 +47,11 @@ class Facts(BaseModel):
     def attack_classes(self) -> list[Class]:
         """What rates are grouped by: the classes, or the categories of a multi-label set."""
         return self.categories or self.classes
+
+    @property
+    def fewest_phantoms(self) -> int:
+        """Smallest number of synthetic images; of a multi-label set one group has no label."""
+        return PHANTOMS_PER_CLASS * (len(self.classes) + self.multi_label)
 
     def filename(self, size: int) -> str:
         """MedMNIST's name of the npz file for images of ``size`` pixels."""

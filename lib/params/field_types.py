@@ -1,37 +1,94 @@
 """Types of the parameters' fields: their ranges, and how the text of a command line is read."""
 
+import os
+import re
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from lib.params.errors import InputError
 
 
-def _items(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A number or truth value as the text that would be written for it; anything else as it is.
+
+    Texts of a command line, values of a notebook and values of a file then mean the same.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return repr(value) if isinstance(value, int | float) else value
+
+
+def written(value: Any, name: str) -> Any:
+    """A value for a field of text: texts and whole numbers, which lose nothing as numbers.
+
+    Raises:
+        InputError: another value, of which it is not known how it was written.
+    """
+    if isinstance(value, float | bool):
+        raise InputError(
+            f"{name} is a text, and what was given was read as {value!r}: write it in quotes in a "
+            f"file, or give papermill -r {name} TEXT."
+        )
+    return plain(value)
+
+
+def _items(value: Any, info: ValidationInfo) -> Any:
     """The text ``[a, b]`` as a list of texts; anything else as it is."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return yaml.load(value, yaml.BaseLoader)  # which leaves numbers to the field's type
-    except yaml.YAMLError:
-        raise InputError(f"{value!r} cannot be read: a list is written [1,2].") from None
+    if isinstance(value, str):
+        try:
+            value = yaml.load(value, yaml.BaseLoader)  # which leaves numbers to the field's type
+        except (yaml.YAMLError, RecursionError):
+            value = None
+        if not isinstance(value, list):
+            raise InputError(f"{info.field_name} is a list: write it as [1,2] or [a,b].")
+    return value
+
+
+def _different(value: list) -> list:
+    if len(set(value)) < len(value):
+        raise InputError(f"The list {value} names something twice: once is enough.")
+    return value
 
 
 def _whole(value: Any) -> Any:
     """The text of a whole number as a number: pydantic compares choices as they are."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
+
+
+def _line(value: str, info: ValidationInfo) -> str:
+    if not value.strip() or any(ord(sign) < 32 or ord(sign) == 127 for sign in value):
+        raise InputError(f"{info.field_name} is a text of one line, not {value!r}.")
+    return value
+
+
+def _folder(value: str) -> str:
+    """The shortest way to write a path; ``~`` is the user's home."""
+    return os.path.normpath(os.path.expanduser(value))
 
 
 T = TypeVar("T")
 ListOf = Annotated[list[T], BeforeValidator(_items)]
+SetOf = Annotated[list[T], BeforeValidator(_items), AfterValidator(_different)]
+Text = Annotated[str, AfterValidator(_line)]
+Folder = Annotated[str, AfterValidator(_line), AfterValidator(_folder)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,2})?|xpu(:[0-9]{1,2})?)$")]
 Pixels = Annotated[Literal[1, 2], BeforeValidator(_whole)]
 Size = Annotated[Literal[28, 64, 128, 224], BeforeValidator(_whole)]
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
+# Upper bounds are far above what anyone runs and below what a machine integer or memory holds.
+MOST = 10**9
+Positive = Annotated[int, Field(gt=0, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Batch = Annotated[int, Field(ge=1, le=10**6)]
+Rounds = Annotated[int, Field(ge=0, le=10**6)]  # epochs, generations
+Epochs = Annotated[int, Field(ge=1, le=10**6)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # generators are seeded with multiples of it
 Share = Annotated[float, Field(ge=0, le=1)]
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(ge=1e-12, le=1)]
+Noise = Annotated[float, Field(gt=0, le=1)]
 Denoiser = Literal["autoencoder", "dae", "noise2noise", "median_cnn"]
 DENOISERS = get_args(Denoiser)
 # "auto" is settled where a step begins: `lib.params.device.settled`.

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,24 @@ import pandas as pd
 from lib.params.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent.parent  # of the project
+# Hidden files, backups of editors, copies of JupyterLab.
+_LEFT_OVER = re.compile(r"[.#~].*|.*~|.*\.(swp|swo|bak|orig|tmp)|.*-Copy\d*(\..*)?|.* copy(\..*)?")
+
+
+def left_over(name: str) -> bool:
+    """Whether a file's or folder's name is that of a hidden one, a backup or a copy."""
+    return bool(_LEFT_OVER.fullmatch(name))
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """Paths below ``folder`` that match a pattern of `Path.glob`, sorted, without what editors,
+    JupyterLab and file managers leave: hidden files and folders, backups, copies.
+    """
+    return sorted(
+        path
+        for path in Path(folder).glob(pattern)
+        if not any(left_over(part) for part in path.relative_to(folder).parts)
+    )
 
 
 @contextmanager
@@ -87,6 +106,11 @@ def read_table(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except Exception as error:  # pyarrow raises several kinds
         raise InputError(f"{path} is no parquet table: delete it and run again.") from error
+
+
+def shown(path: Path) -> Path:
+    """A path as a message has it: from the project on, or whole where it lies elsewhere."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def md5(path: Path) -> str:

@@ -1,19 +1,24 @@
 """Parameters as a user gives them: variables of a notebook, or words of a command line."""
 
+import ast
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from types import FunctionType, ModuleType
 from typing import Any
 
 from lib.params.errors import InputError
-from lib.params.parameters import Parameters, load
+from lib.params.loading import load
+from lib.params.parameters import Parameters
 
 
 def from_notebook(namespace: dict[str, Any]) -> Parameters:
     """Parameters out of a notebook's global variables.
 
-    Every variable that the user or papermill has set before the first call must be a parameter;
-    papermill alone would only warn of a misspelled one. Variables that appear later are the
-    notebook's own, so the cell can be run again. What ``auto`` stands for is filled in, so that
-    the record says what was computed.
+    Every variable that a cell has set before the first call must be a parameter; papermill alone
+    would only warn of a misspelled one. What start-up files and imports define is no cell's.
+    Variables that appear later are the notebook's own, so the cell can be run again. What ``auto``
+    stands for is filled in, so that the record says what was computed.
 
     Args:
         namespace: ``globals()`` of the notebook, before it defines anything but parameters.
@@ -21,13 +26,13 @@ def from_notebook(namespace: dict[str, Any]) -> Parameters:
     Raises:
         InputError: as `load`.
     """
-    own = {"In", "Out", "exit", "quit", "open", "get_ipython"}  # IPython's
+    cells = [source for source in namespace.get("In") or () if source]
+    own = _assigned(cells) if cells else namespace.keys() - {"In", "Out"}  # not in a kernel
     given = {
-        name: value
-        for name, value in namespace.items()
+        name: namespace[name]
+        for name in own & namespace.keys()
         if not name.startswith("_")
-        and name not in own
-        and not isinstance(value, ModuleType | FunctionType | type | Parameters)
+        and not isinstance(namespace[name], ModuleType | FunctionType | type | Parameters)
     }
     first = namespace.setdefault("_parameter_names", frozenset(given))
     known = Parameters.model_fields.keys()
@@ -37,16 +42,101 @@ def from_notebook(namespace: dict[str, Any]) -> Parameters:
     return settled(p)
 
 
-def from_words(words: list[str]) -> dict[str, str | None]:
+def _assigned(cells: Iterable[str]) -> set[str]:
+    """Names that cells assign a value to, each by itself and outside of any block."""
+    return {
+        target.id
+        for source in cells
+        for line in _lines(source)
+        if isinstance(line, ast.Assign | ast.AnnAssign)
+        for target in getattr(line, "targets", None) or [line.target]
+        if isinstance(target, ast.Name)
+    }
+
+
+def _lines(source: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(source).body
+    except SyntaxError:  # which the kernel has shown
+        return []
+
+
+def from_words(words: Iterable[str]) -> dict[str, str | None]:
     """``["DATASET=oct", "seed=1"]`` as a dictionary: names in any case, values as text for `load`.
 
     Raises:
-        InputError: a word without ``=``.
+        InputError: a word without ``=``, or a name given twice.
     """
-    given = {}
+    given: dict[str, str | None] = {}
     for word in words:
         name, sign, value = word.partition("=")
         if not sign:
             raise InputError(f"{word!r} is no parameter: write NAME=VALUE.")
+        if name.lower() in given:
+            raise InputError(f"{name} is given twice: write it once.")
         given[name.lower()] = value or None
     return given
+
+
+def from_config(config: Mapping[str, Any], words: Iterable[str]) -> dict[str, Any]:
+    """Parameters given to Snakemake.
+
+    Args:
+        config: as Snakemake has read it, from files and its command line; what it takes for numbers
+            has lost how it was written. ``words``, if it is there, is the whole command line of
+            make, as JSON or read from it.
+        words: those of ``--config``, as they were written.
+
+    Raises:
+        InputError: as `from_words`.
+    """
+    if "words" in config:
+        of_make = config["words"]
+        return from_words(json.loads(of_make) if isinstance(of_make, str) else of_make)
+    return {name.lower(): value for name, value in config.items()} | from_words(words)
+
+
+def only(given: Iterable[str], known: Iterable[str], command: str) -> None:
+    """Refuse what a command does not take.
+
+    Args:
+        given: names in small letters.
+        known: names that the command takes.
+        command: its name, for the message.
+
+    Raises:
+        InputError: another name; the message names the nearest one.
+    """
+    known = list(known)
+    for name in given:
+        if name in known:
+            continue
+        near = [each for each in known if each.endswith(f"_{name}")]
+        near = near or get_close_matches(name, known, n=1, cutoff=0.6)
+        takes = f"it takes {', '.join(known)}" if known else "it takes no values"
+        hint = f"did you mean {near[0]!r}?" if near else f"{takes}."
+        raise InputError(f"{command} takes no {name!r}: {hint}")
+
+
+def make_words(flags: str) -> list[str]:
+    """The words ``NAME=VALUE`` of make's command line, out of its ``MAKEFLAGS``.
+
+    make puts a backslash before blanks and backslashes and doubles ``$``. Its own lists, such as
+    ``MAKEOVERRIDES``, part values at their blanks. A ``$`` counts as written once or, as make
+    wants it, twice.
+    """
+    marked = f" {flags}"
+    return list(_parted(marked.partition(" -- ")[2])) if " -- " in marked else []
+
+
+def _parted(text: str) -> Iterator[str]:
+    word, signs = "", iter(text.replace("$$", "$").replace("$$", "$"))
+    for sign in signs:
+        if sign in " \t":
+            if word:
+                yield word
+            word = ""
+        else:
+            word += next(signs, "") if sign == "\\" else sign
+    if word:
+        yield word

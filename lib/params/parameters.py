@@ -1,14 +1,10 @@
-"""Parameters: the files of ``params/``, merged in one place and checked.
+"""Parameters: every setting of a run, with its meaning and its range.
 
-Precedence, weakest first: the protocol file (after the one that it names as its ``base``), the
-data set's and classifier's own overrides in it, then what the caller gives. All values live in one
-flat model, because papermill can only set flat names; the prefix says which step a value belongs
-to. Values may be texts of a command line: the field's type says how a text is read.
+All values live in one flat model, because papermill can only set flat names; the prefix says which
+step a value belongs to. `lib.params.loading` merges the files of ``params/`` into it.
 """
 
 import re
-from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,27 +13,35 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
-    ValidationError,
     model_validator,
 )  # fmt: skip
 
 from lib.params.errors import InputError, unknown
 from lib.params.field_types import (
     DENOISERS,
+    MOST,
+    Batch,
     Count,
     Denoiser,
+    Device,
+    Epochs,
+    Folder,
     ListOf,
+    Noise,
     Pixels,
     Positive,
     Precision,
     Rate,
+    Rounds,
     SearchPrecision,
     Seed,
+    SetOf,
     Share,
     Size,
+    Text,
 )  # fmt: skip
 from lib.params.files import ROOT, fingerprint
-from lib.params.protocols import names, read, values
+from lib.params.protocols import names
 from lib.params.stages import COMMON, STEPS, VERSIONS
 
 REFERENCES = ("identity", "median3")
@@ -50,24 +54,24 @@ ATTACKS = {1: "one_pixel", 2: "two_pixel"}
 class Parameters(BaseModel):
     """Every setting of a run; ids such as ATK05 are those of the book's page of decisions."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     _changed: dict[str, Any] = PrivateAttr(default_factory=dict)
 
-    protocol: str = Field(description="how hard to try: a file in params/protocols")
-    dataset: str = Field(description="data set: a file in params/datasets")
-    classifier: str = Field(description="network to attack: a file in params/classifiers")
+    protocol: Text = Field(description="how hard to try: a file in params/protocols")
+    dataset: Text = Field(description="data set: a file in params/datasets")
+    classifier: Text = Field(description="network to attack: a file in params/classifiers")
     seed: Seed = Field(description="fixes every random choice")
-    device: str = Field(description="torch device; 'auto' takes an NVIDIA GPU if there is one")
-    runs: str = Field(description="folder that run folders are written under")
-    results: str = Field(description="folder of recorded results")
+    device: Device = Field(description="torch device; 'auto' takes an NVIDIA GPU if there is one")
+    runs: Folder = Field(description="folder that run folders are written under")
+    results: Folder = Field(description="folder of recorded results")
 
-    data_root: str = Field(description="folder of the npz files in MedMNIST's form")
+    data_root: Folder = Field(description="folder of the npz files in MedMNIST's form")
     data_size: Size = Field(description="edge of an image in pixels (DAT08)")
     data_split: Literal["official", "paper"] = Field(
         description="parts as in the file, or 70/10/20 by class and patient (SPL01-04)"
     )
     data_download: bool = Field(description="let medmnist download a missing official file")
-    data_phantom_images: Count = Field(
+    data_phantom_images: Annotated[Count, Field(le=10**6)] = Field(
         description="phantoms made when the file is missing; 0: real images only"
     )
 
@@ -78,10 +82,10 @@ class Parameters(BaseModel):
     classifier_schedule: Literal["constant", "one_cycle"] = Field(description="of the rate (CLS03)")
     classifier_learning_rate: Rate = Field(description="peak rate when the schedule is one_cycle")
     classifier_momentum: Share = Field(description="of SGD (CLS03)")
-    classifier_weight_decay: Annotated[float, Field(ge=0)] = Field(description="of AdamW (CLS03)")
-    classifier_batch: Annotated[int, Field(ge=2)] = Field(description="images a step (CLS04)")
-    classifier_epochs: Positive = Field(description="at most this many (CLS05)")
-    classifier_sizes: ListOf[Annotated[int, Field(ge=28)]] = Field(
+    classifier_weight_decay: Share = Field(description="of AdamW (CLS03)")
+    classifier_batch: Annotated[Batch, Field(ge=2)] = Field(description="images a step (CLS04)")
+    classifier_epochs: Epochs = Field(description="at most this many (CLS05)")
+    classifier_sizes: ListOf[Annotated[int, Field(ge=28, le=MOST)]] = Field(
         description="edges that training images are reduced to one after another, each for an "
         "equal share of the epochs; []: as they are (CLS05)"
     )
@@ -97,13 +101,15 @@ class Parameters(BaseModel):
     classifier_threshold: Share = Field(
         gt=0, lt=1, description="Chest: a label counts above this (CLS09)"
     )
-    classifier_paper_epochs: Count = Field(
+    classifier_paper_epochs: Rounds = Field(
         description="epochs of the paper's optimizer run beside ours for comparison; 0: none"
     )
 
-    attack_pixels: ListOf[Pixels] = Field(min_length=1, description="attacks to run")
-    attack_population: Annotated[int, Field(ge=4)] = Field(description="of a generation (ATK05)")
-    attack_generations: Count = Field(description="after the initial one (ATK08)")
+    attack_pixels: SetOf[Pixels] = Field(min_length=1, description="attacks to run")
+    attack_population: Annotated[int, Field(ge=4, le=2**16)] = Field(
+        description="of a generation (ATK05)"
+    )
+    attack_generations: Rounds = Field(description="after the initial one (ATK08)")
     attack_strategy: Literal["rand1", "best1bin"] = Field(
         description="rand1 (ATK04, ATK07), or the peers' best1bin with dither and crossover"
     )
@@ -138,16 +144,14 @@ class Parameters(BaseModel):
         description="values of each channel in the grid of colors; gray: this to the third power"
     )
 
-    denoiser_names: ListOf[Denoiser] = Field(
+    denoiser_names: SetOf[Denoiser] = Field(
         description="denoisers that are trained; without any, the reference defenses alone"
     )
-    denoiser_epochs: Positive = Field(description="passes over the training images (GEN03)")
-    denoiser_batch: Positive = Field(description="images a step (GEN03)")
+    denoiser_epochs: Epochs = Field(description="passes over the training images (GEN03)")
+    denoiser_batch: Batch = Field(description="images a step (GEN03)")
     denoiser_learning_rate: Rate = Field(description="of Adam (GEN02)")
-    denoiser_noise: Annotated[float, Field(gt=0, le=1)] = Field(
-        description="share of pixels replaced (NOI02-04)"
-    )
-    denoiser_median_noise: ListOf[Annotated[float, Field(gt=0, le=1)]] = Field(
+    denoiser_noise: Noise = Field(description="share of pixels replaced (NOI02-04)")
+    denoiser_median_noise: ListOf[Noise] = Field(
         min_length=1, description="levels drawn from for median_cnn (NOI05)"
     )
     denoiser_train_limit: Count = Field(description="images an epoch; 0: all")
@@ -159,17 +163,17 @@ class Parameters(BaseModel):
     )
     denoiser_precision: Precision = Field(description="of training, as classifier_precision")
 
-    restoration_patch_denoisers: ListOf[Denoiser] = Field(
+    restoration_patch_denoisers: SetOf[Denoiser] = Field(
         description="those of denoiser_names that are used with patch selection too (EVA14)"
     )
-    restoration_patch_size: Annotated[int, Field(gt=0)] = Field(
+    restoration_patch_size: Annotated[int, Field(ge=1, le=223)] = Field(
         description="edge in pixels of the patch around a strongly changed pixel, odd (EVA14)"
     )
     restoration_patch_threshold: Share = Field(
         description="a pixel is strongly changed above this share of the range (EVA14)"
     )
 
-    adaptive_defenses: ListOf[str] = Field(
+    adaptive_defenses: SetOf[str] = Field(
         description="defenses that an attacker knows; those that the run has are tried (EVA16)"
     )
     adaptive_images: Count = Field(
@@ -179,10 +183,12 @@ class Parameters(BaseModel):
     ablation_size: Size = Field(description="edge of AbdomenCT images")
     ablation_train: Count = Field(description="training images; 0: all (DAT10)")
     ablation_test: Count = Field(description="test images; 0: all (DAT10)")
-    ablation_epochs: Positive = Field(description="of each variant (GEN03)")
-    ablation_seeds: Positive = Field(description="runs of each variant")
+    ablation_epochs: Epochs = Field(description="of each variant (GEN03)")
+    ablation_seeds: Annotated[int, Field(ge=1, le=1000)] = Field(description="runs of each variant")
 
-    bootstrap_samples: Positive = Field(description="resamples behind each 95 % interval")
+    bootstrap_samples: Annotated[int, Field(ge=1, le=10**5)] = Field(
+        description="resamples behind each 95 % interval"
+    )
 
     @model_validator(mode="after")
     def _known_names(self) -> "Parameters":
@@ -201,6 +207,13 @@ class Parameters(BaseModel):
                 "restoration_patch_size must be odd, so that a patch has a middle, not "
                 f"{self.restoration_patch_size}."
             )
+        if self.classifier_train_limit == 1:
+            raise InputError("classifier_train_limit must be 2 or more, or 0 for all images.")
+        if self.attack_dither[0] > self.attack_dither[1]:
+            raise InputError(f"attack_dither {self.attack_dither} must begin with the lower bound.")
+        for name in ("runs", "results"):
+            if ROOT.is_relative_to((ROOT / getattr(self, name)).resolve()):
+                raise InputError(f"{name} must be a folder of its own, not the project's.")
         if self.data_phantom_images and self.data_download:
             raise InputError(
                 "data_download and data_phantom_images exclude each other: set one of them to 0."
@@ -217,7 +230,8 @@ class Parameters(BaseModel):
         """``<protocol>``, or ``<protocol>+<name>=<value>`` for a run with other values."""
         parts = [f"{name}={_in_name(value)}" for name, value in sorted(self.changed.items())]
         name = "+".join((self.protocol, *parts))
-        return name if len(name) <= 120 else f"{self.protocol}+{fingerprint(self.changed)}"
+        whole = len(name) <= 120 or not parts
+        return name if whole else f"{self.protocol}+{fingerprint(self.changed)}"
 
     @property
     def protocol_folder(self) -> Path:
@@ -267,62 +281,3 @@ def step_fields(step: str) -> list[str]:
         for name in Parameters.model_fields
         if name in entries or (prefixes and name.startswith(prefixes))
     ]
-
-
-def load(
-    protocol: str = "demo", dataset: str = "derma", classifier: str = "resnet50", **overrides: Any
-) -> Parameters:
-    """Merge the YAML files and ``overrides`` and check the result.
-
-    Args:
-        protocol: file in ``params/protocols``.
-        dataset: file in ``params/datasets``.
-        classifier: file in ``params/classifiers``.
-        overrides: any field of `Parameters`; ``None`` means "as in the files".
-
-    Raises:
-        InputError: an unknown name (the nearest valid one is named) or an impossible value.
-    """
-    read("datasets", dataset), read("classifiers", classifier)
-    given = {name: value for name, value in overrides.items() if value is not None}
-    for name in overrides:
-        if name not in Parameters.model_fields:
-            raise unknown("parameter", name, Parameters.model_fields)
-    p = _checked(protocol, dataset, classifier, **given)
-    # The same for every data set, because the runs of all of them are compared.
-    plain = _all_of(protocol) if given.keys() - set(PLACES) else ()
-    changed = {
-        name: getattr(p, name)
-        for name in sorted(given.keys() - set(PLACES))
-        if any(getattr(p, name) != getattr(other, name) for other in plain)
-    }
-    drawn = {name: changed[name] for name in ("data_phantom_images", "seed") if name in changed}
-    if p.data_phantom_images and drawn and "data_root" not in given:  # other phantoms, other files
-        folder = "+".join(f"{name}={value}" for name, value in drawn.items())
-        p = p.model_copy(update={"data_root": f"{p.data_root}/{folder}"})
-    p._changed = changed
-    return p
-
-
-def _checked(protocol: str, dataset: str, classifier: str, **given: Any) -> Parameters:
-    """Parameters of one run; raises `InputError` as `load` does."""
-    merged = values(protocol, dataset, classifier) | given
-    merged |= {"protocol": protocol, "dataset": dataset, "classifier": classifier}
-    try:
-        return Parameters(**merged)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "parameters"
-        where = f"protocol {protocol!r} or the values given"
-        if first["type"] == "extra_forbidden":
-            raise unknown("parameter", name, Parameters.model_fields) from None
-        if isinstance(cause := first.get("ctx", {}).get("error"), InputError):
-            raise cause from None
-        got = "" if first["type"] == "missing" else f", not {first['input']!r}"
-        raise InputError(f"Parameter {name} in {where}: {first['msg']}{got}.") from None
-
-
-@cache
-def _all_of(protocol: str) -> list[Parameters]:
-    """A protocol's own parameters for each data set and classifier."""
-    return [_checked(protocol, *each) for each in product(names("datasets"), names("classifiers"))]

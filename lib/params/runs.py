@@ -9,21 +9,17 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
-from lib.params.files import ROOT, atomic, fingerprint, read_json, write_json
-from lib.params.parameters import PLACES, Parameters, load, step_fields
-from lib.params.stages import AFTER, LASTING, VERSIONS
+from lib.params.errors import InputError
+from lib.params.files import ROOT, atomic, fingerprint, read_json, visible, write_json
+from lib.params.loading import load
+from lib.params.locks import Lock, locked
+from lib.params.parameters import PLACES, Parameters, step_fields
+from lib.params.stages import AFTER, LASTING, VERSIONS, WRITES
 
 PACKAGES = ("torch", "torchvision", "medmnist", "numpy", "scikit-image", "piq", "papermill")
 
@@ -41,15 +37,28 @@ def training(path: Path) -> str:
 
 
 def commit() -> str:
-    """Git commit of the project, ``+`` appended when files are changed; '' outside a checkout."""
+    """Git commit of the project, ``+`` appended when files are changed.
+
+    Empty where the project is no checkout of its own, such as an archive that was unpacked inside
+    another repository, and where there is no git.
+    """
+    # Variables that a hook or a script of another repository has set.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    # git refuses a checkout that another user owns, as in a container, unless it is told to trust.
+    git = ["git", "-c", f"safe.directory={ROOT}"]
+
+    def ask(*words: str) -> str:
+        done = subprocess.run(
+            [*git, *words], cwd=ROOT, capture_output=True, encoding="utf-8", check=True, env=clean
+        )
+        return done.stdout.rstrip("\n")
+
     try:
-        head = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
+        if not os.path.samefile(ask("rev-parse", "--show-toplevel"), ROOT):
+            return ""
+        return ask("describe", "--always", "--dirty=+", "--abbrev=12")
+    except (OSError, ValueError, subprocess.CalledProcessError):
         return ""
-    return head.stdout.strip()
 
 
 def _version(package: str) -> str:
@@ -100,41 +109,72 @@ def reuse(p: Parameters, step: str, data: dict[str, Any]) -> None:
     for each in (*AFTER.get(step, ()), step):
         if each not in LASTING or not same.issuperset(AFTER.get(each, ())):
             continue
-        place, *patterns = LASTING[each]
-        place = place.format(dataset=p.dataset, classifier=p.classifier)
-        source, target = own.protocol_folder / place, p.protocol_folder / place
-        about = source / "run.json"
-        made = read_json(about)["steps"].get(each) if about.exists() else None
-        wanted = {name: value for name, value in p.of_step(each).items() if name not in PLACES}
-        if (
-            not made
-            or made.get("version") != VERSIONS[each]
-            or made["data"].get("md5") != data.get("md5")
-            or wanted != {name: made["parameters"].get(name) for name in wanted}
-        ):
+        source, target = _place(own, each), _place(p, each)
+        made = _made(source, each)
+        if not made or _unlike(made, p, each, data):
             continue
         same.add(each)
-        files = {file for pattern in patterns for file in source.glob(pattern)}
+        files = {file for pattern in LASTING[each][1:] for file in visible(source, pattern)}
         # Descriptions come last, because they vouch for the weights.
         for file in sorted(files, key=lambda file: file.suffix, reverse=True):
             copy = target / file.relative_to(source)
-            if not (copy.exists() or file.name == "run.json" or file.name.startswith(".")):
+            if not (copy.exists() or file.name == "run.json"):
                 with atomic(copy) as temporary:
                     shutil.copyfile(file, temporary)
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Alone in a folder among all processes that ask; without effect where there is no flock."""
-    if fcntl is None:
-        yield
-        return
-    place = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(place, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(place)  # which unlocks
+def lock_file(p: Parameters, *names: str) -> Path:
+    """Where a run's lock lies, or that of a step in one of its folders."""
+    return ROOT / p.runs / ".locks" / "-".join((p.run_name, *names))
+
+
+def check_inputs(p: Parameters, step: str, data: dict[str, Any]) -> None:
+    """Refuse results of other values or other images than those of the step that reads them.
+
+    Args:
+        p: parameters of the step.
+        step: its name.
+        data: where its images are from, as for `Run`.
+
+    Raises:
+        InputError: a step before it has run with other values, another version or other images.
+    """
+    for each in AFTER.get(step, ()):
+        folder = _place(p, each)
+        made = _made(folder, each)
+        if made and (unlike := _unlike(made, p, each, data)):
+            raise InputError(
+                f"{folder} holds results of the step {each} with {unlike}: run that step again "
+                "with the values of this one."
+            )
+
+
+def _place(p: Parameters, step: str) -> Path:
+    """Folder of a step's lasting results."""
+    below = LASTING[step][0].format(dataset=p.dataset, classifier=p.classifier)
+    return p.protocol_folder / below
+
+
+def _made(folder: Path, step: str) -> dict[str, Any] | None:
+    """The entry of a step in the ``run.json`` of its folder."""
+    about = folder / "run.json"
+    return read_json(about)["steps"].get(step) if about.exists() else None
+
+
+def _unlike(made: dict[str, Any], p: Parameters, step: str, data: dict[str, Any]) -> str:
+    """What tells an entry of ``run.json`` from a step with these parameters; '' for nothing."""
+    if made.get("version") != VERSIONS[step]:
+        return f"version {made.get('version')} of it, not {VERSIONS[step]}"
+    if made["data"].get("md5") != data.get("md5"):
+        return "other images"
+    given = load(p.protocol, p.dataset, p.classifier, **p.changed)
+    for name, value in p.of_step(step).items():
+        # Each machine settles by itself what "auto" stands for.
+        if name in PLACES or getattr(given, name) == "auto":
+            continue
+        if (before := made["parameters"].get(name)) != value:
+            return f"{name}={before}, not {value}"
+    return ""
 
 
 class Run:
@@ -145,6 +185,9 @@ class Run:
         step: name of the notebook.
         parameters: the merged parameters.
         data: ``{"npz", "source", "md5"}`` of the data set, or of several by name.
+
+    Raises:
+        InputError: another process runs the step in this folder, or as `check_inputs`.
     """
 
     def __init__(
@@ -153,8 +196,14 @@ class Run:
         self.folder, self.step, self.parameters, self.data = folder, step, parameters, data
         self.started = time.monotonic()
         folder.mkdir(parents=True, exist_ok=True)
+        self.lock = None
         if folder.is_relative_to(parameters.protocol_folder):
+            if WRITES[step]:
+                parts = folder.relative_to(parameters.protocol_folder).parts
+                file = lock_file(parameters, *parts, step)
+                self.lock = Lock(file, f"The step {step} in {folder}")
             reuse(parameters, step, data)
+            check_inputs(parameters, step, data)
 
     def finish(self, **extra: Any) -> dict[str, Any]:
         """Write ``run.json``: one entry for each step so far, and the last one at the top level.
@@ -184,4 +233,6 @@ class Run:
             for name, of in steps.items():
                 merged |= {field: of["parameters"][field] for field in step_fields(name)}
             write_json(path, {**record, "parameters": merged, "steps": steps})
+        if self.lock:
+            self.lock.release()
         return record

@@ -14,6 +14,7 @@ from lib.models import classifiers, denoisers
 from lib.params import Parameters
 from lib.params.device import pick_device
 from lib.params.errors import InputError
+from lib.params.files import visible
 
 
 def finished_runs(runs: Path) -> list[str]:
@@ -21,7 +22,7 @@ def finished_runs(runs: Path) -> list[str]:
 
     Runs with changed values are left out.
     """
-    found = (path.parent.relative_to(runs) for path in runs.glob("*/*/*/classifier.json"))
+    found = (path.parent.relative_to(runs) for path in visible(runs, "*/*/*/classifier.json"))
     return sorted("/".join(path.parts) for path in found if "+" not in path.parts[0])
 
 

@@ -20,7 +20,6 @@ DRAWN = {"derma": skin, "pathology": tissue, "oct": retina, "chest": chest, "abd
 # Drawn this many times larger and then averaged, so that fine structures do not alias.
 ENLARGED = {28: 3, 64: 2, 128: 1, 224: 1}
 FEWEST = {"train": 4, "val": 1, "test": 2}  # images of each class
-PER_CLASS = 10  # with one tenth in val, room for one image of each class needs this many
 
 
 def generate(dataset: str, size: int, images: int, seed: int) -> dict[str, np.ndarray]:
@@ -55,10 +54,10 @@ def generate(dataset: str, size: int, images: int, seed: int) -> dict[str, np.nd
     if seed < 0:
         raise InputError(f"Seed {seed} is negative: give 0 or more.")
     weights = _weights(known)
-    if images < PER_CLASS * len(weights):
+    if images < known.fewest_phantoms:
         raise InputError(
             f"{images} phantoms of {dataset} are too few for three parts with every class: "
-            f"give at least {PER_CLASS * len(weights)}."
+            f"give at least {known.fewest_phantoms}."
         )
     counts = apportion(images, weights, sum(FEWEST.values()))
     test = apportion(images // 5, counts, FEWEST["test"])

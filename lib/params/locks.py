@@ -1,0 +1,84 @@
+"""Locks among processes. The system takes them from a process that dies, so none is ever stale."""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+from lib.params.errors import InputError
+
+_HELD: dict[Path, int] = {}  # file descriptors of this process, by file
+
+
+class Lock:
+    """A lock that this process takes and keeps until it releases it or ends.
+
+    A process that has it already, such as a notebook whose first cell runs again, takes it over.
+    Without effect where the file system or the system has no locks.
+
+    Args:
+        path: file that stands for what is locked; it says who has the lock, and stays.
+        what: what is locked, for the message.
+        wait: whether to wait for the other process instead of refusing.
+
+    Raises:
+        InputError: another process has it.
+    """
+
+    def __init__(self, path: Path, what: str, wait: bool = False) -> None:
+        self.path = path
+        if fcntl is None or path in _HELD:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        place = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            self._take(place, what, wait)
+        except BaseException:
+            os.close(place)
+            raise
+        _HELD[path] = place
+
+    def _take(self, place: int, what: str, wait: bool) -> None:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = os.pread(place, 1000, 0).decode("utf-8", "replace").strip() or "another process"
+            if not wait:
+                raise InputError(
+                    f"{what} is in use by {other}: wait until it has ended, or end it."
+                ) from None
+            print(f"{what} is in use by {other}: waiting.", file=sys.stderr, flush=True)
+            fcntl.flock(place, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            return
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        os.ftruncate(place, 0)
+        os.pwrite(place, f"process {os.getpid()} on {platform.node()} since {since}".encode(), 0)
+
+    def release(self) -> None:
+        """Let others have it."""
+        if (place := _HELD.pop(self.path, None)) is not None:
+            os.ftruncate(place, 0)
+            os.close(place)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Alone in a folder among all processes that ask; without effect where there is no flock."""
+    if fcntl is None:
+        yield
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)  # which unlocks

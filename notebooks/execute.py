@@ -1,0 +1,86 @@
+"""One step: ``python -m notebooks.execute STEP PAGE PARAMETERS`` executes a text notebook.
+
+Snakemake calls it, in a process of its own for each step. papermill executes; the page appears when
+all cells have run. Else one line says why not, and the log of the step has the traceback.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from book.say import say
+from lib.params import ROOT
+from lib.params.files import atomic
+
+LOGS = ROOT / "build" / "logs"
+LONGEST = 500  # signs of a reason; an InputError is told in full
+
+
+def execute(step: str, page: Path, given: dict[str, Any]) -> None:
+    """Execute ``notebooks/<step>.md`` and write it as ``page``; raises what stopped it."""
+    notebook = jupytext.read(ROOT / "notebooks" / f"{step}.md")
+    done = papermill.execute_notebook(notebook, None, given, cwd=ROOT, progress_bar=False)
+    with atomic(page) as temporary:
+        temporary.write_text(nbformat.writes(done), encoding="utf-8")
+
+
+def reason(error: BaseException) -> str:
+    """Why a notebook was not executed to its end, in one line."""
+    if isinstance(error, DeadKernelError):
+        return (
+            "its process was ended from outside, as systems do when memory runs out: see that "
+            "more of it is free, or lower the sizes and batches"
+        )
+    name, text = type(error).__name__, str(error)
+    if isinstance(error, PapermillExecutionError):
+        name, text = error.ename, error.evalue
+    text = " ".join(str(text).split())
+    if name == "MemoryError":
+        text = text or "the memory of this machine is full: lower the sizes and batches"
+    return f"{name}: {text if name == 'InputError' else text[:LONGEST]}"
+
+
+def main(step: str, page: str, given: str) -> int:
+    """Exit code; 130 after an interruption, which is whoever interrupted's to tell."""
+    began, stopped = time.monotonic(), []
+
+    def stop(*_: Any) -> None:
+        stopped.append(True)
+        raise KeyboardInterrupt
+
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, stop)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    log = LOGS / f"{page.strip('/').replace('/', '-')[-200:]}.log"
+    # What kernels and libraries write goes to the log, below Python too.
+    screen = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
+    sys.stdout.flush()
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1), os.dup2(file.fileno(), 2)
+    try:
+        execute(step, Path(page), json.loads(given))
+        text, code = f"{page} ({time.monotonic() - began:.0f} s)", 0
+    except BaseException as error:
+        # An interrupted kernel fails in many ways, none of which is the reason.
+        if stopped:
+            return 130
+        sys.excepthook(type(error), error, error.__traceback__)
+        text, code = f"{page} failed: {reason(error)}, log {log.relative_to(ROOT)}", 1
+    sys.stdout.flush()
+    os.dup2(screen.fileno(), 1)
+    say(text)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
