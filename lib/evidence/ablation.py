@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from lib.data import Images
@@ -22,9 +22,10 @@ from lib.models.denoiser_training import fit_denoiser
 from lib.models.denoisers import ablation_variants, depth_variants, restore
 from lib.models.denoisers.base import parameter_counts
 from lib.models.denoisers.noise import corrupt
+from lib.models.weights import write_tensors
 from lib.params import VERSIONS, Parameters
 from lib.params.device import pick_device
-from lib.params.files import atomic, fingerprint, read_json, read_table, write_json, write_table
+from lib.params.files import fingerprint, read_json, read_table, write_json, write_table
 
 IDENTITY = "identity"
 EXAMPLES = 4  # restored images kept of each variant, for the paper's Figure 2
@@ -98,8 +99,7 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
                 about.unlink(missing_ok=True)  # written last, it vouches for the files beside it
                 restored = restore(model, noisy, device)
                 write_table(table, image_quality.measure(test.images, restored, device))
-                with atomic(images) as temporary:
-                    save_file({"restored": torch.from_numpy(restored[:EXAMPLES])}, temporary)
+                write_tensors(images, {"restored": torch.from_numpy(restored[:EXAMPLES])})
                 seconds = sum(epoch["seconds"] for epoch in history)
                 count = sum(epoch["seconds"] * epoch["images_per_second"] for epoch in history)
                 write_json(about, {
