@@ -209,7 +209,7 @@ def test_source_missing_or_damaged(source: Path, tmp_path: Path, dataset: str, g
 
 
 def test_index_of_other_rows(source: Path, tmp_path: Path) -> None:
-    index(source / "kermany_oct1000" / "kermany1000_index.csv", (2, 2, 1), patient=[1] * 5)
+    index(source / "kermany_oct1000" / "kermany1000_index.csv", (2, 2, 1), patient=[1, 1, 2, 2, 3])
     with refused("kermany1000_index.csv"):
         rebuild.rebuild("oct", source, tmp_path, 28)
 

@@ -1,19 +1,28 @@
 """Run folders: writes are whole or absent, records carry where they came from."""
 
+import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import refused
 
 from lib import params
+from lib.data import phantoms
+from lib.models.training import save_checkpoint
+from lib.models.weights import save_weights
 from lib.params import files, runs
+from lib.params.errors import InputError
 from lib.params.files import visible
 
 
@@ -46,18 +55,105 @@ def test_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old"
 
 
-def test_a_full_disk_is_said_in_one_sentence(tmp_path):
-    with refused(tmp_path / "a.json"):  # noqa: SIM117
-        with files.atomic(tmp_path / "a.json"):
-            raise OSError(28, "No space left on device")
+WRITERS = {
+    "a.safetensors": lambda path: save_weights(torch.nn.Linear(100, 100), path),
+    "a.parquet": lambda path: files.write_table(path, pd.DataFrame({"a": np.random.rand(5000)})),
+    "a.json": lambda path: files.write_json(path, {"a": "x" * 50_000}),
+    "dermamnist.npz": lambda path: phantoms.write("derma", 28, 80, 0, path.parent),
+    "c.safetensors": lambda path: save_checkpoint(
+        path, "key", (net := torch.nn.Linear(100, 100)), torch.optim.SGD(net.parameters()), None, []
+    ),
+    "a.png": lambda path: plotted(path),
+}
+
+
+def plotted(path):
+    figure = plt.figure(figsize=(20, 20))
+    figure.gca().imshow(np.random.rand(200, 200))
+    with files.atomic(path) as temporary:
+        figure.savefig(temporary)
+    plt.close(figure)
+
+
+@pytest.fixture
+def no_room():
+    """Files above 10 kB cannot be written, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_is_told_alike_whatever_is_written(tmp_path, no_room, name):
+    path = tmp_path / name
+    path.write_text("old")
+    with pytest.raises(InputError) as error:
+        WRITERS[name](path)
+    reason = f"({os.strerror(errno.EFBIG)}; "
+    assert str(error.value).startswith(f"{path} cannot be written {reason}")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS])
+def test_other_reasons_are_told_in_the_same_sentence(tmp_path, number):
+    path = tmp_path / "a.json"
+    with pytest.raises(InputError) as error, files.atomic(path):
+        raise OSError(number, os.strerror(number))
+    assert str(error.value).startswith(f"{path} cannot be written ({os.strerror(number)}; ")
     assert not list(tmp_path.iterdir())
+    with pytest.raises(PermissionError), files.atomic(path):  # of a file that is read meanwhile
+        raise PermissionError(errno.EACCES, "no", "/somewhere/else")
+    with pytest.raises(FileNotFoundError), files.atomic(path):
+        (tmp_path / "missing").read_text()
 
 
-@pytest.mark.parametrize("content", [None, b"{", b"PAR1"])
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_place_that_holds_something_else_is_told_too(tmp_path, name):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="file"):
+        WRITERS[name](tmp_path / "file" / name)
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=name):
+        WRITERS[name](tmp_path / name)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_files_get_the_users_umask(tmp_path, name, mask):
+    path, before = tmp_path / name, os.umask(mask)
+    try:
+        for _ in range(2):  # also when it replaces one
+            WRITERS[name](path)
+            assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+    finally:
+        os.umask(before)
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_one_keeps_its_own(tmp_path):
+    path = tmp_path / "a.json"
+    left = tmp_path / ".a.json.0123abcd.json"
+    others = tmp_path / ".b.json.0123abcd.json", tmp_path / ".a.json.mine.json"
+    for each in (left, *others):
+        each.write_text("half")
+        os.utime(each, (0, 0))
+    with files.atomic(path) as first:
+        os.utime(first, (0, 0))
+        with files.atomic(path) as second:
+            second.write_text("second")
+        first.write_text("first")
+    assert path.read_text() == "first" and not left.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"PAR1", b"[1]", b"\xff\xfe{", "folder"])
 def test_unreadable_files_are_named(tmp_path, content):
     for name, read in (("a.json", files.read_json), ("a.parquet", files.read_table)):
         path = tmp_path / name
-        if content is not None:
+        if content == "folder":
+            path.mkdir()
+        elif content is not None:
             path.write_bytes(content)
         with refused(path):
             read(path)

@@ -7,9 +7,6 @@ project may also hold ``{train,val,test}_groups`` (patient numbers, -1 unknown),
 ``note``.
 """
 
-import lzma
-import zipfile
-import zlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,17 +15,16 @@ import numpy as np
 from medmnist.dataset import MedMNIST2D
 from medmnist.info import INFO
 
+from lib.data import npz
 from lib.data.download import fetch
+from lib.data.npz import PARTS
 from lib.data.splits import paper_parts
 from lib.params import ROOT, facts
 from lib.params.dataset_info import Facts
 from lib.params.errors import InputError, unknown
 from lib.params.files import md5
 
-PARTS = ("train", "val", "test")
-_GROUPS = tuple(f"{part}_groups" for part in PARTS)
 SIZES = tuple(MedMNIST2D.available_sizes)
-READ_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError)
 
 
 class AbdomenCTMNIST(MedMNIST2D):
@@ -179,10 +175,10 @@ def load(
         if not download or "url" not in INFO[known.flag]:
             raise InputError(_missing(path, dataset, size))
         fetch(_reader(known.flag), path, size)
-    extra = _extra(path)
+    extra = npz.arrays(path, ("source", "note", *npz.GROUPS), npz.ARRAYS)
     parts = {part: _read(path, known, part, size) for part in PARTS}
     lengths = [len(parts[part][0]) for part in PARTS]
-    split, group = np.repeat(PARTS, lengths), _groups(path, extra, lengths)
+    split, group = np.repeat(PARTS, lengths), npz.groups(path, extra, lengths)
     index = np.concatenate([np.arange(length) for length in lengths])
     used = PARTS if scheme == "official" else known.source_parts
     images, labels = (np.concatenate([parts[part][i] for part in used]) for i in (0, 1))
@@ -191,7 +187,9 @@ def load(
     if digest == official_md5(dataset, size):
         source = "official"
     else:
-        source = "phantom" if str(extra.get("source")) == "phantom" else "rebuilt"
+        if scheme == "official":  # the draw of the other keeps equal images together
+            npz.check_apart(path, images, split, index)
+        source = "phantom" if _text(path, extra, "source") == "phantom" else "rebuilt"
     return Images(
         name=dataset,
         images=images if images.ndim == 4 else images[..., None],
@@ -200,7 +198,7 @@ def load(
         index=index,
         part=split if scheme == "official" else paper_parts(images, labels, group, seed),
         group=group,
-        provenance=Provenance(path.name, source, digest, str(extra.get("note", ""))),
+        provenance=Provenance(path.name, source, digest, _text(path, extra, "note")),
     )
 
 
@@ -213,80 +211,22 @@ def _reader(flag: str) -> type[MedMNIST2D]:
     return next(reader for reader in MedMNIST2D.__subclasses__() if reader.flag == flag)
 
 
-def _damaged(path: Path, error: Exception | str) -> InputError:
-    return InputError(
-        f"{path} cannot be read as an npz file of plain arrays ({error}): it was cut short or "
-        "is no MedMNIST file; delete it and fetch or rebuild it."
-    )
-
-
-def _extra(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file that MedMNIST does not have: source, note and groups."""
-    wanted = {f"{part}_{kind}" for part in PARTS for kind in ("images", "labels")}
-    if not zipfile.is_zipfile(path):
-        raise _damaged(path, "it has no zip directory")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names = set(file.files)
-            if missing := sorted(wanted - names):
-                raise InputError(
-                    f"{path} has no {', '.join(missing)}: MedMNIST's form needs images and labels "
-                    "for train, val and test."
-                )
-            return {name: file[name] for name in names & {"source", "note", *_GROUPS}}
-    except InputError:
-        raise
-    except READ_ERRORS as error:
-        raise _damaged(path, error) from error
-
-
 def _read(path: Path, known: Facts, part: str, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels of one split through medmnist's class, checked."""
     try:
         data = _reader(known.flag)(split=part, root=str(path.parent), size=size)
-    except READ_ERRORS as error:
-        raise _damaged(path, error) from error
-    images, labels = np.asarray(data.imgs), np.asarray(data.labels)
-    columns = len(known.classes) if known.multi_label else 1
-    highest = 1 if known.multi_label else len(known.classes) - 1
-    shape = (size, size, 3) if known.channels == 3 else (size, size)
-    form = "x".join(["N", *map(str, shape)])
-
-    def wrong(what: str) -> InputError:
-        return InputError(f"{path}: {what}.")
-
-    if images.dtype != np.uint8:
-        raise wrong(f"{part}_images are {images.dtype}, but must be uint8")
-    if images.shape[1:] != shape:
-        raise wrong(f"{part}_images are {'x'.join(map(str, images.shape))}, but must be {form}")
-    if not len(images):
-        raise wrong(f"{part}_images are empty, but each split needs at least one image")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise wrong(f"{part}_labels are {labels.dtype}, but must be integers")
-    if labels.ndim != 2 or labels.shape[1] != columns:
-        raise wrong(
-            f"{part}_labels are {'x'.join(map(str, labels.shape))}, but must be Nx{columns}"
-        )
-    if len(labels) != len(images):
-        raise wrong(f"{part} has {len(images)} images but {len(labels)} labels")
-    if labels.min() < 0 or labels.max() > highest:
-        bad = labels[(labels < 0) | (labels > highest)][0]
-        raise wrong(f"{part}_labels have the value {bad}, but must be in 0..{highest}")
-    return images, labels.astype(np.uint8)
+    except npz.READ_ERRORS as error:
+        raise npz.unreadable(path, error) from error
+    images = np.asarray(data.imgs)
+    return images, npz.checked(path, known, size, part, images, np.asarray(data.labels))
 
 
-def _groups(path: Path, extra: dict[str, np.ndarray], lengths: list[int]) -> np.ndarray:
-    given = [name for name in _GROUPS if name in extra]
-    if not given:
-        return np.full(sum(lengths), -1)
-    for name, length in zip(_GROUPS, lengths, strict=True):
-        values = extra.get(name)
-        if values is None or values.dtype.kind not in "iu" or values.shape != (length,):
-            raise InputError(
-                f"{path}: {name} must hold {length} integers, one an image, because "
-                f"{given[0]} is there."
-            )
-    return np.concatenate([extra[name] for name in _GROUPS]).astype(np.int64)
+def _text(path: Path, extra: dict[str, np.ndarray], name: str) -> str:
+    """A text that the file may hold; '' if it does not."""
+    value = extra.get(name, np.array(""))
+    if value.shape or value.dtype.kind != "U":
+        raise InputError(f"{path}: {name} must be one text, not {value.dtype} {value.shape}.")
+    return str(value)
 
 
 def _missing(path: Path, dataset: str, size: int) -> str:

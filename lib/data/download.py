@@ -13,6 +13,7 @@ from medmnist.dataset import MedMNIST2D
 from medmnist.info import INFO
 
 from lib.params.errors import InputError
+from lib.params.files import REMEDIES, writable
 
 PROBE_SECONDS = 15  # for the host's first answer, name look-up included
 STALL_SECONDS = 20  # without a byte, then a download is given up; torchvision tries twice
@@ -36,8 +37,9 @@ def fetch(reader: type[MedMNIST2D], path: Path, size: int) -> None:
     )
     if problem := unreachable(url):
         raise InputError(failed.format(problem))
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        with writable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         with stalls(), tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
             reader(split="test", root=folder, size=size, download=True)
             os.replace(Path(folder) / path.name, path)
@@ -45,6 +47,9 @@ def fetch(reader: type[MedMNIST2D], path: Path, size: int) -> None:
         cause = error.__context__ or error  # medmnist turns everything into RuntimeError, ...
         if isinstance(cause, KeyboardInterrupt):  # ... Ctrl-C too
             raise cause from None
+        with writable(path):  # a full disk is no matter of the network
+            if isinstance(cause, OSError) and cause.errno in REMEDIES:
+                raise cause from None
         raise InputError(failed.format(cause)) from error
 
 

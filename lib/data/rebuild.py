@@ -7,10 +7,8 @@ it is; `lib.data` reports it as *rebuilt*, never as official.
 """
 
 import argparse
-import io
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -18,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from medmnist.info import INFO
-from PIL import Image, ImageOps
+from PIL import Image
 
-from lib.data.dataset import PARTS, READ_ERRORS, SIZES, official_md5
+from lib.data import npz, photos, tables
+from lib.data.dataset import PARTS, SIZES, official_md5
 from lib.data.splits import content, linked
 from lib.params import facts
 from lib.params.errors import InputError, unknown
@@ -67,9 +66,9 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
 
 def derma(source: Path, size: int) -> Rebuilt:
     """HAM10000 from 200x150 JPEGs; the folder's split of MedMNIST's sizes, drawn by image."""
-    index = pd.read_csv(_there(source / "ham10000_200x150" / "split_index.csv"))
-    names = index["image_id"] + ".jpg"
-    images = _photos(source / "ham10000_200x150" / "images.zip", names, size, "RGB")
+    folder = source / "ham10000_200x150"
+    index = tables.read(_there(folder / "split_index.csv"), tables.Photo, unique="image_id")
+    images = _photos(folder / "images.zip", index["image_id"], size, "RGB")
     lesions = pd.factorize(index["lesion_id"], sort=True)[0]
     crossing = (index.groupby("lesion_id")["split"].nunique() > 1).sum()
     return Rebuilt(
@@ -85,7 +84,9 @@ def derma(source: Path, size: int) -> Rebuilt:
 
 def pathology(source: Path, size: int) -> Rebuilt:
     """PathMNIST's own 28-pixel images and labels, part of train and val, the whole test set."""
-    images, labels, split = _npz(source / "pathmnist_official_part" / "pathmnist_28_part.npz")
+    images, labels, split = _npz(
+        source / "pathmnist_official_part" / "pathmnist_28_part.npz", "pathology", 28
+    )
     counts = [int((split == part).sum()) for part in PARTS]
     official = INFO["pathmnist"]["n_samples"]
     shares = (f"{n} of {official[part]} {part}" for n, part in zip(counts, PARTS, strict=True))
@@ -101,8 +102,11 @@ def oct(source: Path, size: int) -> Rebuilt:
     # The source folder's copy at 28 pixels is a center crop; sizes are to differ in nothing else.
     stored = size if size in (64, 224) else 224
     path = folder / f"kermany1000_{stored}.npz"
-    images, labels, split = _npz(path)
-    index = _ordered(folder / "kermany1000_index.csv", split, path)
+    images, labels, split = _npz(path, "oct", stored)
+    source = folder / "kermany1000_index.csv"
+    index = _ordered(source, tables.Scan, split, path, by_part="patient")
+    if not (index["label"].isna() | (index["label"] == labels[:, 0])).all():
+        raise InputError(f"{source} has other labels than {path}: get both files again.")
     reduced = "" if size == stored else "to 224 pixels, then reduced "
     return Rebuilt(
         resize(images, size), labels, split, index["patient"].to_numpy(np.int64),
@@ -122,13 +126,14 @@ def chest(source: Path, size: int) -> Rebuilt:
     parts, indexes = [], []
     for name in ("nih1000", "nih1000b"):
         path = folder / f"{name}_{size}.npz"
-        parts.append(_npz(path))
-        indexes.append(_ordered(folder / f"{name}_index.csv", parts[-1][2], path))
+        parts.append(_npz(path, "chest", size))
+        source = folder / f"{name}_index.csv"
+        indexes.append(_ordered(source, tables.Film, parts[-1][2], path, unique="image"))
     images, labels, split = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     index = pd.concat(indexes, ignore_index=True)
     keep = ~index.duplicated("image").to_numpy()
     images, labels, split, index = images[keep], labels[keep], split[keep], index[keep]
-    patient = index["image"].str.split("_").str[0].astype(np.int64).to_numpy()
+    patient = index["patient"].to_numpy(np.int64)
     counts = pd.crosstab(patient, split)[list(PARTS)]
     home = counts.idxmax(axis=1)[patient].to_numpy(str)
     return Rebuilt(
@@ -145,8 +150,9 @@ def _boxed_chest(folder: Path, size: int) -> Rebuilt:
     """The 880 images of NIH's list of boxes and 980 without finding, split by patient."""
     # Labels and the order of rows are those of the folder's small copy.
     small = folder / "nih1860_64.npz"
-    _, labels, split = _npz(small)
-    index = _ordered(folder / "nih1860_index.csv", split, small)
+    _, labels, split = _npz(small, "chest", 64)
+    rules = {"unique": "image", "by_part": "patient"}
+    index = _ordered(folder / "nih1860_index.csv", tables.Film, split, small, **rules)
     images = _photos(folder / f"nih1860_{size}.zip", index["image"], size, "L")
     return Rebuilt(
         images, labels, split, index["patient"].to_numpy(np.int64),
@@ -159,7 +165,12 @@ def _boxed_chest(folder: Path, size: int) -> Rebuilt:
 def abdomen_ct(source: Path, size: int) -> Rebuilt:
     """AbdomenCT of Medical MNIST: 8,000 for training, 1,000 of them val, and 2,000 test (DAT10)."""
     path = source / "medical_mnist" / "abdomenct_64_all.npz"
-    (stored,) = _arrays(path, ["images"])
+    stored = npz.arrays(_there(path), ["images"], ["images"])["images"]
+    if stored.dtype != np.uint8 or stored.shape[1:] != (64, 64) or len(stored) < 10:
+        raise InputError(
+            f"{path}: images are {stored.dtype} {stored.shape}, but must be uint8 (N, 64, 64), N "
+            "at least 10."
+        )
     same = linked(content(stored))
     split = _fill(same, {"test": len(stored) // 5, "val": len(stored) // 10})
     how = "as they are" if size == 64 else f"{_verb(64, size)} with bilinear interpolation"
@@ -202,6 +213,11 @@ def rebuild(dataset: str, source: Path, root: Path, size: int) -> str:
     if path.exists() and md5(path) == official_md5(dataset, size):
         raise InputError(f"{path} is MedMNIST's own file, better than a rebuilt one: it was kept.")
     made = SOURCES[dataset](Path(source), size)
+    for part in PARTS:
+        if part not in made.split:
+            raise InputError(f"{source} leaves no image of {dataset} for the split {part!r}.")
+    index = pd.Series(made.split).groupby(made.split).cumcount().to_numpy()
+    npz.check_apart(Path(source), made.images, made.split, index)
     arrays = {"note": np.array(made.note)}
     for part in PARTS:
         rows = made.split == part
@@ -259,44 +275,33 @@ def _there(path: Path) -> Path:
 
 def _photos(path: Path, names: Iterable[str], size: int, mode: str) -> np.ndarray:
     """Images of a zip file, upright, in Pillow's mode L or RGB, as `resize` gives them."""
-    images, name = [], "no image"
-    try:
-        with zipfile.ZipFile(_there(path)) as archive:
-            for name in names:
-                image = ImageOps.exif_transpose(Image.open(io.BytesIO(archive.read(name))))
-                images.append(resize(np.asarray(image.convert(mode))[None], size)[0])
-    except InputError:
-        raise
-    except (KeyError, *READ_ERRORS) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}; last was {name}): get the archive again."
-        ) from error
-    return np.stack(images)
+    found = photos.of_archive(_there(path), names, mode)
+    return np.concatenate([resize(image[None], size) for image in found])
 
 
-def _arrays(path: Path, names: list[str]) -> list[np.ndarray]:
-    try:
-        with np.load(_there(path), allow_pickle=False) as file:
-            return [file[name] for name in names]
-    except InputError:
-        raise
-    except (KeyError, *READ_ERRORS) as error:
-        raise InputError(f"{path} cannot be read ({error}): get the file again.") from error
-
-
-def _npz(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images, labels and split of all rows, train first, then val, then test."""
-    images = _arrays(path, [f"{part}_images" for part in PARTS])
-    labels = _arrays(path, [f"{part}_labels" for part in PARTS])
+def _npz(path: Path, dataset: str, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images, labels and split of all rows, train first, then val, then test; checked."""
+    held = npz.arrays(_there(path), npz.ARRAYS, npz.ARRAYS)
+    images = [held[f"{part}_images"] for part in PARTS]
+    labels = [
+        npz.checked(path, facts(dataset), size, part, pictures, held[f"{part}_labels"])
+        for part, pictures in zip(PARTS, images, strict=True)
+    ]
     split = np.repeat(PARTS, [len(part) for part in images])
     return np.concatenate(images), np.concatenate(labels), split
 
 
-def _ordered(source: Path, split: np.ndarray, path: Path) -> pd.DataFrame:
+def _ordered(
+    source: Path, kind: type[tables.Row], split: np.ndarray, path: Path, **rules: str
+) -> pd.DataFrame:
     """An index in the order of the rows of an npz file; an error if it is of other rows."""
-    index = pd.read_csv(_there(source))
+    index = tables.read(_there(source), kind, **rules)
     index = index.assign(place=index["split"].map(PARTS.index)).sort_values(["place", "row"])
-    if not np.array_equal(index["split"].to_numpy(str), split):
+    rows = index.groupby("split").cumcount()
+    if not (
+        np.array_equal(index["split"].to_numpy(str), split)
+        and np.array_equal(index["row"].to_numpy(), rows.to_numpy())
+    ):
         raise InputError(f"{source} counts other rows than {path}: get both files again.")
     return index
 

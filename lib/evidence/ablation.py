@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from lib.data import Images
@@ -24,9 +24,10 @@ from lib.models.denoisers import ablation_variants, depth_variants, restore
 from lib.models.denoisers.base import parameter_counts
 from lib.models.denoisers.noise import corrupt
 from lib.models.training import throughput
+from lib.models.weights import write_tensors
 from lib.params import VERSIONS, Parameters
 from lib.params.device import pick_device
-from lib.params.files import atomic, fingerprint, read_json, read_table, write_json, write_table
+from lib.params.files import fingerprint, read_json, read_table, write_json, write_table
 
 IDENTITY = "identity"
 EXAMPLES = 4  # restored images kept of each variant, for the paper's Figure 2
@@ -99,8 +100,7 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
                 about.unlink(missing_ok=True)  # written last, it vouches for the files beside it
                 restored = restore(model, noisy, device)
                 write_table(table, image_quality.measure(test.images, restored, device))
-                with atomic(images) as temporary:
-                    save_file({"restored": torch.from_numpy(restored[:EXAMPLES])}, temporary)
+                write_tensors(images, {"restored": torch.from_numpy(restored[:EXAMPLES])})
                 seconds, speed = throughput(history)
                 write_json(about, {
                     "variant": name, "seed": seed, **parameter_counts(model), "seconds": seconds,

@@ -11,14 +11,16 @@ from torch.nn import functional as F
 
 from lib.data import Images, as_images, unit
 from lib.metrics import classification
-from lib.models.classifiers import Classifier, classify, load, save
+from lib.models.classifiers import Classifier, bring, classify, load, save
 from lib.models.inference import Device, placed, uses_bfloat16
 from lib.models.pretrained import start_weights
 from lib.models.training import fit, key_of
+from lib.models.weights import read_weights
 from lib.params import VERSIONS, Parameters
 from lib.params.device import settled
 from lib.params.errors import InputError, unknown
-from lib.params.files import fingerprint, read_json
+from lib.params.files import fingerprint, md5, read_json
+from lib.params.own_files import own_weights
 
 # The paper's optimizer (4.1.2; CLS03), by the arguments of `fit_classifier`.
 PAPER = {
@@ -207,7 +209,8 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
     Writes ``classifier.safetensors`` and ``classifier.json`` with ``start``, ``history``,
     ``paper_optimizer_history`` (the same start under the paper's optimizer, for
     ``classifier_paper_epochs`` epochs; ``null`` if none), ``training_images`` and
-    ``weights_md5``. An interrupted training is resumed after its last epoch.
+    ``weights_md5``. Weights that ``classifier_weights`` names are taken instead of training. An
+    interrupted training is resumed after its last epoch.
 
     Args:
         data: all images.
@@ -225,6 +228,8 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
     about = folder / "classifier.json"
     if about.exists() and read_json(about).get("key") == key:
         return load(folder, p.classifier), read_json(about)
+    if path := own_weights(p.classifier_weights):
+        return _brought(path, data, p, folder, key)
     learned, validation, facts = training_images(data, p), data.in_part("val"), data.facts
     start = start_weights(p.classifier, p.classifier_weights)
     begun = f"{'imagenet' if start else 'random'}-{key}"
@@ -252,7 +257,6 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
     if p.classifier_paper_epochs:
         papers = PAPER | {"epochs": p.classifier_paper_epochs}
         _, paper_history = fitted(checkpoints[1], papers)
-    about.unlink(missing_ok=True)  # it is written last and vouches for the weights beside it
     save(
         model.cpu(), folder, key=key, task=facts.task,
         class_names=[item.name for item in facts.classes],
@@ -262,3 +266,22 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
     return model, read_json(about)
+
+
+def _brought(
+    path: Path, data: Images, p: Parameters, folder: Path, key: str
+) -> tuple[Classifier, dict[str, Any]]:
+    """The user's own weights in place of a training; see `lib.models.classifiers.bring`."""
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"{path} is in the run folder, which the run writes to: keep your weights elsewhere."
+        )
+    facts = data.facts
+    model = bring(path, p.classifier, len(facts.classes), data.size)
+    kinds = {str(value.dtype) for value in read_weights(path).values() if value.is_floating_point()}
+    save(
+        model, folder, key=key, task=facts.task, class_names=[item.name for item in facts.classes],
+        start="own", training_images=0, history=[], paper_optimizer_history=None,
+        own_weights={"file": path.name, "md5": md5(path), "types": sorted(kinds)},
+    )  # fmt: skip
+    return model, read_json(folder / "classifier.json")

@@ -4,20 +4,22 @@ A gray image keeps one channel until it enters the model and is repeated inside 
 pixel then changes one gray value, never a color that the image cannot hold.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torchvision
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib import params
 from lib.data import as_images
 from lib.models.inference import Device, Network, outputs
-from lib.models.weights import load_weights, save_weights
+from lib.models.weights import fill, load_weights, plain_names, read_weights, save_weights
 from lib.params import Parameters
 from lib.params.errors import InputError, unknown
 from lib.params.files import read_json, write_json
@@ -27,7 +29,47 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "resnet50": torchvision.models.resnet50,
     "densenet121": torchvision.models.densenet121,
 }
+Scale = Annotated[FiniteFloat, Field(gt=0)]
+Channels = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 TIE = 1e-3  # logits nearer to a decision's edge are computed again, one image alone
+
+
+class Description(BaseModel):
+    """What ``classifier.json``, or the JSON file beside own weights, says of a network.
+
+    Attributes:
+        architecture: torchvision's name.
+        classes: outputs of the last layer.
+        image_size: edge of the stored images in pixels.
+        input_size: edge after enlarging inside.
+        mean: of the three channels of images in 0..1, as ``std``, which normalize them.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True)
+    architecture: str
+    classes: PositiveInt
+    image_size: PositiveInt
+    input_size: PositiveInt
+    mean: Channels = MEAN
+    std: tuple[Scale, Scale, Scale] = STD
+
+    @classmethod
+    def of(cls, path: Path, content: dict[str, Any]) -> "Description":
+        """Read from the content of a JSON file.
+
+        Raises:
+            InputError: a value is missing or impossible.
+        """
+        try:
+            return cls.model_validate_json(json.dumps(content))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            raise InputError(f"{path}: {name}: {first['msg']}.") from None
+
+    def smallest(self) -> int:
+        """The least ``input_size``: of the images, or what the network takes."""
+        return max(self.image_size, params.read("classifiers", self.architecture)["smallest_input"])
 
 
 class Classifier(nn.Module):
@@ -42,14 +84,17 @@ class Classifier(nn.Module):
         classes: outputs of the last layer.
         image_size: edge of the stored images in pixels.
         input_size: edge after enlarging; ``None`` for the smallest that the network takes.
+        mean: of the three channels, subtracted from images in 0..1.
+        std: of the three channels, divided by afterwards.
 
     Raises:
         InputError: unknown architecture.
     """
 
     def __init__(
-        self, architecture: str, classes: int, image_size: int, input_size: int | None = None
-    ) -> None:
+        self, architecture: str, classes: int, image_size: int, input_size: int | None = None,
+        mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD,
+    ) -> None:  # fmt: skip
         super().__init__()
         if architecture not in NETWORKS:
             raise unknown("classifier", architecture, NETWORKS)
@@ -60,8 +105,8 @@ class Classifier(nn.Module):
         head = "fc" if architecture == "resnet50" else "classifier"
         features = getattr(self.network, head).in_features
         setattr(self.network, head, nn.Linear(features, classes))
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Images (N, 1 or 3, H, W) in 0..1 as the network's input (N, 3, S, S).
@@ -73,7 +118,7 @@ class Classifier(nn.Module):
         return self.normalize(images)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Images (N, 1 or 3, H, W) in 0..1 in three channels, ImageNet's mean and deviation."""
+        """Images (N, 1 or 3, H, W) in 0..1 in three channels, less the mean, over the deviation."""
         return (images.expand(-1, 3, -1, -1) - self.mean) / self.std
 
     def forward(self, images: Tensor) -> Tensor:
@@ -168,11 +213,14 @@ def save(model: Classifier, folder: Path, **extra: Any) -> None:
 
     The latter names the weights by their MD5, ``weights_md5``; ``extra`` is added.
     """
+    (folder / "classifier.json").unlink(missing_ok=True)  # written last, it vouches for the weights
     checksum = save_weights(model.network, folder / "classifier.safetensors")
     fields = ("architecture", "classes", "image_size", "input_size")
     content = {name: getattr(model, name) for name in fields}
-    content |= {"mean": MEAN, "std": STD, "weights_md5": checksum}
-    write_json(folder / "classifier.json", content | extra)
+    # Through the text of float32, so that 0.485 is written as 0.485.
+    scales = {name: getattr(model, name).flatten() for name in ("mean", "std")}
+    content |= {name: [float(str(x)) for x in of.numpy()] for name, of in scales.items()}
+    write_json(folder / "classifier.json", content | {"weights_md5": checksum} | extra)
 
 
 def load(folder: Path, expected: str | None = None) -> Classifier:
@@ -185,14 +233,54 @@ def load(folder: Path, expected: str | None = None) -> Classifier:
     Raises:
         InputError: missing, damaged, or of another architecture.
     """
-    about = read_json(folder / "classifier.json")
-    name, classes = about["architecture"], about["classes"]
-    if expected and name != expected:
+    path = folder / "classifier.json"
+    content = read_json(path)
+    about = Description.of(path, content)
+    if expected and about.architecture != expected:
         raise InputError(
-            f"{folder / 'classifier.json'} holds a {name}, not a {expected}: run the classifier "
-            "step again."
+            f"{path} is of a {about.architecture}, not a {expected}: run the classifier step in a "
+            "folder of its own."
         )
-    model = Classifier(name, classes, about["image_size"], about["input_size"])
-    fits = f"a {name} with {classes} classes"
-    load_weights(model.network, folder / "classifier.safetensors", fits, "classifier")
+    model = Classifier(**dict(about))
+    fits = f"a {about.architecture} with {about.classes} classes"
+    weights = folder / "classifier.safetensors"
+    load_weights(model.network, weights, fits, "classifier", content.get("weights_md5"))
+    return model.eval().to(memory_format=torch.channels_last)
+
+
+def bring(path: Path, architecture: str, classes: int, image_size: int) -> Classifier:
+    """A classifier with weights of the user's, in evaluation mode on the CPU.
+
+    The file holds torchvision's state dict of the network with its last layer replaced. A JSON file
+    of the same name beside it, if there is one, may say `Description`'s values, such as another
+    mean and deviation, or the ``input_size`` that images are enlarged to. Without it these are
+    ImageNet's, and the smallest size that the network takes.
+
+    Args:
+        path: of the safetensors file, which is only read.
+        architecture: what it must be, as ``classes`` and ``image_size``.
+        classes: of the data set.
+        image_size: edge of its images in pixels.
+
+    Raises:
+        InputError: either file is missing, damaged or of another network.
+    """
+    wanted = {"architecture": architecture, "classes": classes, "image_size": image_size}
+    beside = path.with_suffix(".json")
+    said = read_json(beside) if beside.is_file() else {}
+    given = {name: said[name] for name in Description.model_fields if name in said}
+    about = Description.of(beside, {"input_size": image_size} | wanted | given)
+    for name, value in wanted.items():
+        if getattr(about, name) != value:
+            raise InputError(f"{beside}: {name} is {getattr(about, name)!r}, not {value!r}.")
+    if "input_size" not in given:
+        about = about.model_copy(update={"input_size": about.smallest()})
+    if about.input_size < about.smallest():
+        raise InputError(
+            f"{beside}: input_size is {about.input_size}, but the network takes "
+            f"{about.smallest()} pixels at least."
+        )
+    model = Classifier(**dict(about))
+    fits = f"torchvision's {architecture} with {classes} classes"
+    fill(model.network, plain_names(read_weights(path)), path, fits)
     return model.eval().to(memory_format=torch.channels_last)

@@ -1,39 +1,69 @@
 """ImageNet weights, what classifiers start from (CLS02)."""
 
+import hashlib
+import io
+from contextlib import redirect_stdout
 from pathlib import Path
+from urllib.error import URLError
 
 import torch
 import torchvision
 from torch import Tensor
 
 from lib.data.download import stalls, unreachable
+from lib.models.weights import fill, plain_names
 from lib.params.errors import InputError
+from lib.params.files import unread, writable
 
 
 def imagenet_weights(architecture: str) -> dict[str, Tensor]:
     """torchvision's ImageNet weights by the names of its networks, downloaded if need be.
 
+    A file is opened only when its SHA-256 begins as its name says, and no code in it is run.
+
     Raises:
         ConnectionError: they cannot be downloaded.
-        InputError: the file at hand cannot be read.
+        InputError: the file at hand is another one or cannot be read, or there is no room.
     """
     weights = torchvision.models.get_model_weights(architecture).IMAGENET1K_V1
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-    at_hand = path.exists()
-    if not at_hand and (problem := unreachable(weights.url)):
+    if path.exists():
+        _check(path, architecture)
+    elif problem := unreachable(weights.url):
         raise ConnectionError(problem)
     try:
-        with stalls():
-            # The network itself knows how names in older files are read.
-            network = torchvision.models.get_model(architecture, weights=weights, progress=False)
+        # torch prints where the file goes, which is nobody's business in a notebook that is shown.
+        with writable(path), stalls(), redirect_stdout(io.StringIO()):
+            state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except InputError:
+        raise
+    except (URLError, TimeoutError, ConnectionError) as error:
+        raise ConnectionError(unread(error)) from error
     except Exception as error:  # torch raises many kinds for a file that it cannot read
-        if not at_hand:
-            raise ConnectionError(str(error) or type(error).__name__) from error
         raise InputError(
-            f"{path} cannot be read as ImageNet weights of {architecture}: delete it, and it is "
-            "downloaded again."
+            f"ImageNet weights of {architecture} from {weights.url} or {path} cannot be used: "
+            f"{unread(error)}."
         ) from error
+    network = torchvision.models.get_model(architecture)
+    fill(network, plain_names(state), path, f"torchvision's {architecture}")
     return network.state_dict()
+
+
+def _check(path: Path, architecture: str) -> None:
+    """Refuse a file whose SHA-256 does not begin with the digits at the end of its name."""
+    wanted = path.stem.rpartition("-")[2]
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {unread(error)}.") from None
+    if not found.startswith(wanted):
+        raise InputError(
+            f"{path} is not torchvision's file of {architecture}: it has {size:,} bytes and its "
+            f"SHA-256 begins with {found[: len(wanted)]}, not {wanted}. It was cut short or is of "
+            "another kind; move it away, and it is downloaded again."
+        )
 
 
 def start_weights(architecture: str, wanted: str) -> dict[str, Tensor] | None:

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from lib.models.inference import Device, full_precision, placed, uses_bfloat16
+from lib.models.weights import write_tensors
 from lib.params.device import no_tf32
 from lib.params.errors import InputError
-from lib.params.files import atomic, fingerprint
+from lib.params.files import fingerprint
 from lib.params.memory import is_out_of_memory
 
 Batch = tuple[Tensor, ...]
@@ -55,8 +55,7 @@ def save_checkpoint(path: Path, key: str, model, optimizer, schedule, history: l
     meta = {"key": key, "history": history, "optimizer": rest}
     meta["schedule"] = schedule.state_dict() if schedule else None
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    with atomic(path) as temporary:
-        save_file(copies, temporary, {"state": json.dumps(meta, default=str)})
+    write_tensors(path, copies, json.dumps(meta, default=str))
 
 
 def _resume(path: Path, key: str, model, optimizer, schedule) -> list[dict]:
@@ -70,7 +69,9 @@ def _resume(path: Path, key: str, model, optimizer, schedule) -> list[dict]:
                 return []
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError):
-        raise InputError(f"Checkpoint {path} is damaged: delete it and run again.") from None
+        raise InputError(
+            f"Checkpoint {path} is damaged: move it away, and the training begins again."
+        ) from None
     part = {
         prefix: {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
         for prefix in ("model.", "optimizer.")

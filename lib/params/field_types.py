@@ -8,6 +8,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from lib.params.errors import InputError
+from lib.params.own_files import checked_weights
 
 
 def plain(value: Any) -> Any:
@@ -89,6 +90,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # generators are seeded with multi
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=1e-12, le=1)]
 Noise = Annotated[float, Field(gt=0, le=1)]
+Weights = Annotated[str, AfterValidator(_line), AfterValidator(checked_weights)]
 Denoiser = Literal["autoencoder", "dae", "noise2noise", "median_cnn"]
 DENOISERS = get_args(Denoiser)
 # "auto" is settled where a step begins: `lib.params.device.settled`.

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from lib.params.dataset_info import facts
 from lib.params.errors import InputError, unknown
 from lib.params.field_types import plain, written
+from lib.params.own_files import check_used
 from lib.params.parameters import PLACES, Parameters
 from lib.params.protocols import names, place, read, values
 
@@ -58,11 +59,13 @@ def load(
         for name in sorted(given.keys() - set(PLACES))
         if any(getattr(p, name) != getattr(other, name) for other in plains)
     }
+    check_used(p.classifier_weights, changed)
     drawn = {name: changed[name] for name in ("data_phantom_images", "seed") if name in changed}
     if p.data_phantom_images and drawn and "data_root" not in given:  # other phantoms, other files
         folder = "+".join(f"{name}={value}" for name, value in drawn.items())
         p = p.model_copy(update={"data_root": f"{p.data_root}/{folder}"})
     p._changed = changed
+    p._brought = {"classifier_weights": p.recorded()["classifier_weights"]}
     return p
 
 

@@ -4,7 +4,6 @@ All values live in one flat model, because papermill can only set flat names; th
 step a value belongs to. `lib.params.loading` merges the files of ``params/`` into it.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -39,8 +38,10 @@ from lib.params.field_types import (
     Share,
     Size,
     Text,
+    Weights,
 )  # fmt: skip
-from lib.params.files import ROOT, fingerprint
+from lib.params.files import ROOT
+from lib.params.own_files import name_of_run, recorded
 from lib.params.protocols import names
 from lib.params.stages import COMMON, STEPS, VERSIONS
 
@@ -56,6 +57,7 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     _changed: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _brought: dict[str, Any] = PrivateAttr(default_factory=dict)  # own weights as they were then
 
     protocol: Text = Field(description="how hard to try: a file in params/protocols")
     dataset: Text = Field(description="data set: a file in params/datasets")
@@ -75,8 +77,9 @@ class Parameters(BaseModel):
         description="phantoms made when the file is missing; 0: real images only"
     )
 
-    classifier_weights: Literal["imagenet", "random", "auto"] = Field(
-        description="start; 'auto' is ImageNet if its weights can be had, else random (CLS02)"
+    classifier_weights: Weights = Field(
+        description="start, imagenet, random or auto: ImageNet if its weights can be had, else "
+        "random (CLS02); or the path of your own weights, which are used instead of training"
     )
     classifier_optimizer: Literal["sgd", "adamw"] = Field(description="of training (CLS03)")
     classifier_schedule: Literal["constant", "one_cycle"] = Field(description="of the rate (CLS03)")
@@ -228,10 +231,8 @@ class Parameters(BaseModel):
     @property
     def run_name(self) -> str:
         """``<protocol>``, or ``<protocol>+<name>=<value>`` for a run with other values."""
-        parts = [f"{name}={_in_name(value)}" for name, value in sorted(self.changed.items())]
-        name = "+".join((self.protocol, *parts))
-        whole = len(name) <= 120 or not parts
-        return name if whole else f"{self.protocol}+{fingerprint(self.changed)}"
+        values = self.recorded()
+        return name_of_run(self.protocol, {name: values[name] for name in self.changed})
 
     @property
     def protocol_folder(self) -> Path:
@@ -250,8 +251,12 @@ class Parameters(BaseModel):
 
     def of_step(self, step: str) -> dict[str, Any]:
         """The values that a step depends on, by field name; see `STEPS`."""
-        values = self.model_dump()
+        values = self.recorded()
         return {name: values[name] for name in step_fields(step)}
+
+    def recorded(self) -> dict[str, Any]:
+        """All values as records hold them, see `lib.params.own_files.recorded`."""
+        return recorded(self.model_dump()) | self._brought
 
     def key(self, step: str, *without: str) -> dict[str, Any]:
         """What decides a step's result: its version and its values, less the fields ``without``.
@@ -262,12 +267,6 @@ class Parameters(BaseModel):
         skipped = {*PLACES, "data_phantom_images", *without}
         found = {name: value for name, value in self.of_step(step).items() if name not in skipped}
         return {"version": VERSIONS[step], **found}
-
-
-def _in_name(value: Any) -> str:
-    """A value as part of a folder's name: letters, digits and a few signs, else its hash."""
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if re.fullmatch(r"[\w.,+-]{1,32}", text, re.ASCII) else fingerprint(value)[:8]
 
 
 def step_fields(step: str) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.params.errors import InputError
-from lib.params.files import ROOT, atomic, fingerprint, read_json, visible, write_json
+from lib.params.files import ROOT, atomic, fingerprint, read_json, visible, writable, write_json
 from lib.params.loading import load
 from lib.params.locks import Lock, locked
 from lib.params.parameters import PLACES, Parameters, step_fields
@@ -33,7 +33,8 @@ def training(path: Path) -> str:
     Raises:
         InputError: missing or not JSON.
     """
-    return fingerprint(read_json(path)["history"])
+    about = read_json(path)
+    return fingerprint(about["history"] or about["weights_md5"])  # own weights have no history
 
 
 def commit() -> str:
@@ -76,7 +77,8 @@ def hardware() -> dict[str, Any]:
     model = platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        text = info.read_text(encoding="utf-8")
+        lines = [line for line in text.splitlines() if line.startswith("model name")]
         model = lines[0].partition(":")[2].strip() if lines else model
     gigabytes = None
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
@@ -195,7 +197,8 @@ class Run:
     ) -> None:
         self.folder, self.step, self.parameters, self.data = folder, step, parameters, data
         self.started = time.monotonic()
-        folder.mkdir(parents=True, exist_ok=True)
+        with writable(folder / "run.json"):
+            folder.mkdir(parents=True, exist_ok=True)
         self.lock = None
         if folder.is_relative_to(parameters.protocol_folder):
             if WRITES[step]:
@@ -214,7 +217,7 @@ class Run:
         record = {
             "step": self.step,
             "version": VERSIONS.get(self.step),
-            "parameters": self.parameters.model_dump(),
+            "parameters": self.parameters.recorded(),
             "seed": self.parameters.seed,
             "data": self.data,
             "commit": commit(),

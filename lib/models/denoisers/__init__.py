@@ -76,7 +76,8 @@ def load(name: str, folder: Path, channels: int) -> nn.Module:
             f"{about.get('channels')} channel(s), not {name!r} and {channels}: run the denoisers "
             "step again for this data set."
         )
-    load_weights(model, path, f"{name} for {channels} channel(s)", "denoisers")
+    fits = f"{name} for {channels} channel(s)"
+    load_weights(model, path, fits, "denoisers", about.get("weights_md5"))
     return model
 
 

@@ -1,0 +1,149 @@
+"""Twenty kills and twenty interrupts of one run on phantoms change nothing that it records.
+
+``python -m benchmarks.interruptions FOLDER`` runs ``make run`` in a clone of this project under
+FOLDER: first undisturbed, then with SIGKILL at random moments to all of its processes, then with
+SIGINT. Each blow is followed by the same command again. The records of the three must be equal, but
+for times. Minutes to an hour, by the machine; exit status 1 if a record differs.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lib.params import ROOT
+from lib.params.files import md5, read_json, read_table
+
+SETTINGS = (
+    "DATASET=oct", "CLASSIFIER=resnet50", "data_phantom_images=100", "classifier_epochs=3",
+    "attack_pixels=[1]", "attack_population=8", "attack_generations=3", "denoiser_names=[dae]",
+    "restoration_patch_denoisers=[]", "adaptive_defenses=[median3]",
+)  # fmt: skip
+# Of an execution, not of a result; checkpoints are gone when a step has finished.
+TIMES = {
+    "seconds", "wall_seconds", "images_per_second", "finished", "minutes", "computed_per_second",
+    "candidates_per_second", "evaluations_per_second",
+}  # fmt: skip
+
+
+def clone(folder: Path) -> Path:
+    """A clone of the project in a folder whose name needs quoting, with this environment."""
+    project = folder / "Größe & Maß (2026)"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(project)], check=True)
+    (project / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    for name in ("pyproject.toml", "requirements.lock"):  # older than the environment
+        os.utime(project / name, (0, 0))
+    return project
+
+
+def start(project: Path, runs: str) -> subprocess.Popen:
+    """``make run`` as the leader of a group of processes."""
+    log = (project / f"{runs}.log").open("ab")
+    command = ["make", "run", *SETTINGS, f"runs={runs}"]
+    return subprocess.Popen(command, cwd=project, stdout=log, stderr=log, start_new_session=True)
+
+
+def finish(project: Path, runs: str) -> float:
+    """Run to the end; seconds.
+
+    Raises:
+        SystemExit: the run failed.
+    """
+    began = time.monotonic()
+    if start(project, runs).wait():
+        log = (project / f"{runs}.log").read_text(encoding="utf-8", errors="replace")
+        sys.exit("\n".join(log.splitlines()[-20:]))
+    return time.monotonic() - began
+
+
+def disturbed(project: Path, runs: str, number: int, blows: int, longest: float) -> list[int]:
+    """Run with blows at random moments, then to the end.
+
+    Args:
+        project: the clone.
+        runs: folder of the run.
+        number: of the signal.
+        blows: how many hit a living run; where one has finished before, a new one begins.
+        longest: seconds a run is left alone at most.
+
+    Returns:
+        How many notebooks had finished at each blow.
+    """
+    draw, hit = random.Random(int(number)), []
+    while len(hit) < blows:
+        process = start(project, runs)
+        try:
+            process.wait(draw.uniform(0, longest))
+        except subprocess.TimeoutExpired:
+            hit.append(len(pages(project / runs)))
+            os.killpg(process.pid, number)
+            process.wait()
+            print(f"{signal.Signals(number).name} {len(hit)}: {hit[-1]} pages", flush=True)
+        else:  # finished: the blows that are left are for a run from its beginning
+            (project / runs).rename(project / f"{runs}-{time.monotonic_ns()}")
+    finish(project, runs)
+    return hit
+
+
+def pages(folder: Path) -> list[Path]:
+    """Executed notebooks of a run."""
+    return [path for path in folder.rglob("*.ipynb") if ".partial" not in path.name]
+
+
+def without_times(value: Any) -> Any:
+    """A JSON value less what an execution alone decides."""
+    if isinstance(value, dict):
+        return {k: without_times(v) for k, v in value.items() if k not in TIMES and k != "runs"}
+    return [without_times(each) for each in value] if isinstance(value, list) else value
+
+
+def differences(folder: Path, other: Path) -> list[str]:
+    """Records of two runs that differ, or that only one of them has."""
+    suffixes = (".json", ".parquet", ".safetensors", ".ipynb")
+    files = [
+        {p.relative_to(each) for p in each.rglob("*") if p.is_file()} for each in (folder, other)
+    ]
+    wrong = [f"{name} is in one of them only" for name in sorted(files[0] ^ files[1])]
+    for name in sorted(files[0] & files[1]):
+        one, two = folder / name, other / name
+        if name.suffix == ".safetensors":
+            same = md5(one) == md5(two)
+        elif name.suffix == ".json":
+            same = without_times(read_json(one)) == without_times(read_json(two))
+        elif name.suffix == ".parquet":
+            tables = [read_table(each) for each in (one, two)]
+            tables = [each[[c for c in each if c not in TIMES]] for each in tables]
+            same = tables[0].to_json() == tables[1].to_json()
+        else:
+            same = name.suffix in suffixes
+        if not same:
+            wrong.append(f"{name} differs")
+    return wrong
+
+
+def main(words: list[str]) -> int:
+    """The command line; 1 if a record differs, else 0."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.interruptions", description=__doc__)
+    parser.add_argument("folder", type=Path, help="an empty one, for the clone")
+    parser.add_argument("--blows", type=int, default=20, help="of each signal")
+    parser.add_argument("--longest", type=float, help="seconds a run is left alone at most")
+    given = parser.parse_args(words)
+    project = clone(given.folder)
+    seconds = finish(project, "undisturbed")
+    print(f"undisturbed: {seconds:.0f} s, {len(pages(project / 'undisturbed'))} pages", flush=True)
+    found = []
+    for name, number in (("killed", signal.SIGKILL), ("interrupted", signal.SIGINT)):
+        hit = disturbed(project, name, number, given.blows, given.longest or seconds / 3)
+        wrong = differences(project / "undisturbed", project / name)
+        print(f"{name} {len(hit)} times: {'; '.join(wrong) or 'records are identical'}", flush=True)
+        found += wrong
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
