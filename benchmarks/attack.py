@@ -42,6 +42,7 @@ from lib.attack.differential_evolution import gene_limits, initial_population
 from lib.attack.incremental import Incremental
 from lib.data import phantoms
 from lib.models.classifiers import Classifier, logits
+from lib.models.inference import full_precision
 from lib.params.device import native_bfloat16, no_tf32, pick_device
 from lib.params.errors import InputError
 from lib.params.files import atomic, write_json
@@ -63,6 +64,9 @@ class Case:
     pixels: int
     search: bool = True  # the whole attack too
     peers: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.size} {self.precision} {self.pixels}"
 
     @property
     def generations(self) -> int:
@@ -156,8 +160,46 @@ def search(model: Classifier, case: Case, images: int, generations: int) -> floa
 
 
 @no_tf32()  # of the plain network and of other libraries too
-def measure(case: Case, given: argparse.Namespace, plain: dict) -> list[dict]:
-    """Rows of one case; ``plain`` keeps the plain rates of models and sizes."""
+def fixed(model: Classifier, case: Case, images: int, computed: float) -> float:
+    """Seconds that an image takes besides its candidates: it enters, and is judged at the end.
+
+    Args:
+        computed: candidates a second, to take off the four that the search has to compute.
+    """
+    attack = PixelAttack(
+        case.pixels, population=4, generations=0, criterion=NoSuccess(), precision=case.precision
+    )
+    pictures, labels = some_images(model, images)
+    started = time.perf_counter()
+    attack(model, pictures, labels)
+    return (time.perf_counter() - started) / images - 4 / computed
+
+
+@torch.inference_mode()
+def peak(precision: str, seconds: float) -> float:
+    """GFLOP/s of a product of large matrices, which bounds what the device can do here."""
+    device = pick_device("auto")
+    size = 8192 if device.type == "cuda" else 2048
+    factor = torch.rand(size, size, device=device, dtype=getattr(torch, precision))
+    with full_precision(device):
+        return rate(lambda: factor @ factor, 1, seconds) * 2 * size**3 / 1e9
+
+
+def peaks(seconds: float) -> dict[str, float]:
+    """`peak` of the precisions that the device computes in."""
+    names = ["float32"] + ["bfloat16"] * native_bfloat16(pick_device("auto"))
+    return {name: round(peak(name, seconds), 1) for name in names}
+
+
+def measure(case: Case, given: argparse.Namespace, plain: dict, apart: dict) -> list[dict]:
+    """Rows of one case.
+
+    Args:
+        case: what is measured.
+        given: ``seconds``, ``images``, ``generations`` and ``peers`` of the command line.
+        plain: keeps the plain rates of models and sizes.
+        apart: keeps `fixed` by the text of the case.
+    """
     device = pick_device("auto")
     torch.manual_seed(0)
     model = Classifier(case.model, CLASSES, case.size).eval().to(device)
@@ -171,6 +213,8 @@ def measure(case: Case, given: argparse.Namespace, plain: dict) -> list[dict]:
         found["ours, search"] = search(
             model, case, given.images, given.generations or case.generations
         )
+        seconds = fixed(model, case, given.images, found["ours, windows"])
+        apart[str(case)] = round(seconds, 4)
     if case.peers and given.peers:
         contiguous = model.to(memory_format=torch.contiguous_format)
         images = some_images(model, 1)[0]
@@ -249,7 +293,7 @@ def main(words: list[str]) -> str | None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attack")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the tables")
     parser.add_argument("--only", default="", help="cases whose text holds this, as 'resnet50 64'")
-    parser.add_argument("--seconds", type=float, default=5, help="for each rate")
+    parser.add_argument("--seconds", type=float, default=3, help="for each rate")
     parser.add_argument("--images", type=int, default=8, help="of the search")
     parser.add_argument("--generations", type=int, default=0, help="of the search")
     parser.add_argument("--no-peers", dest="peers", action="store_false")
@@ -258,18 +302,18 @@ def main(words: list[str]) -> str | None:
     if given.scaling:
         scaling(given.scaling)
         return None
-    started, plain, rows = time.perf_counter(), {}, []
+    started, plain, apart, rows = time.perf_counter(), {}, {}, []
+    device = pick_device("auto").type
     slow = not native_bfloat16(pick_device("auto"))  # hours of emulation, and nothing learned
     try:
         for case in CASES:
-            text = f"{case.model} {case.size} {case.precision} {case.pixels}"
-            if given.only not in text:
+            if given.only not in str(case):
                 continue
             if slow and case.precision == "bfloat16" and case.precision not in given.only:
-                print(f"{text} pixel(s): left out, the device has no instructions for bfloat16")
+                print(f"{case} pixel(s): left out, the device has no instructions for bfloat16")
             else:
-                print(f"{text} pixel(s)", flush=True)
-                rows += measure(case, given, plain)
+                print(f"{case} pixel(s)", flush=True)
+                rows += measure(case, given, plain, apart)
     except InputError as error:
         return f"error: {error}"
     if not rows:
@@ -281,6 +325,7 @@ def main(words: list[str]) -> str | None:
     about = {"hardware": hardware(), "threads": torch.get_num_threads(), "versions": versions}
     about |= {"population": 100, "images": given.images}
     about["generations"] = {case.size: given.generations or case.generations for case in CASES}
+    about |= {"peak_gflops": {device: peaks(given.seconds)}, "fixed_seconds": {device: apart}}
     write_json(given.out / "attack.json", about | {"seconds": time.perf_counter() - started})
     return None
 

@@ -30,7 +30,7 @@ from lib.attack.incremental import Incremental
 from lib.models.inference import full_precision
 from lib.params import ROOT
 from lib.params.device import pick_device
-from lib.params.files import write_json
+from lib.params.files import read_json, write_json
 from lib.params.runs import hardware
 
 DIFFERENCE = 1e-4  # of float32 logits on two devices, relative to the largest
@@ -131,16 +131,16 @@ def stages(name: str, device: torch.device, batch: int, seconds: float) -> dict[
     return rates
 
 
-def rows(started: float, seconds: float) -> pd.DataFrame:
-    """Rows of ``attack.csv`` on this GPU, as many as the time allows."""
+def rows(started: float, seconds: float, apart: dict[str, float]) -> pd.DataFrame:
+    """Rows of ``attack.csv`` on this GPU, as many as the time allows; see `attack.measure`."""
     given = argparse.Namespace(seconds=seconds, images=64, generations=10, peers=False)
     found, plain = [], {}
     for case in attack.CASES:
         if time.monotonic() - started > LIMIT:
             print(f"left out for want of time: {case}")
         else:
-            print(f"{case.model} {case.size} {case.precision} {case.pixels} pixel(s)", flush=True)
-            found += attack.measure(case, given, plain)
+            print(f"{case} pixel(s)", flush=True)
+            found += attack.measure(case, given, plain, apart)
     return pd.DataFrame(found)
 
 
@@ -171,10 +171,15 @@ def main(words: list[str]) -> str | None:
     if device.type == "cuda" and not wrong:
         path = given.out / "attack.csv"
         table = pd.read_csv(path)
-        ours = rows(started, given.seconds)
+        apart: dict[str, float] = {}
+        ours = rows(started, given.seconds, apart)
         table = pd.concat([table[table["device"] != "cuda"], ours], ignore_index=True)
         attack.write_csv(path, table)
         write_json(given.out / "gpu.json", about)
+        known = read_json(given.out / "attack.json")
+        for name, of in (("peak_gflops", attack.peaks(given.seconds)), ("fixed_seconds", apart)):
+            known[name] = known.get(name, {}) | {"cuda": of}
+        write_json(given.out / "attack.json", known)
     print(f"{time.monotonic() - started:.0f} s", flush=True)
     return "; ".join(wrong) if wrong else None
 

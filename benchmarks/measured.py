@@ -1,10 +1,8 @@
-"""What `make bench` measured, beside the targets and the paper's printed times.
+"""What `make bench` measured, beside the machine's limit and the paper's printed times.
 
 The tables lie in ``benchmarks/``, which is not made by `make book`; a page goes on without one that
 is missing and says so.
 """
-
-from dataclasses import dataclass
 
 import pandas as pd
 from pandas.io.formats.style import Styler
@@ -94,10 +92,8 @@ def old_and_new(rates: pd.DataFrame) -> str:
     """
     lines = []
     for device in rates["device"].unique():
-        target, here = TARGETS[0], rates[rates["device"] == device]
-        plain, windows, search = (
-            BUDGET / _rate(here, target, method) for method in (PLAIN, WINDOWS, SEARCH)
-        )
+        here = rates[rates["device"] == device]
+        plain, windows, search = (BUDGET / _rate(here, name) for name in (PLAIN, WINDOWS, SEARCH))
         if plain == plain and search == search:
             lines.append(
                 f"- {device}: {plain:,.1f} s with the plain network, {search:,.1f} s with the "
@@ -111,76 +107,50 @@ def old_and_new(rates: pd.DataFrame) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Target:
-    """How many times faster the search is to be than another method."""
-
-    model: str
-    size: int
-    dtype: str
-    over: str
-    wanted: float
-    stretch: float
-
-
-# Set before the engine was written. The plain network is always in float32; one pixel.
-TARGETS = (
-    Target("resnet50", 224, "float32", PLAIN, 5, 8),
-    Target("densenet121", 224, "float32", PLAIN, 3, 5),
-    Target("resnet50", 224, "bfloat16", PLAIN, 15, 25),
-    Target("resnet50", 224, "float32", "torchattacks", 10, 20),
-    Target("resnet50", 224, "float32", "ART", 10, 20),
-    Target("resnet50", 64, "float32", PLAIN, 1.5, 2),
-)
-
-
-def _rate(rates: pd.DataFrame, target: Target, method: str) -> float:
-    """Candidates a second of one method with one pixel; NaN where it was not measured."""
-    dtype = "float32" if method == PLAIN else target.dtype
+def _rate(rates: pd.DataFrame, method: str) -> float:
+    """Candidates a second with one pixel of ResNet50 at 224 pixels in float32; else NaN."""
     found = rates[
-        (rates["model"] == target.model)
-        & (rates["size"] == target.size)
-        & (rates["dtype"] == dtype)
-        & (rates["method"] == method)
-        & (rates["pixels"] == 1)
-    ]["candidates_per_second"]
+        (rates["model"] == "resnet50") & (rates["size"] == 224) & (rates["pixels"] == 1)
+        & (rates["dtype"] == "float32") & (rates["method"] == method)
+    ]["candidates_per_second"]  # fmt: skip
     return float(found.iloc[0]) if len(found) else float("nan")
 
 
-def verdict(ratio: float, target: Target) -> str:
-    """Whether a ratio meets a target, in words."""
-    if ratio >= target.stretch:
-        return "yes, and the stretch"
-    if ratio >= target.wanted:
-        return "yes"
-    return "no" if ratio == ratio else "not measured"
-
-
-def targets(rates: pd.DataFrame) -> pd.DataFrame:
-    """Each target with the search's and the windows' speed over the other method.
+def limit(rates: pd.DataFrame, work: pd.DataFrame, device: str) -> pd.DataFrame:
+    """How near the attack is to what the device can do, case by case.
 
     Args:
-        rates: ``attack`` rows of one device.
+        rates: the table ``attack``.
+        work: of `benchmarks.engine.work`.
+        device: whose rows.
+
+    Returns:
+        ``multiply_adds`` of a candidate, in millions, and ``left``, their share of the whole
+        network's; ``gflops``, what the windows compute a second, two operations a multiply-add;
+        ``of_peak``, its share of a product of large matrices; ``saved``, the share of the search's
+        candidates that need no computing, less what the search itself costs; ``seconds``, of an
+        image with the paper's budget, and ``fixed`` seconds of each image besides. NaN where
+        something was not measured.
     """
-    rows = []
-    for target in TARGETS:
-        over = _rate(rates, target, target.over)
-        search, windows = (_rate(rates, target, name) / over for name in (SEARCH, WINDOWS))
-        rows.append(
-            {
-                "classifier": target.model,
-                "size": target.size,
-                "dtype": target.dtype,
-                "over": target.over,
-                "wanted": target.wanted,
-                "stretch": target.stretch,
-                "search": search,
-                "met": verdict(search, target),
-                "windows": windows,
-                "met_by_windows": verdict(windows, target),
-            }
-        )
-    return pd.DataFrame(rows)
+    path = FOLDER / "attack.json"
+    about = read_json(path) if path.exists() else {}
+    peaks, apart = (about.get(n, {}).get(device, {}) for n in ("peak_gflops", "fixed_seconds"))
+    counted = work.set_index(["classifier", "size", "pixels"])
+    keys, rows = ["model", "size", "dtype", "pixels"], []
+    ours = rates[(rates["device"] == device) & rates["method"].isin((WINDOWS, SEARCH))]
+    for case, group in ours.groupby(keys, sort=False):
+        by = group.set_index("method")["candidates_per_second"].reindex([WINDOWS, SEARCH])
+        of = counted.loc[case[0], case[1], case[3]]
+        gflops = 2 * of["windows"] * by[WINDOWS] / 1000
+        rows.append(dict(zip(["classifier", *keys[1:]], case, strict=True)) | {
+            "multiply_adds": of["windows"], "left": of["windows"] / of["network"],
+            "gflops": gflops, "of_peak": gflops / peaks.get(case[2], float("nan")),
+            "saved": 1 - by[WINDOWS] / by[SEARCH], "seconds": BUDGET / by[SEARCH],
+            "fixed": apart.get(" ".join(map(str, case)), float("nan")),
+        })  # fmt: skip
+    columns = ["classifier", *keys[1:], "multiply_adds", "left", "gflops", "of_peak", "saved",
+               "seconds", "fixed"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
 
 
 def factors(rates: pd.DataFrame, work: pd.DataFrame) -> pd.DataFrame:
@@ -301,13 +271,13 @@ def printed_times(pixels: int) -> pd.DataFrame:
 
 
 def our_times(rates: pd.DataFrame) -> pd.DataFrame:
-    """Our rates on ResNet50 at 224 pixels, and seconds an image with the paper's budget.
+    """Ours and the peers' on ResNet50 at 224 pixels: seconds an image with the paper's budget.
 
     Args:
         rates: the table ``attack``.
     """
     ours = rates[(rates["model"] == "resnet50") & (rates["size"] == 224)]
-    ours = ours[ours["method"].isin((PLAIN, WINDOWS, SEARCH))]
+    ours = ours[ours["method"] != WHOLE]
     found = ours[["method", "pixels", "dtype", "device", "candidates_per_second"]].copy()
     # The plain network takes as long whatever the number of pixels.
     found["pixels"] = found["pixels"].astype(object).where(found["method"] != PLAIN, "any")

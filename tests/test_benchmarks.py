@@ -199,7 +199,9 @@ def test_the_driver_writes_a_row_for_each_method(tmp_path, capsys):
     assert table["ratio_to_plain_dense"].tolist() == pytest.approx(
         (table["candidates_per_second"] / plain).tolist(), rel=0.02
     )
-    assert json.loads((tmp_path / "attack.json").read_text())["hardware"]["cores"]
+    about = json.loads((tmp_path / "attack.json").read_text())
+    assert about["hardware"]["cores"] and about["peak_gflops"]["cpu"]["float32"] > 0
+    assert list(about["fixed_seconds"]["cpu"]) == ["resnet50 28 float32 1"]
     assert "200" in capsys.readouterr().out
     assert "'vgg'" in driver.main(["--only", "vgg", "--out", str(tmp_path)])
 

@@ -181,14 +181,24 @@ def test_the_machine_is_named(folder):
     assert measured.machine(attack_rows()) == ""
 
 
-def test_targets_are_met_by_what_was_measured_and_by_nothing_else():
-    found = measured.targets(attack_rows())
-    assert found["search"].round(2).fillna(0).tolist() == [5.0, 5.1, 14.9, 10.0, 8.33, 0]
-    assert found["met"].tolist() == [
-        "yes", "yes, and the stretch", "no", "yes", "no", "not measured"
-    ]  # fmt: skip
-    assert found["windows"].round(2).tolist() == [2.8, 2.4, 7.0, 5.6, 4.67, 1.4]
-    assert set(found["met_by_windows"]) == {"no"}
+def test_the_limit_is_a_share_of_what_the_machine_can_do(folder, work):
+    about = {"peak_gflops": {"cpu": {"float32": 200}}, "fixed_seconds": {"cpu": {}}}
+    about["fixed_seconds"]["cpu"]["resnet50 224 float32 1"] = 0.5
+    (folder / "attack.json").write_text(json.dumps(about))
+    found = measured.limit(attack_rows(), work, "cpu").set_index(
+        ["classifier", "size", "dtype", "pixels"]
+    )
+    row = found.loc["resnet50", 224, "float32", 1]
+    known = work.set_index(["classifier", "size", "pixels"]).loc["resnet50", 224, 1]
+    assert row["left"] == pytest.approx(known["windows"] / known["network"])
+    assert row["gflops"] == pytest.approx(2 * known["windows"] * 28 / 1000)
+    assert row["of_peak"] == pytest.approx(row["gflops"] / 200)
+    assert row["saved"] == pytest.approx(1 - 28 / 50) and row["fixed"] == 0.5
+    assert row["seconds"] == 10_100 / 50
+    assert found["of_peak"].xs("bfloat16", level="dtype").isna().all()
+    (folder / "attack.json").unlink()
+    assert measured.limit(attack_rows(), work, "cpu")["of_peak"].isna().all()
+    assert not len(measured.limit(attack_rows(), work, "cuda"))
 
 
 def test_factors_multiply_to_the_whole(work):

@@ -27,7 +27,7 @@ from lib.models.inference import full_precision
 from lib.params.errors import InputError, unknown
 
 THROUGH = {"bare": bare, "median3": through_median}
-CHUNK = 8192  # candidates between two states
+FIRST, CHUNK = 512, 8192  # candidates between two states, of the first and at most
 SAMPLED = 8  # candidates of a chunk that the whole network evaluates in any case
 NOWHERE = torch.finfo(torch.float32).max
 SAFETY = 10  # a margin is near zero within so many times the largest deviation
@@ -83,9 +83,9 @@ def iterate(
             arguments: the work goes on from there, and finished images are left out.
 
     Yields:
-        After each chunk of candidates the row of the image so far, with ``chunk``, how many chunks
-        are done, ``clear``, the smallest distance of a margin from zero that was not evaluated
-        again, and ``finished``. A loop that stops stops the work.
+        After each chunk of candidates the row of the image so far, with ``clear``, the smallest
+        distance of a margin from zero that was not evaluated again, and ``finished``. A loop that
+        stops stops the work.
     """
     array = inputs.as_images(images)
     if through not in THROUGH:
@@ -152,7 +152,7 @@ class _Work:
                 "through": self.through, "robust": False, "complete": False, "neighbors": 0,
                 "candidates": 0, "counterexamples": 0, "rechecked": 0, "deviation": 0.0,
                 "margin": self.criterion.margin(clean, label).item(), "row": -1, "col": -1,
-                "value": -1, "seconds": 0.0, "chunk": 0, "clear": NOWHERE,
+                "value": -1, "seconds": 0.0, "clear": NOWHERE,
                 "finished": bool(reason),
             }  # fmt: skip
         if state["finished"]:
@@ -173,8 +173,8 @@ class _Work:
     def chunk(self, state: dict) -> dict:
         """Evaluate the next candidates; the state after them."""
         started = monotonic()
-        start = state["chunk"] * CHUNK
-        genes = self.held.genes[start : start + CHUNK]
+        start = state["candidates"]
+        genes = self.held.genes[start : start + min(CHUNK, max(FIRST, start))]
         labels = self.label.expand(len(genes), *self.label.shape[1:])
         values = self.evaluator.logits(labels.new_zeros(len(genes)), genes)
         margins, fooled = self.criterion.margin(values, labels), self.criterion(values, labels)[1]
@@ -196,7 +196,7 @@ class _Work:
         clear = margins[unknown_].abs().min().item() if unknown_.any() else NOWHERE
         lowest = int(margins.argmin())
         state = state | {
-            "chunk": state["chunk"] + 1, "candidates": state["candidates"] + len(genes),
+            "candidates": start + len(genes),
             "counterexamples": state["counterexamples"] + int(fooled.sum()),
             "rechecked": state["rechecked"] + len(known), "deviation": deviation,
             "clear": min(state["clear"], clear),
@@ -206,7 +206,7 @@ class _Work:
             state |= {"margin": margins[lowest].item()}
             state |= dict(zip(("row", "col", "value"), change, strict=True))
         if state["clear"] <= deviation:  # a late candidate deviates more: all are in doubt again
-            none = {"chunk": 0, "candidates": 0, "counterexamples": 0, "row": -1}
+            none = {"candidates": 0, "counterexamples": 0, "row": -1}
             state |= none | {"clear": NOWHERE}
         complete = state["candidates"] == len(self.held.genes)
         done = complete or (state["counterexamples"] > 0 and not self.count)

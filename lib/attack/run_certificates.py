@@ -8,7 +8,6 @@ are test images in an order drawn once, so that more of them add to those that a
 """
 
 import re
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 from lib import data as dataroom
 from lib.attack import certificate
 from lib.attack.attack_table import KEPT
+from lib.attack.certificate import THROUGH
 from lib.attack.pixel_attack import PixelAttack
 from lib.attack.random_search import RandomSearch
 from lib.attack.run_attacks import attack_images, attack_of
@@ -27,10 +27,11 @@ from lib.data import Images, counter_rng
 from lib.models import classifiers
 from lib.params import Parameters, from_words, load
 from lib.params.device import pick_device
-from lib.params.errors import InputError
+from lib.params.errors import InputError, run_command
 from lib.params.files import fingerprint, md5, read_json, read_table, write_json, write_table
 from lib.params.runs import commit, hardware
 
+USAGE = "python -m lib.attack.run_certificates bare|median3|searches IMAGES [1/2] [NAME=VALUE ...]"
 VERSION = 1  # raised when the same images and weights give other certificates
 NAMES = ("dataset", "split", "index", "category")
 OF_CERTIFICATES = (*NAMES, *certificate.COLUMNS[1:])
@@ -160,29 +161,29 @@ def search_run(
     return table
 
 
-def main(words: list[str]) -> str | None:
-    """What the command line asks for; returns an error message, or None."""
-    usage = "usage: python -m lib.attack.run_certificates bare|median3|searches IMAGES [1/2] ..."
-    if len(words) < 2 or not words[1].isdigit():
-        return usage
-    what, images, *rest = words
-    shard = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", rest[0]) if rest else None
-    try:
-        p = load(**from_words(rest[1:] if shard else rest))
-        place = (int(shard[1]) - 1, int(shard[2])) if shard else None
-        given = (p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download)
-        found, model = dataroom.load(*given), classifiers.load(p.run_folder, p.classifier)
-        if what == "searches":
-            table = search_run(model, found, p, p.run_folder, int(images), place)
-            print(table.groupby("method", sort=False)["success"].agg(["sum", "size"]))
-        else:
-            given = (model, found, p, p.run_folder, what, int(images), place or (0, 1))
-            table = certify_run(*given)
-            print(f"{what}: {table['robust'].sum()} of {len(table)} test images are proved robust")
-    except InputError as error:
-        return f"error: {error}"
-    return None
+def main(words: list[str]) -> None:
+    """``bare``, ``median3`` or ``searches``, how many images, a shard, parameters.
+
+    Raises:
+        InputError: other words, or as `certify_run` and `search_run`.
+    """
+    number = r"([1-9]\d*)"
+    pattern = rf"({'|'.join(THROUGH)}|searches) {number}(?: {number}/{number})?(?: |$)"
+    match = re.match(pattern, " ".join(words))
+    if not match:
+        raise InputError(f"{' '.join(words[:3])!r} names no certificates: write {USAGE}.")
+    what, images = match[1], int(match[2])
+    shard = (int(match[3]) - 1, int(match[4])) if match[3] else None
+    p = load(**from_words(words[3 if shard else 2 :]))
+    given = (p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download)
+    found, model = dataroom.load(*given), classifiers.load(p.run_folder, p.classifier)
+    if what == "searches":
+        table = search_run(model, found, p, p.run_folder, images, shard)
+        print(table.groupby("method", sort=False)["success"].agg(["sum", "size"]))
+    else:
+        table = certify_run(model, found, p, p.run_folder, what, images, shard or (0, 1))
+        print(f"{what}: {table['robust'].sum()} of {len(table)} test images are proved robust")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)
