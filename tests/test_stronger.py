@@ -55,14 +55,13 @@ def test_restarts_are_the_best_of_separate_runs(toy):
     assert_stored(model, images, labels, found)
 
 
-def test_given_streams_are_those_of_the_first_run_and_others_later(toy):
-    keys = np.arange(20)
-    one, more = ATTACK(*toy, keys), Restarts(ATTACK, 4)(*toy, keys)
-    assert (more.success >= one.success).all() and more.success.sum() > one.success.sum()
-    single = Restarts(ATTACK, 4)(toy[0], toy[1][7:9], toy[2][7:9], keys[7:9]).table
+def test_an_image_is_attacked_alone_as_among_others(toy):
+    model, images, labels = toy
     columns = ["success", "rows", "values", "evaluations"]
-    whole = more.table[columns].iloc[7:9].reset_index(drop=True)
-    pd.testing.assert_frame_equal(single[columns], whole)
+    for attack in (Restarts(ATTACK, 4), MorePixels(ATTACK, 8)):
+        whole = attack(model, images, labels).table[columns].iloc[7:9].reset_index(drop=True)
+        alone = attack(model, images[7:9], labels[7:9]).table[columns]
+        pd.testing.assert_frame_equal(alone, whole)
 
 
 def test_random_search_has_the_attacks_budget(toy):

@@ -20,7 +20,7 @@ from lib.metrics import image_quality, intervals
 from lib.models.classifiers import as_text, classify
 from lib.models.denoisers import restore
 from lib.models.inference import Device, Network, placed
-from lib.params import PATCHES, Parameters
+from lib.params import PATCHES, REFERENCES, Parameters
 from lib.params.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class Patches:
     @classmethod
     def of(cls, p: Parameters) -> "Patches":
         """As the parameters have it."""
-        names = [name for name in p.restoration_patch_denoisers if name in p.denoiser_names]
+        known = (*REFERENCES, *p.denoiser_names)
+        names = [name for name in p.restoration_patch_denoisers if name in known]
         return cls(tuple(names), p.restoration_patch_size, p.restoration_patch_threshold)
 
 

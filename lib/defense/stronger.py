@@ -1,7 +1,7 @@
 """Attacks with a larger budget than the paper's: restarts, random search, more pixels.
 
-Each is called as `lib.attack.PixelAttack` is and returns what it returns. None can do worse than
-the attack it is made from with the same random streams.
+Each is called as `lib.attack.PixelAttack` is, with a model, images and labels, and returns what it
+returns. It begins with the very attack it is made from, so that success never falls with budget.
 """
 
 from dataclasses import dataclass, replace
@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from lib.attack import Found, PixelAttack, rebuild
-from lib.data import as_images, counter_rng, like
+from lib.data import as_images, like
 from lib.params.errors import InputError
 
 SUMS = ("evaluations", "computed", "generations", "disagreements", "seconds", "best")
@@ -49,18 +48,16 @@ class Restarts:
         if self.runs < 1:
             raise InputError(f"runs is {self.runs}: an attack runs at least once.")
 
-    def __call__(self, model: nn.Module, images: Any, labels: Any, keys: Any = None) -> Found:
+    def __call__(self, model: nn.Module, images: Any, labels: Any) -> Found:
         """Attack images; arguments and errors as of `PixelAttack`."""
         labels = _array(labels)
-        found = self.attack(model, images, labels, keys)
+        found = self.attack(model, images, labels)
         for run in range(1, self.runs):
             left = _standing(found)
             if not len(left):
                 break
-            # With keys the seed has no say, without them it makes them.
             again = replace(self.attack, seed=self.attack.seed + run)
-            streams = None if keys is None else counter_rng.mix(torch.as_tensor(keys)[left] + run)
-            other = again(model, images[left], labels[left], streams)
+            other = again(model, images[left], labels[left])
             found = _joined(found, left, other.table, onward=False)
         return found
 
@@ -88,16 +85,13 @@ class MorePixels:
         if self.most < self.attack.pixels:
             raise InputError(f"most is {self.most}: the first stage changes {self.attack.pixels}.")
 
-    def __call__(self, model: nn.Module, images: Any, labels: Any, keys: Any = None) -> Found:
+    def __call__(self, model: nn.Module, images: Any, labels: Any) -> Found:
         """Attack images; arguments and errors as of `PixelAttack`."""
         labels, pixels = _array(labels), self.attack.pixels
-        found = self.attack(model, images, labels, keys)
+        found = self.attack(model, images, labels)
         while 2 * pixels <= self.most and len(left := _standing(found)):
             stage = replace(self.attack, pixels=pixels)
-            streams = None
-            if keys is not None:
-                streams = counter_rng.mix(torch.as_tensor(keys)[left] + pixels)
-            other = stage(model, found.images[left], labels[left], streams)
+            other = stage(model, found.images[left], labels[left])
             found = _joined(found, left, other.table, onward=True)
             pixels *= 2
         return found

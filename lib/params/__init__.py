@@ -1,13 +1,12 @@
 """Settings, run folders and what else every room stands on."""
 
 from lib.params.dataset_info import facts
+from lib.params.field_types import DENOISERS, MASKING, PATCHES
 from lib.params.files import ROOT
 from lib.params.given import from_config, from_notebook, from_words
 from lib.params.loading import CHOSEN, load, load_all
 from lib.params.parameters import (
     ATTACKS,
-    DENOISERS,
-    PATCHES,
     PLACES,
     REFERENCES,
     Parameters,
@@ -17,7 +16,7 @@ from lib.params.protocols import base, names, read, variants
 from lib.params.stages import AFTER, STEPS, VERSIONS
 
 __all__ = [
-    "AFTER", "ATTACKS", "CHOSEN", "DENOISERS", "PATCHES", "PLACES", "REFERENCES", "ROOT", "STEPS",
-    "VERSIONS", "Parameters", "base", "facts", "from_config", "from_notebook", "from_words",
-    "load", "load_all", "names", "read", "step_fields", "variants",
+    "AFTER", "ATTACKS", "CHOSEN", "DENOISERS", "MASKING", "PATCHES", "PLACES", "REFERENCES", "ROOT",
+    "STEPS", "VERSIONS", "Parameters", "base", "facts", "from_config", "from_notebook",
+    "from_words", "load", "load_all", "names", "read", "step_fields", "variants",
 ]  # fmt: skip

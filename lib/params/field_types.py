@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from lib.params.errors import InputError
+from lib.params.errors import InputError, unknown
 from lib.params.own_files import checked_weights
 
 
@@ -93,6 +93,29 @@ Noise = Annotated[float, Field(gt=0, le=1)]
 Weights = Annotated[str, AfterValidator(_line), AfterValidator(checked_weights)]
 Denoiser = Literal["autoencoder", "dae", "noise2noise", "median_cnn"]
 DENOISERS = get_args(Denoiser)
+MASKING = "double_masking"  # the proved defense
+PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
+_BASES = ("median3", *DENOISERS)
+_DEFENSES = (*_BASES, *(name + PATCHES for name in _BASES))
+
+
+def _among(*known: str) -> AfterValidator:
+    """A name of these, else an error that names the nearest."""
+
+    def check(value: str) -> str:
+        if value not in known:
+            raise unknown("defense", value, known)
+        return value
+
+    return AfterValidator(check)
+
+
+# Doing nothing is no defense: to know it is to attack the bare classifier.
+Defense = Annotated[str, _among(*_DEFENSES)]
+AnyDefense = Annotated[str, _among(*_DEFENSES, "identity", MASKING)]
+Attacker = Literal[
+    "adaptive", "doubled", "restarts", "random", "more_pixels", "pgd", "apgd", "autoattack"
+]
 # "auto" is settled where a step begins: `lib.params.device.settled`.
 Precision = Literal["auto", "float32", "bfloat16"]
 SearchPrecision = Literal["auto", "float32", "bfloat16", "float16"]

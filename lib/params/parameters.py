@@ -17,10 +17,12 @@ from pydantic import (
 
 from lib.params.errors import InputError, unknown
 from lib.params.field_types import (
-    DENOISERS,
     MOST,
+    AnyDefense,
+    Attacker,
     Batch,
     Count,
+    Defense,
     Denoiser,
     Device,
     Epochs,
@@ -46,7 +48,6 @@ from lib.params.protocols import names
 from lib.params.stages import COMMON, STEPS, VERSIONS
 
 REFERENCES = ("identity", "median3")
-PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
 # Where and in what batches work is done: results depend on them by float rounding at most.
 PLACES = ("device", "runs", "results", "data_root", "data_download", "attack_batch")
 ATTACKS = {1: "one_pixel", 2: "two_pixel"}
@@ -166,8 +167,8 @@ class Parameters(BaseModel):
     )
     denoiser_precision: Precision = Field(description="of training, as classifier_precision")
 
-    restoration_patch_denoisers: SetOf[Denoiser] = Field(
-        description="those of denoiser_names that are used with patch selection too (EVA14)"
+    restoration_patch_denoisers: SetOf[Denoiser | Literal["median3"]] = Field(
+        description="defenses that are used with patch selection too, if the run has them (EVA14)"
     )
     restoration_patch_size: Annotated[int, Field(ge=1, le=223)] = Field(
         description="edge in pixels of the patch around a strongly changed pixel, odd (EVA14)"
@@ -176,12 +177,23 @@ class Parameters(BaseModel):
         description="a pixel is strongly changed above this share of the range (EVA14)"
     )
 
-    adaptive_defenses: SetOf[str] = Field(
+    adaptive_defenses: SetOf[Defense] = Field(
         description="defenses that an attacker knows; those that the run has are tried (EVA16)"
     )
-    adaptive_images: Count = Field(
-        description="attacked images of each class attacked again through each defense; 0: all"
+    adaptive_images: Count = Field(description="attacked images of each class for it; 0: all")
+
+    attackers_names: SetOf[Attacker] = Field(description="attackers tried on each defense")
+    attackers_defenses: SetOf[AnyDefense] = Field(
+        description="defenses that they attack, as far as the run has them"
     )
+    attackers_images: Count = Field(description="attacked images of each class for them; 0: all")
+    attackers_epsilons: SetOf[Annotated[int, Field(ge=1, le=255)]] = Field(
+        description="bounds of the dense attacks, in 255ths of the range"
+    )
+    masking_size: Annotated[int, Field(ge=1, le=224)] = Field(
+        description="edge of a mask of double masking, in pixels"
+    )
+    masking_images: Count = Field(description="test images of each class to certify; 0: all")
 
     ablation_size: Size = Field(description="edge of AbdomenCT images")
     ablation_train: Count = Field(description="training images; 0: all (DAT10)")
@@ -200,11 +212,6 @@ class Parameters(BaseModel):
                 raise unknown(kind, value, names(f"{kind}s"))
         if self.dataset not in names("datasets"):
             raise unknown("data set", self.dataset, names("datasets"))
-        # Doing nothing is no defense: to know it is to attack the bare classifier.
-        known = ["median3", *DENOISERS, *(name + PATCHES for name in DENOISERS)]
-        for name in self.adaptive_defenses:
-            if name not in known:
-                raise unknown("defense", name, known)
         if self.restoration_patch_size % 2 == 0:
             raise InputError(
                 "restoration_patch_size must be odd, so that a patch has a middle, not "

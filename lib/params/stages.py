@@ -5,7 +5,7 @@
 VERSIONS = {
     "phantoms": 1, "walkthrough": 1, "datasets": 1, "classifier": 1, "pixel_attack": 1,
     "vulnerability": 1, "denoisers": 1, "restoration": 1, "forensics": 1, "adaptive": 1,
-    "ablation": 1, "comparison": 1, "engine": 1, "audit": 1, "results_overview": 1,
+    "attackers": 1, "ablation": 1, "comparison": 1, "engine": 1, "audit": 1, "results_overview": 1,
     "results_dataset": 1, "results_ablation": 1, "results_size": 1, "results_attackers": 1,
     "results_certificates": 1, "verdicts": 1, "explore": 1,
 }  # fmt: skip
@@ -15,6 +15,7 @@ AFTER: dict[str, tuple[str, ...]] = {
     "vulnerability": ("classifier", "pixel_attack"),
     "restoration": ("classifier", "pixel_attack", "denoisers"),
     "adaptive": ("classifier", "pixel_attack", "denoisers"),
+    "attackers": ("classifier", "pixel_attack", "denoisers"),
     "forensics": ("classifier", "pixel_attack", "denoisers"),
 }
 COMMON = ("protocol", "seed", "device", "runs")  # of all of them
@@ -40,6 +41,10 @@ STEPS: dict[str, tuple[str, ...]] = {
     "adaptive": (
         "dataset", "classifier", "data_", "classifier_threshold", "attack_", "denoiser_names",
         "restoration_patch_size", "restoration_patch_threshold", "adaptive_",
+    ),
+    "attackers": (
+        "dataset", "classifier", "data_", "classifier_threshold", "attack_", "denoiser_names",
+        "restoration_patch_size", "restoration_patch_threshold", "attackers_", "masking_",
     ),
     "ablation": (
         "data_root", "data_download", "data_phantom_images", "denoiser_batch",
@@ -67,6 +72,7 @@ LASTING: dict[str, tuple[str, ...]] = {
     "denoisers": ("{dataset}/denoisers", "*.safetensors", "*.json"),
     "pixel_attack": ("{dataset}/{classifier}", "one_pixel.parquet", "two_pixel.parquet"),
     "adaptive": ("{dataset}/{classifier}", "adaptive_*.parquet"),
+    "attackers": ("{dataset}/{classifier}", "attackers_*.parquet", "masking.parquet"),
     "ablation": ("{dataset}", "ablation/*"),
 }
 # Files of each notebook below ``runs/<protocol>/``, besides itself executed and ``run.json``; those
@@ -84,6 +90,7 @@ WRITES: dict[str, tuple[str, ...]] = {
     ),
     "forensics": (f"{_NET}forensics_<one|two>_pixel.parquet",),
     "adaptive": (f"{_NET}adaptive_<one|two>_pixel.parquet",),
+    "attackers": (f"{_NET}attackers_<one|two>_pixel.parquet", f"{_NET}masking.parquet"),
     "ablation": (
         "abdomen_ct/ablation.parquet", "abdomen_ct/ablation_models.parquet",
         "abdomen_ct/ablation/<variant>-<seed>.*",

@@ -1,0 +1,113 @@
+"""Projected gradient descent in the L-infinity ball (Madry et al. 2018), for any criterion.
+
+Libraries have it for one label an image; here what is minimized is a criterion, so that images may
+have several labels.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from lib.attack import inputs
+from lib.attack.criteria import Criterion, Misclassification, confidence, misjudged
+from lib.attack.pixel_attack import Found
+from lib.data import counter_rng, like, rounded, unit
+from lib.models.inference import full_precision
+from lib.params.errors import InputError
+
+
+@dataclass(frozen=True)
+class PGD:
+    """Called as `PixelAttack` is. Success is that of the stored image, alone, in float32.
+
+    Args:
+        epsilon: largest change of a stored value, whole, 1 to 255.
+        steps: gradient steps of each start.
+        step: length of a step in 255ths; 0 for ``2.5 * epsilon / steps`` (Madry et al.).
+        starts: the first is the image itself, the others are uniform in the ball.
+        criterion: what is minimized and what counts, see `lib.attack.criteria`.
+        seed: of the starts.
+
+    Raises:
+        InputError: a value outside its range.
+    """
+
+    epsilon: int = 8
+    steps: int = 40
+    step: float = 0.0
+    starts: int = 2
+    criterion: Criterion = field(default_factory=Misclassification)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epsilon not in range(1, 256) or self.step < 0 or min(self.steps, self.starts) < 1:
+            raise InputError(
+                f"{self}: give a whole epsilon of 1 to 255, and at least one step and start."
+            )
+
+    def __call__(self, model: nn.Module, images: Any, labels: Any) -> Found:
+        """Attack images one after the other; arguments and errors as of `PixelAttack`.
+
+        Returns:
+            As `PixelAttack`, with ``image, label, skipped, reason, success, p_before, p_after,
+            evaluations`` in its table.
+        """
+        array = inputs.as_images(images)
+        device = inputs.check_model(model, *array.shape[1:3])
+        targets = inputs.as_labels(labels, len(array))
+        keys = counter_rng.content_keys(self.seed, "pgd", array)
+        rows, made = [], array.copy()
+        for place in range(len(array)):
+            label = targets[place : place + 1].to(device)
+            picture = torch.tensor(array[place : place + 1]).permute(0, 3, 1, 2).to(device)
+            row, found = self._one(model, picture, label, keys[place : place + 1].to(device))
+            made[place] = found.permute(1, 2, 0).cpu().numpy()
+            rows.append({"image": place, "label": targets[place].tolist(), **row})
+        table = pd.DataFrame(rows)
+        success = table["success"].to_numpy(bool) if rows else np.zeros(0, bool)
+        return Found(success, like(images, made), images, table)
+
+    def _one(
+        self, model: nn.Module, picture: Tensor, label: Tensor, key: Tensor
+    ) -> tuple[dict[str, Any], Tensor]:
+        """Row and attacked image, uint8 (C, H, W), of one image (1, C, H, W)."""
+        with full_precision(picture.device):
+            clean = inputs.first_logits(model, picture[0])
+            inputs.check_task(clean, label, self.criterion)
+            reason = misjudged(self.criterion, clean, label)
+            before = confidence(self.criterion, clean, label).item()
+        row = {"skipped": bool(reason), "reason": reason, "success": False, "p_before": before,
+               "p_after": before, "evaluations": 0}  # fmt: skip
+        best = picture[0]
+        for start in range(self.starts if not reason else 0):
+            for candidate in self._descend(model, picture, label, key, start):
+                row["evaluations"] += 1
+                with full_precision(picture.device):
+                    logits = inputs.alone(model, candidate)
+                    fooled = bool(self.criterion(logits, label)[1].item())
+                    after = confidence(self.criterion, logits, label).item()
+                if fooled or after < row["p_after"]:
+                    row |= {"success": fooled, "p_after": after}
+                    best = candidate
+                if fooled:
+                    return row, best
+        return row, best
+
+    def _descend(self, model: nn.Module, picture: Tensor, label: Tensor, key: Tensor, start: int):
+        """Stored images, uint8 (C, H, W), after each step of one start."""
+        clean, radius = unit(picture), self.epsilon / 255
+        length = (self.step or 2.5 * self.epsilon / self.steps) / 255
+        at = clean.clone()
+        if start:
+            draws = counter_rng.bits(key, key.new_full((1,), start), 1, clean.numel())
+            at = at + radius * (2 * draws.view_as(clean).float() / 2**31 - 1)
+        for _ in range(self.steps):
+            at = at.clamp(clean - radius, clean + radius).clamp(0, 1).detach().requires_grad_()
+            loss = self.criterion(model(at).float(), label)[0].sum()
+            at = at.detach() - length * torch.autograd.grad(loss, at)[0].sign()
+            held = at.clamp(clean - radius, clean + radius).clamp(0, 1)
+            yield rounded(held)[0].to(torch.uint8)

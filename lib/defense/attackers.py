@@ -1,0 +1,325 @@
+"""The attackers of a run: each through each defense, image by image, and the proved defense.
+
+A killed run goes on with the next images of the attacker it was at.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+from tqdm.auto import tqdm
+
+from lib.attack import Criterion, Found, attack_of, criterion_for, locate, rebuild, select
+from lib.attack.pgd import PGD
+from lib.data import Images
+from lib.defense import adaptive
+from lib.defense.dense import APGD, AutoAttack
+from lib.defense.double_masking import DoubleMasking, masking_table
+from lib.defense.stronger import MorePixels, Restarts, doubled, random_search
+from lib.defense.worst_case import LINF, NONE, PIXELS, transfer
+from lib.models.classifiers import Classifier, as_text
+from lib.models.inference import batch_for, placed
+from lib.models.weights import checksums
+from lib.params import ATTACKS, MASKING, PATCHES, REFERENCES, Parameters
+from lib.params.files import fingerprint, md5, read_table, write_table
+
+IMAGE = ["dataset", "split", "index", "label", "category", "part"]  # as in the attack records
+COLUMNS = (*IMAGE, "defense", "attacker", "family", "budget", "correct", "certified", "p_after",
+           "rows", "cols", "values", "evaluations", "seconds")  # fmt: skip
+# Of what an attack returns.
+KEPT = ("image", "success", "p_after", "rows", "cols", "values", "evaluations", "seconds")
+CHUNK = 4  # images between two checkpoints
+RESTARTS, MOST_PIXELS = 5, 64
+# A candidate costs double masking as many evaluations as it has masks: it gets fewer attackers,
+# and a tenth of the generations.
+THROUGH_MASKS, SHORTER = ("adaptive", "random"), 10
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """An attack, and the budget it keeps to: so many pixels, or 255ths of each value."""
+
+    name: str
+    family: str
+    budget: int
+    attack: Callable[[nn.Module, Any, Any], Found]
+
+
+def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) -> list[Attacker]:
+    """The attackers that parameters ask for on a defended model.
+
+    Args:
+        p: attack_*, attackers_*, classifier_threshold and seed are used.
+        pixels: changed pixels. Attackers with other budgets come with the first number of the run.
+        behind: the classifier behind the defense.
+        data: the images.
+    """
+    masked = isinstance(behind, DoubleMasking)
+    multi_label, names = data.facts.multi_label, p.attackers_names
+    # A denoiser works at the image's full size, so that memory holds fewer candidates.
+    batch = p.attack_batch or batch_for(data.size, data.size, placed(behind))
+    # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
+    attack = attack_of(p, pixels, multi_label, batch=batch, precision="float32")
+    if masked:
+        attack = replace(attack, generations=max(1, p.attack_generations // SHORTER))
+    known = {
+        "adaptive": attack,
+        "doubled": doubled(attack),
+        "restarts": Restarts(attack, RESTARTS),
+        "random": random_search(attack),
+    }
+    names = [name for name in names if not masked or name in THROUGH_MASKS]
+    found = [Attacker(name, PIXELS, pixels, known[name]) for name in names if name in known]
+    if pixels != min(p.attack_pixels):
+        return found
+    if "more_pixels" in names:
+        more = MorePixels(attack, MOST_PIXELS)
+        found.append(Attacker("more_pixels", PIXELS, MOST_PIXELS, more))
+    for epsilon in p.attackers_epsilons:
+        dense = {"pgd": PGD(epsilon, criterion=attack.criterion, seed=p.seed)}
+        if not multi_label:
+            dense["apgd"] = AutoAttack(epsilon, APGD, p.seed)
+            dense["autoattack"] = AutoAttack(epsilon, seed=p.seed)
+        found += [Attacker(n, LINF, epsilon, dense[n]) for n in names if n in dense]
+    return found
+
+
+def defended(model: Classifier, data: Images, p: Parameters, folder: Path) -> dict[str, nn.Module]:
+    """The classifier behind each of ``attackers_defenses`` that the run has.
+
+    Args:
+        model: the trained classifier.
+        data: all images.
+        p: attackers_defenses, denoiser_names, restoration_patch_*, masking_size,
+            classifier_threshold and device are used.
+        folder: of the trained denoisers.
+
+    Raises:
+        InputError: a denoiser is missing or damaged.
+    """
+    placed(model, p.device)
+    made: dict[str, nn.Module] = {}
+    for name in p.attackers_defenses:
+        if name == "identity":
+            made[name] = model
+        elif name == MASKING:
+            task = {"multi_label": data.facts.multi_label, "threshold": p.classifier_threshold}
+            made[name] = DoubleMasking(model, p.masking_size, **task).eval()
+        elif name.removesuffix(PATCHES) in {*REFERENCES, *p.denoiser_names}:
+            made |= adaptive.defended(model, [name], folder, data.facts.channels, p)
+    return made
+
+
+def attack_all(
+    model: Classifier, data: Images, records: dict[int, pd.DataFrame], p: Parameters, folder: Path
+) -> dict[int, pd.DataFrame]:
+    """Every attacker through every defense, on images of the attack on the bare classifier.
+
+    Args:
+        model: the trained classifier of the run folder.
+        data: all images.
+        records: of that attack, by number of pixels.
+        p: see `attackers_of` and `defended`; ``attackers_images`` of each class are attacked.
+        folder: ``runs/<protocol>/<dataset>/<classifier>``; ``attackers_<one|two>_pixel.parquet``
+            is written there. What other classifiers' attacks found is read beside it.
+
+    Returns:
+        By number of pixels, one row an image, defense, attacker and budget, as
+        `lib.defense.worst_case` takes it: `COLUMNS`. ``oblivious`` is the attack on the bare
+        classifier, ``transfer`` that on another one, ``shared`` what was found through other
+        defenses. ``certified``: proved against one pixel by double masking.
+
+    Raises:
+        InputError: as `defended` and `lib.attack.PixelAttack`.
+    """
+    models = defended(model, data, p, folder.parent / "denoisers")
+    tables = {}
+    for pixels, found in records.items():
+        chosen = found.groupby("category", sort=False).head(p.attackers_images or len(found))
+        chosen = chosen.reset_index(drop=True)
+        name = f"{ATTACKS[pixels]}.parquet"
+        others = [file for file in sorted(folder.parent.glob(f"*/{name}")) if file.parent != folder]
+        key = fingerprint([
+            p.key("attackers", "masking_images"), pixels, data.provenance.md5,
+            checksums(folder, [each for each in models if each != MASKING]),
+            [[file.parent.name, md5(file)] for file in others], chosen[IMAGE].to_dict("list"),
+        ])  # fmt: skip
+        path = folder / f"attackers_{name}"
+        if path.exists() and (done := read_table(path)).attrs.get("key") == key:
+            tables[pixels] = done
+            continue
+        checkpoint = folder / f".attackers-{pixels}-{key}"
+        clean = locate(data, chosen)
+        parts = [_clean(clean, models, p)]
+        for defense, behind in models.items():
+            for one in attackers_of(p, pixels, behind, data):
+                place = checkpoint / defense / f"{one.name}-{one.budget}"
+                parts.append(through(behind, one, clean, place).assign(defense=defense))
+        parts += _moved(chosen, clean, models, parts, [read_table(file) for file in others], p)
+        table = pd.concat(parts, ignore_index=True)
+        # Of an image that the defense alone gets wrong nothing is left to attack.
+        right, sure = (
+            parts[0].set_index(["image", "defense"])[column].loc[
+                pd.MultiIndex.from_frame(table[["image", "defense"]])
+            ].to_numpy(bool)
+            for column in ("correct", "certified")
+        )  # fmt: skip
+        table["correct"], table["certified"] = table["correct"].astype(bool) & right, sure
+        table = pd.concat([
+            chosen.loc[table["image"], IMAGE].reset_index(drop=True),
+            table[[name for name in COLUMNS if name not in IMAGE]],
+        ], axis=1)  # fmt: skip
+        table.attrs["key"] = key
+        write_table(path, table)
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        tables[pixels] = read_table(path)
+    return tables
+
+
+def through(behind: nn.Module, one: Attacker, clean: Images, checkpoint: Path) -> pd.DataFrame:
+    """One attacker through one defense; finished images are read back.
+
+    Args:
+        behind: the classifier behind the defense, in evaluation mode.
+        one: the attacker.
+        clean: images to attack.
+        checkpoint: folder for finished images.
+
+    Returns:
+        One row an image; of `MorePixels` one an image and number of pixels, 1, 2, 4 ...: ``image``
+        (position) and the columns that `attack_all` adds to those of the image.
+    """
+    parts = []
+    title = f"{checkpoint.parent.name}, {one.name}"
+    for start in tqdm(range(0, len(clean), CHUNK), desc=title, leave=False):
+        path = checkpoint / f"{start:06d}.parquet"
+        if not path.exists():
+            began, part = time.monotonic(), np.s_[start : start + CHUNK]
+            table = one.attack(behind, clean.images[part], clean.labels[part]).table
+            table = table.assign(
+                image=table["image"] + start, seconds=(time.monotonic() - began) / len(table)
+            )
+            write_table(path, table[[name for name in KEPT if name in table]])
+        parts.append(read_table(path))
+    table = _row(pd.concat(parts, ignore_index=True), one.name, one.family, one.budget)
+    table["correct"] = ~table["success"].astype(bool)
+    if not isinstance(one.attack, MorePixels):
+        return table.drop(columns="success")
+    needed, budgets = table["rows"].map(len), [one.attack.attack.pixels]
+    while 2 * budgets[-1] <= one.budget:
+        budgets.append(2 * budgets[-1])
+    return pd.concat([
+        table.assign(budget=budget, correct=table["correct"] | (needed > budget))
+        for budget in budgets
+    ], ignore_index=True).drop(columns="success")  # fmt: skip
+
+
+def certified_accuracy(
+    model: Classifier, data: Images, p: Parameters, folder: Path
+) -> pd.DataFrame:
+    """Double masking on clean test images, right or wrong, ``masking_images`` of each class.
+
+    A finished image is not certified again.
+
+    Args:
+        model: the trained classifier of the run folder.
+        data: all images.
+        p: masking_*, classifier_threshold, seed and device are used.
+        folder: ``runs/<protocol>/<dataset>/<classifier>``; ``masking.parquet`` is written there.
+
+    Returns:
+        `lib.defense.double_masking.masking_table` with the columns `IMAGE`.
+    """
+    every = np.ones(len(data), dtype=bool)
+    chosen = data.take(select(data, every, ("test",), p.masking_images, p.seed))
+    settings = [p.masking_size, p.classifier_threshold, data.provenance.md5]
+    key = fingerprint([*settings, md5(folder / "classifier.safetensors")])
+    defense = defended(model, data, p.model_copy(update={"attackers_defenses": [MASKING]}), folder)
+    path, rows = folder / "masking.parquet", []
+    done = read_table(path) if path.exists() else pd.DataFrame()
+    known = {} if done.attrs.get("key") != key else {
+        (row["split"], row["index"]): row for row in done.to_dict("records")
+    }  # fmt: skip
+    for place in tqdm(range(len(chosen)), desc="double masking"):
+        one = chosen.take(np.array([place]))
+        name = str(one.split[0]), int(one.index[0])
+        if name not in known:
+            row = masking_table(defense[MASKING], one.images, one.labels).iloc[0].to_dict()
+            about = (data.name, *name, as_text(one.labels)[0], int(one.category[0]), "test")
+            known[name] = dict(zip(IMAGE, about, strict=True)) | row
+            del known[name]["image"]
+            table = pd.DataFrame(list(known.values()))
+            table.attrs["key"] = key
+            write_table(path, table)
+        rows.append(known[name])
+    return pd.DataFrame(rows)
+
+
+def _row(table: pd.DataFrame, attacker: str, family: str, budget: int) -> pd.DataFrame:
+    """A table with what every row says; a dense attack has no pixels to name."""
+    for name in ("rows", "cols", "values"):
+        if name not in table:
+            table[name] = [[] for _ in range(len(table))]
+    given = {"p_after": np.nan, "evaluations": 0, "seconds": 0.0, "certified": False}
+    given = {name: value for name, value in given.items() if name not in table}
+    return table.assign(attacker=attacker, family=family, budget=budget, **given)
+
+
+def _clean(clean: Images, models: dict[str, nn.Module], p: Parameters) -> pd.DataFrame:
+    """Rows of the clean images through each defense, with their certificates."""
+    moved = transfer(models, {NONE: clean.images}, clean.labels, _criterion(clean, p), p.device)
+    table = _row(moved.drop(columns="source"), NONE, "", 0)
+    for name, behind in models.items():
+        if isinstance(behind, DoubleMasking):
+            table.loc[table["defense"] == name, "certified"] = behind.certify(
+                clean.images, clean.labels
+            )
+    return table
+
+
+def _moved(
+    chosen: pd.DataFrame, clean: Images, models: dict[str, nn.Module],
+    parts: list[pd.DataFrame], others: list[pd.DataFrame], p: Parameters,
+) -> list[pd.DataFrame]:  # fmt: skip
+    """Rows of images that were attacked on other models.
+
+    Args:
+        chosen: rows of the attack on the bare classifier.
+        clean: their images.
+        models: defended models by name.
+        parts: what was found through them.
+        others: attacks on other classifiers.
+        p: for criterion and device.
+    """
+    pixels = len(chosen["rows"].iloc[0])
+    sources = {"oblivious": [chosen.assign(image=chosen.index)], "transfer": [], "shared": []}
+    for other in others:
+        of = chosen[IMAGE[:3]].reset_index(names="image").merge(other, on=IMAGE[:3])
+        sources["transfer"].append(of)
+    for part in parts[1:]:
+        if part["attacker"].iloc[0] == "adaptive":
+            sources["shared"].append(part.sort_values("image"))
+    made = []
+    for name, tables in sources.items():
+        tables = [table.reset_index(drop=True) for table in tables if len(table)]
+        found = []
+        for table in tables:
+            at = table["image"].to_numpy()
+            images = {name: rebuild(clean.images[at], table)}
+            labels = clean.labels[at]
+            moved = transfer(models, images, labels, _criterion(clean, p), p.device)
+            found.append(moved.assign(image=at[moved["image"]]))
+        if found:
+            every = pd.concat(found).groupby(["defense", "image"], sort=False)["correct"].all()
+            made.append(_row(every.reset_index(), name, PIXELS, pixels))
+    return made
+
+
+def _criterion(clean: Images, p: Parameters) -> Criterion:
+    return criterion_for(p.attack_criterion, clean.facts.multi_label, p.classifier_threshold)

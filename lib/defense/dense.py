@@ -1,0 +1,115 @@
+"""AutoAttack (Croce and Hein 2020) in the L-infinity ball, by its authors' package.
+
+It is for one label an image; for several see `lib.attack.pgd`.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from lib.attack import Found
+from lib.attack.inputs import check_model
+from lib.data import as_images, counter_rng, like, to_tensor, to_uint8
+from lib.defense.worst_case import correct
+from lib.params.errors import InputError
+
+APGD = ("apgd-ce",)
+STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
+# The targeted loss compares the fourth largest logit.
+FEW_CLASSES = ("apgd-ce", "fab-t", "square")
+TARGETS = 9  # at most, AutoAttack's own number
+
+
+@dataclass(frozen=True)
+class AutoAttack:
+    """Called as `lib.attack.PixelAttack` is. Success is that of the stored image, alone.
+
+    Args:
+        epsilon: largest change of a stored value, whole, 1 to 255.
+        attacks: those of the package that are run one after the other until one succeeds; empty
+            for its standard four. Targeted ones try every other class, at most `TARGETS`.
+        seed: of each image together with its content.
+
+    Raises:
+        InputError: a value outside its range.
+    """
+
+    epsilon: int = 8
+    attacks: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epsilon not in range(1, 256):
+            raise InputError(f"epsilon is {self.epsilon}: give a whole number, 1 to 255.")
+
+    def __call__(self, model: nn.Module, images: Any, labels: Any) -> Found:
+        """Attack images one after the other.
+
+        Returns:
+            As `lib.attack.PixelAttack`, with ``image, label, skipped, reason, success,
+            evaluations`` in its table; ``evaluations`` counts images that passed the model.
+
+        Raises:
+            InputError: the package is missing, or images or model are not as they must be.
+        """
+        (array,) = as_images("Images to attack", images=images)
+        check_model(model, *array.shape[1:3])
+        labels = np.asarray(labels)
+        right, made, counts = correct(model, array, labels), array.copy(), []
+        keys = counter_rng.content_keys(self.seed, "autoattack", array)
+        for place, key in enumerate(keys.tolist()):
+            passed = Passed(model)
+            if right[place]:
+                made[place] = self._one(passed, array[place : place + 1], labels[place], key)
+            counts.append(passed.count)
+        success = right & ~correct(model, made, labels)
+        table = pd.DataFrame({
+            "image": np.arange(len(array)), "label": labels, "skipped": ~right,
+            "reason": np.where(right, "", "misclassified"), "success": success,
+            "evaluations": counts,
+        })  # fmt: skip
+        return Found(success, like(images, made), images, table)
+
+    def _one(self, model: nn.Module, image: np.ndarray, label: int, key: int) -> np.ndarray:
+        try:
+            package = import_module("pyautoattack")
+        except ModuleNotFoundError:
+            raise InputError(
+                "pyautoattack is missing: install it, or leave the attack out."
+            ) from None
+        batch = to_tensor(image).to(check_model(model, *image.shape[1:3]))
+        with torch.no_grad():
+            classes = model(batch).shape[1]
+        attack = package.AutoAttack(
+            model, norm="Linf", eps=self.epsilon / 255, version="custom", device=batch.device,
+            attacks=list(self.attacks or (STANDARD if classes > 3 else FEW_CLASSES)),
+            seed=key % 2**31,
+        )  # fmt: skip
+        attack.apgd.n_restarts = attack.fab.n_restarts = attack.apgd_targeted.n_restarts = 1
+        attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(
+            TARGETS, classes - 1
+        )
+        with torch.random.fork_rng():
+            found, _ = attack.run_standard_evaluation(
+                batch, torch.tensor([label], device=batch.device)
+            )
+        return to_uint8(found)[0]
+
+
+class Passed(nn.Module):
+    """A model in evaluation mode that counts the images that pass it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.count = model, 0
+        self.training = False
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """What the model gives."""
+        self.count += len(images)
+        return self.model(images)

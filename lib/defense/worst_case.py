@@ -1,0 +1,172 @@
+"""Many attackers, one table: what transfers, what the worst of all leaves right, what is odd.
+
+A defense is as good as the worst attack on each image leaves it (Carlini et al. 2019). A table of
+attackers has one row an image, defense, attacker and budget: the columns that name the image,
+``defense``, ``attacker``, ``family`` and ``budget`` of the attack (``pixels`` and how many, or
+``linf`` and 255ths), ``correct``, whether the image keeps its decision, and ``evaluations``. The
+attacker `NONE` with budget 0 is the clean image.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lib.attack import Criterion, Misclassification
+from lib.defense.restoration import image_columns
+from lib.metrics import intervals
+from lib.models.classifiers import logits
+from lib.models.inference import Device, Network
+
+NONE, WORST = "none", "worst"
+PIXELS, LINF = "pixels", "linf"
+# An attacker that begins with the other's very search, and so succeeds wherever that does.
+EXTENDS = {"doubled": "adaptive", "restarts": "adaptive"}
+BY_CLASS = Misclassification()
+KNOWING = ("adaptive", "doubled", "restarts", "map", "sparse_rs", "pgd", "apgd", "autoattack")
+
+
+def correct(
+    model: Network, images: Any, labels: Any, criterion: Criterion = BY_CLASS,
+    device: Device = None,
+) -> np.ndarray:  # fmt: skip
+    """Whether stored images keep their decisions, each evaluated alone in float32, bool (N,).
+
+    Args:
+        model: images (N, C, H, W) in 0..1 to logits.
+        images: uint8 (N, H, W, C) or (N, H, W).
+        labels: int (N,) or 0/1 (N, K).
+        criterion: what counts as a success of the attacker.
+        device: where it runs; None for where the model is.
+    """
+    values = torch.from_numpy(logits(model, images, device, batch=1))
+    return ~criterion(values, torch.as_tensor(np.asarray(labels)).long())[1].numpy()
+
+
+def transfer(
+    models: Mapping[str, Network], attacked: Mapping[str, Any], labels: Any,
+    criterion: Criterion = BY_CLASS, device: Device = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Images that were attacked elsewhere, through each defense.
+
+    Args:
+        models: defended models by name of the defense.
+        attacked: the same N images as attacked on other models, by source, uint8 each.
+        labels, criterion, device: as for `correct`.
+
+    Returns:
+        One row a source, defense and image: ``source, defense, image`` (position), ``correct``.
+    """
+    return pd.concat([
+        pd.DataFrame({
+            "source": source, "defense": name, "image": np.arange(len(images)),
+            "correct": correct(model, images, labels, criterion, device),
+        })
+        for source, images in attacked.items()
+        for name, model in models.items()
+    ], ignore_index=True)  # fmt: skip
+
+
+def worst_case(table: pd.DataFrame) -> pd.DataFrame:
+    """Share of images classified correctly after each attacker and after the worst of all.
+
+    Args:
+        table: of attackers, see above.
+
+    Returns:
+        One row a defense, ``family``, ``budget`` and ``attacker``: ``n`` images, ``correct`` with
+        its 95 % Wilson interval in ``correct_low`` and ``correct_high``, ``evaluations`` an image.
+        `NONE` has the clean images; `WORST` those that no attacker of the family with this budget
+        or a smaller one changes, and the evaluations of all of them.
+    """
+    image, rows = image_columns(table), []
+    for name, of in table.groupby("defense", sort=False):
+        clean = of[of["attacker"] == NONE]
+        rows.append(_share(name, "", 0, NONE, clean, image))
+        for (family, budget), here in of[of["attacker"] != NONE].groupby(["family", "budget"]):
+            for attacker, found in here.groupby("attacker", sort=False):
+                rows.append(_share(name, family, budget, attacker, found, image))
+            within = of[(of["family"] == family) & (of["budget"] <= budget)]
+            # A row of an image that was not among the clean ones says nothing of the whole.
+            every = pd.concat([clean, within]).set_index(image)
+            every = every.loc[every.index.isin(pd.MultiIndex.from_frame(clean[image]))
+                              if len(image) > 1 else every.index.isin(clean[image[0]])]  # fmt: skip
+            rows.append(_share(name, family, budget, WORST, every.reset_index(), image))
+    return pd.DataFrame(rows)
+
+
+def _share(
+    defense: str, family: str, budget: float, attacker: str, rows: pd.DataFrame, image: list[str]
+) -> dict[str, Any]:
+    """Row of `worst_case`: an image is correct if it is in all of its rows."""
+    each = rows.groupby(image).agg(correct=("correct", "all"), evaluations=("evaluations", "sum"))
+    right = intervals.rate(int(each["correct"].sum()), len(each))
+    return {
+        "defense": defense, "family": family, "budget": budget, "attacker": attacker,
+        "n": len(each), **intervals.columns("correct", right),
+        "evaluations": float(each["evaluations"].mean()),
+    }  # fmt: skip
+
+
+def sanity(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether the attacks behave as sound attacks must (Carlini et al. 2019, section 4).
+
+    Args:
+        table: of attackers, see above; with ``certified`` (bool) certificates are checked too.
+
+    Returns:
+        One row a check and defense: ``check``, ``defense``, ``n`` images or pairs compared,
+        ``against`` how many contradict it, and ``holds``. ``budget``: no attacker fails with a
+        larger budget where it succeeded with a smaller one, nor where the attack that it extends
+        succeeded. ``all``: with the largest budget of a family no image is left correct.
+        ``knowing``: attackers who do not know the defense succeed no more often than those who do,
+        beyond chance (the paired 95 % interval). ``certificate``: no attack of one pixel succeeds
+        on a certified image.
+    """
+    image, rows = image_columns(table), []
+    for name, of in table.groupby("defense", sort=False):
+        attacks = of[of["attacker"] != NONE]
+        rows += _budgets(name, attacks, image)
+        for family, here in attacks.groupby("family"):
+            most = here[here["budget"] == here["budget"].max()]
+            left = int(most.groupby(image)["correct"].all().sum())
+            rows.append({"check": f"all, {family}", "defense": name,
+                         "n": len(most[image].drop_duplicates()), "against": left,
+                         "holds": left == 0})  # fmt: skip
+        knows = attacks["attacker"].isin(KNOWING)
+        sides = [
+            attacks[side & (attacks["budget"] == attacks["budget"].min())]
+            .groupby(image)["correct"].all()
+            for side in (knows, ~knows)
+        ]  # fmt: skip
+        both = pd.concat(sides, axis=1, join="inner", keys=["knowing", "other"]).astype(int)
+        if len(both):
+            gap = both["knowing"] - both["other"]
+            rows.append({"check": "knowing", "defense": name, "n": len(both),
+                         "against": int((gap > 0).sum()),
+                         "holds": not intervals.paired(gap)[1] > 0})  # fmt: skip
+        if "certified" in of and of["certified"].any():
+            sure = attacks[attacks["certified"] & (attacks["family"] == PIXELS)
+                           & (attacks["budget"] == 1)]  # fmt: skip
+            broken = int((~sure["correct"]).sum())
+            rows.append({"check": "certificate", "defense": name, "n": len(sure),
+                         "against": broken, "holds": broken == 0})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _budgets(name: str, attacks: pd.DataFrame, image: list[str]) -> list[dict[str, Any]]:
+    """Rows of `sanity` on what a larger budget must not lose."""
+    compared = against = 0
+    for _, found in attacks.groupby(["family", "attacker", *image]):
+        held = found.sort_values("budget")["correct"].to_numpy()
+        compared, against = compared + len(held) - 1, against + int((held[1:] & ~held[:-1]).sum())
+    keys = ["family", "budget", *image]
+    for longer, shorter in EXTENDS.items():
+        sides = [attacks[attacks["attacker"] == each] for each in (longer, shorter)]
+        pairs = sides[0].merge(sides[1], on=keys)
+        lost = pairs["correct_x"] & ~pairs["correct_y"]
+        compared, against = compared + len(pairs), against + int(lost.sum())
+    found = {"check": "budget", "defense": name, "n": compared, "against": against}
+    return [found | {"holds": against == 0}] if compared else []

@@ -1,0 +1,160 @@
+"""All attackers of a run through all defenses, on a small network."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from lib import data as data_
+from lib import params
+from lib.attack import attack_images, attack_of, rebuild
+from lib.data import phantoms
+from lib.defense import Defended, DoubleMasking, adaptive, attackers
+from lib.defense.worst_case import sanity, worst_case
+from lib.models.classifiers import logits
+from lib.models.denoisers.reference import Median3
+from lib.params.files import write_table
+
+P = params.load(
+    "demo", "oct", "resnet50", attack_population=8, attack_generations=2, attack_pixels=[1],
+    device="cpu", denoiser_names=[], attackers_images=2, masking_size=7, masking_images=2,
+    attackers_defenses=["identity", "dae", "median3+patches", "double_masking"],
+    attackers_names=["adaptive", "restarts", "more_pixels", "pgd"], attackers_epsilons=[1, 16],
+)  # fmt: skip
+
+
+class Small(nn.Module):
+    """A network on gray images that counts what it evaluates."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.calls = 0
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 4, 5, 4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 4)
+        )  # fmt: skip
+        self.eval()
+
+    def forward(self, images):
+        self.calls += 1
+        return 20 * self.body(images - 0.5)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder with that network, images labeled by it, and attacks on it and another one."""
+    base = tmp_path_factory.mktemp("attackers")
+    phantoms.write("oct", 28, 60, 0, base / "data")
+    images = data_.load("oct", base / "data", 28)
+    model, folder = Small(), base / "runs" / "demo" / "oct" / "resnet50"
+    folder.mkdir(parents=True)
+    save_file({"any": torch.zeros(1)}, folder / "classifier.safetensors")
+    labels = logits(model, images.images).argmax(1).astype(np.int64)
+    images = replace(images, labels=labels)
+    attack = attack_of(P, 1, False)
+    positions = np.concatenate([np.flatnonzero(labels == label)[:3] for label in range(4)])
+    records = attack_images(attack, model, images, positions)
+    (folder.parent / "densenet121").mkdir()
+    write_table(folder.parent / "densenet121" / "one_pixel.parquet", records.iloc[[1]])
+    return model, images, {1: records}, folder
+
+
+@pytest.fixture(scope="module")
+def table(run):
+    return attackers.attack_all(*run[:3], P, run[3])[1]
+
+
+def chosen_of(run):
+    records = run[2][1].groupby("category", sort=False).head(2).reset_index(drop=True)
+    return records, data_.Images.take(run[1], _places(run[1], records))
+
+
+def _places(images, records):
+    where = {pair: i for i, pair in enumerate(zip(images.split, images.index, strict=True))}
+    return np.array([where[pair] for pair in zip(records["split"], records["index"], strict=True)])
+
+
+def test_rows_say_what_the_attacked_images_do_through_each_defense(run, table):
+    model = run[0]
+    records, clean = chosen_of(run)
+    models = {
+        "identity": model,
+        "median3+patches": Defended(model, Median3(1), (3, P.restoration_patch_threshold)).eval(),
+        "double_masking": DoubleMasking(model, 7).eval(),
+    }
+    assert list(table.columns) == list(attackers.COLUMNS)
+    assert set(table["defense"]) == set(models)  # the run has no DAE
+    counts = table.groupby(["defense", "attacker", "budget"]).size().to_dict()
+    one, dense = ("none", "oblivious", "adaptive", "shared"), ("pgd",)
+    for name, behind in models.items():
+        right = logits(behind, clean.images, batch=1).argmax(1) == clean.labels
+        of = table[table["defense"] == name].set_index("attacker")
+        assert of.loc["none", "correct"].tolist() == right.tolist()
+        moved = logits(behind, rebuild(clean.images, records), batch=1).argmax(1) == clean.labels
+        assert of.loc["oblivious", "correct"].tolist() == (moved & right).tolist()
+        found = of.loc["adaptive"]
+        after = logits(behind, rebuild(clean.images, found), batch=1).argmax(1) == clean.labels
+        assert found["correct"].tolist() == (after & right).tolist()
+        for attacker in one:
+            assert counts[(name, attacker, 0 if attacker == "none" else 1)] == len(records)
+        assert of.loc[["transfer"], "index"].tolist() == records["index"].iloc[[1]].tolist()
+        if name != "double_masking":
+            assert all(counts[(name, a, e)] == len(records) for a in dense for e in (1, 16))
+            assert all(counts[(name, "more_pixels", 2**n)] == len(records) for n in range(7))
+    masked = table[table["defense"] == "double_masking"]
+    sure = models["double_masking"].certify(clean.images, clean.labels)
+    none = masked[masked["attacker"] == "none"]
+    assert none["certified"].tolist() == sure.tolist() and sure.any() and not sure.all()
+    assert not table.loc[table["defense"] != "double_masking", "certified"].any()
+    checks = sanity(table).set_index(["check", "defense"])["holds"]
+    assert checks["certificate"].all() and checks["budget"].all()
+    shares = worst_case(table)
+    assert (shares.loc[shares["attacker"] == "none", "n"] == len(records)).all()
+
+
+def test_a_finished_table_is_read_back_and_a_killed_run_goes_on(run, table, tmp_path):
+    model, images, records, folder = run
+    model.calls = 0
+    again = attackers.attack_all(model, images, records, P, folder)[1]
+    pd.testing.assert_frame_equal(again, table)
+    assert not model.calls and not list(folder.glob(".attackers*"))
+    other = P.model_copy(update={"attackers_names": ["adaptive"]})
+    part = tmp_path / "oct" / "resnet50"
+    part.mkdir(parents=True)
+    (part / "classifier.safetensors").symlink_to(folder / "classifier.safetensors")
+    (part / "attackers_one_pixel.parquet").mkdir()  # the last step fails
+    with pytest.raises(OSError):
+        attackers.attack_all(model, images, records, other, part)
+    (part / "attackers_one_pixel.parquet").rmdir()
+    searched, model.calls = model.calls, 0
+    found = attackers.attack_all(model, images, records, other, part)[1]
+    assert model.calls < searched
+    names = ["adaptive", "none", "oblivious"]
+    kept = table[table["attacker"].isin(names)].reset_index(drop=True)
+    found = found[found["attacker"].isin(names)].reset_index(drop=True)
+    same = [column for column in kept if column != "seconds"]
+    pd.testing.assert_frame_equal(found[same], kept[same])
+
+
+def test_certified_accuracy_is_of_test_images_and_goes_on(run):
+    model, images, _, folder = run
+    table = attackers.certified_accuracy(model, images, P, folder)
+    assert (table["split"] == "test").all() and (table.groupby("category").size() <= 2).all()
+    assert not (table["certified"] & ~table["defended"]).any()
+    model.calls = 0
+    more = P.model_copy(update={"masking_images": 3})
+    assert len(attackers.certified_accuracy(model, images, more, folder)) > len(table)
+    first = model.calls
+    attackers.certified_accuracy(model, images, more, folder)
+    assert first > 0 and model.calls == first
+
+
+def test_names_of_the_run_are_those_it_has(run):
+    made = attackers.defended(run[0], run[1], P, run[3].parent / "denoisers")
+    assert list(made) == ["identity", "median3+patches", "double_masking"]
+    assert made["median3+patches"].patches == (3, P.restoration_patch_threshold)
+    assert adaptive.names(P) == ["median3"]

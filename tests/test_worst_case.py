@@ -1,0 +1,190 @@
+"""One table of many attackers: the worst counts for each image, and what cannot be is seen."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from lib.attack import PixelAttack
+from lib.attack.pgd import PGD
+from lib.defense import Defended, DoubleMasking
+from lib.defense.dense import APGD, AutoAttack
+from lib.defense.worst_case import sanity, transfer, worst_case
+from lib.models.classifiers import logits
+from lib.models.denoisers.reference import Identity, Median3
+from lib.params.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def toy():
+    """A small network, images and its decisions."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(72, 5)
+    ).eval()  # fmt: skip
+    images = np.random.default_rng(0).integers(0, 256, (12, 8, 8), np.uint8)
+    return model, images, logits(model, images).argmax(1)
+
+
+def test_what_was_found_elsewhere_is_judged_through_each_defense(toy):
+    model, images, labels = toy
+    found = PixelAttack(population=20, generations=5)(model, images, labels)
+    assert 0 < found.success.sum() < 12
+    models = {
+        "identity": Defended(model, Identity(1)).eval(),
+        "median3": Defended(model, Median3(1)).eval(),
+        "double_masking": DoubleMasking(model, 4).eval(),
+    }
+    table = transfer(models, {"bare": found.images, "none": images}, labels)
+    assert len(table) == 2 * 3 * 12
+    for (source, name), rows in table.groupby(["source", "defense"]):
+        given = found.images if source == "bare" else images
+        expected = [logits(models[name], image[None]).argmax() for image in given] == labels
+        np.testing.assert_array_equal(rows["correct"], expected)
+    bare = table[(table["source"] == "bare") & (table["defense"] == "identity")]
+    np.testing.assert_array_equal(bare["correct"], ~found.success)
+
+
+def rows(defense, attacker, family, budget, outcomes, evaluations=10, first=0):
+    """Rows of an attacker on images numbered from ``first``."""
+    return pd.DataFrame({
+        "dataset": "oct", "split": "test", "index": range(first, first + len(outcomes)),
+        "defense": defense, "attacker": attacker, "family": family, "budget": budget,
+        "correct": [bool(value) for value in outcomes], "evaluations": evaluations,
+    })  # fmt: skip
+
+
+CLEAN = rows("dae", "none", "", 0, [1, 1, 1, 1, 0], 0)
+
+
+def test_the_worst_attacker_counts_for_each_image_and_smaller_budgets_do_too():
+    table = pd.concat([
+        CLEAN,
+        rows("dae", "adaptive", "pixels", 1, [1, 0, 1, 1, 0]),
+        rows("dae", "random", "pixels", 1, [0, 1, 1, 1, 0]),
+        rows("dae", "transfer", "pixels", 1, [1, 1], first=2),  # of two images only
+        rows("dae", "more", "pixels", 4, [1, 1, 0, 1, 0]),
+        rows("dae", "apgd", "linf", 2, [0, 0, 0, 0, 0]),
+        rows("median3", "none", "", 0, [1, 1, 1, 1, 1], 0),
+    ])  # fmt: skip
+    found = worst_case(table.sample(frac=1, random_state=0)).set_index(
+        ["defense", "family", "budget", "attacker"]
+    )
+    shares = found["correct"].to_dict()
+    assert shares[("dae", "", 0, "none")] == 0.8
+    assert shares[("dae", "pixels", 1, "adaptive")] == 0.6
+    assert shares[("dae", "pixels", 1, "random")] == 0.6
+    assert shares[("dae", "pixels", 1, "transfer")] == 1
+    assert shares[("dae", "pixels", 1, "worst")] == 0.4
+    assert shares[("dae", "pixels", 4, "worst")] == 0.2  # with one pixel two more had fallen
+    assert shares[("dae", "linf", 2, "worst")] == 0
+    assert shares[("median3", "", 0, "none")] == 1
+    assert found.loc[("dae", "pixels", 1, "transfer"), "n"] == 2
+    worst = found.loc[("dae", "pixels", 4, "worst")]
+    assert (worst["n"], worst["evaluations"]) == (5, (3 * 5 * 10 + 2 * 10) / 5)
+    assert worst["correct_low"] < 0.2 < worst["correct_high"]
+
+
+def held(*parts):
+    """Which checks hold, by name."""
+    table = sanity(pd.concat([CLEAN, *parts]))
+    return dict(zip(table["check"], table["holds"], strict=True))
+
+
+def test_what_sound_attacks_cannot_do_is_seen():
+    sound = held(
+        rows("dae", "adaptive", "pixels", 1, [1, 0, 1, 0, 0]),
+        rows("dae", "doubled", "pixels", 1, [1, 0, 0, 0, 0]),
+        rows("dae", "transfer", "pixels", 1, [1, 0, 1, 1, 0]),
+        rows("dae", "more", "pixels", 2, [1, 0, 0, 0, 0]),
+        rows("dae", "more", "pixels", 64, [0, 0, 0, 0, 0]),
+    )
+    assert set(sound) == {"budget", "all, pixels", "knowing"} and all(sound.values())
+    lost = held(
+        rows("dae", "adaptive", "pixels", 1, [0, 0, 1, 0, 0]),
+        rows("dae", "doubled", "pixels", 1, [1, 0, 0, 0, 0]),
+    )
+    assert not lost["budget"] and lost["all, pixels"]
+    assert not held(rows("dae", "more", "pixels", 64, [0, 0, 1, 0, 0]))["all, pixels"]
+    assert not held(
+        rows("dae", "more", "pixels", 2, [1, 0, 0, 0, 0]),
+        rows("dae", "more", "pixels", 4, [0, 0, 1, 0, 0]),
+    )["budget"]
+    # One image is chance, many are not.
+    for count, holds in ((1, True), (30, False)):
+        blind = held(
+            rows("dae", "adaptive", "pixels", 1, [1] * count),
+            rows("dae", "random", "pixels", 1, [0] * count),
+        )
+        assert blind["knowing"] == holds
+
+
+@pytest.mark.parametrize(
+    ("outcome", "budget", "holds"), [(0, 1, False), (1, 1, True), (0, 2, True)]
+)
+def test_a_broken_certificate_is_seen(outcome, budget, holds):
+    sure = [True, False, False, False, False]
+    attacked = rows("dae", "adaptive", "pixels", budget, [outcome, 0, 0, 0, 0])
+    table = pd.concat([CLEAN.assign(certified=sure), attacked.assign(certified=sure)])
+    found = sanity(table).set_index("check")
+    assert found.loc["certificate", "holds"] == holds
+
+
+@pytest.mark.parametrize("epsilon", [1, 8])
+def test_pgd_stays_in_the_ball_and_counts_stored_images(toy, epsilon):
+    model, images, labels = toy
+    wrong = labels.copy()
+    wrong[0] = (wrong[0] + 1) % 5
+    found = PGD(epsilon, steps=10)(model, images, wrong)
+    assert found.table["skipped"].tolist() == [True] + 11 * [False]
+    assert np.abs(found.images.astype(int) - images).max() <= epsilon
+    alone = [logits(model, image[None]).argmax() for image in found.images] != wrong
+    np.testing.assert_array_equal(found.success[1:], alone[1:])
+    again = PGD(epsilon, steps=10)(model, images[3:5], wrong[3:5])
+    np.testing.assert_array_equal(again.images, found.images[3:5])
+
+
+def test_pgd_takes_several_labels(toy):
+    from lib.attack import AnyLabelChange
+
+    model, images, _ = toy
+    labels = (logits(model, images) > 0).astype(np.int64)
+    found = PGD(24, steps=10, criterion=AnyLabelChange())(model, images, labels)
+    assert found.success.any()
+    changed = ((logits(model, found.images) > 0) != labels).any(1)
+    np.testing.assert_array_equal(found.success, changed)
+
+
+def test_a_defense_that_hides_its_gradient_does_not_look_better(toy):
+    model, images, labels = toy
+
+    class Detached(nn.Module):
+        def forward(self, batch):
+            return batch.detach().clone()
+
+    bare, hidden = (
+        PGD(16, steps=10)(each, images, labels)
+        for each in (model, Defended(model, Detached()).eval())
+    )
+    assert bare.success.any() and hidden.success.sum() >= bare.success.sum()
+
+
+def test_ours_and_the_librarys_gradient_attacks_agree(toy):
+    pytest.importorskip("pyautoattack")
+    model, images, labels = toy
+    ours = PGD(24, steps=60)(model, images, labels).success
+    apgd = AutoAttack(24, APGD)(model, images, labels)
+    assert 0 < apgd.success.sum() < 12 and np.sum(ours != apgd.success) <= 1
+    assert np.abs(apgd.images.astype(int) - images).max() <= 24
+    alone = AutoAttack(24, APGD)(model, images[3:5], labels[3:5])
+    np.testing.assert_array_equal(alone.images, apgd.images[3:5])
+    several = AutoAttack(24, ("apgd-ce", "apgd-t"))(model, images, labels)
+    assert (several.success >= apgd.success).all()
+
+
+def test_a_radius_that_stored_images_do_not_have_is_refused():
+    for attack in (PGD, AutoAttack):
+        for epsilon in (0, 256, 1.5):
+            with pytest.raises(InputError):
+                attack(epsilon)
