@@ -45,7 +45,7 @@ def quarters(seed, count=6):
 @given(st.integers(4, 12), st.integers(4, 12), st.integers(1, 4), st.integers(1, 4))
 def test_every_patch_lies_under_one_mask(height, width, mask, patch):
     if patch > mask:
-        with pytest.raises(InputError, match="hides no patch"):
+        with pytest.raises(InputError):
             mask_corners(height, width, mask, patch)
         return
     corners = mask_corners(height, width, mask, patch)

@@ -263,5 +263,5 @@ def test_folders_and_hidden_files_of_an_archive(source: Path) -> None:
     assert len(made(source, TEXT)) == 12
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(f"again/{IDS[3]}.png", pil(picture(3)))
-    with pytest.raises(InputError, match=f"2 images called '{IDS[3]}'"):
+    with pytest.raises(InputError, match=IDS[3]):
         made(source, TEXT)

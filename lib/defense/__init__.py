@@ -1,4 +1,4 @@
-"""Defenses: what they restore, patch selection, detection, and attackers who know them.
+"""Defenses: restoration, patch selection, detection, and adaptive attacks.
 
 from lib.defense import evaluate_defense, shares
 

@@ -1,10 +1,9 @@
-"""An attacker who knows the defense: the search goes through denoiser and classifier together.
+"""Adaptive attacks: the search goes through denoiser and classifier together.
 
 The paper attacks the bare classifier and denoises afterwards; its attacker is *oblivious* of the
-defense. A defense must be tried against one who knows it too (Carlini et al. 2019, *On Evaluating
-Adversarial Robustness*; Tramer et al. 2020, *On Adaptive Attacks to Adversarial Example Defenses*).
-Differential evolution needs no gradient, so nothing about the attack changes but the model that it
-asks (EVA16).
+defense. A defense must also be tested against an attacker who knows it (Carlini et al. 2019, *On
+Evaluating Adversarial Robustness*; Tramer et al. 2020, *On Adaptive Attacks to Adversarial Example
+Defenses*). Differential evolution needs no gradient, so only the attacked model changes (EVA16).
 """
 
 import shutil
@@ -29,7 +28,7 @@ from lib.params.files import fingerprint, read_table, write_table
 
 IMAGE = ["dataset", "split", "index", "label", "category", "part"]  # as in the attack records
 SHARES = ("clean", "oblivious", "adaptive")
-# What the search adds; of an image that the defense alone gets wrong there is nothing to search.
+# Results of the search; images that the defense alone misclassifies are not searched.
 SEARCH = ("adversarial", "p_before", "p_after", "rows", "cols", "values", "evaluations",
           "computed", "generations", "seconds", "seed")  # fmt: skip
 COLUMNS = (*IMAGE, "defense", *SHARES, "predicted", *SEARCH)
@@ -101,11 +100,11 @@ def names(p: Parameters) -> list[str]:
 def defended(
     model: Classifier, wanted: list[str], folder: Path, channels: int, p: Parameters
 ) -> dict[str, Defended]:
-    """The classifier behind each of the defenses.
+    """The classifier behind each defense, in evaluation mode on its device.
 
     Args:
         model: the trained classifier.
-        wanted: names of defenses; one that ends in ``+patches`` is used with patch selection.
+        wanted: names of defenses; one that ends in ``+patches`` uses patch selection.
         folder: of the trained denoisers.
         channels: of the stored images.
         p: restoration_patch_* and device are used.
@@ -127,26 +126,26 @@ def attack_defended(
 ) -> dict[int, pd.DataFrame]:
     """Attack images of a run again, through each defense and the classifier together.
 
-    The search is in float32, whatever ``attack_precision`` says. Images are those of the attack on
-    the bare classifier, ``adaptive_images`` of each class. One that the defense alone makes wrong
-    needs no attack. An interrupted run is resumed with the next image; a finished one
-    with the same settings and weights is read back.
+    The search is in float32, whatever ``attack_precision`` says. It takes ``adaptive_images`` of
+    each class from the attack on the bare classifier, without those that the defense alone
+    misclassifies. An interrupted run is resumed with the next image; a finished one with the same
+    settings and weights is read back.
 
     Args:
         model: the trained classifier of the run folder.
         data: all images.
         records: of the attack on the bare classifier, by number of pixels.
         p: adaptive_*, attack_*, restoration_patch_*, denoiser_names, seed and device are used.
-        folder: ``runs/<protocol>/<dataset>/<classifier>``; ``adaptive_<one|two>_pixel.parquet`` is
-            written there.
+        folder: ``runs/<protocol>/<dataset>/<classifier>``, which receives
+            ``adaptive_<one|two>_pixel.parquet``.
 
     Returns:
-        By number of pixels, one row a defense (and ``identity``, the bare classifier) and image:
-        `COLUMNS`. ``clean``, ``oblivious`` and ``adaptive`` say whether the class is right through
-        the defense: of the clean image, of the one attacked without knowing the defense, and of the
-        one attacked knowing it; an image that the defense alone makes wrong is wrong in all three.
+        By number of pixels, one row per defense (and ``identity``, the bare classifier) and image:
+        `COLUMNS`. ``clean``, ``oblivious`` and ``adaptive`` say whether the image is classified
+        correctly through the defense: clean, after an attack that does not know the defense, and
+        after one that does. An image that the defense alone misclassifies is wrong in all three.
         ``predicted`` and ``adversarial`` are the classes through the defense of the clean image and
-        of the last.
+        after the adaptive attack.
 
     Raises:
         InputError: as `defended` and `lib.attack.attack_images`.
@@ -183,19 +182,16 @@ def through(
     behind: Defended, name: str, data: Images, chosen: pd.DataFrame, pixels: int, p: Parameters,
     checkpoint: Path,
 ) -> pd.DataFrame:  # fmt: skip
-    """The rows of one defense; arguments as of `attack_defended`.
+    """The rows of one defense; arguments as of `attack_defended`, and:
 
     Args:
         behind: classifier behind the defense, in evaluation mode, on its device.
         name: of the defense.
-        data: all images.
         chosen: rows of the attack on the bare classifier.
-        pixels: changed pixels.
-        p: attack_*, classifier_threshold and seed are used.
         checkpoint: folder for finished images.
     """
     clean = locate(data, chosen)
-    # A denoiser works at the image's full size, so that memory holds fewer candidates.
+    # A denoiser works at the image's full size, so fewer candidates fit in memory.
     batch = p.attack_batch or batch_for(data.size, data.size, placed(behind))
     # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
     attack = attack_of(p, pixels, data.facts.multi_label, batch=batch, precision="float32")
@@ -214,15 +210,15 @@ def through(
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """How many images are right through each defense: clean, and after either attacker.
+    """Share of images classified correctly through each defense: clean, and after either attack.
 
     Args:
         table: rows of `attack_defended`, of one number of pixels or more.
 
     Returns:
-        One row a defense: ``defense, n``, and ``clean, oblivious, adaptive``, shares 0..1 with 95 %
-        Wilson intervals in ``_low`` and ``_high``, which treat repeated attacks on one image as
-        one observation; ``searched``, images that the defense alone left right.
+        One row per defense: ``defense, n``; ``clean, oblivious, adaptive``, shares 0..1 with 95 %
+            Wilson intervals in ``_low`` and ``_high``, which treat repeated attacks on one image as
+            one observation; ``searched``, images that were attacked.
     """
     rows = []
     for name, of in table.groupby("defense", sort=False):

@@ -1,4 +1,4 @@
-"""From which share of attacked images on a defense helps more than it harms."""
+"""Break-even attack prevalence: when a defense saves more images than it harms."""
 
 import numpy as np
 import pandas as pd
@@ -12,22 +12,20 @@ SAMPLES = 2000  # bootstrap resamples
 def break_even_prevalence(
     restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0
 ) -> pd.DataFrame:
-    """Break-even attack prevalence: share of attacked images above which a defense is worth using.
+    """Share of attacked images above which a defense is worth using.
 
-    Saved and lost images are counted on the same attacks: after one, a defense may recover the
-    class; before it, it may cost the same image, clean, its class.
+    After an attack a defense may recover the correct class; without one it may cost a clean image
+    its class. Both are counted on the same images.
 
     Args:
         restored: rows of `lib.defense.restoration.restore_all`, of one run or of several with
             ``classifier`` and ``pixels``.
-        samples: bootstrap resamples of images.
-        seed: of the bootstrap.
+        samples, seed: of the bootstrap over images.
 
     Returns:
-        By defense ``pays_from``, 0..1, where what it saves of attacked images equals what it costs
-        of clean ones, and its 95 % percentile bootstrap interval over images, ``pays_from_low,
-        pays_from_high``. Infinite where it saves none; NaN for ``identity``, and for all without
-        that row.
+        By defense ``pays_from``, 0..1, where images saved equal images lost, and its 95 %
+        percentile bootstrap interval, ``pays_from_low, pays_from_high``. Infinite for a defense
+        that saves none; NaN for ``identity``, and for all without that row.
     """
     image = image_columns(restored)
     keys = [name for name in (*image, "classifier", "pixels") if name in restored]
@@ -46,13 +44,13 @@ def break_even_prevalence(
     found.loc[others, "pays_from"] = _even(saved.sum(0), lost.sum(0))
     draws = intervals.resampled(len(saved), samples, seed)
     drawn = np.concatenate([_even(counts @ saved, counts @ lost) for counts in draws])
-    # Resamples may be infinite, so that bounds are resamples and not means of two.
+    # Resamples may be infinite, so bounds are not interpolated between two of them.
     bounds = np.quantile(drawn, [0.025, 0.975], axis=0, method="inverted_cdf")
     found.loc[others, columns[1:]] = bounds.T
     return found
 
 
 def _even(saved: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """Share of attacked images where both are equal; infinite where nothing is saved."""
+    """Share of attacked images where saved equals lost; infinite where nothing is saved."""
     total = np.where(saved > 0, lost + saved, np.inf)
     return np.where(saved > 0, lost / total, np.inf)

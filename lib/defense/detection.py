@@ -1,9 +1,9 @@
-"""Detection of attacks by the residual, how much a defense changes an image.
+"""Detection of attacks by the residual: how much a defense changes an image.
 
-The paper claims to be better than earlier work at detecting one-pixel attacks (section 1.2) and
-shows no detector, threshold or rate (audit U3). The residual between an image and what a denoiser
-makes of it is the detector that its pieces allow, and the one of Alatalo et al. (2022), its
-reference 8, with an autoencoder; the authors do not say whether they mean this (EVA15).
+The paper claims better detection of one-pixel attacks than earlier work (section 1.2) and shows no
+detector, threshold or rate (audit U3). The residual of a denoiser is the detector that its parts
+allow, and that of Alatalo et al. (2022), its reference 8, with an autoencoder; the authors do not
+say whether they mean this (EVA15).
 """
 
 import numpy as np
@@ -12,8 +12,7 @@ import pandas as pd
 from lib.data import as_images
 from lib.metrics import intervals
 
-# A pixel that stands out moves the largest difference; the mean is what reconstruction errors
-# of whole images usually are.
+# A single changed pixel shows in the largest difference; the mean is the usual measure.
 SCORES = ("largest", "mean")
 FOOLED, ALL = "fooled", "all"
 
@@ -24,8 +23,8 @@ def scores(images: np.ndarray, restored: np.ndarray) -> dict[str, np.ndarray]:
     ``largest`` is the largest absolute difference of a value, ``mean`` the mean over all values.
 
     Args:
-        images: what the defense was given, uint8 (N, H, W, C).
-        restored: what it made of them, of the same shape.
+        images: input of the defense, uint8 (N, H, W, C).
+        restored: its output, of the same shape.
 
     Raises:
         InputError: arrays of another type or of two shapes.
@@ -40,32 +39,24 @@ def scores(images: np.ndarray, restored: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def column(state: str, score: str) -> str:
-    """Column of a restoration table with a score of the images in a state.
-
-    Args:
-        state: ``attacked`` or ``clean``.
-        score: one of `SCORES`.
-    """
+    """Column of a restoration table with a score of the ``attacked`` or ``clean`` images."""
     return f"{state}_residual_{score}"
 
 
 def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
-    """How well each defense's residual tells attacked from clean images.
+    """How well each defense's residual separates attacked from clean images.
 
-    Each attacked image is compared with its own clean one, so that they differ by the attack
-    alone.
+    Each attacked image is compared with its own clean one, so that they differ by the attack alone.
 
     Args:
         frame: rows of `lib.defense.restoration.restore_all` of one data set, classifier and number
             of pixels.
-        samples: bootstrap resamples.
-        seed: of the bootstrap.
+        samples, seed: of the bootstrap.
 
     Returns:
-        One row per defense, score and choice of ``images`` (`FOOLED`: those whose attack
-        succeeded, `ALL`: also those where the changed pixel did not change the class): ``n``
-        images of each kind, and ``auc`` with its 95 % interval over images, ``auc_low`` and
-        ``auc_high``. 0.5 is chance; NaN where there is no image.
+        One row per defense, score and choice of ``images`` (`FOOLED`: those whose attack succeeded,
+        `ALL`: all attacked): ``n`` images of each kind, and ``auc`` with its 95 % interval over
+        images, ``auc_low`` and ``auc_high``. 0.5 is chance; NaN where there is no image.
     """
     rows = []
     for name, every in frame.groupby("defense", sort=False):
@@ -86,8 +77,7 @@ def curves(frame: pd.DataFrame, score: str = "largest") -> dict[str, tuple[np.nd
         score: one of `SCORES`.
 
     Returns:
-        By defense the share of clean images called attacked and the share of attacked images
-        found, both 0..1 and rising; empty where no attack succeeded.
+        By defense false and true positive rates, 0..1 and rising; empty where no attack succeeded.
     """
     from sklearn.metrics import roc_curve
 

@@ -1,4 +1,4 @@
-"""Patch selection: take from the denoised image only what differs strongly from the input."""
+"""Patch selection: use the denoiser's output only where it differs strongly from its input."""
 
 import numpy as np
 import torch
@@ -12,22 +12,21 @@ from lib.params.errors import InputError
 def select_patches(
     images: np.ndarray, restored: np.ndarray, size: int, threshold: float
 ) -> np.ndarray:
-    """Images with the denoiser's output in the patches it changed strongly, and as they were
-    elsewhere.
+    """The denoiser's output in the patches that it changed strongly, its input elsewhere.
 
     The patch selection denoiser of Chen et al. (2019), the paper's reference 5, which the paper
-    describes (section 2) but does not run: a window scans the denoised image, and where its
-    absolute difference from the input exceeds a threshold, the window is taken from the denoised
-    image. The original's window, threshold and measure of a window's difference are not in the
-    paper. We: a window around every pixel, taken if its middle pixel differs in any channel by
-    more than the threshold. An attack on single pixels needs no more, the rest of the image stays
-    as it is to the last bit, and no second forward pass is needed.
+    describes (section 2) but does not run: a window scans the denoised image, and is used where its
+    absolute difference from the input exceeds a threshold. The paper does not state the original's
+    window, threshold and measure of difference. We: a window around every pixel, used if its middle
+    pixel differs in any channel by more than the threshold. This suffices against attacks on single
+    pixels, leaves the rest of the image unchanged to the last bit, and needs no second forward
+    pass.
 
     Args:
-        images: what the denoiser was given, uint8 (N, H, W, C).
-        restored: what it made of them, of the same shape.
-        size: edge of a window in pixels, odd; 1 takes over single pixels.
-        threshold: share 0..1 of the range of values; 0 takes over whatever changed, 1 nothing.
+        images: input of the denoiser, uint8 (N, H, W, C).
+        restored: its output, of the same shape.
+        size: edge of a window in pixels, odd; 1 selects single pixels.
+        threshold: share 0..1 of the range of values; 0 selects whatever changed, 1 nothing.
 
     Raises:
         InputError: arrays of other types or of two shapes, an even size, a threshold outside 0..1.

@@ -1,7 +1,7 @@
-"""What a defense restores: images against clean ones, and the classifier's decision afterwards.
+"""Restored images against clean ones, and the classifier's decisions on them.
 
 The paper averages five image metrics over successfully attacked images (section 4.1.2) and never
-asks the classifier again (its section 6). We add that, reference defenses, the cost on clean
+reclassifies the restored images (its section 6). We add that, reference defenses, the cost on clean
 images, the error at the attacked pixel, and patch selection (EVA09 to EVA11, EVA14, audit U1 and
 U2).
 """
@@ -41,18 +41,18 @@ def evaluate_defense(
     threshold: float = 0.5,
     device: Device = None,
 ) -> pd.DataFrame:
-    """What a defense makes of attacked images, of the same images clean, and of the decisions.
+    """Restore attacked images and the same images clean, and classify both.
 
     Args:
         model: the classifier that was attacked.
-        denoiser: module or function from images (N, C, H, W) in 0..1 to images, or several by
-            name; see `lib.models.restore`.
-        found: what `lib.attack.PixelAttack` returned. Images that it skipped are left out.
+        denoiser: module or function from images (N, C, H, W) in 0..1 to images, or several by name;
+            see `lib.models.restore`.
+        found: result of `lib.attack.PixelAttack`. Images that it skipped are left out.
         threshold: a label of a multi-label classifier counts when its sigmoid exceeds it.
         device: where it all runs, ``auto`` included; None for where the networks are.
 
     Returns:
-        One row a defense and attacked image, as `restore_all`, with ``image``, the position;
+        One row per defense and attacked image, as `restore_all`, with ``image``, the position;
         `shares` and `summary` condense it.
 
     Raises:
@@ -72,7 +72,7 @@ def evaluate_defense(
 
 @dataclass(frozen=True)
 class Patches:
-    """Denoisers that are used with patch selection too, and how; see `select_patches`."""
+    """Denoisers that are also used with patch selection, and its settings; see `select_patches`."""
 
     names: tuple[str, ...] = ()
     size: int = 1
@@ -94,7 +94,7 @@ def defend(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Name and restored images of each defense, uint8 (N, H, W, C).
 
-    A denoiser named by ``patches`` comes twice, the second time as ``<name>+patches``, out of the
+    A denoiser named by ``patches`` comes twice, the second time as ``<name>+patches``, from the
     same forward pass.
 
     Raises:
@@ -124,25 +124,25 @@ def restore_all(
         adversarial: the same images after it.
         records: attack table of N rows.
         defenses: networks by name.
-        predict: classes of uint8 images (n, H, W, C), in the form of the records' ``predicted``:
-            int, or for multi-label sets the 0/1 string of all labels.
+        predict: from uint8 images (n, H, W, C) to classes as in the records' ``predicted``: int, or
+            for multi-label sets the 0/1 string of all labels.
         device: where networks and metrics run; None for where the networks are.
-        patches: denoisers that are used with patch selection too.
+        patches: denoisers that are also used with patch selection.
 
     Returns:
         One row per defense and attacked image, successful or not: `KEYS` of the attack table,
-        ``defense``; ``psnr, mse, ssim, gmsd, fsim`` of restored against clean (EVA01);
-        ``exact``, whether the two are identical; ``error_attacked`` and ``error_elsewhere``, the
-        mean absolute error in gray levels (0..255) at the attacked pixels and at all others
-        (EVA11); ``restored_class``, the class after the defense, and ``recovered``, whether it is
-        the one before the attack (tells something only where ``success``); ``clean_class``, the
-        class of the clean image after the defense, and ``kept``, whether it is still the same
-        (EVA10); ``attacked_residual_...`` and ``clean_residual_...``, how much the defense changes
-        the image it is given, attacked and clean, by each of `lib.defense.detection.SCORES`.
+            ``defense``; ``psnr, mse, ssim, gmsd, fsim`` of restored against clean (EVA01);
+            ``exact``, whether the two are identical; ``error_attacked`` and ``error_elsewhere``,
+            the mean absolute error in gray levels (0..255) at the attacked pixels and at all others
+            (EVA11); ``restored_class``, the class after the defense, and ``recovered``, whether it
+            is the one before the attack (meaningful only where ``success``); ``clean_class``, the
+            class of the clean image after the defense, and ``kept``, whether it is unchanged
+            (EVA10); ``attacked_residual_...`` and ``clean_residual_...``, how much the defense
+            changes the attacked and the clean image, by each of `lib.defense.detection.SCORES`.
 
     Raises:
-        InputError: nothing to restore, lengths or shapes do not fit, an attacked pixel lies
-            outside the image, or ``predict`` gives classes of another kind than the records hold.
+        InputError: nothing to restore, lengths or shapes do not fit, an attacked pixel lies outside
+            the image, or ``predict`` gives classes of another kind than the records hold.
     """
     if not len(clean) == len(adversarial) == len(records):
         raise InputError(
@@ -187,7 +187,7 @@ def restore_all(
 
 
 def image_columns(frame: pd.DataFrame) -> list[str]:
-    """Columns that name the image of a row: those of a run, or its position among those given."""
+    """Columns that identify the image of a row: those of a run, or its position."""
     return [name for name in (*IMAGE, "image") if name in frame]
 
 
@@ -199,12 +199,11 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per defense, in the order of ``frame``: ``attacks``, ``n`` of them successful;
-        ``recovered``, the share of the ``n`` that are classified as before the attack; ``right``,
-        the same share of all ``attacks``; ``images`` attacked, and ``kept``, the share of them
-        that keep their class when clean (EVA10). An image that several attacks of one classifier
-        are on counts once among the ``images``. Shares are 0..1 with 95 % Wilson intervals in
-        ``_low`` and ``_high``, which treat repeated attacks on one image as one observation; NaN
-        where there is no image.
+            ``recovered``, the share of the ``n`` that are classified as before the attack;
+            ``right``, the same share of all ``attacks``; ``images`` attacked, counted once per
+            classifier, and ``kept``, the share of them that keep their class when clean (EVA10).
+            Shares are 0..1 with 95 % Wilson intervals in ``_low`` and ``_high``, which treat
+            repeated attacks on one image as one observation; NaN where there is no image.
     """
     rows, image = [], image_columns(frame)
     # A clean image is defended once for each classifier.
@@ -226,14 +225,14 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
 
     Args:
         frame: rows of one data set, classifier and number of pixels.
-        samples: bootstrap resamples.
-        seed: of the bootstrap.
+        samples, seed: of the bootstrap.
 
     Returns:
         The columns of `shares`, and over the successful attacks (EVA02): ``exact``, how many were
-        restored exactly; mean of each metric ``m``, its 95 % bootstrap interval ``m_low, m_high``,
-        ``m_median`` and ``m_deviation`` over images (EVA03), PSNR without exact matches (EVA04);
-        the same of ``error_attacked`` and ``error_elsewhere``. NaN where there is no image.
+        restored exactly; mean of each metric ``m`` and of ``error_attacked`` and
+        ``error_elsewhere``, its 95 % bootstrap interval ``m_low, m_high``, ``m_median`` and
+        ``m_deviation`` over images (EVA03), PSNR without exact matches (EVA04). NaN where there is
+        no image.
     """
     rows = []
     for name, every in frame.groupby("defense", sort=False):

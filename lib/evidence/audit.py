@@ -128,7 +128,7 @@ def jensen() -> pd.DataFrame:
     rows = []
     for number in (4, 5, *DENOISING):
         for row in paper.printed(number).to_dict("records"):
-            most = row["mse"] + (0.00005 if row["mse"] < 1 else 0.005)
+            most = row["mse"] + paper.half_digit("mse", row["mse"])
             bounds = {peak: 10 * math.log10(peak**2 / most) for peak in (1, 255)}
             met = {peak: row["psnr_db"] + 0.005 >= bound for peak, bound in bounds.items()}
             # A row that meets the bound of 8-bit values meets that of 0..1 by far: the scale is

@@ -45,13 +45,13 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
     for name in ATTACKS.values():
         attack = folder / f"{name}.parquet"
         # The adaptive attack covers only some of the images.
-        for kind, rules, every in (("restoration", _restored, True), ("adaptive", _again, False)):
+        for kind, rules in (("restoration", _restored), ("adaptive", _adaptive)):
             path = folder / f"{kind}_{name}.parquet"
             if path.stem in tables and not attack.exists():
                 yield f"{path} has no {attack.name} beside it."
             elif path.stem in tables and attack.stem in tables:
                 both = tables[path.stem], tables[attack.stem]
-                yield from _beside(path, *both, attack.name, rules, every)
+                yield from _beside(path, *both, attack.name, rules, kind == "restoration")
 
 
 def _beside(
@@ -96,7 +96,7 @@ def _restored(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]
     }  # fmt: skip
 
 
-def _again(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
+def _adaptive(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
     """Columns expected in an adaptive table."""
     must = {column: before[column] for column in ("label", "category", "part")}
     correct = ~before["success"].astype(bool)
@@ -115,9 +115,9 @@ def _differing(
     names = _names(table)
     for column, values in must.items():
         # Compared as objects, because comparing a text with a number would fail.
-        ours, right = table[column].astype(object), values.astype(object)
+        ours, expected = table[column].astype(object), values.astype(object)
         text = f"{column} of image {{}} is {{!r}}; {why} it must be {{!r}}"
-        yield from first(path, ours != right, text, names, ours, right)
+        yield from first(path, ours != expected, text, names, ours, expected)
 
 
 def _names(table: pd.DataFrame) -> pd.Series:

@@ -26,12 +26,12 @@ NEEDLESS, UNTRIED = "is not needed", "was not tried"
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A supposition of the audit and the printed values it is about."""
+    """A hypothesis of the audit and the printed values it is about."""
 
     item: str  # ids of the audit
-    says: str  # the hypothesis, a clause
-    defenses: tuple[str, ...]  # whose printed rows it is about
-    readings: tuple[Reading, ...]  # how the printed values should come out if it is right
+    claim: str  # the hypothesis, a clause
+    defenses: tuple[str, ...]  # of the printed rows
+    readings: tuple[Reading, ...]  # that give the printed values if it holds
     plain: tuple[Reading, ...]  # the readings that need no hypothesis, in the same order
 
 
@@ -104,7 +104,7 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
             for wanted in (each.readings, each.plain)
         )
         row = {
-            "item": each.item, "hypothesis": each.says, "values": len(ours),
+            "item": each.item, "hypothesis": each.claim, "values": len(ours),
             "reached": int(ours["reached"].sum()), "plain_reached": int(plain["reached"].sum()),
             "distance": ours["distance"].abs().mean(),
             "plain_distance": plain["distance"].abs().mean(), "order": _order(ours),

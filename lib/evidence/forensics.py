@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from lib.evidence.printed import half_digit
 from lib.metrics import image_quality, intervals
 from lib.metrics.legacy_fsim import fsim_measures, psnr_measures, ssim_measures
 from lib.models.denoisers.median_cnn import MedianLayer
@@ -24,8 +25,6 @@ IMAGES = 32  # of each attack at most: the restated FSIM takes half a second an 
 PUBLISHED = {
     "uint16_gradients": False, "raw_scharr": False, "phasepack": False, "by_channel": False
 }  # fmt: skip
-# Half of the last digit that the tables print; MSE has four decimals below 1 and two above.
-ROUNDING = {"psnr": 0.005, "ssim": 0.005, "gmsd": 0.005, "fsim": 0.005}
 AS_RESTORED, MATCHED = "as restored", "at the printed PSNR"
 UNDEFENDED, BRIGHTER_INPUT = "undefended", "attacked, brighter"
 BRIGHTER_OUTPUT, INACTIVE = "restored, brighter", "medians inactive"
@@ -72,7 +71,7 @@ VARIANTS = (
     Variant("mse", "mse_255", "0..255", image_quality.mse_255),
     Variant("mse", "wrapped", "0..255, 8-bit squares", mse_wrapped),
     Variant("gmsd", STANDARD, "170 on 0..255", image_quality.gmsd),
-    # The constant that belongs to one scale on images of the other, said on 0..255.
+    # Each scale with the constant of the other, given on 0..255.
     Variant("gmsd", "unit_constant", "0.0026 on 0..255",
             partial(image_quality.gmsd, constant=image_quality.GMSD_CONSTANT / 255**2)),
     Variant("gmsd", "unit_images", "170 on 0..1",
@@ -213,6 +212,6 @@ def _place(values: np.ndarray, printed: float, metric: str, samples: int, seed: 
     finite = values[np.isfinite(values)]
     mean, low, high = intervals.bootstrap_mean(finite, samples, seed)
     least, most = (finite.min(), finite.max()) if len(finite) else (np.nan, np.nan)
-    digit = ROUNDING.get(metric, 0.00005 if printed < 1 else 0.005)
+    digit = half_digit(metric, printed)
     reached = bool(least - digit <= printed <= most + digit)
     return len(finite), mean, low, high, least, most, printed, printed - mean, reached

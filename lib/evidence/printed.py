@@ -63,6 +63,11 @@ ELSEWHERE = {
 }  # fmt: skip
 
 
+def half_digit(metric: str, value: float) -> float:
+    """Half a unit of the last printed digit: MSE below 1 has four decimals, all else two."""
+    return 0.00005 if metric == "mse" and value < 1 else 0.005
+
+
 @cache
 def _places() -> dict[int | str, tuple[str, str | None, str | None]]:
     found = {number: place for place, numbers in ELSEWHERE.items() for number in numbers}

@@ -21,9 +21,8 @@ COLUMNS = (
     "table", "row", "quantity", "printed", "ours", "low", "high", "difference", "holds", "n",
     "source", "protocol",
 )  # fmt: skip
-# Half a unit of the last printed digit: a printed number stands for all that round to it.
-ROUNDING = {"psnr": 0.005, "ssim": 0.005, "gmsd": 0.005, "fsim": 0.005, "mse": 5e-5}
-SHARE = 0.00005
+SHARE = 0.00005  # half a unit of the last printed digit of a share
+MEASURES = ("psnr", "ssim", "gmsd", "fsim", "mse")
 RATES = ("success rate", "test accuracy")
 
 
@@ -139,9 +138,9 @@ def _metrics(
         if row[key] not in by_name.index:
             continue
         mean = by_name.loc[row[key]]
-        for metric in (name for name in ROUNDING if name in row):
+        for metric in (name for name in MEASURES if name in row):
             if metric == "mse" and row.get("mse_scale") != 1:
                 continue
             values = mean[metric], mean[f"{metric}_low"], mean[f"{metric}_high"], int(mean["n"])
-            number = printed.attrs["table"]
-            yield number, row[key], metric, row[metric], *values, source, ROUNDING[metric]
+            slack = paper.half_digit(metric, row[metric])
+            yield printed.attrs["table"], row[key], metric, row[metric], *values, source, slack

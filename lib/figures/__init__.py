@@ -1,9 +1,8 @@
 """All figures, in one style.
 
-Each function takes plain data and returns a new `matplotlib.figure.Figure`. Nothing goes through
-pyplot, so no figure is left open, none is shown twice, and the reader's own matplotlib settings
-stay as they are. ``figure.get_label()`` is a sentence that says what the picture shows, for readers
-who cannot see it. Where there is nothing to draw, the figure says so in words.
+Each function takes plain data and returns a new `matplotlib.figure.Figure`. None uses pyplot, so no
+figure stays open or is shown twice, and the reader's matplotlib settings do not change.
+``figure.get_label()`` is the alternative text. Without data the figure says so in words.
 """
 
 from lib.figures.attack import (

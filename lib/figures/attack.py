@@ -1,4 +1,4 @@
-"""Attacks: the images, the search, how often it succeeds, and where."""
+"""Attacked images, the search, success rates, and vulnerable positions."""
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,8 @@ def attacks(
 ) -> Figure:
     """Attacked images: clean, attacked with the changed pixels circled, and magnified.
 
-    Under each stand the prediction and the true class's confidence before and after; for
-    multi-label sets the smallest signed margin, below 0 when a label is on the wrong side.
+    Below are the prediction and the true class's confidence before and after; for multi-label sets
+    the smallest signed margin, below 0 when a label is on the wrong side.
 
     Args:
         clean: uint8 (N, H, W, C).
@@ -78,8 +78,7 @@ def _before_and_after(record, facts: Facts) -> str:
 def convergence(records: pd.DataFrame) -> Figure:
     """Best objective of each attacked image by generation; misclassified images in color.
 
-    Args:
-        records: attack records; ``best`` is a list with a value for each generation.
+    ``records`` are attack records; ``best`` holds a value for each generation.
     """
     if not len(records):
         return style.message(NOTHING)
@@ -106,9 +105,7 @@ def convergence(records: pd.DataFrame) -> Figure:
 def pixel_map(records: pd.DataFrame, size: int) -> Figure:
     """Positions of the changed pixels: successes filled, failures (best try) hollow.
 
-    Args:
-        records: attack records.
-        size: edge of an image in pixels.
+    ``records`` are attack records, ``size`` is the edge of an image in pixels.
     """
     if not len(records):
         return style.message(NOTHING)
@@ -137,10 +134,8 @@ def success_by_class(table: pd.DataFrame, printed: pd.DataFrame | None) -> Figur
     """Success rates with intervals, beside the printed ones.
 
     Args:
-        table: ``class, n, successes, rate, low, high`` of `lib.metrics.intervals.rate_table`,
-            shares 0..1; NaN where n is 0.
-        printed: ``class, printed_rate`` of `lib.evidence.printed.attack_table`; ``None`` if there
-            is none.
+        table: of `lib.metrics.intervals.rate_table` by ``class``.
+        printed: of `lib.evidence.printed.attack_table`; ``None`` if there is none.
     """
     if not len(table) or not table["n"].sum():
         return style.message(NOTHING)
@@ -173,9 +168,7 @@ def success_by_class(table: pd.DataFrame, printed: pd.DataFrame | None) -> Figur
 def evaluations(records: pd.DataFrame, budget: int) -> Figure:
     """Share of the attacked images that are misclassified within a number of queries.
 
-    Args:
-        records: attack records.
-        budget: queries allowed for each image.
+    ``records`` are attack records, ``budget`` is the number of queries allowed for each image.
     """
     if not len(records):
         return style.message(NOTHING)

@@ -14,9 +14,7 @@ from lib.figures.style import OURS, PRINTED, color, key, styled
 def rates(table: pd.DataFrame) -> Figure:
     """Success rates over data sets and classifiers (the paper's Tables 32 and 43).
 
-    Args:
-        table: ``dataset, classifier, n, rate, low, high, matched, matched_low, matched_high,
-            printed`` of `lib.evidence.protocol_runs.rates`, shares 0..1, NaN where there is none.
+    ``table`` is of `lib.evidence.protocol_runs.rates`.
     """
     if not len(table) or not table["n"].sum():
         return style.message("No image was attacked.")
@@ -42,7 +40,7 @@ def rates(table: pd.DataFrame) -> Figure:
 
 @styled
 def minutes(ours: dict[str, float], printed: dict[str, float], title: str) -> Figure:
-    """Times on a logarithmic scale (the paper's Figures 25 and 26).
+    """Training or attack times on a logarithmic scale (the paper's Figures 25 and 26).
 
     Args:
         ours: minutes by data set or denoiser.
@@ -77,7 +75,7 @@ def variants(table: pd.DataFrame, metric: str) -> Figure:
 
     Args:
         table: ``variant, n, mean, low, high, printed``; NaN where there is none.
-        metric: its name with the unit, for the axis.
+        metric: its name with the unit.
     """
     if not len(table) or table["mean"].isna().all():
         return style.message("No variant was measured.")

@@ -22,7 +22,7 @@ def samples(images: np.ndarray, categories: np.ndarray, facts: Facts, per_class:
 
     Args:
         images: uint8 (N, H, W, C).
-        categories: int (N,), place in ``facts.attack_classes``; -1: in none of them.
+        categories: int (N,), index into ``facts.attack_classes``; -1: none of them.
         facts: of the data set.
         per_class: images of a class at most.
 
@@ -59,8 +59,7 @@ def class_counts(ours: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
 
     Args:
         ours: ``class, train, val, test`` (images).
-        printed: ``class, share`` (0..1), of `lib.evidence.printed.class_counts`; ``None`` if there
-            is none.
+        printed: of `lib.evidence.printed.class_counts`; ``None`` if there is none.
     """
     parts = ours.set_index("class")[list(PARTS)].astype(float)
     counts, total = parts.sum(axis=1), parts.to_numpy().sum()
@@ -99,8 +98,7 @@ def history(
     """Loss and accuracy of a classifier by epoch.
 
     Args:
-        history: one dictionary an epoch: ``epoch, loss, train_accuracy, validation_accuracy``
-            (0..1), as of `lib.models.classifier_training.fit_classifier`.
+        history: of `lib.models.classifier_training.fit_classifier`.
         baseline: accuracy (0..1) of a constant prediction; drawn as a dashed line.
         second: another training to compare with.
         labels: names of the two, under ``history`` and ``second``.
@@ -179,10 +177,8 @@ def confusion(matrix: np.ndarray, names: list[str]) -> Figure:
 
 @styled
 def label_auc(auc: dict[str, float | None]) -> Figure:
-    """Area under the ROC curve of each label.
-
-    Args:
-        auc: 0..1 by label; ``None`` where the test images do not allow one.
+    """Area under the ROC curve, 0..1, of each label; ``None`` where the test images do not allow
+    one.
     """
     if not auc:
         return style.message("No label, no area under a curve.")

@@ -1,4 +1,4 @@
-"""Defenses: restored images, recovery of the correct class, image quality, detection."""
+"""Defenses: restored images, label recovery, image quality, detection."""
 
 from operator import eq
 
@@ -27,18 +27,18 @@ def restorations(
     records: pd.DataFrame, classes: dict[str, list], confidences: dict[str, list[float]],
     facts: Facts,
 ) -> Figure:  # fmt: skip
-    """Attacked images before and after each defense, with prediction and confidence under each.
+    """Attacked images before and after each defense, with prediction and confidence below each.
 
-    The confidence is always that of the true class. Below each row of images are their differences
-    from the clean one, `AMPLIFIED`. The identity is the attacked image and gets no column.
+    The confidence is that of the true class. Below each row of images are their differences from
+    the clean one, `AMPLIFIED`. The identity is the attacked image and gets no column.
 
     Args:
         clean: uint8 (N, H, W, C).
         adversarial: the same images after the attack.
         restored: the attacked images after each defense, by name.
         records: N attack records, in the same order; the first 4 are shown.
-        classes: N predictions on the images of ``restored``, by the same names; int or 0/1 strings.
-        confidences: of the true class, or smallest margins of a multi-label set, likewise.
+        classes: by defense, N predictions on the restored images; int or 0/1 strings.
+        confidences: by defense, of the true class, or smallest margins of a multi-label set.
         facts: of the data set.
 
     Raises:
@@ -98,9 +98,7 @@ def _differences(row: np.ndarray, clean: np.ndarray, images: tuple[np.ndarray, .
 def recovery(summary: pd.DataFrame) -> Figure:
     """Label recovery rate on attacked images and prediction retention on clean ones, by defense.
 
-    Args:
-        summary: ``defense, images, n`` and ``recovered, kept`` with ``_low`` and ``_high`` of
-            `lib.defense.restoration.summary` or `shares`, shares 0..1; NaN where there is no image.
+    ``summary`` is of `lib.defense.restoration.summary` or `shares`.
     """
     if not len(summary) or not summary["images"].sum():
         return style.message("No image was attacked: there is nothing to recover or to retain.")
@@ -129,11 +127,8 @@ def quality(summary: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
     """PSNR and SSIM of restored images by defense, beside the printed ones.
 
     Args:
-        summary: ``defense, n, exact, psnr, ssim`` with ``_low`` and ``_high`` of
-            `lib.defense.restoration.summary`; PSNR in dB, NaN where all images are restored
-            exactly.
-        printed: ``defense, psnr, ssim`` of `lib.evidence.printed.denoise_table`; ``None`` if there
-            is none.
+        summary: of `lib.defense.restoration.summary`; PSNR is NaN where all are restored exactly.
+        printed: of `lib.evidence.printed.denoise_table`; ``None`` if there is none.
     """
     if not len(summary) or not summary["n"].sum():
         return style.message("No attack succeeded: there is no restored image to measure.")
@@ -169,9 +164,8 @@ def detection(curves: dict[str, tuple[np.ndarray, np.ndarray]], summary: pd.Data
     No defense changes nothing and is the diagonal, chance.
 
     Args:
-        curves: by defense, of `lib.defense.detection.curves`.
-        summary: ``defense, n, auc`` of the same images and score, of
-            `lib.defense.detection.summary`.
+        curves: of `lib.defense.detection.curves`.
+        summary: of `lib.defense.detection.summary`, of the same images and score.
     """
     if not curves:
         return style.message("No attack succeeded: there is no attacked image to detect.")
@@ -196,11 +190,9 @@ def detection(curves: dict[str, tuple[np.ndarray, np.ndarray]], summary: pd.Data
 
 @styled
 def adaptive(summary: pd.DataFrame) -> Figure:
-    """Images classified correctly through each defense: clean, and after either attacker.
+    """Images classified correctly through each defense: clean, and after either attack.
 
-    Args:
-        summary: ``defense, n`` and ``clean, oblivious, adaptive`` with ``_low`` and ``_high`` of
-            `lib.defense.adaptive.summary`, shares 0..1.
+    ``summary`` is of `lib.defense.adaptive.summary`.
     """
     if not len(summary) or not summary["n"].sum():
         return style.message("No image was attacked through a defense.")

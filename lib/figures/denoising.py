@@ -17,12 +17,8 @@ MIDDLE = 48  # pixels shown of the middle of a larger image
 def noise_examples(clean: np.ndarray, noisy: dict[str, np.ndarray]) -> Figure:
     """Images with more and more noise, a row for each image.
 
-    Args:
-        clean: uint8 (N, H, W, C).
-        noisy: the same images by level, such as ``"10%"``.
-
-    Raises:
-        InputError: no stored images, or shapes that differ.
+    ``clean`` are images, uint8 (N, H, W, C); ``noisy`` the same by level, such as ``"10%"``. Raises
+    `InputError` for other types or shapes.
     """
     return _examples(clean, {f"{level} noise": images for level, images in noisy.items()})
 
@@ -33,22 +29,17 @@ def denoised_examples(
 ) -> Figure:
     """Clean, noisy and denoised images, a row for each image, with their PSNR.
 
-    Args:
-        clean: uint8 (N, H, W, C).
-        noisy: the same images with noise.
-        restored: the noisy images after each denoiser, by name.
-
-    Raises:
-        InputError: no stored images, or shapes that differ.
+    All are uint8 (N, H, W, C); ``restored`` are the noisy images after each denoiser, by name.
+    Raises `InputError` for other types or shapes.
     """
     denoised = {shown(name): images for name, images in restored.items()}
     return _examples(clean, {"noisy": noisy} | denoised)
 
 
 def _examples(clean: np.ndarray, columns: dict[str, np.ndarray]) -> Figure:
-    """A row for each image, its middle if that is large, and the PSNR of the whole.
+    """A row for each image, cropped to its middle if large, and the PSNR of the whole.
 
-    A large image is cut and not averaged down: an average hides the noise.
+    A large image is cropped, because averaging would hide the noise.
     """
     check_images("Images to show", clean=clean, **columns)
     if not len(clean):
@@ -86,9 +77,7 @@ def _middle(image: np.ndarray) -> np.ndarray:
 def denoiser_history(histories: dict[str, list[dict]]) -> Figure:
     """PSNR of validation images by epoch; the dashed line is that of the noisy images.
 
-    Args:
-        histories: of each denoiser, one dictionary an epoch: ``epoch, validation_psnr,
-            identity_psnr`` (dB), as of `lib.models.denoiser_training.fit_denoiser`.
+    ``histories`` are of `lib.models.denoiser_training.fit_denoiser`, by denoiser.
     """
     histories = {name: epochs for name, epochs in histories.items() if epochs}
     if not histories:

@@ -16,11 +16,13 @@ ROW = 0.19  # inches of a line
 
 @styled
 def readings(table: pd.DataFrame, number: int) -> Figure:
-    """Each printed value, a gray line, among our values by every reading; a column a defense.
+    """Each printed value, a gray line, among our values by every reading; a column for each
+    defense.
 
     Args:
         table: rows of `lib.evidence.forensics.compare`. The sets of images "as restored" and "at
-            the printed PSNR" have a line for each variant together, every other set one of its own.
+            the printed PSNR" share one line for each variant, every other set has a line of its
+            own.
         number: of the printed table.
     """
     if not len(table) or not table["n"].sum():
@@ -69,7 +71,7 @@ def readings(table: pd.DataFrame, number: int) -> Figure:
 
 
 def _mark(axes: Axes, row: dict, place: int, paint: str, positive: bool) -> None:
-    """One value; its range over images is a thin line and the interval of its mean a thick one."""
+    """One value; a thin line is its range over images, a thick one the interval of its mean."""
     numbers = np.array([row[name] for name in ("value", "low", "high", "least", "most")], float)
     if positive:
         numbers = np.where(numbers > 0, numbers, np.nan)

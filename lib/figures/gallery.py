@@ -1,4 +1,4 @@
-"""Pictures made of images: tiles at fixed places, circles around pixels, names of decisions."""
+"""Figures made of images: tiles at fixed places, circled pixels, names of decisions."""
 
 from typing import Any
 
@@ -23,8 +23,8 @@ def grid(
 
     Args:
         rows, columns: of tiles.
-        left, head, foot: room for names of rows, for names of columns, for captions of each row.
-        largest: edge of a tile at most.
+        left, head, foot: inches for row names, column names, and the captions of each row.
+        largest: edge of a tile at most, inches.
         block: columns of a block; blocks stand apart. 0: no blocks.
         alt: label of the figure.
 
@@ -46,9 +46,9 @@ def grid(
 
 
 def show(axes: Axes, image: np.ndarray, detail: int = DETAIL) -> None:
-    """A stored image (H, W, C) with its own pixels as coordinates.
+    """Show a stored image (H, W, C) with its own pixels as coordinates.
 
-    An image of more than ``detail`` pixels is averaged down to them first: no pixel is skipped.
+    An image larger than ``detail`` pixels is averaged down first.
     """
     height, width = image.shape[:2]
     picture = image.squeeze(2) if image.shape[2] == 1 else image

@@ -1,6 +1,6 @@
-"""What a reader can move without a kernel: HTML for ``book/_static/interactive.js``.
+"""Figures that react without a kernel: HTML for ``book/_static/interactive.js``.
 
-Where the script is missing, as in JupyterLab, the pictures stand side by side.
+Without the script, as in JupyterLab, the pictures stand side by side.
 """
 
 import base64
@@ -24,13 +24,8 @@ from lib.params.errors import InputError, check_images
 def sliders(before: np.ndarray, after: np.ndarray, captions: Iterable[str]) -> HTML:
     """Pairs of images with a slider that moves the border between them.
 
-    Args:
-        before: uint8 (N, H, W, C).
-        after: the same images after a change.
-        captions: under each pair, also its description.
-
-    Raises:
-        InputError: no stored images, or shapes that differ.
+    ``before`` and ``after`` are uint8 (N, H, W, C); ``captions`` describe the pairs. Raises
+    `InputError` for other types or shapes.
     """
     check_images("Images to show", before=before, after=after)
     return _figures("compare", (
@@ -76,7 +71,7 @@ def probes(
 
 
 def _figures(kind: str, parts: Iterable[tuple[str, str, str]]) -> HTML:
-    """Elements of one kind from their picture, caption and script."""
+    """Elements of one kind, each from its picture, caption and script."""
     figures = [
         f'<figure class="{kind}">{shown}<figcaption>{escape(caption)}</figcaption>{script}</figure>'
         for shown, caption, script in parts
@@ -85,12 +80,12 @@ def _figures(kind: str, parts: Iterable[tuple[str, str, str]]) -> HTML:
 
 
 def chart(table: pd.DataFrame, group: str) -> HTML:
-    """Shares of ours over printed ones with intervals, to point at and to filter.
+    """Our shares over the printed ones with intervals, to point at and to filter.
 
     Args:
         table: ``printed, ours, low, high`` (shares 0..1), ``n``, ``label`` and the column
             ``group``.
-        group: column of data sets or classifiers that the marks are colored and filtered by.
+        group: column of data sets or classifiers that colors and filters the marks.
     """
     paints = cycle(COLORS[key] for key in ("resnet50", "dae", "noise2noise", "median_cnn"))
     points = pd.DataFrame({"x": (100 * table["printed"]).round(2), "y": table["ours"]})

@@ -1,4 +1,4 @@
-"""Colors, names, sizes and the few marks that all figures share."""
+"""Colors, names, sizes and marks that all figures share."""
 
 import io
 import textwrap
@@ -31,15 +31,10 @@ INK, FAINT = "#333333", "#cccccc"
 GOOD, BAD = _PALETTE[2], _PALETTE[3]
 # DAE, the paper's own proposal, shares its color with figures that have one series only.
 COLORS = {
-    "dae": OURS,
-    "autoencoder": _PALETTE[1],
-    "noise2noise": _PALETTE[2],
-    "median_cnn": _PALETTE[4],
-    "median3": _PALETTE[6],
-    "identity": _PALETTE[5],
-    "resnet50": _PALETTE[3],
+    "dae": OURS, "autoencoder": _PALETTE[1], "noise2noise": _PALETTE[2], "median_cnn": _PALETTE[4],
+    "median3": _PALETTE[6], "identity": _PALETTE[5], "resnet50": _PALETTE[3],
     "densenet121": _PALETTE[9],
-}
+}  # fmt: skip
 _STYLE = {
     **seaborn.axes_style("whitegrid"),
     "figure.dpi": DPI,
@@ -117,7 +112,7 @@ def rows(
     Args:
         labels: of the rows.
         step: height of a row in inches.
-        room: height of what else is there.
+        room: height of everything else in inches.
         alt: label of the figure.
         options: of the axes, such as ``xlabel`` and ``xlim``.
     """
@@ -141,7 +136,7 @@ def bare(axes: Axes) -> None:
 
 
 def message(text: str) -> Picture:
-    """A figure that says why there is nothing to see."""
+    """A figure that says why it shows no data."""
     figure = Picture(figsize=(WIDTH, 0.9), label=text)
     figure.text(0.5, 0.5, wrap(text, 80), ha="center", va="center", color="0.4")
     return figure
@@ -153,7 +148,7 @@ def in_words(
     values: Sequence[str],
     text: Callable[[float], str] = percent,
 ) -> str:
-    """Values of a table for readers who cannot see them: ``DAE 54.6 %, 67.8 %; Median ...``."""
+    """Values of a table for the alternative text: ``DAE 54.6 %, 67.8 %; Median ...``."""
     return "; ".join(
         f"{', '.join(shown(row[name]) for name in names)} "
         + ", ".join("–" if pd.isna(row[value]) else text(row[value]) for value in values)
@@ -162,9 +157,8 @@ def in_words(
 
 
 def color(name: str) -> str:
-    """Fixed color of a defense or classifier; that of our values for anything else.
-
-    A denoiser keeps its color with patch selection: the mark or the line tells them apart.
+    """Color of a defense, with or without patch selection, or of a classifier; else that of our
+    values.
     """
     return COLORS.get(str(name).removesuffix(params.PATCHES), OURS)
 
@@ -189,7 +183,6 @@ def dots(
     Args:
         axes: where.
         table: column ``name``, and its interval in ``<name>_low, <name>_high`` or ``low, high``.
-        name: of the column.
         paints: a color for each row.
         shift: of all places.
         scale: 100 for shares in percent.

@@ -1,4 +1,4 @@
-"""What notebooks show besides figures: the banner of a run and tables with intervals."""
+"""The banner of a run, and tables with intervals."""
 
 import math
 from collections.abc import Iterable
@@ -29,12 +29,9 @@ WIDTHS = {30: "13em", 200: "26em"}
 
 
 def banner(p: Parameters, data: Provenance, classifier: bool = False) -> str:
-    """First lines of a page as Markdown: run, data source and how far it is from the paper's.
+    """First lines of a page as Markdown: run, data source and its distance from the paper's.
 
-    Args:
-        p: parameters of the run.
-        data: where its images are from.
-        classifier: whether the page is about one classifier.
+    ``classifier``: whether the page is about one classifier.
     """
     names = [f"**data set** {params.facts(p.dataset).title}"]
     if classifier:
@@ -69,11 +66,10 @@ def intervals(frame: pd.DataFrame, column: str, percent: bool = False) -> pd.Ser
 
     Args:
         frame: column, ``<column>_low`` and ``<column>_high``, or else ``low`` and ``high``.
-        column: its name.
         percent: whether values are shares 0..1 to show in percent.
 
     Raises:
-        ValueError: ``low`` and ``high`` do not hold the value, so they are of another column.
+        ValueError: ``low`` and ``high`` do not contain the value, so they are of another column.
     """
     own = f"{column}_low" in frame
     low, high = (f"{column}_low", f"{column}_high") if own else ("low", "high")
@@ -89,11 +85,7 @@ def table(
 ) -> Styler:
     """A table for a page: no index, shares as %, missing values as a dash, names for ids.
 
-    Args:
-        frame: what to show.
-        caption: above the table.
-        percent: columns with shares 0..1 to show in percent.
-        digits: figures of other numbers with decimals.
+    ``percent`` names columns with shares 0..1; ``digits`` is the precision of other numbers.
     """
 
     def number(value: object) -> str:
@@ -125,7 +117,7 @@ def table(
 def ours_and_printed(
     ours: pd.DataFrame, printed: pd.DataFrame | None, key: str, columns: Iterable[str]
 ) -> pd.DataFrame:
-    """Two rows for each name, ours and the paper's, so that values stand below one another.
+    """Two rows for each name, ours and the paper's, so that values can be compared.
 
     Args:
         ours: ``key``, optionally ``n`` and ``exact``, and means with ``_low`` and ``_high``.

@@ -1,4 +1,4 @@
-"""How the classifiers are trained: start, optimizer, stopping rule (CLS01 to CLS10)."""
+"""Training of the classifiers: start, optimizer, stopping rule (CLS01 to CLS10)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,19 +55,19 @@ def fit_classifier(
     """Train a classifier in place.
 
     The paper (4.1.2): SGD, learning rate 0.001, momentum 0.9, batches of 64, at most 100 epochs,
-    stop when training accuracy passes 95 % and test accuracy 90 %. These are the defaults here,
-    with the rule on validation images, because the test part would leak (CLS06).
+    stop when training accuracy exceeds 95 % and test accuracy 90 %. These are the defaults, with
+    the rule on validation images, because the test part would leak (CLS06).
 
     Args:
         model: from images (N, C, H, W) in 0..1 to logits (N, classes).
         images: uint8 (N, H, W, C).
         labels: classes, int (N,), or 0/1 labels (N, L).
-        validation_images: uint8 (M, H, W, C), as ``validation_labels`` for the stopping rule.
-        epochs: at most this many.
-        batch: images a step.
+        validation_images, validation_labels: the same of M images, for the stopping rule.
+        epochs: maximum.
+        batch: images per step.
         optimizer: ``sgd`` or ``adamw``.
         schedule: ``constant`` or ``one_cycle``, then ``learning_rate`` is the peak.
-        learning_rate: of the optimizer, as ``momentum`` (SGD) and ``weight_decay``.
+        learning_rate, momentum, weight_decay: of the optimizer; momentum for SGD only.
         sizes: edges that images are reduced to one after another, each for an equal share of the
             epochs; none: as they are.
         stop: training ends when training and validation accuracy exceed these, at the last size.
@@ -75,11 +75,11 @@ def fit_classifier(
         seed: of the order of images; the first weights are the caller's.
         precision: ``float32``, ``bfloat16`` or ``auto``; accuracies are always of float32.
         device: where it runs, ``auto`` included; None for where the model is.
-        checkpoint: file for going on after a kill; the caller removes it.
-        label: what the progress bar and messages call the model.
+        checkpoint: file to resume from after an interruption; the caller removes it.
+        label: name of the model in progress bar and messages.
 
     Returns:
-        One dictionary an epoch, as `lib.models.training.fit`, with ``size``, ``train_accuracy``
+        One dictionary per epoch, as `lib.models.training.fit`, with ``size``, ``train_accuracy``
         (on as many images as twice the validation part) and ``validation_accuracy``.
 
     Raises:
@@ -105,9 +105,8 @@ def fit_classifier(
         model, optimizer, schedule, learning_rate, momentum, weight_decay, steps * epochs
     )
     # Training accuracy on a sample, so that measuring costs less than the epoch itself.
-    sample = np.sort(
-        np.random.default_rng(seed).permutation(len(images))[: 2 * len(validation_images)]
-    )
+    order = np.random.default_rng(seed).permutation(len(images))
+    sample = np.sort(order[: 2 * len(validation_images)])
     parts = {
         "train": (images[sample], labels[sample]),
         "validation": (validation_images, validation_labels),
@@ -155,7 +154,7 @@ def _batches(
 ) -> Callable:  # fmt: skip
     """Batches of a shuffled epoch; a last batch of one image is left out (batch norm needs two).
 
-    Images become floats a batch at a time: all at once take four times the room.
+    Images become floats batch by batch: all at once would take four times the memory.
     """
 
     def batches(epoch: int):
@@ -207,10 +206,10 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
     """The classifier of a run folder: trained, or read back if it was trained with these settings.
 
     Writes ``classifier.safetensors`` and ``classifier.json`` with ``start``, ``history``,
-    ``paper_optimizer_history`` (the same start under the paper's optimizer, for
-    ``classifier_paper_epochs`` epochs; ``null`` if none), ``training_images`` and
-    ``weights_md5``. Weights that ``classifier_weights`` names are taken instead of training. An
-    interrupted training is resumed after its last epoch.
+    ``paper_optimizer_history`` (from the same start with the paper's optimizer, for
+    ``classifier_paper_epochs`` epochs; ``null`` if none), ``training_images`` and ``weights_md5``.
+    Weights that ``classifier_weights`` names are used instead of training. An interrupted training
+    is resumed after its last epoch.
 
     Args:
         data: all images.

@@ -1,4 +1,4 @@
-"""How the denoisers are trained: noise, loss, crops, validation and files (NOI01 to MED05)."""
+"""Training of the denoisers: noise, loss, crops, validation and files (NOI01 to MED05)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,19 +32,19 @@ def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: 
 
     The paper (3.1.2, 4.1.2): Adam, 100 epochs, batches of 16; learning rate missing. We: the same
     in the protocol ``paper`` with a rate of 0.001 (GEN02, GEN03), whole images for the
-    autoencoders and crops for the two large networks, whose printed times do not fit whole images
-    (GEN04); the rate of these two falls (N2N03, MED05). The weights are those of the last epoch;
-    the best one is named beside (GEN06).
+    autoencoders, and crops for the two large networks, whose printed times do not fit whole images
+    (GEN04); the rate of these two decays (N2N03, MED05). The weights are those of the last epoch;
+    the best epoch is reported (GEN06).
 
-    An interrupted training is resumed, and a denoiser that was finished with the same settings
-    and images is read back instead.
+    An interrupted training is resumed. A denoiser finished with the same settings and images is
+    read back.
 
     Args:
         name: one of `lib.models.denoisers.TRAINED`.
         images_train: uint8 (N, H, W, C).
         images_val: uint8 (M, H, W, C).
-        p: parameters; the fields ``denoiser_...``, ``seed`` and ``device`` count.
-        folder: written to are ``<name>.safetensors`` and ``<name>.json``: ``name``, ``channels``,
+        p: ``denoiser_...``, ``seed`` and ``device`` are used.
+        folder: receives ``<name>.safetensors`` and ``<name>.json``: ``name``, ``channels``,
             ``image_size``, ``parameters`` (see `parameter_counts`), ``settings``, ``history`` (see
             `fit_denoiser`), ``wall_seconds`` (of training, without validation),
             ``images_per_second``, the last epoch's ``validation_psnr``, ``identity_psnr`` and
@@ -61,17 +61,14 @@ def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: 
     images_train, images_val = _checked(images_train, images_val)
     p, large, channels = settled(p), name in LARGE, images_train.shape[3]
     settings = {
-        "epochs": p.denoiser_epochs,
-        "batch": p.denoiser_batch,
+        "epochs": p.denoiser_epochs, "batch": p.denoiser_batch,
         "learning_rate": p.denoiser_learning_rate,
         "noise": p.denoiser_median_noise if name == "median_cnn" else [p.denoiser_noise],
-        "seed": p.seed,
-        "precision": p.denoiser_precision,
+        "seed": p.seed, "precision": p.denoiser_precision,
         "limit": (p.denoiser_large_limit if large else 0) or p.denoiser_train_limit,
-        "crop": p.denoiser_crop if large else 0,
-        "halving": large,
+        "crop": p.denoiser_crop if large else 0, "halving": large,
         "noisy_targets": name == "noise2noise",
-    }
+    }  # fmt: skip
     torch.manual_seed(p.seed)
     model = denoisers.build(name, channels)
     key = key_of(model, (images_train, images_val), [VERSIONS["denoisers"], settings])
@@ -125,36 +122,37 @@ def fit_denoiser(
     Call ``torch.manual_seed`` before building the network: its first weights are the caller's.
 
     Args:
-        model: from images (N, C, H, W) in 0..1 to images; trained in place and left in evaluation
+        model: from images (N, C, H, W) in 0..1 to images; trained in place, left in evaluation
             mode.
         images_train: uint8 (N, H, W, C).
-        images_val: uint8 (M, H, W, C); 64 of them are used at most.
+        images_val: uint8 (M, H, W, C); at most 64 of them are used.
         epochs: passes over the images.
-        batch: images a step.
+        batch: images per step.
         learning_rate: of Adam (GEN02).
         noise: share of pixels replaced, or several, one of them drawn for each image (NOI05).
-        limit: images an epoch, drawn anew for each; 0: all.
+        limit: images per epoch, drawn anew for each; 0: all.
         crop: edge of random crops; 0, or more than the image has: the whole image.
         halving: the rate is halved after each quarter of the steps, as in the public code of
-            Noise2Noise (N2N03); that of the median network lowers it too (MED05). At a constant
-            rate the steep loss of Noise2Noise's last epochs undoes what was learned, and running
-            means of batch normalization lag behind the weights.
+            Noise2Noise (N2N03); that of the median network decays too (MED05). With a constant rate
+            the steep loss of Noise2Noise's last epochs undoes what was learned, and running means
+            of batch normalization lag behind the weights.
         noisy_targets: Noise2Noise: the target is noisy too (NOI06) and the loss is annealed L0
             (N2N02). Otherwise the target is clean and the loss the mean squared error (DAE10).
-        seed: of order, noise and crops; first weights aside, it fixes the result, on a GPU up to
+        seed: of order, noise and crops; with the first weights it fixes the result, on a GPU up to
             the order of its sums.
         precision: ``float32``, ``bfloat16`` or ``auto``.
         device: where it runs, ``auto`` included; None for where the model is.
         checkpoint: file written after each epoch; the caller removes it.
-        label: what the progress bar and messages call the model.
+        label: name of the model in progress bar and messages.
 
     Returns:
-        One dictionary an epoch: ``epoch``, ``loss`` (of training), ``seconds``,
-        ``images_per_second``; on validation images with 10 % noise, always the same,
-        ``validation_loss`` (mean squared error on 0..1 against the clean image, before clipping),
-        ``validation_psnr`` and ``identity_psnr`` (mean over images, dB, of the restored 8-bit
-        images and of doing nothing) and ``clipped`` (share of values outside 0..1, GEN07); with
-        ``noisy_targets`` also ``gamma``, which makes losses of different epochs incomparable.
+        One dictionary per epoch: ``epoch``, ``loss`` (of training), ``seconds``,
+            ``images_per_second``; on validation images with 10 % noise, always the same,
+            ``validation_loss`` (mean squared error on 0..1 against the clean image, before
+            clipping), ``validation_psnr`` and ``identity_psnr`` (mean over images, dB, of the
+            restored 8-bit images and of the noisy ones) and ``clipped`` (share of values outside
+            0..1, GEN07); with ``noisy_targets`` also ``gamma``, which makes losses of different
+            epochs incomparable.
 
     Raises:
         InputError: unfit images or noise levels, training that diverges, or as
@@ -187,13 +185,12 @@ def fit_denoiser(
                 f"{label} gives values that are not finite after epoch {epoch + 1}: lower the "
                 "learning rate, or train in float32."
             )
-        measures = {
+        return {
             "validation_loss": F.mse_loss(output, target).item(),
-            "validation_psnr": mean_psnr(clean, to_uint8(output)),
-            "identity_psnr": nothing,
+            "validation_psnr": mean_psnr(clean, to_uint8(output)), "identity_psnr": nothing,
             "clipped": ((output < 0) | (output > 1)).float().mean().item(),
-        }
-        return measures | ({"gamma": _gamma(epoch, epochs)} if noisy_targets else {})
+            **({"gamma": _gamma(epoch, epochs)} if noisy_targets else {}),
+        }  # fmt: skip
 
     images = min(limit or len(images_train), len(images_train))
     steps = -(-images // batch)
@@ -225,7 +222,7 @@ def annealed_l0(output: Tensor, target: Tensor, gamma: float) -> Tensor:
 
 
 def _gamma(epoch: int, epochs: int) -> float:
-    """From 2 in epoch 0 to 2 / epochs in the last; at 0 the loss would be 1 whatever happens."""
+    """From 2 in epoch 0 to 2 / epochs in the last; at 0 the loss would be constant."""
     return 2 * (epochs - epoch) / epochs
 
 
@@ -287,7 +284,6 @@ def _sample(images: np.ndarray, seed: int) -> np.ndarray:
 
 
 def mean_psnr(clean: np.ndarray, other: np.ndarray) -> float:
-    """Mean PSNR in dB; an exact match counts as one value off by one, to keep the mean finite."""
-    return float(
-        np.minimum(image_quality.psnr(clean, other), 10 * np.log10(255**2 * clean[0].size)).mean()
-    )
+    """Mean PSNR in dB; an exact match counts as one value off by one, so the mean is finite."""
+    most = 10 * np.log10(255**2 * clean[0].size)
+    return float(np.minimum(image_quality.psnr(clean, other), most).mean())

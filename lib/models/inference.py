@@ -1,4 +1,4 @@
-"""A network on stored images: in evaluation mode, in float32, in batches that memory holds."""
+"""Run a network on stored images: evaluation mode, float32, batches that fit in memory."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ def placed(model: Network, device: Device = None) -> torch.device:
     """The device of a network, moved there first if one is named.
 
     Args:
-        model: a module, or a function, which is taken to compute on the CPU if no device is named.
+        model: a module, or a function, which is assumed to run on the CPU if no device is named.
         device: also ``auto``; None for where the network is.
 
     Raises:
@@ -80,14 +80,14 @@ def batch_for(height: int, width: int, device: torch.device) -> int:
 def outputs(
     model: Network, images: np.ndarray, device: Device = None, batch: int = 0
 ) -> Iterator[Tensor]:
-    """What a network gives for stored images, some at a time: float32, on the CPU.
+    """Outputs of a network for stored images, batch by batch: float32, on the CPU.
 
     Args:
         model: module or function on images (N, C, H, W) in 0..1; used in evaluation mode.
         images: uint8 (N, H, W, C).
         device: where it runs, ``auto`` included, and is left; None for where it is.
-        batch: images at once, 0 for as many as `batch_for`; halved where memory lacks. A result
-            depends on it by float rounding at most.
+        batch: images at once, 0 for `batch_for`; halved when memory runs out. A result depends on
+            it by float rounding at most.
 
     Raises:
         InputError: no such device, or memory does not hold one image.

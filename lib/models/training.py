@@ -1,9 +1,9 @@
 """One training loop for classifiers and denoisers: checkpoint, resume, progress, early stop.
 
-A checkpoint is one safetensors file: model and optimizer tensors, everything else as JSON in its
-metadata. It is written after each epoch and keyed to the settings, so that an interrupted training
-is resumed and changed settings start anew. Batches depend on the epoch number alone; a resumed run
-therefore equals an uninterrupted one, on a GPU up to the order of its sums.
+A checkpoint is one safetensors file: tensors of model and optimizer, everything else as JSON in its
+metadata. It is written after each epoch and keyed to the settings: an interrupted training is
+resumed, changed settings start anew. Batches depend on the epoch number alone, so a resumed run
+equals an uninterrupted one, on a GPU up to the order of its sums.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ def _unflatten(tensors: dict[str, Tensor], rest: dict[str, Any]) -> dict[str, An
 
 
 def save_checkpoint(path: Path, key: str, model, optimizer, schedule, history: list[dict]) -> None:
-    """Write all that a training needs to go on; see `fit`."""
+    """Write everything needed to resume a training; see `fit`."""
     moments, rest = _flatten(optimizer)
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
@@ -89,12 +89,10 @@ def _resume(path: Path, key: str, model, optimizer, schedule) -> list[dict]:
 
 
 def key_of(model: nn.Module, arrays: tuple[np.ndarray, ...], settings: Any) -> str:
-    """Fingerprint of what decides a training: network, first weights, arrays and settings."""
+    """Fingerprint of what determines a training: network, first weights, arrays and settings."""
     digest = hashlib.sha256()
-    for values in (
-        *(value.detach().cpu().numpy() for value in model.state_dict().values()),
-        *arrays,
-    ):
+    weights = (value.detach().cpu().numpy() for value in model.state_dict().values())
+    for values in (*weights, *arrays):
         digest.update(np.ascontiguousarray(values))
     shapes = [array.shape for array in arrays]
     return fingerprint([str(model), digest.hexdigest(), shapes, settings])
@@ -129,26 +127,26 @@ def fit(
     Args:
         model: the network, on its device already if ``device`` is None.
         loss: scalar loss of a batch.
-        batches: the batches of an epoch (0, 1, ...); the same epoch gives the same batches.
+        batches: the batches of an epoch (0, 1, ...), the same whenever it is asked for.
         evaluate: measures after an epoch, in evaluation mode and float32 whatever ``precision``.
         optimizer: of the model's parameters.
-        epochs: at most this many.
-        steps_per_epoch: batches an epoch, for the progress bar.
+        epochs: maximum.
+        steps_per_epoch: batches per epoch, for the progress bar.
         checkpoint: file written after each epoch, kept until the caller removes it; None for none.
         key: fingerprint of the settings; a checkpoint with another key is not resumed.
         schedule: stepped after each batch.
         stop: called with the history after each epoch; True ends the training.
         precision: ``float32``, ``bfloat16`` (autocast; weights stay float32) or ``auto``.
         device: where it runs, ``auto`` included.
-        label: what the progress bar and messages call the model.
+        label: name of the model in progress bar and messages.
 
     Returns:
-        One dictionary an epoch: epoch (from 1), loss, seconds, images_per_second, and what
-        ``evaluate`` returned.
+        One dictionary per epoch: epoch (from 1), loss, seconds, images_per_second, and what
+            ``evaluate`` returned.
 
     Raises:
-        InputError: the loss is not finite, memory does not hold a batch, the checkpoint is
-            damaged, or an unknown precision or device.
+        InputError: the loss is not finite, memory does not hold a batch, the checkpoint is damaged,
+            or an unknown precision or device.
     """
     device = placed(model, device)
     autocast = uses_bfloat16(precision, device)
@@ -190,15 +188,10 @@ def fit(
         model.eval()
         with full_precision(device):
             measures = evaluate(model, epoch)
-        history.append(
-            {
-                "epoch": epoch + 1,
-                "loss": total / images,
-                "seconds": round(seconds, 3),
-                "images_per_second": round(images / seconds, 1),
-                **measures,
-            }
-        )
+        history.append({
+            "epoch": epoch + 1, "loss": total / images, "seconds": round(seconds, 3),
+            "images_per_second": round(images / seconds, 1), **measures,
+        })  # fmt: skip
         if checkpoint:
             save_checkpoint(checkpoint, key, model, optimizer, schedule, history)
     model.eval()

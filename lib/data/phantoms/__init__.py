@@ -1,8 +1,8 @@
-"""Phantoms: procedural look-alikes of the five data sets, as npz files in MedMNIST's form.
+"""Synthetic images: procedural look-alikes of the five data sets, as npz files in MedMNIST's form.
 
-They let the whole project run without a download and hold no medical image. Classes, their order
-and their proportions are those of ``params/datasets``; what is drawn is made up, so that results
-on phantoms say nothing about medicine.
+The whole project runs on them without a download or a medical image. Classes, their order and their
+proportions are those of ``params/datasets``; the pictures are made up, so results on them say
+nothing about medicine.
 """
 
 import zlib
@@ -25,13 +25,13 @@ FEWEST = {"train": 4, "val": 1, "test": 2}  # images of each class
 def generate(dataset: str, size: int, images: int, seed: int) -> dict[str, np.ndarray]:
     """Draw a data set.
 
-    70 % of the images are for training, 10 % for validation, 20 % for testing, stratified by
-    class in the proportions of the data set, but with at least 4 images of each class in
-    train, 1 in val and 2 in test. Of Chest half the films are normal; 60 % of the others have
-    one finding, as in NIH's list (30,963 of 51,759), the rest two or three.
+    70 % of the images are for training, 10 % for validation, 20 % for testing, stratified by class
+    in the proportions of the data set, but with at least 4 images of each class in train, 1 in val
+    and 2 in test. In Chest half the films are normal; 60 % of the others have one finding, as in
+    NIH's list (30,963 of 51,759), the rest two or three.
 
-    Image k of a class is the same picture whatever the count of images; at another size it is
-    the same scene with other noise.
+    Image k of a class is the same picture whatever the number of images; at another size it is the
+    same scene with other noise.
 
     Args:
         dataset: name, a file in ``params/datasets``.
@@ -40,10 +40,10 @@ def generate(dataset: str, size: int, images: int, seed: int) -> dict[str, np.nd
         seed: fixes everything.
 
     Returns:
-        For each part ``train``, ``val``, ``test``: ``<part>_images`` uint8 (N, size, size), or
-        (N, size, size, 3) for color; ``<part>_labels`` uint8 (N, 1), Chest 0/1 (N, 14);
-        ``<part>_groups`` int64 (N,), a made-up patient number: one patient in nine has two
-        images, none is in two parts. ``source``: the string "phantom"; ``note``: one sentence.
+        For each part ``train``, ``val``, ``test``: ``<part>_images`` uint8 (N, size, size), or (N,
+            size, size, 3) for color; ``<part>_labels`` uint8 (N, 1), Chest 0/1 (N, 14);
+            ``<part>_groups`` int64 (N,), a made-up patient number: one patient in nine has two
+            images, none is in two parts. ``source``: the string "phantom"; ``note``: one sentence.
 
     Raises:
         InputError: unknown data set, impossible size or seed, too few images.
@@ -67,12 +67,10 @@ def generate(dataset: str, size: int, images: int, seed: int) -> dict[str, np.nd
     order = np.random.default_rng([seed, zlib.crc32(dataset.encode())])
     result, patients = {}, 0
     for part, place in (("train", 2), ("val", 1), ("test", 0)):
-        indices = np.concatenate(
-            [
-                np.arange(ends[place, stratum], ends[place + 1, stratum]) * len(weights) + stratum
-                for stratum in range(len(weights))
-            ]
-        )
+        indices = np.concatenate([
+            np.arange(ends[place, stratum], ends[place + 1, stratum]) * len(weights) + stratum
+            for stratum in range(len(weights))
+        ])  # fmt: skip
         drawn = [draw(dataset, size, int(index), seed) for index in order.permutation(indices)]
         result[f"{part}_images"] = np.stack([image for image, _ in drawn])
         result[f"{part}_labels"] = np.stack([_row(known, labels) for _, labels in drawn])
@@ -88,19 +86,10 @@ def generate(dataset: str, size: int, images: int, seed: int) -> dict[str, np.nd
 
 
 def write(dataset: str, size: int, images: int, seed: int, root: Path | str) -> Path:
-    """Draw a data set and write it as ``root/<flag>_<size>.npz``, atomically.
+    """`generate` a data set and write it as ``root/<flag>_<size>.npz``, atomically.
 
-    Equal arguments give equal bytes.
-
-    Args:
-        dataset: as for `generate`, and so on.
-        root: folder; made if it is missing.
-
-    Returns:
-        Path of the file.
-
-    Raises:
-        InputError: as `generate`; the disk is full.
+    Equal arguments give equal bytes. Returns the path; raises `InputError` as `generate`, or if the
+    disk is full.
     """
     arrays = generate(dataset, size, images, seed)
     path = Path(root) / facts(dataset).filename(size)

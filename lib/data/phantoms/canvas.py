@@ -1,7 +1,7 @@
-"""What all phantoms are drawn with: coordinates, smooth random fields, cells and soft edges.
+"""Drawing tools of all phantoms: coordinates, smooth random fields, cells and soft edges.
 
-Everything is in normalized coordinates (0..1 across the image) and draws the same random numbers
-at every size, so that one scene can be rendered at several sizes.
+Coordinates are normalized (0..1 across the image), and the random numbers are the same at every
+size, so that one scene can be rendered at several sizes.
 """
 
 import math
@@ -45,7 +45,7 @@ def paint(image: np.ndarray, alpha: np.ndarray, color: Color) -> None:
 
 
 class Canvas:
-    """An image under way and the random numbers that it is drawn with.
+    """An image being drawn and its random stream.
 
     Args:
         rng: stream of this image.

@@ -19,14 +19,6 @@ class Film(Canvas):
         outer, inner, floor: distance into the lungs from wall, mediastinum and diaphragm.
     """
 
-    y: np.ndarray
-    x: np.ndarray
-    away: np.ndarray
-    lung: np.ndarray
-    outer: np.ndarray
-    inner: np.ndarray
-    floor: np.ndarray
-
     def one(self) -> np.ndarray:
         """1 on one side of the film, by chance, and 0 on the other."""
         return soft(self.x * self.rng.choice([-1, 1]), 0.01)

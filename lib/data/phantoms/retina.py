@@ -20,9 +20,8 @@ def scene(rng: np.random.Generator, labels: tuple[int, ...], edge: int) -> np.nd
     floor = c.rng.uniform(0.46, 0.66) + c.rng.normal(0, 0.07) * (c.right - 0.5)
     floor = floor + c.rng.normal(-0.10, 0.16) * (c.right - fovea) ** 2 + 0.004 * c.curve(8)
     thickness = c.rng.uniform(0.19, 0.25)
-    dip = c.rng.uniform(0.06, 0.10) * np.exp(
-        -(((c.right - fovea) / c.rng.uniform(0.07, 0.11)) ** 2)
-    )
+    deep, wide = c.rng.uniform(0.06, 0.10), c.rng.uniform(0.07, 0.11)
+    dip = deep * np.exp(-(((c.right - fovea) / wide) ** 2))
     rim = c.rng.uniform(0.0, 0.03) * np.exp(-((np.abs(c.right - fovea) - 0.20) ** 2) / 0.01)
     if kind == DME:
         dip = dip * c.rng.uniform(-1.1, 0.0)
@@ -84,17 +83,11 @@ def _cysts(c: Canvas, roof: np.ndarray, floor: np.ndarray, fovea: float) -> None
         c.paint(c.rng.uniform(0.75, 1.0) * soft(1 - far, 0.3), 0.06)
 
 
-def _fluid(
-    c: Canvas,
-    raised: np.ndarray,
-    lift: np.ndarray,
-    depth: np.ndarray,
-) -> None:
+def _fluid(c: Canvas, raised: np.ndarray, lift: np.ndarray, depth: np.ndarray) -> None:
     """A dark pocket on the slope of the raised epithelium, and haze over the receptors."""
     place = float(c.right[0, lift.argmax()]) + c.rng.choice([-1, 1]) * c.rng.uniform(0.08, 0.18)
-    height = c.rng.uniform(0.0, 0.06) * np.exp(
-        -(((c.right - place) / c.rng.uniform(0.05, 0.10)) ** 2)
-    )
+    tall, wide = c.rng.uniform(0.0, 0.06), c.rng.uniform(0.05, 0.10)
+    height = tall * np.exp(-(((c.right - place) / wide) ** 2))
     pocket = soft(c.down - (raised - height), 0.012) * soft(raised - 0.012 - c.down, 0.012)
     haze = soft(lift - 0.02, 0.03) * soft(depth - 0.7, 0.2) * soft(1 - depth, 0.1)
     c.paint(0.6 * haze, 0.5)

@@ -1,6 +1,6 @@
 """Phantoms of dermatoscopic images: a lesion on skin, seven classes in MedMNIST's order."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,21 +11,13 @@ NOISE = (0.012, 0.0)
 TONES = np.float32([[0.87, 0.72, 0.68], [0.86, 0.62, 0.60], [0.80, 0.60, 0.50], [0.82, 0.66, 0.74]])
 
 
-@dataclass(frozen=True)
-class Look:
-    """Ranges that a class's outline is drawn from.
-
-    Attributes:
-        colors: first and second color of the lesion.
-        radius: mean radius, share of the image.
-        ragged: how far the border strays from an ellipse, in radii.
-        blur: width of the border in radii.
-    """
+class Look(NamedTuple):
+    """Ranges that the lesions of a class are drawn from."""
 
     colors: tuple[tuple[float, float, float], tuple[float, float, float]]
-    radius: tuple[float, float]
-    ragged: tuple[float, float]
-    blur: tuple[float, float]
+    radius: tuple[float, float]  # mean radius, share of the image
+    ragged: tuple[float, float]  # deviation of the border from an ellipse, in radii
+    blur: tuple[float, float]  # width of the border in radii
 
 
 LOOKS = (

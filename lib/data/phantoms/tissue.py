@@ -1,5 +1,7 @@
 """Phantoms of colon tissue stained with H&E: nine classes in MedMNIST's order."""
 
+from functools import partial
+
 import numpy as np
 
 from lib.data.phantoms.canvas import Canvas, soft
@@ -33,13 +35,9 @@ def _turned(c: Canvas, wave: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _nuclei(
-    c: Canvas,
-    across: np.ndarray,
-    along: np.ndarray,
-    share: float,
-    radius: float = 0.3,
+    c: Canvas, across: np.ndarray, along: np.ndarray, share: float, radius: float = 0.3,
     where: np.ndarray | float = 1.0,
-) -> None:
+) -> None:  # fmt: skip
     """Dark spots, one in ``share`` of the unit squares, of about ``radius`` units."""
     near, _, number = c.cells(across, along)
     sizes = radius * c.rng.uniform(0.7, 1.25, 1024) * (c.rng.random(1024) < share)
@@ -108,14 +106,6 @@ def _fibers(c: Canvas, muscle: bool) -> None:
     _nuclei(c, across * 26, along * 8, 0.12 + 0.35 * loose, 0.30, 0.9)
 
 
-def _smooth_muscle(c: Canvas) -> None:
-    _fibers(c, muscle=True)
-
-
-def _stroma(c: Canvas) -> None:
-    _fibers(c, muscle=False)
-
-
 def _normal_mucosa(c: Canvas) -> None:
     c.image[:] = PINK * c.rng.uniform(0.9, 1.02) + (0.04 * c.noise(10, 2))[..., None]
     _nuclei(c, c.down * 24, c.right * 24, 0.45, 0.30, 0.85)
@@ -146,6 +136,6 @@ def _adenocarcinoma(c: Canvas) -> None:
 
 
 KINDS = (
-    _adipose, _background, _debris, _lymphocytes, _mucus, _smooth_muscle, _normal_mucosa, _stroma,
-    _adenocarcinoma,
+    _adipose, _background, _debris, _lymphocytes, _mucus, partial(_fibers, muscle=True),
+    _normal_mucosa, partial(_fibers, muscle=False), _adenocarcinoma,
 )  # fmt: skip

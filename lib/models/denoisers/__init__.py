@@ -1,4 +1,4 @@
-"""The defenses by name: build one, load a trained one, and restore stored images with it."""
+"""Defenses by name: build one, load a trained one, restore stored images with it."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -30,21 +30,13 @@ __all__ = [
 
 TRAINED = DENOISERS
 _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
-    "autoencoder": Autoencoder,
-    "dae": DAE,
-    "noise2noise": SRResNet,
-    "median_cnn": MedianCNN,
-    "identity": Identity,
-    "median3": Median3,
-}
+    "autoencoder": Autoencoder, "dae": DAE, "noise2noise": SRResNet, "median_cnn": MedianCNN,
+    "identity": Identity, "median3": Median3,
+}  # fmt: skip
 
 
 def build(name: str, channels: int) -> nn.Module:
-    """A defense by name, with fresh weights if it has any.
-
-    Args:
-        name: one of `TRAINED` or `REFERENCES`.
-        channels: 1 (gray) or 3 (RGB).
+    """A defense of `TRAINED` or `REFERENCES`, for 1 (gray) or 3 (RGB) channels, with fresh weights.
 
     Raises:
         InputError: unknown name (the nearest is named) or another number of channels.
@@ -60,7 +52,7 @@ def load(name: str, folder: Path, channels: int) -> nn.Module:
     Args:
         name: one of `TRAINED` or `REFERENCES`.
         folder: ``runs/<protocol>/<dataset>/denoisers``.
-        channels: of the images it is wanted for.
+        channels: of the images.
 
     Raises:
         InputError: unknown name; files missing or damaged; weights of another network, or for
@@ -95,15 +87,13 @@ def restore(denoiser: Network, images: Any, device: Device = None, batch: int = 
     """Restored images, clipped to 0..1 and rounded half up to 8 bits (GEN07).
 
     Args:
-        denoiser: module or function from images (N, C, H, W) in 0..1 to images of that shape;
-            used in evaluation mode and float32.
+        denoiser: module or function from images (N, C, H, W) in 0..1 to images of that shape; used
+            in evaluation mode and float32.
         images: uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch.
-        device: where it runs, and is left, ``auto`` included; None for where it is.
-        batch: images at once, 0 for as many as fit; halved where memory lacks. A result depends
-            on it by float rounding at most.
+        device, batch: as of `lib.models.inference.outputs`.
 
     Returns:
-        uint8, in the shape and kind given.
+        uint8, in the shape and type given.
 
     Raises:
         InputError: images of another type or shape, or the network gives NaN or another shape.

@@ -1,4 +1,4 @@
-"""What all defenses share: the channels they take, any image size, and their parameter counts."""
+"""What all defenses share: channels, any image size, parameter counts."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,12 +9,12 @@ from lib.params.errors import InputError
 class Denoiser(nn.Module):
     """A network from images to images of the same shape; a subclass defines `denoise`.
 
-    The border is repeated at the right and at the bottom up to a multiple of ``multiple`` pixels,
-    as pooling needs it, and cut off again, so that any size is taken.
+    Any size is accepted: right and bottom borders are repeated up to a multiple of ``multiple``
+    pixels, as pooling needs it, and cropped afterwards.
 
     Args:
         channels: 1 (gray) or 3 (RGB).
-        multiple: what height and width must be a multiple of inside.
+        multiple: of height and width inside.
 
     Raises:
         InputError: another number of channels.

@@ -25,8 +25,8 @@ def _activation(normalization: bool) -> nn.Module:
 class Attention(nn.Module):
     """The "Simple Attention Layer" of Figure 5: the input times a gate in 0..1 (DAE04).
 
-    The paper gives no formula. We: a 1 x 1 convolution with as many channels and a sigmoid make
-    the gate, the simplest form that fits the name.
+    The paper gives no formula. We: the gate is a 1 x 1 convolution with as many channels and a
+    sigmoid, the simplest form that fits the name.
     """
 
     def __init__(self, width: int) -> None:
@@ -61,17 +61,15 @@ class DAE(Denoiser):
     than 3 million" parameters (4.4); the layer table is missing (audit N8). It leaves open, and we
     take:
 
-    - the number of kernels of each level: 32, 64, 128, 256 of 3 x 3, which with the rest comes to
-      just over 3 million (DAE02);
-    - the slope of LeakyReLU: 0.1 (DAE03);
-    - the form of the attention, and where it is: `Attention`, in each encoder level (DAE04);
-    - the layout of the residual block, and where it is: `ResidualBlock`, in each encoder level
-      after the attention (DAE05);
-    - how the encoder shrinks and the decoder grows: max pooling after each level, as in the
-      baseline, and nearest neighbor upsampling before each convolution (DAE06, DAE07);
-    - whether skips add or concatenate: the encoder's output before pooling is added to the
-      decoder's of the same size after its convolution; concatenating comes to 3.8 million (DAE08);
-    - the output: a convolution and a sigmoid (DAE09); the loss: mean squared error (DAE10).
+    - kernels of each level: 32, 64, 128, 256 of 3 x 3, which comes to just over 3 million (DAE02);
+    - slope of LeakyReLU: 0.1 (DAE03);
+    - attention: `Attention`, in each encoder level (DAE04);
+    - residual block: `ResidualBlock`, in each encoder level after the attention (DAE05);
+    - resizing: max pooling after each encoder level, as in the baseline, and nearest neighbor
+      upsampling before each convolution of the decoder (DAE06, DAE07);
+    - skips: the encoder's output before pooling is added to the decoder's of the same size after
+      its convolution; concatenation would come to 3.8 million (DAE08);
+    - output: a convolution and a sigmoid (DAE09); loss: mean squared error (DAE10).
 
     The switches make the models of the ablations (DAE11, DAE12).
 
@@ -88,14 +86,9 @@ class DAE(Denoiser):
     """
 
     def __init__(
-        self,
-        channels: int,
-        depth: int = 4,
-        normalization: bool = True,
-        attention: bool = True,
-        residual: bool = True,
-        skips: bool = True,
-    ) -> None:
+        self, channels: int, depth: int = 4, normalization: bool = True, attention: bool = True,
+        residual: bool = True, skips: bool = True,
+    ) -> None:  # fmt: skip
         if not 1 <= depth <= len(WIDTHS):
             raise InputError(f"A DAE has 1 to {len(WIDTHS)} levels, not {depth!r}.")
         super().__init__(channels, multiple=2**depth)

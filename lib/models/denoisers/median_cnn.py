@@ -47,8 +47,9 @@ def _median(padded: Tensor, kernel: int) -> Tensor:
 
 
 class _MedianFilter(torch.autograd.Function):
-    """Median filter whose memory does not grow with the window: nothing but input and output is
-    kept, and the places of the median are found again on the way back."""
+    """Median filter whose memory does not grow with the window: only input and output are kept, and
+    the positions of the median are found again in the backward pass.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: int) -> Tensor:
@@ -119,12 +120,12 @@ def _reach(rows: slice, kernel: int) -> slice:
 
 
 class MedianLayer(nn.Module):
-    """Median filter of each channel by itself (the paper's 3.1.2 (4)).
+    """Median filter of each channel separately (the paper's 3.1.2 (4)).
 
     Equal to ``scipy.ndimage.median_filter`` with mode ``mirror``: the border is reflected without
-    repeating its pixels. The public code instead leaves channels unfiltered where a loop rebinds
-    its variable (audit F3), and surrounds the image with zeros; hence this layer is our own and
-    tested (MED03). The gradient of a window goes to its median; equal values share it.
+    repeating its pixels. The public code leaves channels unfiltered where a loop rebinds its
+    variable (audit F3), and pads with zeros; hence this tested layer (MED03). The gradient of a
+    window goes to its median; equal values share it.
 
     Args:
         kernel: edge of the window in pixels, odd.
@@ -183,7 +184,7 @@ class MedianCNN(Denoiser):
     blocks missing. We: 16 blocks with a median after each of the first eight (MED01); the public
     code has up to 32 stages, which at 224 pixels would have needed several times the power of the
     paper's card for the times it prints (audit T6). Windows are 5 x 5 at the input, as in the
-    public code, and 3 x 3 inside, where 64 channels make the larger one too dear (MED02). The
+    public code, and 3 x 3 inside, where 64 channels make the larger one too expensive (MED02). The
     output is linear, as there.
 
     Args:

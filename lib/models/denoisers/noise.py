@@ -1,4 +1,4 @@
-"""Random-valued impulse noise, the noise that the denoisers learn from (NOI01)."""
+"""Random-valued impulse noise, which the denoisers are trained on (NOI01)."""
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ def impulse_noise(images: Tensor, level: float | Tensor, keys: Tensor, salt: int
 
     The paper (3.1.2): the color is uniform in the unit cube. We: the same on the 256 values of a
     stored image, so that a noisy image can be stored too. All channels of a pixel are replaced
-    together. Every image has a stream of its own: its noise depends on its key and the salt, not
-    on the images beside it or on the device.
+    together. Each image has its own random stream, from its key and the salt, whatever the batch or
+    the device.
 
     Args:
         images: float32 (N, C, H, W) in 0..1, at most 65,536 pixels each.
@@ -52,13 +52,13 @@ def impulse_noise(images: Tensor, level: float | Tensor, keys: Tensor, salt: int
 
 
 def corrupt(images: np.ndarray, level: float, seed: int = 0, part: str = "test") -> np.ndarray:
-    """A noisy copy of stored images, uint8 (N, H, W, C), always the same for a seed (NOI07, NOI08).
+    """A noisy copy of stored images, uint8 (N, H, W, C), fixed by the seed (NOI07, NOI08).
 
     Args:
         images: uint8 (N, H, W, C).
         level: share of pixels in 0..1.
-        seed: any integer; fixes the noise.
-        part: ``val`` or ``test``; each has noise of its own.
+        seed: any integer.
+        part: ``val`` or ``test``; each has its own noise.
 
     Raises:
         InputError: as `impulse_noise`.

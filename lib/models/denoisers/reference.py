@@ -1,4 +1,4 @@
-"""Defenses without parameters that the trained ones are compared with (EVA09, audit U2)."""
+"""Defenses without parameters, as a comparison for the trained ones (EVA09, audit U2)."""
 
 from torch import Tensor
 
@@ -7,10 +7,10 @@ from lib.models.denoisers.median_cnn import MedianLayer
 
 
 class Identity(Denoiser):
-    """Gives the attacked image back: what the defense "do nothing" scores.
+    """No defense: returns the attacked image.
 
-    The paper has no such row. A one-pixel attack changes the image so little that every denoiser
-    must be compared with it.
+    The paper has no such row, but a one-pixel attack changes the image so little that every
+    denoiser must be compared with it.
     """
 
     def denoise(self, images: Tensor) -> Tensor:
@@ -18,9 +18,9 @@ class Identity(Denoiser):
 
 
 class Median3(Denoiser):
-    """A median filter of 3 x 3 pixels, each channel by itself, border mirrored.
+    """A 3 x 3 median filter, each channel separately, border mirrored.
 
-    Not in the paper: the textbook remedy for single wrong pixels, without any training.
+    Not in the paper: the textbook remedy for single wrong pixels, without training.
     """
 
     def __init__(self, channels: int) -> None:
