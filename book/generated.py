@@ -144,11 +144,11 @@ def _minutes(values: list[float] | None) -> str:
 
 
 def finder_page(pages: list[Page], results: Path) -> str:
-    """Every table and figure of the paper: verdict, and the pages that have its counterpart."""
-    covered, judged = _covered(results), [page for page in pages if page.step == "verdicts"]
+    """Every table and figure of the paper: verdict, reason, and the pages with its counterpart."""
+    covered = _covered(results)
     there = [(page.step, page.dataset) for page in pages if page.step in RESULTS]
 
-    def links(step: str, dataset: str | None, classifier: str | None) -> str:
+    def made(step: str, dataset: str | None, classifier: str | None) -> str:
         if step in ("status", "index"):
             return f"{{doc}}`{step}`"
         found = [
@@ -164,29 +164,31 @@ def finder_page(pages: list[Page], results: Path) -> str:
         found = results_pages.places(number, there)
         return ", ".join(f"{{ref}}`{name} <{anchor}>`" for anchor, name in found) or "–"
 
-    def verdict(kind: str, number: int | str) -> str:
-        word = covered.get((kind, str(number)), {}).get("verdict", "–")
-        return f"{{doc}}`{word} </{judged[0].name}>`" if judged and word != "–" else word
+    def judged(kind: str, number: int | str) -> list[str]:
+        row = covered.get((kind, str(number)), {"verdict": "–", "reason": ""})
+        word, reason = row["verdict"], row["reason"].split("; ours")[0]
+        return [f'<span class="chip {word.replace(" ", "-")}">{word}</span>', reason]
 
     tables = [
-        [number, paper.caption(number), verdict("table", number), real(number),
-         links(*paper.place(number))]
+        [number, paper.caption(number), *judged("table", number), real(number),
+         made(*paper.place(number))]
         for number in paper.NUMBERS
     ]  # fmt: skip
     figures = [
-        [each["number"], each["shows"], verdict("figure", each["number"]),
-         links(each["step"], each.get("dataset"), each.get("classifier"))]
+        [each["number"], each["shows"], judged("figure", each["number"])[0],
+         made(each["step"], each.get("dataset"), each.get("classifier"))]
         for each in paper.figures()
     ]  # fmt: skip
+    header = ["table", "shows", "verdict", "why", "results", "how it is made"]
     return (
-        "# Find a table or figure\n\nEvery table and figure of the paper, and where this book has "
-        "its counterpart. *Real images*: the section with our values beside the printed ones. *How "
-        "it is made*: the runs of this copy.\n\n"
-        "## Tables\n\n"
-        + table(["table", "shows", "verdict", "real images", "how it is made"], tables)
-        + "\n\n## Figures\n\n"
+        "# Find a table or figure\n\nEvery table and figure of the paper, its verdict, and where "
+        "this book has its counterpart. *Results*: our values beside the printed ones. *How it is "
+        "made*: the runs of this copy, of which those on phantoms are in the appendix.\n\n"
+        "## Tables\n\n:::{div} cell_output whole\n"
+        + table(header, tables)
+        + "\n:::\n\n## Figures\n\n:::{div} cell_output whole\n"
         + table(["figure", "shows", "verdict", "how it is made"], figures)
-        + "\n"
+        + "\n:::\n"
     )
 
 
@@ -243,10 +245,10 @@ def status_page(pages: list[Page], results: Path | None = None) -> str:
 
 def _recorded(results: Path) -> list[list[object]]:
     """A row for each folder of the record, of protocols and variants."""
-    from lib.evidence import record, results_tables
+    from lib.evidence import dataset_record, record
 
     rows = []
-    for base in results_tables.protocols(results) if visible(results, "*/**/run.json") else ():
+    for base in dataset_record.protocols(results) if visible(results, "*/**/run.json") else ():
         found = record.read(results / base)
         own = [(base, row) for row in found.folders.to_dict("records")]
         rows += own + [("", row) for row in found.variants.to_dict("records")]
@@ -261,7 +263,7 @@ def _recorded(results: Path) -> list[list[object]]:
 def _unnamed(results: Path) -> str:
     """Which recorded runs do not name the denoisers that restored their images."""
     from book import record_text
-    from lib.evidence import record, results_tables
+    from lib.evidence import dataset_record, record
 
-    runs = [record.read(results / name).runs for name in results_tables.protocols(results)]
+    runs = [record.read(results / name).runs for name in dataset_record.protocols(results)]
     return " ".join(filter(None, (record_text.unnamed(found) for found in runs if found)))

@@ -14,20 +14,21 @@ from conftest import refused
 
 from book import build, front_page, results_pages, run_pages
 from lib import params
+from lib.evidence import dataset_record, defenses_shown, results_shown, results_tables
 from lib.evidence import printed as paper
-from lib.evidence import results_shown, results_tables, size_tables
+from lib.evidence.record import PROTOCOLS
 from lib.figures import results as figures
 from lib.figures.formatting import rate
 from lib.params.stages import RESULTS
 
 RECORD = params.ROOT / "results"
-DATASETS = results_tables.datasets(RECORD)
+DATASETS = dataset_record.datasets(RECORD)
 pytestmark = pytest.mark.skipif(not DATASETS, reason="no run on real images is recorded")
 
 
 @pytest.fixture(scope="module", params=DATASETS)
 def found(request):
-    return results_tables.record(RECORD, request.param)
+    return dataset_record.record(RECORD, request.param)
 
 
 def frames(found, stem):
@@ -40,17 +41,17 @@ def frames(found, stem):
 
 
 def test_the_protocol_nearest_to_the_paper_comes_first():
-    names = results_tables.protocols(RECORD)
-    known = [name for name in results_tables.PROTOCOLS if name in names]
+    names = dataset_record.protocols(RECORD)
+    known = [name for name in PROTOCOLS if name in names]
     assert names[: len(known)] == known
     assert all(params.base(name) == name for name in names)
 
 
 def test_nothing_recorded_is_one_clear_sentence(tmp_path):
     with refused(tmp_path):
-        results_tables.protocols(tmp_path)
+        dataset_record.protocols(tmp_path)
     with refused("derma"):
-        results_tables.record(RECORD, "derma", ["demo"])
+        dataset_record.record(RECORD, "derma", ["demo"])
 
 
 def test_success_rates_are_those_of_the_attack_tables(found):
@@ -79,7 +80,7 @@ def test_printed_rates_are_the_papers(found):
 
 
 def test_defenses_are_judged_on_test_images_alone(found):
-    table = results_tables.defenses(found, samples=20).set_index([*results_tables.RUN, "defense"])
+    table = results_tables.defenses(found, samples=20).set_index([*dataset_record.RUN, "defense"])
     for (protocol, net, _), _rows in frames(found, "restoration_"):
         every = dict(frames(found, "restoration_"))
         of = {key: rows for key, rows in every.items() if key[:2] == (protocol, net)}
@@ -125,12 +126,12 @@ def test_tables_of_a_page_hold_the_same_numbers(found):
         assert shown.loc[at, f"n, {name}"].item() == row.n
     assert shown.columns.is_unique
     rows = results_tables.defenses(found, samples=20)
-    texts = results_shown.defenses(rows)["label recovery rate"]
+    texts = defenses_shown.defenses(rows)["label recovery rate"]
     assert list(texts) == results_shown.rates(rows, "recovered")
 
 
 def test_larger_images_come_first(found):
-    order = [results_tables.PROTOCOLS.index(name) for name in found.runs["protocol"]]
+    order = [PROTOCOLS.index(name) for name in found.runs["protocol"]]
     assert order == sorted(order)
     nearest = results_tables.nearest(found.attacks)["protocol"]
     assert set(nearest) == {found.runs["protocol"].iloc[0]}
@@ -147,8 +148,8 @@ def test_size_effect_compares_sizes_next_to_each_other():
          for size, n, share in ((28, 9, 0.9), (64, 9, 0.5), (224, 9, 0.7), (64, 3, 0.0))],
         columns=["dataset", "classifier", "pixels", "size", "n", "rate"],
     )  # fmt: skip
-    assert size_tables.size_effect(table) == (1, 2)
-    assert size_tables.size_effect(pd.DataFrame()) == (0, 0)
+    assert results_tables.size_effect(table) == (1, 2)
+    assert results_tables.size_effect(pd.DataFrame()) == (0, 0)
 
 
 def headings(step):
@@ -203,7 +204,7 @@ def executed(tmp_path_factory):
 
 def test_a_page_is_made_from_the_record_alone(executed):
     (page,) = run_pages.find_pages(executed / "runs")
-    found = results_tables.record(RECORD, page.dataset)
+    found = dataset_record.record(RECORD, page.dataset)
     assert page.protocols == list(found.runs["protocol"].unique())
     assert not page.phantoms
     outputs = [
@@ -251,7 +252,7 @@ def test_the_front_page_is_one_screen_of_the_record(tmp_path):
     assert len(first.findings) == 3
     assert len(" ".join([first.headline, *first.findings]).split()) < 80
     assert not re.search(r"[\[\]()]", " ".join([first.headline, *first.findings]))
-    sizes = {found.sizes[0] for found in map(lambda n: results_tables.record(RECORD, n), DATASETS)}
+    sizes = {found.sizes[0] for found in map(lambda n: dataset_record.record(RECORD, n), DATASETS)}
     assert f"{max(sizes)} px" in first.findings[0]
 
 

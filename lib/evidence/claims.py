@@ -24,18 +24,47 @@ def entries() -> list[dict[str, str]]:
     return yaml.safe_load((paper.FOLDER / "claims.yml").read_text())
 
 
-def ledger(record: Record, p: Parameters) -> pd.DataFrame:
-    """Every claim with its verdict: ``id, claim, where, added, verdict, opposite, reason``.
+def ledger(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
+    """Every claim with its verdict, on the protocol nearest to the paper's that can test it.
 
-    ``added`` marks questions that the paper does not ask. ``opposite`` tells a contradicted claim
-    from one that is inconclusive everywhere.
+    Args:
+        records: with their parameters, nearest to the paper's protocol first; one at least.
+
+    Returns:
+        ``id, claim, where, added, verdict, opposite, reason``; ``images``, the data sets and sizes
+        that the verdict rests on, empty where there is none; and ``holds, against, inconclusive``,
+        counts of comparisons. ``added`` marks questions that the paper does not ask; ``opposite``
+        says whether a claim that is not replicated is contradicted somewhere, and not inconclusive
+        everywhere.
     """
     rows = []
     for entry in entries():
-        verdict = TESTS[entry["id"]](record, p)
+        verdict, images = _first(TESTS[entry["id"]], records)
         given = {"verdict": verdict.word, "opposite": verdict.opposite, "reason": verdict.reason}
-        rows.append({"added": False, **entry, **given})
+        counts = dict(zip(("holds", "against", "inconclusive"), verdict.counts, strict=True))
+        rows.append({"added": False, **entry, **given, "images": images, **counts})
     return pd.DataFrame(rows)
+
+
+def _first(test: Callable, records: list[tuple[Record, Parameters]]) -> tuple[Verdict, str]:
+    """The first verdict that could be given, with the images it rests on."""
+    untested = None
+    for record, p in records:
+        verdict = test(record, p)
+        if verdict.word != NOT_TESTABLE:
+            return verdict, _images(test, record, p)
+        untested = untested or verdict
+    return untested, ""
+
+
+def _images(test: Callable, record: Record, p: Parameters) -> str:
+    """Data sets with the sizes of their images, ``Derma, OCT at 224 px``."""
+    if test in (modules_help, four_levels_best):
+        return f"{shown('abdomen_ct')} at {p.ablation_size} px"
+    by_size: dict[int, list[str]] = {}
+    for name in record.runs.datasets:
+        by_size.setdefault(record.runs.sizes[name], []).append(shown(name))
+    return "; ".join(f"{', '.join(names)} at {size} px" for size, names in by_size.items())
 
 
 def _contrasts(record: Record, p: Parameters, modules: bool, claim: str) -> Verdict:
