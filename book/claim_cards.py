@@ -60,6 +60,11 @@ def cards(ledger: pd.DataFrame) -> str:
     return f'<div class="claims">{"".join(map(_card, ledger.to_dict("records")))}</div>'
 
 
+def chip(word: str) -> str:
+    """A verdict as a chip."""
+    return f'<span class="chip {_kind(word)}">{word}</span>'
+
+
 def _kind(word: str) -> str:
     return word.replace(" ", "-")
 
@@ -73,7 +78,7 @@ def _card(row: dict) -> str:
     return (
         f'<section class="claim {_kind(row["verdict"])}" id="claim-{row["id"]}">'
         f'<p class="title">{NAMES[row["id"]]} '
-        f'<span class="chip {_kind(row["verdict"])}">{row["verdict"]}</span></p>'
+        f"{chip(row['verdict'])}</p>"
         f"<p><b>{asks}.</b> {escape(row['claim'])} <small>{escape(row['where'])}</small></p>"
         f"<p><b>Found.</b> {escape(found(row))}</p>{_bar(row, number)}{folded}</section>"
     )
@@ -90,14 +95,15 @@ def found(row: dict) -> str:
     if not number:
         return row["reason"]
     if holds == number:
-        text = f"Holds in all {number} comparisons"
+        text = f"Holds in {'the one comparison' if number == 1 else f'all {number} comparisons'}"
         text += "." if row["verdict"] == verdicts.REPLICATED else (
             ", but not all data sets could be compared.")  # fmt: skip
     elif holds or against:
         text = f"Holds in {holds} of {number} comparisons; the opposite holds in {against}"
         text += f", and {open_} are inconclusive." if open_ else "."
     else:
-        text = f"Undecided: all {number} comparisons are inconclusive."
+        all_ = "the one comparison is" if number == 1 else f"all {number} comparisons are"
+        text = f"Undecided: {all_} inconclusive."
     return f"{text} Images: {row['images']}."
 
 

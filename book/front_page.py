@@ -59,9 +59,7 @@ def first(results: Path) -> First | None:
     return First(
         " ".join(["One pixel misleads the classifier.", *_compared(of)]),
         _findings(attacks, of, largest, names),
-        figure_of(
-            printed, defenses, ("One-pixel attack, ResNet50", f"Defenses: {names}, {largest} px")
-        ),
+        figure_of(printed, defenses, ("One-pixel attack, ResNet50", f"Defenses, {names}")),
     )
 
 
@@ -166,5 +164,6 @@ def figure_of(printed: pd.DataFrame, defenses: pd.DataFrame, titles: tuple[str, 
         title=titles[1], xlim=(-4, 104), ylim=(-4, 104), xlabel="clean prediction retention, %",
         ylabel="label recovery rate, %",
     )  # fmt: skip
-    style.below(figure, [*figures.defense_keys(defenses["defense"]), *slope_keys()], 4)
+    style.below(figure, figures.defense_keys(defenses["defense"]), 4)
+    left.legend(handles=slope_keys(), loc="upper right", fontsize=8, borderpad=0)
     return figure

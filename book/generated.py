@@ -4,7 +4,7 @@ import csv
 import json
 from pathlib import Path
 
-from book import results_pages
+from book import claim_cards, results_pages
 from book.run_pages import Page, protocol_order
 from lib import params
 from lib.evidence import printed as paper
@@ -25,6 +25,11 @@ def table(header: list[str], rows: list[list[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
+def _long(header: list[str], rows: list[list[object]]) -> str:
+    """A table that shows its first rows and has a filter."""
+    return f":::{{div}} cell_output\n{table(header, rows)}\n:::"
+
+
 def parameters_page() -> str:
     """Each notebook with what it takes and writes, and each parameter with its values, once."""
     every = sorted(params.names("protocols"), key=protocol_order)
@@ -37,12 +42,12 @@ def parameters_page() -> str:
         prefix, _, rest = name.partition("_")
         groups.setdefault(f"`{prefix}_`" if rest else "Of the whole run", []).append(name)
     sections = [
-        f"### {group}\n\n"
+        f":::{{dropdown}} {group}\n"
         + table(["parameter", "meaning", *protocols], [
             [f"`{name}`", _meaning(schema[name]),
              *(_value(name, loaded[protocol]) for protocol in protocols)]
             for name in names
-        ])
+        ]) + "\n:::"
         for group, names in groups.items()
     ]  # fmt: skip
     variants = [
@@ -160,18 +165,18 @@ def finder_page(pages: list[Page], results: Path) -> str:
         ]
         return ", ".join(found) or "–"
 
-    def real(number: int | str) -> str:
+    def place(number: int | str) -> str:
         found = results_pages.places(number, there)
-        return ", ".join(f"{{ref}}`{name} <{anchor}>`" for anchor, name in found) or "–"
+        links = ", ".join(f"{{ref}}`{name} <{anchor}>`" for anchor, name in found)
+        return links or made(*paper.place(number))
 
     def judged(kind: str, number: int | str) -> list[str]:
-        row = covered.get((kind, str(number)), {"verdict": "–", "reason": ""})
-        word, reason = row["verdict"], row["reason"].split("; ours")[0]
-        return [f'<span class="chip {word.replace(" ", "-")}">{word}</span>', reason]
+        if (row := covered.get((kind, str(number)))) is None:
+            return ["–", ""]
+        return [claim_cards.chip(row["verdict"]), row["reason"]]
 
     tables = [
-        [number, paper.caption(number), *judged("table", number), real(number),
-         made(*paper.place(number))]
+        [number, paper.caption(number), *judged("table", number), place(number)]
         for number in paper.NUMBERS
     ]  # fmt: skip
     figures = [
@@ -179,15 +184,14 @@ def finder_page(pages: list[Page], results: Path) -> str:
          made(each["step"], each.get("dataset"), each.get("classifier"))]
         for each in paper.figures()
     ]  # fmt: skip
-    header = ["table", "shows", "verdict", "why", "results", "how it is made"]
+    header = ["table", "shows", "verdict", "why", "where"]
     return (
         "# Find a table or figure\n\nEvery table and figure of the paper, its verdict, and where "
-        "this book has its counterpart. *Results*: our values beside the printed ones. *How it is "
-        "made*: the runs of this copy, of which those on phantoms are in the appendix.\n\n"
+        "this book has its counterpart.\n\n"
         "## Tables\n\n:::{div} cell_output whole\n"
         + table(header, tables)
         + "\n:::\n\n## Figures\n\n:::{div} cell_output whole\n"
-        + table(["figure", "shows", "verdict", "how it is made"], figures)
+        + table(["figure", "shows", "verdict", "where"], figures)
         + "\n:::\n"
     )
 
@@ -230,10 +234,10 @@ def status_page(pages: list[Page], results: Path | None = None) -> str:
     return (
         "# Status\n\nWhat this copy of the book was made from. `+` after a commit: the working "
         "tree had changes.\n\n## Pages\n\n"
-        + (table(header, rows) if rows else "No run has finished yet.")
+        + (_long(header, rows) if rows else "No run has finished yet.")
         + "\n\n## Recorded runs\n\nWhat the results on real images were made from. Precision: of "
         "training and search; success is always decided in float32.\n\n"
-        + (table(RECORD, recorded) if recorded else "Nothing is recorded yet.")
+        + (_long(RECORD, recorded) if recorded else "Nothing is recorded yet.")
         + (f"\n\n{_unnamed(results)}" if recorded else "")
         + "\n\n## Machines\n\n"
         + "\n".join(f"- {machine}" for machine in sorted(machines))

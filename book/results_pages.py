@@ -57,13 +57,15 @@ def places(number: int | str, there: list[tuple[str, str | None]]) -> list[tuple
         number: of the table.
         there: step and data set (or None) of each results page in the book.
     """
-    return [
-        (anchor(step, dataset, heading), f"{title}: {heading}")
+    found = [
+        (anchor(step, dataset, heading), title, heading)
         for step, dataset in there
         for title in [shown(dataset) if dataset else TITLES[step]]
         for heading, tables in sections(step, dataset).items()
         if number in tables
     ]
+    alone = len(found) == 1
+    return [(place, f"{title}: {heading}" if alone else title) for place, title, heading in found]
 
 
 def linked(text: str, step: str, dataset: str | None) -> str:

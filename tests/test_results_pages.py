@@ -12,13 +12,14 @@ import pandas as pd
 import pytest
 from conftest import refused
 
-from book import build, front_page, results_pages, run_pages
+from book import build, front_page, real_images, results_pages, run_pages
 from lib import params
 from lib.evidence import dataset_record, defenses_shown, results_shown, results_tables
 from lib.evidence import printed as paper
 from lib.evidence.record import PROTOCOLS
 from lib.figures import results as figures
 from lib.figures.formatting import rate
+from lib.figures.slopes import slopes
 from lib.params.stages import RESULTS
 
 RECORD = params.ROOT / "results"
@@ -117,7 +118,7 @@ def test_positions_lie_in_the_image_and_are_counted(found):
 
 def test_tables_of_a_page_hold_the_same_numbers(found):
     success = results_tables.success(found)
-    shown = results_shown.overall(found)
+    shown = results_shown.by_class(found).query("`class` == 'all'")
     for row in success.itertuples():
         at = (shown[results_shown.SIZE] == row.size) & (shown["classifier"] == row.classifier)
         name = {1: "one pixel", 2: "two pixels"}[row.pixels]
@@ -125,6 +126,7 @@ def test_tables_of_a_page_hold_the_same_numbers(found):
         assert cell == rate(row.rate, row.low, row.high)
         assert shown.loc[at, f"n, {name}"].item() == row.n
     assert shown.columns.is_unique
+    assert len(results_shown.rates_of_runs(success.assign(dataset=found.dataset))) == len(success)
     rows = results_tables.defenses(found, samples=20)
     texts = defenses_shown.defenses(rows)["label recovery rate"]
     assert list(texts) == results_shown.rates(rows, "recovered")
@@ -172,6 +174,30 @@ def test_every_section_that_a_printed_table_leads_to_is_on_its_page(step, datase
         assert all(str(number) in text for number in numbers)
 
 
+def test_measures_and_times_stand_beside_the_printed_ones(found):
+    shown = defenses_shown.measures(found, 20, 0)
+    run = results_tables.nearest(found.restored)[["classifier", "pixels"]].drop_duplicates()
+    assert len(shown) == len(run) * found.restored["defense"].nunique()
+    table = results_tables.times(found)
+    for row in table[table["printed"].notna()].itertuples():
+        minutes = paper.printed(int(row.table)).filter(regex="minutes").to_numpy()
+        assert (np.abs(minutes - row.printed) < 0.01).any()
+    assert (table["minutes"] > 0).all()
+
+
+def test_weights_change_a_rate_only_where_every_class_was_attacked(found):
+    success = results_tables.success(found)
+    mixed = results_tables.class_weighted(success)
+    known = success["matched"].notna()
+    assert (mixed.loc[known, "rate"] == success.loc[known, "matched"]).all()
+    assert (mixed.loc[~known, "rate"] == success.loc[~known, "rate"]).all()
+
+
+def test_pictures_need_the_very_file_of_the_record(found, tmp_path):
+    assert real_images.at_hand(found, str(tmp_path), 0) is None
+    assert found.runs["npz"].iloc[0] in real_images.missing(found, "data")
+
+
 def test_every_table_of_rates_and_quality_leads_to_one_section():
     found = (results_pages.places(number, PLACES) for number in paper.NUMBERS)
     anchors = {anchor for places in found for anchor, _ in places}
@@ -179,8 +205,10 @@ def test_every_table_of_rates_and_quality_leads_to_one_section():
     for tables in paper.TABLES.values():
         for number in tables.values():
             assert len(results_pages.places(number, PLACES)) == 1
-    for number in (3, 4, 5, 32, 33, 43):
+    for number in (3, 4, 5, 13, 32, 33, 43, 51):
         assert len(results_pages.places(number, PLACES)) == 1
+    for number in (12, 34, 44):
+        assert len(results_pages.places(number, PLACES)) == len(paper.DATASETS)
     assert results_pages.places(17, []) == []
 
 
@@ -215,8 +243,8 @@ def test_a_page_is_made_from_the_record_alone(executed):
     shown = [kind for data in outputs for kind in ("image/png", "text/html") if kind in data]
     assert 4 <= len(shown) <= 8
     tables = "".join(data.get("text/html", "") for data in outputs)
-    for cell in results_shown.overall(found)["one pixel"]:
-        assert cell in tables  # the row "all" of the table by class
+    for cell in results_shown.by_class(found)["one pixel"].dropna():
+        assert cell in tables
 
 
 def test_the_book_has_the_page_with_its_sections(executed, tmp_path):
@@ -263,7 +291,7 @@ def test_the_front_page_without_a_record(tmp_path):
 
 def test_figures_of_nothing_say_so():
     nothing = pd.DataFrame(columns=["panel", "printed", "recovered", "n"])
-    for draw in (figures.slopes, figures.tradeoff, figures.quality_and_recovery,
+    for draw in (slopes, figures.tradeoff, figures.quality_and_recovery,
                  figures.success_by_class, figures.sizes):  # fmt: skip
         assert draw(nothing).get_label()
     assert figures.search(nothing, nothing).get_label()

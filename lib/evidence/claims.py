@@ -5,6 +5,7 @@ verdict by the rules of `lib.evidence.verdicts`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import pandas as pd
@@ -47,14 +48,20 @@ def ledger(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
 
 
 def _first(test: Callable, records: list[tuple[Record, Parameters]]) -> tuple[Verdict, str]:
-    """The first verdict that could be given, with the images it rests on."""
-    untested = None
+    """The first verdict that some comparison decides, with the images it rests on.
+
+    Without one: the first that could be given. What was undecided before is named in the reason.
+    """
+    given, undecided = [], ""
     for record, p in records:
         verdict = test(record, p)
-        if verdict.word != NOT_TESTABLE:
-            return verdict, _images(test, record, p)
-        untested = untested or verdict
-    return untested, ""
+        images = "" if verdict.word == NOT_TESTABLE else _images(test, record, p)
+        given.append((verdict, images))
+        if images and any(verdict.counts[:2]):
+            return replace(verdict, reason=verdict.reason + undecided), images
+        if images:
+            undecided += f" Undecided in {many(verdict.counts[2], 'comparison')} on {images}."
+    return next((each for each in given if each[1]), given[0])
 
 
 def _images(test: Callable, record: Record, p: Parameters) -> str:

@@ -63,7 +63,7 @@ def training_minutes(models: dict[tuple[str, str], dict[str, Any]], name: str) -
 
 
 def read_runs(folder: Path, datasets: Sequence[str] = paper.DATASETS) -> ProtocolRuns:
-    """Read every finished run below ``runs/<protocol>`` or ``results/<protocol>``.
+    """Read every run with attacks below ``runs/<protocol>`` or ``results/<protocol>``.
 
     Raises:
         InputError: no run has attack records yet.
@@ -76,14 +76,14 @@ def read_runs(folder: Path, datasets: Sequence[str] = paper.DATASETS) -> Protoco
         for classifier in sorted(params.names("classifiers"), reverse=True):  # ResNet50 first
             run = folder / dataset / classifier
             for pixels, name in ATTACKS.items():
-                if not (run / f"restoration_{name}.parquet").exists():
+                if not (run / f"{name}.parquet").exists():
                     continue
                 at = {"classifier": classifier, "pixels": pixels}
                 attacks = read_table(run / f"{name}.parquet").assign(**at)
-                restored = read_table(run / f"restoration_{name}.parquet").assign(**at)
                 tables["records"].append(attacks)
-                part = attacks[[*restoration.IMAGE, "part"]]
-                tables["restored"].append(restored.merge(part, "left"))
+                if (path := run / f"restoration_{name}.parquet").exists():
+                    part = attacks[[*restoration.IMAGE, "part"]]
+                    tables["restored"].append(read_table(path).assign(**at).merge(part, "left"))
                 for kind in ("detection", "adaptive"):
                     if (path := run / f"{kind}_{name}.parquet").exists():
                         tables[kind].append(read_table(path).assign(**{"dataset": dataset} | at))
@@ -98,7 +98,7 @@ def read_runs(folder: Path, datasets: Sequence[str] = paper.DATASETS) -> Protoco
             if (path := folder / dataset / "denoisers" / f"{name}.json").exists():
                 runs.denoisers[dataset, name] = read_json(path)
     if not tables["records"]:
-        raise InputError(f"{folder} has no finished run with attacks: run one first.")
+        raise InputError(f"{folder} has no run with attacks: run one first.")
     return replace(runs, **{
         name: pd.concat(found, ignore_index=True) for name, found in tables.items() if found
     })  # fmt: skip

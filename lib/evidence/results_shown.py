@@ -1,7 +1,7 @@
 """The tables of `lib.evidence.results_tables` as texts for a page."""
 
 import pandas as pd
-from IPython.display import HTML, Markdown
+from IPython.display import Markdown
 
 from lib.evidence import results_tables as recorded
 from lib.evidence.dataset_record import RUN, DatasetRecord
@@ -42,9 +42,7 @@ def page(table: pd.DataFrame, caption: str = "", fold: str = ""):
         style.set_properties([name], **left)
         heading = [{"selector": "th.col_heading", "props": list(left.items())}]
         style.set_table_styles({name: heading}, overwrite=False)
-    if fold:
-        return HTML(f"<details class='fold'><summary>{fold}</summary>{style.to_html()}</details>")
-    return style
+    return tables.folded(style, fold) if fold else style
 
 
 def pages(table: pd.DataFrame, caption: str = "") -> list:

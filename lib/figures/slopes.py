@@ -48,7 +48,7 @@ def slopes(table: pd.DataFrame, height: float = 3.4) -> Figure:
 def slope_keys() -> list[Line2D]:
     """Legend of `draw_slopes`."""
     return [
-        key("printed value in our 95 % interval", "o", GOOD),
+        key("printed value within our interval", "o", GOOD),
         key("outside", "o", BAD),
     ]
 
@@ -68,7 +68,10 @@ def draw_slopes(axes: Axes, table: pd.DataFrame) -> None:
         for row in table.itertuples(index=False)
     ]
     for place, name in zip(_spread(shares[:, 1]), names, strict=True):
-        axes.annotate(name, (1, place), (8, 0), textcoords="offset points", va="center", fontsize=9)
+        label = axes.annotate(
+            name, (1, place), (8, 0), textcoords="offset points", va="center", fontsize=8.5
+        )
+        label.set_in_layout(False)  # it stands within the axes' right half
     for place, share in zip(_spread(shares[:, 0]), shares[:, 0], strict=True):
         text = f"{share:.1f}" if share < 10 else f"{share:.0f}"
         axes.annotate(
@@ -76,7 +79,7 @@ def draw_slopes(axes: Axes, table: pd.DataFrame) -> None:
             fontsize=9,
         )  # fmt: skip
     axes.set_xticks([0, 1], ["printed", "here"])
-    axes.set_xlim(-0.45, 2.05)
+    axes.set_xlim(-0.5, 2.9)
     axes.set_ylim(-4, 104)
     axes.grid(False, axis="x")
 

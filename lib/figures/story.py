@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from lib.figures import gallery
+from lib.figures import gallery, style
 from lib.figures.style import BAD, GOOD, WIDTH, Picture, styled, wrap
 
 LENS = 0.42  # edge of the magnified part, as a share of the tile's
@@ -43,6 +43,8 @@ def story(scenes: Sequence[Scene], row: int, col: int) -> Picture:
         row: of the changed pixel.
         col: its column.
     """
+    if not scenes:
+        return style.message("No attack succeeded: there is no story to tell.")
     told = "; ".join(
         f"{each.title.lower()}: {each.label}, {'correct' if each.correct else 'wrong'}"
         for each in scenes
@@ -67,7 +69,7 @@ def story(scenes: Sequence[Scene], row: int, col: int) -> Picture:
                 "", (-0.005, 0.5), (-gap / tile + 0.015, 0.5), xycoords="axes fraction",
                 arrowprops={"arrowstyle": "-|>", "color": "0.45", "lw": 1.4},
             )  # fmt: skip
-        _prediction(axes, scene)
+        _prediction(axes, scene, round(15 * tile))
     return figure
 
 
@@ -96,17 +98,17 @@ def _magnify(axes: Axes, image: np.ndarray, row: int, col: int) -> None:
         )  # fmt: skip
 
 
-def _prediction(axes: Axes, scene: Scene) -> None:
+def _prediction(axes: Axes, scene: Scene, width: int) -> None:
     """Predicted class, whether it is correct, and the confidence of the true class as a bar."""
     paint = GOOD if scene.correct else BAD
-    label = wrap(scene.label, 26)
+    label = wrap(scene.label, width - 4)
     gallery.caption(axes, label, line=1, size=9, color=paint, weight="bold")
     mark = "correct" if scene.correct else "wrong"
     if scene.confidence is not None:
-        mark += f"; confidence of the true class {scene.confidence:.0%}"
+        mark += f"; true class {scene.confidence:.0%}"
         bar = axes.inset_axes((0, -0.055, 1, 0.03))
         bar.barh(0, 1, color="0.9", height=1)
         bar.barh(0, scene.confidence, color=paint, height=1)
         bar.set(xlim=(0, 1), ylim=(-0.5, 0.5))
         bar.axis("off")
-    gallery.caption(axes, wrap(mark, 32), line=2 + label.count("\n"), size=8.5)
+    gallery.caption(axes, wrap(mark, width), line=2 + label.count("\n"), size=8.5)
