@@ -11,7 +11,7 @@ NO_VALUES = $(if $(filter-out PYTHON=%,$(MAKEOVERRIDES)),$(error make $@ takes n
 export PYTHONUNBUFFERED = 1
 export PYTHONUTF8 = 1
 
-.PHONY: help book run data record verify lab notebooks test check lint bench gpu-check clean
+.PHONY: help book run data record verify lab notebooks test check lint bench gpu-check clean pdf
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -56,6 +56,9 @@ gpu-check: $(BIN)/.ready ## the attack on this machine's NVIDIA GPU: right, and 
 
 clean: ## removes what was made, but neither real images nor runs/ of other protocols nor .venv
 	$(NO_VALUES)rm -rf build runs/demo runs/demo+* data/phantoms .snakemake notebooks/*.ipynb
+
+pdf: $(BIN)/.ready ## the narrative and results pages of the built site as build/book.pdf (needs chromium)
+	$(NO_VALUES)@$(BIN)/python -m book.pdf
 
 $(BIN)/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed and none was found: \

@@ -61,10 +61,9 @@ PAIRS = [
 # for the first one where all of them are asked for.
 EXAMINED = [pair for pair in PAIRS if NAMED or pair == ("derma", "resnet50")]
 STEPS = list(params.STEPS)
-EVIDENCE = ("verdicts",)  # steps about the recorded runs of one protocol
 RECORD = RESULTS_PAGES  # steps about all recorded runs: pages made from results/ alone
 ALONE = ("walkthrough", "comparison", "engine", "audit")  # one page for all runs of a protocol
-OVERALL = (*ALONE, *EVIDENCE, *RECORD)  # steps without images of their own
+OVERALL = (*ALONE, *RECORD)  # steps without images of their own
 
 
 def of(wildcards, step):
@@ -74,8 +73,6 @@ def of(wildcards, step):
         return params.load(PROTOCOL, dataset, **(GIVEN | {"data_size": BASE.ablation_size}))
     if step in RECORD:
         return params.load("compact", dataset, runs=RUNS, results=RESULTS)
-    if step in EVIDENCE:  # of a protocol that was recorded, whichever runs now
-        return params.load(wildcards.protocol, runs=RUNS, results=RESULTS)
     return params.load(PROTOCOL, dataset, wildcards.get("classifier", "resnet50"), **GIVEN)
 
 
@@ -111,8 +108,10 @@ def settings(step):
         p = of(wildcards, step)
         found = p.key(step)
         file = Path(p.data_root) / params.facts(p.dataset).filename(p.data_size)
-        if step in (*EVIDENCE, *RECORD):
+        if step in RECORD:
             found["record"] = RECORD_STATE
+        if step == "results_dataset":  # pictures stand where the files are at hand
+            found["files"] = sorted(path.name for path in file.parent.glob(f"{file.stem.split('_')[0]}*"))
         # A file that is downloaded is MedMNIST's own, before and after.
         local = not p.data_phantom_images and not p.data_download and file.exists()
         if step not in OVERALL and local:
@@ -134,7 +133,7 @@ def arguments(step):
         given |= {name: getattr(p, name) for name in ("dataset", "classifier")}
         fields = params.step_fields(step)
         given = {name: value for name, value in given.items() if name in fields}
-        if step not in (*EVIDENCE, *RECORD):
+        if step not in RECORD:
             given |= {name: getattr(BASE, name) for name in GIVEN}
         return json.dumps(given)
 
@@ -171,7 +170,6 @@ onstart:
 wildcard_constraints:
     dataset="[a-z_]+",
     classifier="[a-z0-9]+",
-    protocol="[^/]+",
 
 
 def targets():
@@ -198,7 +196,6 @@ def targets():
         found.append(f"{RUN}/abdomen_ct/ablation.ipynb")
     if not NAMED:
         found += [f"{RUN}/{step}.ipynb" for step in ALONE]
-        found += [f"{RUNS}/{protocol}/{step}.ipynb" for protocol in RECORDED for step in EVIDENCE]
         found += [f"{PAGES}/{step}.ipynb" for step in RECORD if RECORDED and step != "results_dataset"]
         found += [
             f"{PAGES}/{dataset}/results_dataset.ipynb"
@@ -254,7 +251,6 @@ rule phantoms:
 # Where each step's page lies.
 PLACE = {"datasets": SET, "denoisers": SET, "ablation": f"{RUN}/abdomen_ct"}
 PLACE |= dict.fromkeys(ALONE, RUN)
-PLACE |= dict.fromkeys(EVIDENCE, f"{RUNS}/{{protocol}}")
 PLACE |= dict.fromkeys(RECORD, PAGES) | {"results_dataset": f"{PAGES}/{{dataset}}"}
 PAGE = {step: f"{PLACE.get(step, NET)}/{step}.ipynb" for step in STEPS if step != "explore"}
 # What must be there before, besides `inputs`. Without denoisers the reference defenses are used.

@@ -1,18 +1,13 @@
 """Text of the pages about the ablation."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
-from lib.evidence import ablation
-from lib.figures import tables
+from lib.evidence import ablation, variants
+from lib.figures.formatting import many
 
-
-def answers(contrasts: pd.DataFrame) -> pd.DataFrame:
-    """The table of `ablation.contrasts` for a page, with the paper's differences beside ours."""
-    values = ablation.printed().set_index("variant")["psnr"]
-    table = contrasts[["variant", "reference", "n", "seeds"]].copy()
-    table["difference, dB"] = tables.intervals(contrasts, "difference")
-    printed = contrasts["variant"].map(values) - contrasts["reference"].map(values)
-    return table.assign(**{"printed difference, dB": printed, "better": contrasts["better"]})
+LEVELS = {"levels_3": 3, "proposed": 4, "levels_5": 5}
 
 
 def conclusion(means: pd.DataFrame, contrasts: pd.DataFrame) -> str:
@@ -20,14 +15,21 @@ def conclusion(means: pd.DataFrame, contrasts: pd.DataFrame) -> str:
     modules = contrasts["reference"].isin(ablation.MODULES)
     steps, levels = contrasts.loc[modules, "better"], contrasts.loc[~modules, "better"]
     depths = means[means["variant"].isin(ablation.DEPTHS)]
-    best = {"levels_3": 3, "proposed": 4, "levels_5": 5}[
-        depths.loc[depths["psnr"].idxmax(), "variant"]
-    ]
+    best = LEVELS[depths.loc[depths["psnr"].idxmax(), "variant"]]
     four = "better than both others" if (levels == "yes").all() else "not shown to be best"
+    helped, harmed = (steps == "yes").sum(), (steps == "no").sum()
     return (
-        f"Modules that helped: {(steps == 'yes').sum()} of {len(steps)}; that harmed: "
-        f"{(steps == 'no').sum()}; inconclusive: {(~steps.isin(['yes', 'no'])).sum()}. Highest "
-        f"mean: {best} levels; four levels are {four} here. A step is inconclusive where not every "
-        "training of the one is above, or below, every training of the other. The paper reports "
-        "that each module helps and that four levels are best."
+        f"Of {many(len(steps), 'module')}, {helped} helped, {harmed} harmed and "
+        f"{len(steps) - helped - harmed} are inconclusive; the paper reports that each one helps. "
+        f"The highest mean PSNR has the model with {best} levels, and four levels, the paper's "
+        f"best, are {four} here."
+    )
+
+
+def changes(base: str, names: Iterable[str]) -> str:
+    """What each variant of a protocol changes, a list."""
+    return "\n".join(
+        f"- `{name.removeprefix(f'{base}-')}`: "
+        + ", ".join(f"`{key}={value}`" for key, value in variants.changes(name).items())
+        for name in names
     )

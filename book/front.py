@@ -129,3 +129,28 @@ def counted(ledger: pd.DataFrame) -> str:
         if not sentence.startswith("Inconclusive:")  # too many places for a first page
     ]
     return " ".join([f"Of {len(own)} claims of the paper: {', '.join(words.values())}.", *by_class])
+
+
+def verdicts_of(ledger: pd.DataFrame) -> str:
+    """How many claims got which verdict, and what the words mean, two sentences."""
+    own = ledger[~ledger["added"]]
+    words = [f"**{n}** {word}" for word, n in verdicts.counts(own["verdict"]).items() if n]
+    return (
+        f"Of {len(own)} claims of the paper: {enumerated(words)}. *Not replicated* is not refuted: "
+        "where every comparison is inconclusive, more images could still decide. How verdicts are "
+        "made stands on a page of its own."
+    )
+
+
+def tested(compared: pd.DataFrame) -> str:
+    """How many printed values our intervals hold, at the paper's size and below, a sentence.
+
+    Args:
+        compared: of `printed_comparison.nearest`.
+    """
+    full = compared["size"] == 224
+    held = compared["holds"]
+    return (
+        f"At 224 px, our intervals hold {held[full].sum()} of {full.sum()} printed values; at "
+        f"smaller sizes, {held[~full].sum()} of {(~full).sum()}."
+    )

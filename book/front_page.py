@@ -9,34 +9,20 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from book import claim_cards
 from book.run_pages import Page
-from lib.evidence import claims, record, results_tables, verdicts
+from lib.evidence import claims, dataset_record, record, results_tables, verdicts
+from lib.evidence.dataset_record import DatasetRecord
 from lib.evidence.protocol_runs import shares
-from lib.evidence.results_tables import Record
 from lib.figures import results as figures
 from lib.figures import style
 from lib.figures.formatting import enumerated, percent, shown
+from lib.figures.slopes import draw_slopes, slope_keys
+from lib.params.errors import InputError
 
 PLACES = ("headline", "figure", "findings", "chips")  # ``<!-- name -->`` in index.md
 NONE = "No run on real images is recorded in this copy yet."
 FILE = "recovery.png"
-# The paper's claims in a few words; see results/printed/claims.yml.
-CLAIMS = {
-    "dae_ahead": "DAE restores best",
-    "modules_help": "Every module helps",
-    "four_levels_best": "Four levels are best",
-    "independent_of_classifier": "Classifier does not matter",
-    "order_of_data_sets": "Chest is easiest",
-    "two_above_one": "Two pixels beat one",
-    "densenet_below_on_derma_only": "DenseNet121 is weaker",
-    "larger_is_easier": "Larger images are easier",
-    "time_a_third_more": "DAE trains slower",
-    "detection_better": "Detection is better",
-}
-COLORS = {
-    verdicts.REPLICATED: "success", verdicts.IN_PART: "warning",
-    verdicts.NOT_REPLICATED: "danger", verdicts.NOT_TESTABLE: "light",
-}  # fmt: skip
 ALT = "Attack success, printed and found here; label recovery and clean retention of each defense"
 DEFENSES = ("dae", "median3")  # the paper's proposal, and a filter that learns nothing
 
@@ -53,8 +39,8 @@ class First:
 def first(results: Path) -> First | None:
     """The first screen of a record; None where it has no attack with both `DEFENSES`."""
     try:
-        every = [results_tables.record(results, name) for name in results_tables.datasets(results)]
-    except results_tables.InputError:
+        every = [dataset_record.record(results, name) for name in dataset_record.datasets(results)]
+    except InputError:
         return None
     every = [found for found in every if len(found.restored)]
     if not every:
@@ -65,21 +51,19 @@ def first(results: Path) -> First | None:
     of = defenses.set_index("defense")
     attacks = pd.concat([results_tables.nearest(found.attacks) for found in chosen])
     printed = pd.concat(
-        [results_tables.nearest(results_tables.success(found)).assign(dataset=found.dataset)
-         for found in every]
+        [results_tables.nearest(results_tables.class_weighted(results_tables.success(found)))
+         .assign(dataset=found.dataset) for found in every]
     )  # fmt: skip
     printed = printed[(printed["pixels"] == 1) & printed["printed"].notna()]
     names = enumerated([shown(found.dataset) for found in chosen])
     return First(
         " ".join(["One pixel misleads the classifier.", *_compared(of)]),
         _findings(attacks, of, largest, names),
-        figure_of(
-            printed, defenses, ("One-pixel attack, ResNet50", f"Defenses: {names}, {largest} px")
-        ),
+        figure_of(printed, defenses, ("One-pixel attack, ResNet50", f"Defenses, {names}")),
     )
 
 
-def _defenses(chosen: list[Record]) -> pd.DataFrame:
+def _defenses(chosen: list[DatasetRecord]) -> pd.DataFrame:
     """`results_tables.defenses` of several data sets together, one row a defense."""
     restored = pd.concat([results_tables.nearest(found.restored) for found in chosen])
     restored = restored[restored["part"] == "test"]
@@ -120,22 +104,6 @@ def _findings(attacks: pd.DataFrame, of: pd.DataFrame, size: int, names: str) ->
     ]
 
 
-def chips(results: Path) -> str:
-    """The paper's claims by verdict, as badges; empty without a record."""
-    current = record.current(results)
-    if current is None:
-        return ""
-    ledger = claims.ledger(*current)
-    ledger = ledger[~ledger["added"]]
-    lines = []
-    for word in verdicts.WORDS:
-        of = ledger[ledger["verdict"] == word]
-        if len(of):
-            found = " ".join(f"{{bdg-{COLORS[word]}}}`{CLAIMS[name]}`" for name in of["id"])
-            lines.append(f"{word.capitalize()}: {found}")
-    return "\\\n".join(lines)
-
-
 def counted(ledger: pd.DataFrame) -> str:
     """How many claims of the paper got which verdict, a sentence.
 
@@ -157,7 +125,7 @@ def page(text: str, results: Path, pages: list[Page], folder: Path) -> str:
         (folder / FILE).write_bytes(png)
         content["figure"] = f"```{{image}} {FILE}\n:class: figure\n:alt: {about['alt']}\n```"
         content["findings"] = "\n".join(f"- {each}" for each in found.findings)
-        content["chips"] = chips(results)
+        content["chips"] = claim_cards.chips(claims.ledger(record.every(results)))
     doors = {page.step: page.name for page in pages if page.step == "results_overview"}
     text = text.replace("<!-- results -->", f"/{doors.get('results_overview', 'question')}")
     for name, words in content.items():
@@ -189,7 +157,7 @@ def figure_of(printed: pd.DataFrame, defenses: pd.DataFrame, titles: tuple[str, 
         alt=f"{titles[0]}: {'; '.join(of_attacks)}. {titles[1]}, label recovery rate and clean "
         f"prediction retention: {'; '.join(of_defenses)}.",
     )  # fmt: skip
-    figures.draw_slopes(left, printed)
+    draw_slopes(left, printed)
     left.set(title=titles[0], ylabel="attack success, %")
     figures.draw_marks(right, defenses)
     right.set(
@@ -197,4 +165,5 @@ def figure_of(printed: pd.DataFrame, defenses: pd.DataFrame, titles: tuple[str, 
         ylabel="label recovery rate, %",
     )  # fmt: skip
     style.below(figure, figures.defense_keys(defenses["defense"]), 4)
+    left.legend(handles=slope_keys(), loc="upper right", fontsize=8, borderpad=0)
     return figure

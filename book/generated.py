@@ -4,7 +4,7 @@ import csv
 import json
 from pathlib import Path
 
-from book import results_pages
+from book import claim_cards, results_pages
 from book.run_pages import Page, protocol_order
 from lib import params
 from lib.evidence import printed as paper
@@ -25,6 +25,11 @@ def table(header: list[str], rows: list[list[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
+def _long(header: list[str], rows: list[list[object]]) -> str:
+    """A table that shows its first rows and has a filter."""
+    return f":::{{div}} cell_output\n{table(header, rows)}\n:::"
+
+
 def parameters_page() -> str:
     """Each notebook with what it takes and writes, and each parameter with its values, once."""
     every = sorted(params.names("protocols"), key=protocol_order)
@@ -37,12 +42,12 @@ def parameters_page() -> str:
         prefix, _, rest = name.partition("_")
         groups.setdefault(f"`{prefix}_`" if rest else "Of the whole run", []).append(name)
     sections = [
-        f"### {group}\n\n"
+        f":::{{dropdown}} {group}\n"
         + table(["parameter", "meaning", *protocols], [
             [f"`{name}`", _meaning(schema[name]),
              *(_value(name, loaded[protocol]) for protocol in protocols)]
             for name in names
-        ])
+        ]) + "\n:::"
         for group, names in groups.items()
     ]  # fmt: skip
     variants = [
@@ -144,11 +149,11 @@ def _minutes(values: list[float] | None) -> str:
 
 
 def finder_page(pages: list[Page], results: Path) -> str:
-    """Every table and figure of the paper: verdict, and the pages that have its counterpart."""
-    covered, judged = _covered(results), [page for page in pages if page.step == "verdicts"]
+    """Every table and figure of the paper: verdict, reason, and the pages with its counterpart."""
+    covered = _covered(results)
     there = [(page.step, page.dataset) for page in pages if page.step in RESULTS]
 
-    def links(step: str, dataset: str | None, classifier: str | None) -> str:
+    def made(step: str, dataset: str | None, classifier: str | None) -> str:
         if step in ("status", "index"):
             return f"{{doc}}`{step}`"
         found = [
@@ -160,33 +165,34 @@ def finder_page(pages: list[Page], results: Path) -> str:
         ]
         return ", ".join(found) or "–"
 
-    def real(number: int | str) -> str:
+    def place(number: int | str) -> str:
         found = results_pages.places(number, there)
-        return ", ".join(f"{{ref}}`{name} <{anchor}>`" for anchor, name in found) or "–"
+        links = ", ".join(f"{{ref}}`{name} <{anchor}>`" for anchor, name in found)
+        return links or made(*paper.place(number))
 
-    def verdict(kind: str, number: int | str) -> str:
-        word = covered.get((kind, str(number)), {}).get("verdict", "–")
-        return f"{{doc}}`{word} </{judged[0].name}>`" if judged and word != "–" else word
+    def judged(kind: str, number: int | str) -> list[str]:
+        if (row := covered.get((kind, str(number)))) is None:
+            return ["–", ""]
+        return [claim_cards.chip(row["verdict"]), row["reason"]]
 
     tables = [
-        [number, paper.caption(number), verdict("table", number), real(number),
-         links(*paper.place(number))]
+        [number, paper.caption(number), *judged("table", number), place(number)]
         for number in paper.NUMBERS
     ]  # fmt: skip
     figures = [
-        [each["number"], each["shows"], verdict("figure", each["number"]),
-         links(each["step"], each.get("dataset"), each.get("classifier"))]
+        [each["number"], each["shows"], judged("figure", each["number"])[0],
+         made(each["step"], each.get("dataset"), each.get("classifier"))]
         for each in paper.figures()
     ]  # fmt: skip
+    header = ["table", "shows", "verdict", "why", "where"]
     return (
-        "# Find a table or figure\n\nEvery table and figure of the paper, and where this book has "
-        "its counterpart. *Real images*: the section with our values beside the printed ones. *How "
-        "it is made*: the runs of this copy.\n\n"
-        "## Tables\n\n"
-        + table(["table", "shows", "verdict", "real images", "how it is made"], tables)
-        + "\n\n## Figures\n\n"
-        + table(["figure", "shows", "verdict", "how it is made"], figures)
-        + "\n"
+        "# Find a table or figure\n\nEvery table and figure of the paper, its verdict, and where "
+        "this book has its counterpart.\n\n"
+        "## Tables\n\n:::{div} cell_output whole\n"
+        + table(header, tables)
+        + "\n:::\n\n## Figures\n\n:::{div} cell_output whole\n"
+        + table(["figure", "shows", "verdict", "where"], figures)
+        + "\n:::\n"
     )
 
 
@@ -228,10 +234,10 @@ def status_page(pages: list[Page], results: Path | None = None) -> str:
     return (
         "# Status\n\nWhat this copy of the book was made from. `+` after a commit: the working "
         "tree had changes.\n\n## Pages\n\n"
-        + (table(header, rows) if rows else "No run has finished yet.")
+        + (_long(header, rows) if rows else "No run has finished yet.")
         + "\n\n## Recorded runs\n\nWhat the results on real images were made from. Precision: of "
         "training and search; success is always decided in float32.\n\n"
-        + (table(RECORD, recorded) if recorded else "Nothing is recorded yet.")
+        + (_long(RECORD, recorded) if recorded else "Nothing is recorded yet.")
         + (f"\n\n{_unnamed(results)}" if recorded else "")
         + "\n\n## Machines\n\n"
         + "\n".join(f"- {machine}" for machine in sorted(machines))
@@ -243,10 +249,10 @@ def status_page(pages: list[Page], results: Path | None = None) -> str:
 
 def _recorded(results: Path) -> list[list[object]]:
     """A row for each folder of the record, of protocols and variants."""
-    from lib.evidence import record, results_tables
+    from lib.evidence import dataset_record, record
 
     rows = []
-    for base in results_tables.protocols(results) if visible(results, "*/**/run.json") else ():
+    for base in dataset_record.protocols(results) if visible(results, "*/**/run.json") else ():
         found = record.read(results / base)
         own = [(base, row) for row in found.folders.to_dict("records")]
         rows += own + [("", row) for row in found.variants.to_dict("records")]
@@ -261,7 +267,7 @@ def _recorded(results: Path) -> list[list[object]]:
 def _unnamed(results: Path) -> str:
     """Which recorded runs do not name the denoisers that restored their images."""
     from book import record_text
-    from lib.evidence import record, results_tables
+    from lib.evidence import dataset_record, record
 
-    runs = [record.read(results / name).runs for name in results_tables.protocols(results)]
+    runs = [record.read(results / name).runs for name in dataset_record.protocols(results)]
     return " ".join(filter(None, (record_text.unnamed(found) for found in runs if found)))

@@ -1,19 +1,9 @@
 """Text of the pages about recorded and compared runs."""
 
-from lib import params
 from lib.evidence.protocol_runs import ProtocolRuns
-from lib.evidence.record import Record
 from lib.figures import tables
 from lib.figures.formatting import shown
 from lib.params import Parameters
-
-
-def banner(p: Parameters, record: Record) -> str:
-    """First lines of a page about a record."""
-    recorded = record.folders["results"].str.split("/").str[0].unique()
-    titles = ", ".join(shown(name) for name in params.names("datasets") if name in recorded)
-    meaning = tables.sources(record.sources)
-    return f"**protocol** `{p.protocol}` · **recorded runs on** {titles}\n\n> {meaning}"
 
 
 def comparison_banner(p: Parameters, runs: ProtocolRuns) -> str:

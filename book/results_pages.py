@@ -12,6 +12,7 @@ TITLES = {
     "results_size": "Size of the image",
     "results_attackers": "Adaptive attack",
     "results_certificates": "Certificates",
+    "verdicts": "Claims",
 }
 # Headings of the notebooks, with the printed tables and figures that they show a counterpart of.
 _FIXED = {
@@ -30,14 +31,16 @@ def sections(step: str, dataset: str | None) -> dict[str, list[int]]:
     if step != "results_dataset":
         return {heading: tables for (of, heading), tables in _FIXED.items() if of == step}
     places = {key: tables for key, tables in paper.TABLES.items() if key[0] == dataset}
+    order = paper.DATASETS.index(dataset)
 
     def numbers(kind: str) -> list[int]:
         return sorted(tables[kind] for tables in places.values() if kind in tables)
 
     return {
-        "Classifiers": [12, 34],
+        "Classifiers": [12, 13 + order, 34],
         "Attack success by class": numbers("attack"),
         "Image quality after each defense": numbers("denoise"),
+        "Training and attack time": [*range(44, 48), 48 + order],
     }
 
 
@@ -54,13 +57,15 @@ def places(number: int | str, there: list[tuple[str, str | None]]) -> list[tuple
         number: of the table.
         there: step and data set (or None) of each results page in the book.
     """
-    return [
-        (anchor(step, dataset, heading), f"{title}: {heading}")
+    found = [
+        (anchor(step, dataset, heading), title, heading)
         for step, dataset in there
         for title in [shown(dataset) if dataset else TITLES[step]]
         for heading, tables in sections(step, dataset).items()
         if number in tables
     ]
+    alone = len(found) == 1
+    return [(place, f"{title}: {heading}" if alone else title) for place, title, heading in found]
 
 
 def linked(text: str, step: str, dataset: str | None) -> str:

@@ -21,7 +21,6 @@ OVERALL = {
     "comparison": "all data sets",
     "engine": "both classifiers",
     "audit": "the paper's own tables",
-    "verdicts": "recorded runs",
     **results_pages.TITLES,
 }
 ORDER = {name: i for i, name in enumerate(("derma", "pathology", "oct", "chest", "abdomen_ct"))}
@@ -185,9 +184,10 @@ def _title(page: Page, heading: str) -> str:
     """Title of a page: what it is about, and of which run."""
     if page.step in RESULTS:
         return page.label
-    # The printed tables are the same under every protocol.
-    of = "" if page.sources == "printed" else f" ({page.protocol}, {page.sources})"
-    return f"{heading}: {page.label}{of}"
+    if page.dataset is None:  # the heading says it, and the badges say of which images
+        return heading if page.protocol == _protocol(page.protocol) else (
+            f"{heading} ({page.protocol})")  # fmt: skip
+    return f"{heading}: {page.label} ({page.protocol}, {page.sources})"
 
 
 def badges(page: Page) -> str:

@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from book import front, front_page
 from lib import params
 from lib.evidence import archive, claims, table_verdicts
-from lib.evidence.record import OF_CLAIMS, Record, every
+from lib.evidence.record import Record, every
 from lib.evidence.verify import FIGURE
 from lib.params import Parameters
 from lib.params.errors import InputError, run_command
@@ -36,22 +36,20 @@ Drawn = tuple[bytes, str] | None  # a PNG, and what it shows in words
 def made(results: Path) -> tuple[dict[Path, str], Drawn]:
     """Content of each text by path, and the front page's figure if there are runs.
 
-    Made from the recorded protocol nearest to the paper's. The README beside ``results`` is among
+    The README beside ``results`` is among
     the texts if it has the place for it.
 
     Raises:
         InputError: nothing is recorded.
     """
     records = every(results)
-    found = next((each for each in records if each[1].protocol in OF_CLAIMS), None)
-    if found is None:
+    if not records:
         raise InputError(f"{results} holds no results: run `make record` after a run.")
-    record, p = found
     judged = table_verdicts.judge_all(records)
-    ledger, screen = claims.ledger(record, p), front_page.first(results)
+    ledger, screen = claims.ledger(records), front_page.first(results)
     texts = {
         results / COVERAGE: judged.to_csv(index=False),
-        results / README: readme(record, p, ledger, screen),
+        results / README: readme(records, ledger, screen),
     }
     first = results.parent / README
     if first.exists() and PLACE.search(text := first.read_text()):
@@ -64,12 +62,14 @@ def made(results: Path) -> tuple[dict[Path, str], Drawn]:
 
 
 def readme(
-    record: Record, p: Parameters, ledger: pd.DataFrame, screen: front_page.First | None
+    records: list[tuple[Record, Parameters]],
+    ledger: pd.DataFrame,
+    screen: front_page.First | None,
 ) -> str:
     """The results as Markdown for those who look into the folder before they build the book."""
     rows = [
         f"| {row['claim']}{' *Added here.*' if row['added'] else ''} | **{row['verdict']}** "
-        f"| {row['reason']} |"
+        f"| {row['images']} | {row['reason']} |"
         for row in ledger.to_dict("records")
     ]
     parts = [
@@ -77,12 +77,12 @@ def readme(
         "Made by `make record` from the tables in this folder and checked by `make verify`; "
         "nothing here is typed. The book's results pages and Verdicts have the details, with the "
         "printed values beside ours. How verdicts are made: [book/rule.md](../book/rule.md).",
-        *front.paragraphs(record, p),
-        *([front.COUNTED] if record.runs else []),
-        *front.adaptive_attack(record),
+        *(text for each in records for text in front.paragraphs(*each)),
+        front.COUNTED,
+        *(text for record, _ in records for text in front.adaptive_attack(record)),
         *([f"![{front_page.ALT}]({FIGURE})"] if screen else []),
         front.counted(ledger),
-        "\n".join(["| claim | verdict | why |", "| --- | --- | --- |", *rows]),
+        "\n".join(["| claim | verdict | images | why |", "| --- | --- | --- | --- |", *rows]),
         "The counterpart of each table and figure of the paper: [coverage.csv](coverage.csv).",
     ]
     return "\n\n".join(parts) + "\n"

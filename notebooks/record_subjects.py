@@ -5,21 +5,21 @@ Their pages begin with a result, so they have no banner.
 
 from lib import params
 from lib.evidence import certificates as recorded
-from lib.evidence import record, results_tables, size_tables
+from lib.evidence import dataset_record, record
 from lib.params import Parameters
 from notebooks.start import Subject
 
 
 def dataset(p: Parameters) -> Subject:
     """The record of one data set, of all protocols."""
-    found = results_tables.record(params.ROOT / p.results, p.dataset)
+    found = dataset_record.record(params.ROOT / p.results, p.dataset)
     return found, found.sources, ""
 
 
 def datasets(p: Parameters) -> Subject:
     """The record of each data set, by name."""
     folder = params.ROOT / p.results
-    return _joined({n: results_tables.record(folder, n) for n in results_tables.datasets(folder)})
+    return _joined({n: dataset_record.record(folder, n) for n in dataset_record.datasets(folder)})
 
 
 def attacked_adaptively(p: Parameters) -> Subject:
@@ -37,11 +37,11 @@ def certificates(p: Parameters) -> Subject:
 def sizes(p: Parameters) -> Subject:
     """The record of each data set with images of several sizes, by name."""
     folder = params.ROOT / p.results
-    records = {n: size_tables.of_every_size(folder, n) for n in results_tables.datasets(folder)}
+    records = {n: dataset_record.of_every_size(folder, n) for n in dataset_record.datasets(folder)}
     return _joined({name: found for name, found in records.items() if len(set(found.sizes)) > 1})
 
 
-def _joined(records: dict[str, results_tables.Record]) -> Subject:
+def _joined(records: dict[str, dataset_record.DatasetRecord]) -> Subject:
     sources = {
         f"{folder}/{name}": source
         for name, found in records.items()
@@ -53,7 +53,7 @@ def _joined(records: dict[str, results_tables.Record]) -> Subject:
 def ablation_and_variants(p: Parameters) -> Subject:
     """The first protocol with an ablation and the first with variants; None for none."""
     folder = params.ROOT / p.results
-    found = {name: record.read(folder / name) for name in results_tables.protocols(folder)}
+    found = {name: record.read(folder / name) for name in dataset_record.protocols(folder)}
     ablated = next((name for name, of in found.items() if of.ablation), None)
     varied = next((name for name, of in found.items() if len(of.contrasts)), None)
     sources = {
@@ -63,3 +63,20 @@ def ablation_and_variants(p: Parameters) -> Subject:
         for row in found[name].folders.itertuples()
     }
     return (found.get(ablated), varied, found.get(varied)), sources, ""
+
+
+def protocols(p: Parameters) -> Subject:
+    """The records of all protocols with their parameters, nearest to the paper's first.
+
+    Raises:
+        InputError: nothing is recorded.
+    """
+    folder = params.ROOT / p.results
+    dataset_record.protocols(folder)  # refuses a folder without a record
+    records = record.every(folder)
+    sources = {
+        f"{own.protocol}/{row.results}": {"source": row.source, "npz": row.file, "md5": row.MD5}
+        for found, own in records
+        for row in found.folders.itertuples()
+    }
+    return records, sources, ""

@@ -1,8 +1,8 @@
 """What notebooks are about that do not take the images of any data set; see `notebooks.start`."""
 
 from book import record_text
-from lib import data, params
-from lib.evidence import protocol_runs, record
+from lib import data
+from lib.evidence import protocol_runs
 from lib.figures import tables
 from lib.params import Parameters
 from notebooks.start import Subject
@@ -36,17 +36,3 @@ def finished(p: Parameters) -> Subject:
     """
     found = protocol_runs.read_runs(p.protocol_folder)
     return found, found.data, record_text.comparison_banner(p, found)
-
-
-def recorded(p: Parameters) -> Subject:
-    """The record of the protocol under ``results/``.
-
-    Raises:
-        InputError: nothing is recorded.
-    """
-    found = record.read(params.ROOT / p.results / p.protocol)
-    sources = {
-        row.results: {"source": row.source, "npz": row.file, "md5": row.MD5}
-        for row in found.folders.itertuples()
-    }
-    return found, sources, record_text.banner(p, found)

@@ -190,13 +190,13 @@ def test_finder_leads_from_each_table_and_figure_to_a_page(tmp_path):
         path = tmp_path / f"{name}.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
-    (tmp_path / "coverage.csv").write_text("kind,number,verdict\ntable,17,in part\n")
+    (tmp_path / "coverage.csv").write_text("kind,number,verdict,reason\ntable,17,in part,because\n")
     text = generated.finder_page(run_pages.find_pages(tmp_path), tmp_path)
     tables, figures = text.split("## Figures")
     rows = {line.split(" | ")[0]: line for line in tables.splitlines() if line.startswith("| ")}
     assert len(rows) == 52 + 2 and figures.count("\n| ") == 26 + 2
     assert "</runs/demo/derma/resnet50/pixel_attack>" in rows["| 17"]
-    assert "| in part |" in rows["| 17"] and "| – |" in rows["| 36"]
+    assert ">in part</span> | because |" in rows["| 17"] and "| – |" in rows["| 36"]
     assert "</runs/demo/derma/densenet121/restoration>" in rows["| 36"]
     assert "</runs/demo/derma/datasets>" in rows["| 7"] and "`status`" in rows["| A1"]
     assert "</runs/demo/abdomen_ct/ablation>" in rows["| 5"]

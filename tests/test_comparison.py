@@ -8,8 +8,8 @@ from book import record_text
 from lib import params
 from lib.data import statistics
 from lib.defense import break_even_prevalence
+from lib.evidence import dataset_record, protocol_runs, results_tables
 from lib.evidence import printed as paper
-from lib.evidence import protocol_runs
 from lib.figures import formatting
 from lib.params.errors import InputError
 from lib.params.files import write_json, write_table
@@ -98,10 +98,11 @@ def test_comparison_puts_runs_beside_the_paper(runs):
     row = one.loc[("oct", "resnet50")]
     assert row["matched"] == pytest.approx(expected)
     assert 0 <= row["matched_low"] < expected < row["matched_high"] <= 1
-    recovery = protocol_runs.recovery(found).set_index(["dataset", "classifier", "defense"])
-    told = recovery.loc[("derma", "resnet50", "dae"), ["n", "recovered", "images", "kept"]]
+    derma = dataset_record.record(runs.parent, "derma", [runs.name])
+    recovery = results_tables.defenses(derma, samples=9).set_index(["classifier", "defense"])
+    told = recovery.loc[("resnet50", "dae"), ["n", "recovered", "images", "kept"]]
     assert told.tolist() == [6, 1, 10, 1]  # a clean image that both attacks are on counts once
-    assert recovery.loc[("derma", "resnet50", "identity"), "recovered"] == 0
+    assert recovery.loc[("resnet50", "identity"), "recovered"] == 0
     minutes = protocol_runs.training_minutes(found.classifiers, "resnet50")
     assert minutes == {"derma": 1.5, "oct": 1.5}
     assert protocol_runs.training_minutes(found.denoisers, "oct") == {"dae": 1.5}

@@ -20,6 +20,8 @@ from lib.attack import rebuild
 from lib.evidence import forensics
 from lib.evidence import printed as paper
 from lib.figures import gallery, style
+from lib.figures.slopes import slopes
+from lib.figures.story import Scene
 from lib.metrics import intervals
 from lib.params.errors import InputError
 
@@ -108,11 +110,14 @@ def roc(finds: dict[str, bool]) -> tuple[dict, pd.DataFrame]:
 
 
 def rate_rows(n: int) -> pd.DataFrame:
-    rate, low, high = (0.25, 0.1, 0.5) if n else (NAN, NAN, NAN)
-    row = {"dataset": "Derma", "n": n, "rate": rate, "low": low, "high": high}
-    row |= {"matched": rate / 2, "matched_low": low / 2, "matched_high": high / 2}
-    pairs = (("resnet50", 0.2614), ("densenet121", NAN))
-    return pd.DataFrame([row | {"classifier": name, "printed": value} for name, value in pairs])
+    row = {"panel": "One pixel", "size": 224, "rate": 0.25, "low": 0.1, "high": 0.5}
+    printed = (("derma", 0.2614), ("oct", 0.9), ("chest", NAN))
+    return pd.DataFrame([row | {"dataset": name, "printed": value if n else NAN}
+                         for name, value in printed])  # fmt: skip
+
+
+def scene(correct: bool, confidence: float | None = 0.5) -> Scene:
+    return Scene("Clean image", pictures(1, 28)[0], "melanoma", correct, confidence)
 
 
 def readings(count: int) -> Figure:
@@ -162,7 +167,7 @@ DRAWN = {
     ),
     "success_by_class, unprinted": lambda: figures.success_by_class(class_table(SUCCESS), None),
     "evaluations": lambda: figures.evaluations(attack_records([True, False]), 100),
-    "rates": lambda: figures.rates(rate_rows(8)),
+    "story": lambda: figures.story([scene(True), scene(False), scene(True, None)], 3, 20),
     "noise_examples": lambda: figures.noise_examples(pictures(2), NOISY),
     "denoised_examples": lambda: figures.denoised_examples(
         pictures(2), NOISY["10%"], {"dae": pictures(2)}
@@ -228,7 +233,7 @@ EMPTY = {
     "success_by_class": lambda: figures.success_by_class(class_table({"melanoma": []}), None),
     "evaluations": lambda: figures.evaluations(attack_records([]), 10),
     "evaluations, none fooled": lambda: figures.evaluations(attack_records([False] * 3), 100),
-    "rates": lambda: figures.rates(rate_rows(0)),
+    "story": lambda: figures.story([], 0, 0),
     "noise_examples": lambda: figures.noise_examples(pictures(0), {"10%": pictures(0)}),
     "denoised_examples": lambda: figures.denoised_examples(
         pictures(0), pictures(0), {"dae": pictures(0)}
@@ -318,11 +323,11 @@ def test_nothing_goes_through_pyplot():
 
 
 def test_the_reader_s_own_style_changes_nothing():
-    plain, _ = rendered(DRAWN["rates"]())
+    plain, _ = rendered(DRAWN["recovery"]())
     with matplotlib.rc_context(
         {"font.size": 30, "xtick.labelsize": 30, "figure.facecolor": "black", "savefig.dpi": 50}
     ):
-        assert rendered(DRAWN["rates"]())[0] == plain
+        assert rendered(DRAWN["recovery"]())[0] == plain
 
 
 def test_defenses_and_classifiers_have_colors_of_their_own():
@@ -344,17 +349,23 @@ def test_patch_selection_is_told_from_its_denoiser_by_the_line():
     assert list(plain.get_xdata()) == [0, 0, 100] and list(plain.get_ydata()) == [0, 100, 100]
 
 
-def test_rates_are_drawn_in_per_cent_with_printed_diamonds():
-    axes = figures.rates(rate_rows(8)).axes[0]
-    marks = {
-        line.get_marker(): line.get_xdata()
-        for line in axes.get_lines()
-        if line.get_marker() in ("o", "s", "D")
-    }
-    assert list(marks["o"]) == [25] and list(marks["s"]) == [12.5]
-    assert np.allclose(marks["D"], [26.14, NAN], equal_nan=True)
-    spans = [list(line.get_xdata()) for line in axes.get_lines() if len(line.get_xdata()) == 2]
-    assert [10, 50] in spans
+def test_a_slope_is_green_where_the_interval_holds_the_printed_rate():
+    axes = slopes(rate_rows(8)).axes[0]
+    lines = [line for line in axes.get_lines() if list(line.get_xdata()) == [0, 1]]
+    assert [list(line.get_ydata()) for line in lines] == [[26.14, 25], [90, 25]]
+    assert [line.get_color() for line in lines] == [style.GOOD, style.BAD]
+
+
+def test_the_story_magnifies_the_changed_pixel():
+    figure = figures.story([scene(True), scene(False), scene(True, None)], 3, 20)
+    tiles = [axes for axes in figure.axes if axes.images]
+    assert len(tiles) == 3
+    edges = [tile.spines["left"].get_edgecolor() for tile in tiles]
+    assert [to_hex(edge) for edge in edges] == [style.GOOD, style.BAD, style.GOOD]
+    (lens,) = [child for child in tiles[1].child_axes if child.images]
+    part = lens.images[0].get_array()
+    assert part.shape[:2] == (9, 9)
+    assert np.array_equal(part, scene(False).image[0:9, 16:25].squeeze())
 
 
 def test_the_changed_pixels_are_circled_where_they_are():

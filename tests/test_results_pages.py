@@ -12,22 +12,24 @@ import pandas as pd
 import pytest
 from conftest import refused
 
-from book import build, front_page, results_pages, run_pages
+from book import build, front_page, real_images, results_pages, run_pages
 from lib import params
+from lib.evidence import dataset_record, defenses_shown, results_shown, results_tables
 from lib.evidence import printed as paper
-from lib.evidence import results_shown, results_tables, size_tables
+from lib.evidence.record import PROTOCOLS
 from lib.figures import results as figures
 from lib.figures.formatting import rate
+from lib.figures.slopes import slopes
 from lib.params.stages import RESULTS
 
 RECORD = params.ROOT / "results"
-DATASETS = results_tables.datasets(RECORD)
+DATASETS = dataset_record.datasets(RECORD)
 pytestmark = pytest.mark.skipif(not DATASETS, reason="no run on real images is recorded")
 
 
 @pytest.fixture(scope="module", params=DATASETS)
 def found(request):
-    return results_tables.record(RECORD, request.param)
+    return dataset_record.record(RECORD, request.param)
 
 
 def frames(found, stem):
@@ -40,17 +42,17 @@ def frames(found, stem):
 
 
 def test_the_protocol_nearest_to_the_paper_comes_first():
-    names = results_tables.protocols(RECORD)
-    known = [name for name in results_tables.PROTOCOLS if name in names]
+    names = dataset_record.protocols(RECORD)
+    known = [name for name in PROTOCOLS if name in names]
     assert names[: len(known)] == known
     assert all(params.base(name) == name for name in names)
 
 
 def test_nothing_recorded_is_one_clear_sentence(tmp_path):
     with refused(tmp_path):
-        results_tables.protocols(tmp_path)
+        dataset_record.protocols(tmp_path)
     with refused("derma"):
-        results_tables.record(RECORD, "derma", ["demo"])
+        dataset_record.record(RECORD, "derma", ["demo"])
 
 
 def test_success_rates_are_those_of_the_attack_tables(found):
@@ -80,7 +82,7 @@ def test_printed_rates_are_the_papers(found):
 
 
 def test_defenses_are_judged_on_test_images_alone(found):
-    table = results_tables.defenses(found, samples=20).set_index([*results_tables.RUN, "defense"])
+    table = results_tables.defenses(found, samples=20).set_index([*dataset_record.RUN, "defense"])
     for (protocol, net, _), _rows in frames(found, "restoration_"):
         every = dict(frames(found, "restoration_"))
         of = {key: rows for key, rows in every.items() if key[:2] == (protocol, net)}
@@ -118,7 +120,7 @@ def test_positions_lie_in_the_image_and_are_counted(found):
 
 def test_tables_of_a_page_hold_the_same_numbers(found):
     success = results_tables.success(found)
-    shown = results_shown.overall(found)
+    shown = results_shown.by_class(found).query("`class` == 'all'")
     for row in success.itertuples():
         at = (shown[results_shown.SIZE] == row.size) & (shown["classifier"] == row.classifier)
         name = {1: "one pixel", 2: "two pixels"}[row.pixels]
@@ -126,13 +128,14 @@ def test_tables_of_a_page_hold_the_same_numbers(found):
         assert cell == rate(row.rate, row.low, row.high)
         assert shown.loc[at, f"n, {name}"].item() == row.n
     assert shown.columns.is_unique
+    assert len(results_shown.rates_of_runs(success.assign(dataset=found.dataset))) == len(success)
     rows = results_tables.defenses(found, samples=20)
-    texts = results_shown.defenses(rows)["label recovery rate"]
+    texts = defenses_shown.defenses(rows)["label recovery rate"]
     assert list(texts) == results_shown.rates(rows, "recovered")
 
 
 def test_larger_images_come_first(found):
-    order = [results_tables.PROTOCOLS.index(name) for name in found.runs["protocol"]]
+    order = [PROTOCOLS.index(name) for name in found.runs["protocol"]]
     assert order == sorted(order)
     nearest = results_tables.nearest(found.attacks)["protocol"]
     assert set(nearest) == {found.runs["protocol"].iloc[0]}
@@ -149,8 +152,8 @@ def test_size_effect_compares_sizes_next_to_each_other():
          for size, n, share in ((28, 9, 0.9), (64, 9, 0.5), (224, 9, 0.7), (64, 3, 0.0))],
         columns=["dataset", "classifier", "pixels", "size", "n", "rate"],
     )  # fmt: skip
-    assert size_tables.size_effect(table) == (1, 2)
-    assert size_tables.size_effect(pd.DataFrame()) == (0, 0)
+    assert results_tables.size_effect(table) == (1, 2)
+    assert results_tables.size_effect(pd.DataFrame()) == (0, 0)
 
 
 def headings(step):
@@ -173,6 +176,30 @@ def test_every_section_that_a_printed_table_leads_to_is_on_its_page(step, datase
         assert all(str(number) in text for number in numbers)
 
 
+def test_measures_and_times_stand_beside_the_printed_ones(found):
+    shown = defenses_shown.measures(found, 20, 0)
+    run = results_tables.nearest(found.restored)[["classifier", "pixels"]].drop_duplicates()
+    assert len(shown) == len(run) * found.restored["defense"].nunique()
+    table = results_tables.times(found)
+    for row in table[table["printed"].notna()].itertuples():
+        minutes = paper.printed(int(row.table)).filter(regex="minutes").to_numpy()
+        assert (np.abs(minutes - row.printed) < 0.01).any()
+    assert (table["minutes"] > 0).all()
+
+
+def test_weights_change_a_rate_only_where_every_class_was_attacked(found):
+    success = results_tables.success(found)
+    mixed = results_tables.class_weighted(success)
+    known = success["matched"].notna()
+    assert (mixed.loc[known, "rate"] == success.loc[known, "matched"]).all()
+    assert (mixed.loc[~known, "rate"] == success.loc[~known, "rate"]).all()
+
+
+def test_pictures_need_the_very_file_of_the_record(found, tmp_path):
+    assert real_images.at_hand(found, str(tmp_path), 0) is None
+    assert found.runs["npz"].iloc[0] in real_images.missing(found, "data")
+
+
 def test_every_table_of_rates_and_quality_leads_to_one_section():
     found = (results_pages.places(number, PLACES) for number in paper.NUMBERS)
     anchors = {anchor for places in found for anchor, _ in places}
@@ -180,8 +207,10 @@ def test_every_table_of_rates_and_quality_leads_to_one_section():
     for tables in paper.TABLES.values():
         for number in tables.values():
             assert len(results_pages.places(number, PLACES)) == 1
-    for number in (3, 4, 5, 32, 33, 43):
+    for number in (3, 4, 5, 13, 32, 33, 43, 51):
         assert len(results_pages.places(number, PLACES)) == 1
+    for number in (12, 34, 44):
+        assert len(results_pages.places(number, PLACES)) == len(paper.DATASETS)
     assert results_pages.places(17, []) == []
 
 
@@ -205,7 +234,7 @@ def executed(tmp_path_factory):
 
 def test_a_page_is_made_from_the_record_alone(executed):
     (page,) = run_pages.find_pages(executed / "runs")
-    found = results_tables.record(RECORD, page.dataset)
+    found = dataset_record.record(RECORD, page.dataset)
     assert page.protocols == list(found.runs["protocol"].unique())
     assert not page.phantoms
     outputs = [
@@ -216,8 +245,8 @@ def test_a_page_is_made_from_the_record_alone(executed):
     shown = [kind for data in outputs for kind in ("image/png", "text/html") if kind in data]
     assert 4 <= len(shown) <= 8
     tables = "".join(data.get("text/html", "") for data in outputs)
-    for cell in results_shown.overall(found)["one pixel"]:
-        assert cell in tables  # the row "all" of the table by class
+    for cell in results_shown.by_class(found)["one pixel"].dropna():
+        assert cell in tables
 
 
 def test_the_book_has_the_page_with_its_sections(executed, tmp_path):
@@ -253,7 +282,7 @@ def test_the_front_page_is_one_screen_of_the_record(tmp_path):
     assert len(first.findings) == 3
     assert len(" ".join([first.headline, *first.findings]).split()) < 80
     assert not re.search(r"[\[\]()]", " ".join([first.headline, *first.findings]))
-    sizes = {found.sizes[0] for found in map(lambda n: results_tables.record(RECORD, n), DATASETS)}
+    sizes = {found.sizes[0] for found in map(lambda n: dataset_record.record(RECORD, n), DATASETS)}
     assert f"{max(sizes)} px" in first.findings[0]
 
 
@@ -264,7 +293,7 @@ def test_the_front_page_without_a_record(tmp_path):
 
 def test_figures_of_nothing_say_so():
     nothing = pd.DataFrame(columns=["panel", "printed", "recovered", "n"])
-    for draw in (figures.slopes, figures.tradeoff, figures.quality_and_recovery,
+    for draw in (slopes, figures.tradeoff, figures.quality_and_recovery,
                  figures.success_by_class, figures.sizes):  # fmt: skip
         assert draw(nothing).get_label()
     assert figures.search(nothing, nothing).get_label()

@@ -7,7 +7,7 @@ from conftest import make_images
 
 from lib.data import statistics
 from lib.defense import adaptive
-from lib.evidence import beside_printed
+from lib.evidence import beside_printed, defenses_shown
 from lib.evidence import printed as paper
 from lib.figures import summaries
 from lib.models.denoisers import build
@@ -91,9 +91,9 @@ def test_attackers_are_shown_with_the_run_and_the_mean_of_searches():
         }
     )  # fmt: skip
     summary = adaptive.summary(rows)
-    table = summaries.attackers(summary, "", rows).data
-    assert table["evaluations, mean"].tolist() == [100] and "dataset" not in table
-    assert "dataset" in summaries.attackers(summary.assign(dataset="derma")).data
+    table = defenses_shown.attackers(summary, rows)
+    assert table["queries, mean"].tolist() == [100] and "dataset" not in table
+    assert "dataset" in defenses_shown.attackers(summary.assign(dataset="derma"))
 
 
 def test_detection_has_a_column_for_each_score_and_set():

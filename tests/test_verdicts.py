@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from book import front, record_text
+from book import claim_cards, front, record_text
 from lib import params
 from lib.evidence import (
     ablation,
@@ -34,7 +34,7 @@ from lib.evidence.claims_defense import (
     dae_recovers_more_than_a_median,
     independent_of_classifier,
 )
-from lib.evidence.protocol_runs import ProtocolRuns, recovery
+from lib.evidence.protocol_runs import ProtocolRuns, shares
 from lib.evidence.record import Record
 from lib.metrics.intervals import wilson
 
@@ -172,7 +172,7 @@ def test_an_unknown_word_is_refused():
 
 def test_every_claim_has_a_test_and_nothing_recorded_is_not_testable():
     assert [entry["id"] for entry in claims.entries()] == list(claims.TESTS)
-    ledger = claims.ledger(NOTHING, P)
+    ledger = claims.ledger([(NOTHING, P)])
     assert (ledger["verdict"] == "not testable").all() and ledger["reason"].str.endswith(".").all()
 
 
@@ -366,9 +366,9 @@ def test_images_that_were_learned_from_tell_nothing_of_a_defense():
     found = replace(found, runs=replace(found.runs, restored=restored))
     verdict = dae_recovers_more_than_a_median(found, P)
     assert verdict.word == "not replicated" and verdict.opposite
-    shares = recovery(found.runs).set_index("defense")
-    assert shares.loc["dae", ["n", "recovered"]].tolist() == [10, 0]
-    assert shares.loc["dae", "images"] == 110
+    each = shares(found.runs.tested.restored).set_index("defense")
+    assert each.loc["dae", ["n", "recovered"]].tolist() == [10, 0]
+    assert each.loc["dae", "images"] == 110
 
 
 def test_what_each_training_gave():
@@ -594,7 +594,7 @@ def test_the_front_page_without_runs():
 
 
 def test_the_front_page_counts_the_claims_of_the_paper(small):
-    ledger = claims.ledger(small, P)
+    ledger = claims.ledger([(small, P)])
     total = sum(int(n) for n in re.findall(r"\*\*(\d+)\*\*", front.counted(ledger)))
     assert total == sum(not entry.get("added") for entry in claims.entries())
     ledger.loc[0, ["verdict", "opposite"]] = ["not replicated", True]
@@ -604,4 +604,38 @@ def test_the_front_page_counts_the_claims_of_the_paper(small):
 
 
 def test_the_front_page_of_a_copy_without_a_record(tmp_path):
-    assert record.current(tmp_path) is None
+    assert record.every(tmp_path) == []
+
+
+def test_a_claim_is_judged_on_the_first_record_that_decides_it(monkeypatch, small):
+    paper_size, smaller = replace(small), replace(small)
+    undecided = verdicts.Verdict("not replicated", "Undecided.", (0, 0, 2))
+    decided = verdicts.Verdict("in part", "Decided.", (1, 0, 1))
+    untested = verdicts.Verdict("not testable", "No run.")
+    (name, *_) = claims.TESTS
+
+    def judged(first, second):
+        answers = {id(paper_size): first, id(smaller): second}
+        monkeypatch.setitem(claims.TESTS, name, lambda record, p: answers[id(record)])
+        return claims.ledger([(paper_size, P), (smaller, P)]).iloc[0]
+
+    assert judged(decided, undecided)["reason"] == "Decided."
+    row = judged(undecided, decided)
+    assert (row["verdict"], row["holds"], row["inconclusive"]) == ("in part", 1, 1)
+    assert row["reason"].startswith("Decided.") and "2 comparisons" in row["reason"]
+    assert judged(undecided, undecided)["reason"] == "Undecided."
+    assert judged(untested, undecided)["verdict"] == "not replicated"
+    row = judged(untested, untested)
+    assert row["verdict"] == "not testable" and row["images"] == ""
+
+
+def test_every_claim_has_a_card_and_every_claim_of_the_paper_a_chip():
+    ledger = claims.ledger([(NOTHING, P)])
+    assert set(claim_cards.NAMES) == set(ledger["id"])
+    cards, strip = claim_cards.cards(ledger), claim_cards.strip(ledger)
+    for row in ledger.itertuples():
+        assert f'id="claim-{row.id}"' in cards
+        assert (f'href="#claim-{row.id}"' in strip) == (not row.added)
+    ledger.loc[0, ["holds", "against", "inconclusive"]] = [3, 1, 0]
+    widths = re.findall(r"width:([\d.]+)%", claim_cards.cards(ledger))
+    assert widths == ["75.0", "25.0"]

@@ -55,7 +55,8 @@
 
   const fold = (table) => {
     const rows = [...table.tBodies[0].rows];
-    if (rows.length <= SHOWN + 2) return; // two rows more are shorter than the question
+    // Two rows more are shorter than the question; an index is there to be looked through.
+    if (rows.length <= SHOWN + 2 || table.closest(".whole")) return;
     rows.slice(SHOWN).forEach((row) => row.classList.add("folded"));
     const button = document.createElement("button");
     button.type = "button";

@@ -6,7 +6,6 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 from torch import nn
 
-from lib.evidence import ablation
 from lib.evidence import printed as paper
 from lib.evidence.protocol_runs import named_classes
 from lib.figures import formatting, tables
@@ -214,64 +213,3 @@ def quality(summary: pd.DataFrame, dataset: str, classifier: str, pixels: int) -
     printed = paper.denoise_table(dataset, classifier, pixels)
     shown = tables.ours_and_printed(summary, printed, "defense", METRICS)
     return tables.table(shown, f"{formatting.attack(pixels).capitalize()}. {source(printed)}")
-
-
-def success_of_runs(rates: pd.DataFrame, records: pd.DataFrame, pixels: int) -> Styler:
-    """Success rate of each run.
-
-    Args:
-        rates: of `lib.evidence.protocol_runs.rates`.
-        records: attack tables of all runs.
-        pixels: changed pixels.
-    """
-    tested = records[(records["pixels"] == pixels) & (records["part"] == "test")]
-    counts = tested.groupby(["dataset", "classifier"]).size()
-    shown = rates[["dataset", "classifier", "n"]].copy()
-    runs = zip(rates["dataset"], rates["classifier"], strict=True)
-    shown["of test part"] = [int(counts.get(run, 0)) for run in runs]
-    shown["successes"] = rates["successes"]
-    shown["rate, %"] = tables.intervals(rates, "rate", percent=True)
-    shown["class-weighted rate, %"] = tables.intervals(rates, "matched", percent=True)
-    shown["printed_rate"] = rates["printed"]
-    table = 32 if pixels == 1 else 43
-    note = paper.note(33) if pixels == 2 else ""
-    caption = f"{formatting.attack(pixels).capitalize()}. Printed: Table {table}. {note}".strip()
-    return tables.table(shown, caption, percent=["printed_rate"])
-
-
-def ablation_means(means: pd.DataFrame, caption: str = "") -> Styler:
-    """Means of the image measures of an ablation's variants (Tables 4 and 5).
-
-    Args:
-        means: of `lib.evidence.ablation.summary`.
-        caption: above the table.
-    """
-    shown = tables.ours_and_printed(means, ablation.printed(), "variant", METRICS)
-    return tables.table(shown, caption)
-
-
-def ablation_psnr(means: pd.DataFrame) -> pd.DataFrame:
-    """PSNR of an ablation's variants as `lib.figures.variants` takes it; ``means`` as above."""
-    points = means.rename(columns={"psnr": "mean", "psnr_low": "low", "psnr_high": "high"})
-    printed = ablation.printed().set_index("variant")["psnr"]
-    return points.assign(printed=points["variant"].map(printed))
-
-
-def baseline_and_proposed(means: pd.DataFrame) -> Styler:
-    """PSNR and SSIM of baseline and proposed autoencoder (Table 3); ``means`` as above."""
-    pair = means[means["variant"].isin(["original", "proposed"])]
-    shown = tables.ours_and_printed(pair, paper.ablation(3), "variant", ("psnr", "ssim"))
-    return tables.table(shown, f"Printed: Table 3. {paper.note(3)}".strip())
-
-
-def ablation_models(models: pd.DataFrame, means: pd.DataFrame, caption: str = "") -> Styler:
-    """Size and time of an ablation's variants, means over seeds, and the seeds' spread of PSNR.
-
-    Args:
-        models: one row a variant and seed, of `lib.evidence.ablation.run`.
-        means: as above.
-        caption: above the table.
-    """
-    sizes = models.groupby("variant", sort=False).mean().drop(columns="seed").reset_index()
-    spread = means[["variant", "seeds", "psnr_worst", "psnr_best"]]
-    return tables.table(sizes.merge(spread, on="variant"), caption)

@@ -5,6 +5,7 @@ verdict by the rules of `lib.evidence.verdicts`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import pandas as pd
@@ -24,18 +25,53 @@ def entries() -> list[dict[str, str]]:
     return yaml.safe_load((paper.FOLDER / "claims.yml").read_text())
 
 
-def ledger(record: Record, p: Parameters) -> pd.DataFrame:
-    """Every claim with its verdict: ``id, claim, where, added, verdict, opposite, reason``.
+def ledger(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
+    """Every claim with its verdict, on the protocol nearest to the paper's that can test it.
 
-    ``added`` marks questions that the paper does not ask. ``opposite`` tells a contradicted claim
-    from one that is inconclusive everywhere.
+    Args:
+        records: with their parameters, nearest to the paper's protocol first; one at least.
+
+    Returns:
+        ``id, claim, where, added, verdict, opposite, reason``; ``images``, the data sets and sizes
+        that the verdict rests on, empty where there is none; and ``holds, against, inconclusive``,
+        counts of comparisons. ``added`` marks questions that the paper does not ask; ``opposite``
+        says whether a claim that is not replicated is contradicted somewhere, and not inconclusive
+        everywhere.
     """
     rows = []
     for entry in entries():
-        verdict = TESTS[entry["id"]](record, p)
+        verdict, images = _first(TESTS[entry["id"]], records)
         given = {"verdict": verdict.word, "opposite": verdict.opposite, "reason": verdict.reason}
-        rows.append({"added": False, **entry, **given})
+        counts = dict(zip(("holds", "against", "inconclusive"), verdict.counts, strict=True))
+        rows.append({"added": False, **entry, **given, "images": images, **counts})
     return pd.DataFrame(rows)
+
+
+def _first(test: Callable, records: list[tuple[Record, Parameters]]) -> tuple[Verdict, str]:
+    """The first verdict that some comparison decides, with the images it rests on.
+
+    Without one: the first that could be given. What was undecided before is named in the reason.
+    """
+    given, undecided = [], ""
+    for record, p in records:
+        verdict = test(record, p)
+        images = "" if verdict.word == NOT_TESTABLE else _images(test, record, p)
+        given.append((verdict, images))
+        if images and any(verdict.counts[:2]):
+            return replace(verdict, reason=verdict.reason + undecided), images
+        if images:
+            undecided += f" Undecided in {many(verdict.counts[2], 'comparison')} on {images}."
+    return next((each for each in given if each[1]), given[0])
+
+
+def _images(test: Callable, record: Record, p: Parameters) -> str:
+    """Data sets with the sizes of their images, ``Derma, OCT at 224 px``."""
+    if test in (modules_help, four_levels_best):
+        return f"{shown('abdomen_ct')} at {p.ablation_size} px"
+    by_size: dict[int, list[str]] = {}
+    for name in record.runs.datasets:
+        by_size.setdefault(record.runs.sizes[name], []).append(shown(name))
+    return "; ".join(f"{', '.join(names)} at {size} px" for size, names in by_size.items())
 
 
 def _contrasts(record: Record, p: Parameters, modules: bool, claim: str) -> Verdict:

@@ -47,6 +47,17 @@ def compare(record: Record, p: Parameters) -> pd.DataFrame:
     return table.assign(protocol=p.protocol)[list(COLUMNS)]
 
 
+def nearest(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
+    """`compare` over several protocols: each value of the first that has it, with ``size``.
+
+    Args:
+        records: with their parameters, nearest to the paper's protocol first.
+    """
+    tables = [compare(record, p).assign(size=p.data_size) for record, p in records]
+    every = pd.concat(tables, ignore_index=True).drop_duplicates(["table", "row", "quantity"])
+    return every.sort_values("table", kind="stable", ignore_index=True)
+
+
 def shown(compared: pd.DataFrame) -> pd.DataFrame:
     """`compare` for readers: with data set and classifier of each row, and shares in percent."""
     places = [filter(None, paper.place(number)[1:]) for number in compared["table"]]
@@ -59,7 +70,8 @@ def shown(compared: pd.DataFrame) -> pd.DataFrame:
     table["printed"] = scaled["printed"]
     table["ours"] = tables.intervals(scaled, "ours")
     table["difference"] = scaled["difference"]
-    return table.join(compared[["holds", "n", "source"]])
+    table["in interval"] = compared["holds"]
+    return table.join(compared[["n", *(["size"] if "size" in compared else [])]])
 
 
 def _sizes() -> Iterator[tuple[Any, ...]]:

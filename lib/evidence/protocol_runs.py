@@ -31,6 +31,8 @@ class ProtocolRuns:
     classifiers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     denoisers: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     adaptive: pd.DataFrame = field(default_factory=pd.DataFrame)  # rows of adaptive attacks
+    detection: pd.DataFrame = field(default_factory=pd.DataFrame)  # areas under ROC curves
+    parameters: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # by run
     # By run, which training of each denoiser restored its images; see `lib.params.runs.training`.
     restorers: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
 
@@ -60,31 +62,35 @@ def training_minutes(models: dict[tuple[str, str], dict[str, Any]], name: str) -
     }
 
 
-def read_runs(folder: Path) -> ProtocolRuns:
-    """Read every finished run below ``runs/<protocol>``.
+def read_runs(folder: Path, datasets: Sequence[str] = paper.DATASETS) -> ProtocolRuns:
+    """Read every run with attacks below ``runs/<protocol>`` or ``results/<protocol>``.
 
     Raises:
         InputError: no run has attack records yet.
     """
-    tables: dict[str, list[pd.DataFrame]] = {"records": [], "restored": [], "adaptive": []}
+    tables: dict[str, list[pd.DataFrame]] = {
+        name: [] for name in ("records", "restored", "detection", "adaptive")
+    }
     runs = ProtocolRuns(pd.DataFrame(), pd.DataFrame(), {})
-    for dataset in paper.DATASETS:
+    for dataset in datasets:
         for classifier in sorted(params.names("classifiers"), reverse=True):  # ResNet50 first
             run = folder / dataset / classifier
             for pixels, name in ATTACKS.items():
-                if not (run / f"restoration_{name}.parquet").exists():
+                if not (run / f"{name}.parquet").exists():
                     continue
                 at = {"classifier": classifier, "pixels": pixels}
                 attacks = read_table(run / f"{name}.parquet").assign(**at)
-                restored = read_table(run / f"restoration_{name}.parquet").assign(**at)
                 tables["records"].append(attacks)
-                part = attacks[[*restoration.IMAGE, "part"]]
-                tables["restored"].append(restored.merge(part, "left"))
-                if (adaptive := run / f"adaptive_{name}.parquet").exists():
-                    tables["adaptive"].append(read_table(adaptive).assign(**at))
+                if (path := run / f"restoration_{name}.parquet").exists():
+                    part = attacks[[*restoration.IMAGE, "part"]]
+                    tables["restored"].append(read_table(path).assign(**at).merge(part, "left"))
+                for kind in ("detection", "adaptive"):
+                    if (path := run / f"{kind}_{name}.parquet").exists():
+                        tables[kind].append(read_table(path).assign(**{"dataset": dataset} | at))
                 about = read_json(run / "run.json")
                 runs.data[dataset] = about["data"]
                 runs.sizes[dataset] = about["parameters"]["data_size"]
+                runs.parameters[dataset, classifier] = about["parameters"]
                 runs.classifiers[dataset, classifier] = read_json(run / "classifier.json")
                 step = about.get("steps", {}).get("restoration", {})
                 runs.restorers[dataset, classifier] = step.get("denoisers", {})
@@ -92,7 +98,7 @@ def read_runs(folder: Path) -> ProtocolRuns:
             if (path := folder / dataset / "denoisers" / f"{name}.json").exists():
                 runs.denoisers[dataset, name] = read_json(path)
     if not tables["records"]:
-        raise InputError(f"{folder} has no finished run with attacks: run one first.")
+        raise InputError(f"{folder} has no run with attacks: run one first.")
     return replace(runs, **{
         name: pd.concat(found, ignore_index=True) for name, found in tables.items() if found
     })  # fmt: skip
@@ -138,18 +144,6 @@ def shares(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> pd.
     """`restoration.shares` and `break_even_prevalence` of the same rows, one row a defense."""
     pays = break_even_prevalence(restored, samples, seed)
     return restoration.shares(restored).merge(pays, on="defense", how="left")
-
-
-def recovery(
-    runs: ProtocolRuns, by: Sequence[str] = KEYS[:2], samples: int = SAMPLES,
-    seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
-    """`shares` of test images by run, or by other columns, over all numbers of pixels.
-
-    Empty without test images.
-    """
-    groups = runs.tested.restored.groupby(list(by), sort=False)
-    return by_group(groups, lambda group: shares(group, samples, seed))
 
 
 def by_group(groups, make) -> pd.DataFrame:

@@ -21,7 +21,6 @@ PRECISION = {
     "denoisers": "denoiser_precision", "ablation": "denoiser_precision",
 }  # fmt: skip
 PROTOCOLS = ("paper", "sample", "compact")  # nearest to the paper's first
-OF_CLAIMS = ("paper", "compact")  # those of all data sets
 
 
 @dataclass(frozen=True)
@@ -108,21 +107,8 @@ def _ablation(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
 
 def every(results: Path) -> list[tuple[Record, Parameters]]:
     """All recorded protocols with their parameters, nearest to the paper's first."""
-    return [(read(results / name), params.load(name)) for name in _recorded(results, PROTOCOLS)]
-
-
-def current(results: Path) -> tuple[Record, Parameters] | None:
-    """The recorded protocol that claims are judged on, with its parameters; None without one.
-
-    Claims are about all data sets, so `sample`, which lacks one, does not count.
-    """
-    names = _recorded(results, OF_CLAIMS)
-    return (read(results / names[0]), params.load(names[0])) if names else None
-
-
-def _recorded(results: Path, names: tuple[str, ...]) -> list[str]:
-    """Those of the protocols that have a record, in their order."""
-    return [name for name in names if visible(results / name, "**/run.json")]
+    names = [name for name in PROTOCOLS if visible(results / name, "**/run.json")]
+    return [(read(results / name), params.load(name)) for name in names]
 
 
 def _folder(path: Path, base: Path, run: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from the protocol nearest to the paper's down. Shares are 0..1 with 95 % interva
 or ``<name>_low, <name>_high``; NaN where there is nothing.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,146 +14,25 @@ import pandas as pd
 from lib import params
 from lib.defense import adaptive, restoration
 from lib.evidence import printed as paper
-from lib.evidence import protocol_runs
-from lib.evidence.record import PROTOCOLS
+from lib.evidence import protocol_runs, variants
+from lib.evidence.dataset_record import RUN, DatasetRecord, joined, protocols
+from lib.figures.formatting import attack, shown
 from lib.metrics.intervals import CLASS_MEAN, rate, rate_table
-from lib.params import ATTACKS, DENOISERS
-from lib.params.errors import InputError
-from lib.params.files import read_json, read_table, visible
 
-RUN = ["protocol", "size", "classifier"]
 ATTACK = [*RUN, "pixels"]
+METRICS = ("psnr", "ssim", "mse", "gmsd", "fsim")
 SAMPLES = 2000  # bootstrap resamples
 CENTER = 0.5  # edge of the central part of an image, as a share of the image's
 
 
-@dataclass(frozen=True)
-class Record:
-    """What is recorded of one data set; tables are empty where nothing is."""
-
-    dataset: str
-    runs: pd.DataFrame  # RUN, and data source, file, md5, evaluations allowed, training images
-    attacks: pd.DataFrame  # attack tables
-    restored: pd.DataFrame  # restoration tables, with the part of each image
-    detection: pd.DataFrame
-    adaptive: pd.DataFrame
-    denoisers: pd.DataFrame  # one row a trained denoiser
-
-    @property
-    def sizes(self) -> list[int]:
-        """Edges of the images, of the protocol nearest to the paper's first."""
-        return list(dict.fromkeys(self.runs["size"]))
-
-    @property
-    def sources(self) -> dict[str, dict[str, str]]:
-        """Provenance of the images by protocol."""
-        named = self.runs.drop_duplicates("protocol").set_index("protocol")
-        return named[["source", "npz", "md5"]].to_dict("index")
-
-
-def protocols(results: Path) -> list[str]:
-    """Protocols with a record, without variants, nearest to the paper's first.
-
-    Raises:
-        InputError: nothing is recorded.
-    """
-    there = {path.parts[len(results.parts)] for path in visible(results, "*/**/run.json")}
-    there = [name for name in there & {*params.names("protocols")} if params.base(name) == name]
-    if not there:
-        raise InputError(f"{results} holds no results: run `make record` after a run.")
-    place = {name: at for at, name in enumerate(PROTOCOLS)}
-    return sorted(there, key=lambda name: (place.get(name, len(PROTOCOLS)), name))
-
-
-def datasets(results: Path) -> list[str]:
-    """Attacked data sets with a record, in the paper's order."""
-    return [
-        name
-        for name in paper.DATASETS
-        if any(visible(results / of / name, "*/run.json") for of in protocols(results))
-    ]
-
-
-def record(results: Path, dataset: str, names: list[str] | None = None) -> Record:
-    """Read what is recorded of a data set.
-
-    Args:
-        results: folder of the record.
-        dataset: one of the paper's four attacked data sets.
-        names: protocols or variants to read; None for all protocols, without variants.
-
-    Raises:
-        InputError: nothing is recorded of it.
-    """
-    runs, denoisers = [], []
-    parts: dict[str, list[pd.DataFrame]] = {"": [], "restoration": [], "detection": []}
-    parts["adaptive"] = []
-    for protocol in names or protocols(results):
-        folder = results / protocol / dataset
-        for classifier in sorted(params.names("classifiers"), reverse=True):  # ResNet50 first
-            at = folder / classifier
-            if not (at / "run.json").exists():
-                continue
-            about = read_json(at / "run.json")
-            size = about["parameters"]["data_size"]
-            run = {"protocol": protocol, "size": size, "classifier": classifier}
-            runs.append(run | _run(at, about))
-            for pixels, name in ATTACKS.items():
-                for kind, tables in parts.items():
-                    if (path := at / f"{kind}{'_' * bool(kind)}{name}.parquet").exists():
-                        tables.append(read_table(path).assign(**run, pixels=pixels))
-        denoisers += [
-            {"protocol": protocol, "denoiser": name} | _denoiser(read_json(path))
-            for name in DENOISERS
-            if (path := folder / "denoisers" / f"{name}.json").exists()
-        ]
-    if not runs:
-        raise InputError(f"{results} holds nothing on {dataset}: run `make record` after a run.")
-    attacks, restored, detection, through = map(_joined, parts.values())
-    if len(restored):
-        image = [*ATTACK, *restoration.IMAGE]
-        restored = restored.merge(attacks[[*image, "part"]], "left", on=image)
-    return Record(
-        dataset, pd.DataFrame(runs), attacks, restored, detection, through, pd.DataFrame(denoisers)
-    )
-
-
-def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
-def _run(folder: Path, about: dict) -> dict:
-    values, net = about["parameters"], read_json(folder / "classifier.json")
-    test = net["test"]
-    return {
-        "source": about["data"]["source"],
-        "npz": about["data"]["npz"],
-        "md5": about["data"]["md5"],
-        "budget": values["attack_population"] * (values["attack_generations"] + 1),
-        "training_images": net["training_images"],
-        "n": test["images"],
-        "correct": test["correct"],
-        # What an answer that never changes gets: the majority class, or no label at all.
-        "constant": test.get("majority_accuracy", test.get("all_zero_accuracy", np.nan)),
-    }
-
-
-def _denoiser(about: dict) -> dict:
-    return {
-        "epochs": about["settings"]["epochs"],
-        "psnr": about["validation_psnr"],
-        "noisy_psnr": about["identity_psnr"],
-    }
-
-
-def accuracies(found: Record) -> pd.DataFrame:
+def accuracies(found: DatasetRecord) -> pd.DataFrame:
     """Test accuracy of each classifier beside Tables 12 and 34.
 
     Returns:
-        `RUN`, ``training_images, n, accuracy, low, high, constant`` (accuracy of an answer that
-        never changes) and ``printed``.
+        `RUN`, ``training_images, budget`` (queries allowed an image), ``n, accuracy, low, high,
+        constant`` (accuracy of an answer that never changes) and ``printed``.
     """
-    table = found.runs[[*RUN, "training_images", "n", "correct", "constant"]].copy()
+    table = found.runs[[*RUN, "training_images", "budget", "n", "correct", "constant"]].copy()
     shares = [rate(*row) for row in table[["correct", "n"]].itertuples(index=False)]
     table[["accuracy", "low", "high"]] = np.array(shares)
     printed = {
@@ -164,7 +43,50 @@ def accuracies(found: Record) -> pd.DataFrame:
     return table.drop(columns="correct")
 
 
-def success_by_class(found: Record) -> pd.DataFrame:
+def precision_recall(found: DatasetRecord) -> pd.DataFrame:
+    """Precision, recall and F1 of each class beside Tables 13 to 16, which are of ResNet50.
+
+    Returns:
+        `RUN`, ``class, images, precision, recall, f1``, 0..1, and the same three ``printed_*``.
+    """
+    names = ["precision", "recall", "f1"]
+    table = found.classes
+    if not len(table):
+        return table
+    printed = paper.prf_table(found.dataset, "resnet50").assign(classifier="resnet50")
+    printed = printed.rename(columns={name: f"printed_{name}" for name in names})
+    return table[[*RUN, "class", "images", *names]].merge(printed, "left", ["classifier", "class"])
+
+
+def times(found: DatasetRecord) -> pd.DataFrame:
+    """Minutes of training and attack beside Tables 44 to 51.
+
+    Returns:
+        ``protocol, size, step, minutes, printed, table``; ``step`` is ``(classifier,)``,
+        ``(classifier, pixels)`` or ``(denoiser,)``.
+    """
+    rows = []
+    for row in found.runs.itertuples():
+        printed = _minutes(paper.training_minutes(row.classifier), found.dataset)
+        rows.append((row.protocol, row.size, (row.classifier,), row.minutes, *printed))
+    for (protocol, size, net, pixels), group in _groups(found.attacks):
+        table = paper.attack_minutes(pixels) if net == "resnet50" else None
+        step, minutes = (net, pixels), group["seconds"].sum() / 60
+        rows.append((protocol, size, step, minutes, *_minutes(table, found.dataset)))
+    for row in found.denoisers.itertuples():
+        printed = _minutes(paper.denoiser_minutes(found.dataset), row.denoiser)
+        rows.append((row.protocol, row.size, (row.denoiser,), row.minutes, *printed))
+    return pd.DataFrame(rows, columns=["protocol", "size", "step", "minutes", "printed", "table"])
+
+
+def _minutes(printed: pd.DataFrame | None, name: str) -> tuple[float, float]:
+    """Printed minutes of a row and the number of their table."""
+    if printed is None or name not in set(printed.iloc[:, 0]):
+        return np.nan, np.nan
+    return printed.set_index(printed.columns[0]).loc[name, "minutes"], printed.attrs["table"]
+
+
+def success_by_class(found: DatasetRecord) -> pd.DataFrame:
     """Attack success of each class, and of all, beside the printed one.
 
     Returns:
@@ -184,10 +106,10 @@ def success_by_class(found: Record) -> pd.DataFrame:
         number = None if beside is None else beside.attrs["table"]
         table = table.assign(printed=table["class"].map(dict(known)).astype(float), table=number)
         tables.append(_keyed(table, at))
-    return _joined(tables)
+    return joined(tables)
 
 
-def success(found: Record) -> pd.DataFrame:
+def success(found: DatasetRecord) -> pd.DataFrame:
     """Attack success of each run beside the printed rate of Tables 32, 33 and 43.
 
     Returns:
@@ -202,7 +124,20 @@ def success(found: Record) -> pd.DataFrame:
             tested=(group["part"] == "test").sum()
         )
         tables.append(_keyed(table.drop(columns=["dataset", "classifier"]), at))
-    return _joined(tables)
+    return joined(tables)
+
+
+def class_weighted(success: pd.DataFrame) -> pd.DataFrame:
+    """Rates to compare with the printed ones: each class as often as in the paper's table.
+
+    Args:
+        success: of `success`; where a class was not attacked, the rate stays as it is.
+    """
+    known = success["matched"].notna()
+    table = success.copy()
+    for name, weighted in zip(("rate", "low", "high"), protocol_runs.MATCHED, strict=True):
+        table[name] = success[weighted].where(known, success[name])
+    return table.assign(weighted=known)
 
 
 def _groups(table: pd.DataFrame, by: list[str] = ATTACK):
@@ -214,7 +149,7 @@ def _keyed(table: pd.DataFrame, at: dict) -> pd.DataFrame:
     return table.assign(**at)[[*at, *table.columns]]
 
 
-def positions(found: Record) -> pd.DataFrame:
+def positions(found: DatasetRecord) -> pd.DataFrame:
     """Changed pixels of successful attacks: ``x, y`` in 0..1 of the image's edge, by `ATTACK`."""
     fooled = found.attacks[found.attacks["success"]]
     table = fooled[[*ATTACK, "rows", "cols"]].explode(["rows", "cols"])
@@ -233,7 +168,7 @@ def central(places: pd.DataFrame) -> tuple[float, float, float]:
     return rate(int(near.sum()), len(near))
 
 
-def defenses(found: Record, by: list[str] = RUN, samples: int = SAMPLES, seed: int = 0):
+def defenses(found: DatasetRecord, by: list[str] = RUN, samples: int = SAMPLES, seed: int = 0):
     """What each defense gives and costs, on test images only.
 
     Returns:
@@ -246,15 +181,16 @@ def defenses(found: Record, by: list[str] = RUN, samples: int = SAMPLES, seed: i
     for key, group in _groups(held, by):
         table = protocol_runs.shares(group, samples, seed)
         tables.append(_keyed(table, dict(zip(by, key, strict=True))))
-    return _joined(tables)
+    return joined(tables)
 
 
-def quality(found: Record, by: list[str] = ATTACK, samples: int = SAMPLES, seed: int = 0):
+def quality(found: DatasetRecord, by: list[str] = ATTACK, samples: int = SAMPLES, seed: int = 0):
     """Image quality after each defense beside the printed one, over all successful attacks.
 
     Returns:
         The columns of ``by``, those of `lib.defense.restoration.summary`, and where ``by`` is
-        `ATTACK` ``printed_psnr, printed_ssim``.
+        `ATTACK` the printed means, ``printed_psnr`` and so on; an MSE that is on another scale
+        than 0..1 is left out (audit P1).
     """
     tables = []
     for key, group in _groups(found.restored, by):
@@ -262,20 +198,22 @@ def quality(found: Record, by: list[str] = ATTACK, samples: int = SAMPLES, seed:
         table = restoration.summary(group, samples, seed)
         if by == ATTACK:
             beside = paper.denoise_table(found.dataset, at["classifier"], at["pixels"])
-            for name in ("psnr", "ssim"):
+            if beside is not None:
+                beside.loc[beside["mse_scale"] != 1, "mse"] = np.nan
+            for name in METRICS:
                 known = {} if beside is None else dict(beside.set_index("defense")[name])
                 table[f"printed_{name}"] = table["defense"].map(known).astype(float)
         tables.append(_keyed(table, at))
-    return _joined(tables)
+    return joined(tables)
 
 
-def attackers(found: Record) -> pd.DataFrame:
+def attackers(found: DatasetRecord) -> pd.DataFrame:
     """Images classified correctly through each defense, clean and under either attack.
 
     Returns:
         `ATTACK` and the columns of `lib.defense.adaptive.summary`; empty where none was run.
     """
-    return _joined(
+    return joined(
         [
             _keyed(adaptive.summary(group), dict(zip(ATTACK, key, strict=True)))
             for key, group in _groups(found.adaptive)
@@ -283,12 +221,75 @@ def attackers(found: Record) -> pd.DataFrame:
     )
 
 
+def over(
+    records: dict[str, DatasetRecord], make: Callable[[DatasetRecord], pd.DataFrame],
+    every: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """A table of each data set below one another, with ``dataset``.
+
+    Args:
+        records: by data set.
+        make: one of the functions of this module.
+        every: the rows of all protocols, not of the nearest to the paper's alone.
+    """
+    tables = {name: make(found) for name, found in records.items()}
+    return joined(
+        [(table if every else nearest(table)).assign(dataset=name)
+         for name, table in tables.items() if len(table)]
+    )  # fmt: skip
+
+
+def paneled(success: pd.DataFrame) -> pd.DataFrame:
+    """Rates with ``panel``, attack and classifier in words."""
+    panel = [f"{attack(row.pixels).capitalize()}, {shown(row.classifier)}"
+             for row in success.itertuples()]  # fmt: skip
+    return success.assign(panel=panel)
+
+
 def nearest(table: pd.DataFrame) -> pd.DataFrame:
     """Of several protocols' rows on one data set those of the protocol nearest to the paper's."""
     return table[table["protocol"] == table["protocol"].iloc[0]] if len(table) else table
 
 
-def pooled_attackers(found: list[Record]) -> pd.DataFrame:
+def pooled_attackers(found: list[DatasetRecord]) -> pd.DataFrame:
     """`attackers` over several data sets, one row a defense; empty where none was run."""
     tables = [each.adaptive for each in found if len(each.adaptive)]
-    return adaptive.summary(_joined(tables)) if tables else pd.DataFrame()
+    return adaptive.summary(joined(tables)) if tables else pd.DataFrame()
+
+
+def size_effect(success: pd.DataFrame) -> tuple[int, int]:
+    """In how many pairs of sizes the larger images are attacked less often, and of how many.
+
+    Args:
+        success: of `success`, with ``dataset``. Compared are the rates of one data set, classifier
+            and number of pixels at two sizes next to each other; several runs of a size count with
+            the one of most images.
+    """
+    lower = pairs = 0
+    if not len(success):
+        return 0, 0
+    for _, group in success.groupby(["dataset", "classifier", "pixels"], sort=False):
+        most = group.sort_values("n").drop_duplicates("size", keep="last").sort_values("size")
+        change = most["rate"].diff().dropna()
+        lower, pairs = lower + int((change < 0).sum()), pairs + len(change)
+    return lower, pairs
+
+
+def size_contrasts(results: Path) -> pd.DataFrame:
+    """Variants that change the size of the images beside their protocol, on the same images.
+
+    Returns:
+        `lib.evidence.variants.contrasts` of them, with ``size`` and ``base_size``.
+    """
+    tables = []
+    for base in protocols(results):
+        collected = variants.read_all(results / base)
+        kept = (base, *variants.resized(base))
+        collected = {name: of for name, of in collected.items() if name in kept}
+        table = variants.contrasts(collected, base)
+        if len(table):
+            places = table[["variant", "dataset"]].itertuples(index=False)
+            table["size"] = [collected[name].sizes[dataset] for name, dataset in places]
+            table["base_size"] = table["dataset"].map(collected[base].sizes)
+            tables.append(table)
+    return joined(tables)

@@ -13,7 +13,7 @@ from lib.figures.attack import (
     success_by_class,
     vulnerability,
 )  # fmt: skip
-from lib.figures.comparison import minutes, rates, variants
+from lib.figures.comparison import minutes, variants
 from lib.figures.data import class_counts, confusion, history, label_auc, samples
 from lib.figures.defense import (
     adaptive,
@@ -24,11 +24,12 @@ from lib.figures.defense import (
 )  # fmt: skip
 from lib.figures.denoising import denoised_examples, denoiser_history, noise_examples
 from lib.figures.forensics import readings
+from lib.figures.story import story
 
 __all__ = [
     "adaptive", "attacks", "class_counts", "confusion", "convergence", "denoised_examples",
     "denoiser_history", "detection", "evaluations", "history", "label_auc", "minutes",
-    "noise_examples", "pixel_map", "quality", "rates", "readings", "recovery",
-    "restorations", "samples", "success_by_class", "variants",
+    "noise_examples", "pixel_map", "quality", "readings", "recovery",
+    "restorations", "samples", "story", "success_by_class", "variants",
     "vulnerability",
 ]  # fmt: skip

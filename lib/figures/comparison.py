@@ -6,36 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from lib.figures import style
-from lib.figures.formatting import figures, many, place, shown
+from lib.figures.formatting import figures, many, shown
 from lib.figures.style import OURS, PRINTED, color, key, styled
-
-
-@styled
-def rates(table: pd.DataFrame) -> Figure:
-    """Success rates over data sets and classifiers (the paper's Tables 32 and 43).
-
-    ``table`` is of `lib.evidence.protocol_runs.rates`.
-    """
-    if not len(table) or not table["n"].sum():
-        return style.message("No image was attacked.")
-    keys = ["dataset", "classifier"]
-    named = table[[*keys, "n"]].itertuples(index=False)
-    values = style.in_words(table, keys, ["rate", "matched", "printed"])
-    figure, axes = style.rows(
-        [f"{place(*names)}, n = {n:,}" for *names, n in named], 0.45, xlim=(-2, 102),
-        xlabel="success rate, %", alt=f"Success rates, class-weighted and printed: {values}.",
-    )  # fmt: skip
-    paints = [color(name) for name in table["classifier"]]
-    style.dots(axes, table, "rate", paints, -0.13, 100)
-    style.dots(axes, table, "matched", paints, 0.17, 100, marker="s", hollow=True)
-    style.diamonds(axes, 100 * table["printed"])
-    style.separators(axes, table[["dataset"]])
-    nets = dict.fromkeys(table["classifier"])
-    handles = [key(f"{shown(name)}, 95 % interval", "o", color(name)) for name in nets]
-    if table["matched"].notna().any():
-        handles.append(key("class-weighted", "s", hollow=True))
-    style.below(figure, [*handles, style.printed_key()])
-    return figure
 
 
 @styled

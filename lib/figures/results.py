@@ -1,6 +1,6 @@
 """The figures of the results pages: what is recorded, beside what the paper prints."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -18,68 +18,6 @@ from lib.params import PATCHES
 
 NOTHING = "Nothing is recorded of this yet."
 LINES = {1: "-", 2: "--"}  # by number of changed pixels
-
-
-@styled
-def slopes(table: pd.DataFrame, height: float = 3.4) -> Figure:
-    """Attack success as printed and as found here, a line for each data set.
-
-    Args:
-        table: ``panel, dataset, size``, ``printed`` and ``rate, low, high``, shares 0..1; rows
-            without a printed value are left out.
-        height: inches.
-    """
-    table = table[table["printed"].notna()]
-    if not len(table):
-        return style.message(NOTHING)
-    names = list(dict.fromkeys(table["panel"]))
-    said = [
-        f"{row['panel']}, {shown(row['dataset'])}: {percent(row['printed'])} printed, "
-        f"{percent(row['rate'])} here"
-        for row in table.to_dict("records")
-    ]
-    figure, axes = style.panels(
-        height, len(names), sharey=True, squeeze=False,
-        alt=f"Attack success, printed and found here. {'; '.join(said)}.",
-    )  # fmt: skip
-    for part, name in zip(axes[0], names, strict=True):
-        draw_slopes(part, table[table["panel"] == name])
-        part.set_title(style.wrap(name, 24))
-    axes[0][0].set_ylabel("attack success, %")
-    return figure
-
-
-def draw_slopes(axes: Axes, table: pd.DataFrame) -> None:
-    """One panel of `slopes`."""
-    shares = 100 * table[["printed", "rate", "low", "high"]].to_numpy(float)
-    for printed, rate, low, high in shares:
-        axes.plot([0, 1], [printed, rate], color="0.6", lw=1.3)
-        axes.plot([1, 1], [low, high], color=INK, lw=2, alpha=0.35, solid_capstyle="butt")
-        axes.plot(0, printed, "D", color=PRINTED, mec=INK, mew=0.6, ms=6)
-        axes.plot(1, rate, "o", color=INK, ms=6)
-    names = [f"{shown(row.dataset)}, {row.size} px" for row in table.itertuples(index=False)]
-    for place, name in zip(_spread(shares[:, 1]), names, strict=True):
-        axes.annotate(name, (1, place), (8, 0), textcoords="offset points", va="center", fontsize=9)
-    axes.set_xticks([0, 1], ["printed", "here"])
-    axes.set_xlim(-0.15, 2.05)
-    axes.set_ylim(-4, 104)
-    axes.grid(False, axis="x")
-
-
-def _spread(values: Sequence[float], least: float = 9.0) -> np.ndarray:
-    """Places of labels near the values, at least so far apart."""
-    order = np.argsort(values)
-    places = np.asarray(values, dtype=float)[order]
-    for _ in range(100):
-        gaps = least - np.diff(places)
-        if (gaps <= 1e-6).all():
-            break
-        push = np.maximum(gaps, 0) / 2
-        places[:-1] -= push
-        places[1:] += push
-    found = np.empty_like(places)
-    found[order] = places
-    return found
 
 
 @styled
@@ -232,12 +170,15 @@ def success_by_class(table: pd.DataFrame) -> Figure:
 
 
 @styled
-def search(attacks: pd.DataFrame, places: pd.DataFrame) -> Figure:
+def search(
+    attacks: pd.DataFrame, places: pd.DataFrame, average: np.ndarray | None = None
+) -> Figure:
     """How fast attacks succeed, and where the changed pixels of successful ones lie.
 
     Args:
         attacks: attack tables with ``classifier, pixels``, of one size of images.
         places: of `lib.evidence.results_tables.positions`, of the same attacks.
+        average: mean of the clean images, uint8 (H, W, C), to lie under the places; None for none.
     """
     if not len(attacks):
         return style.message(NOTHING)
@@ -265,11 +206,17 @@ def search(attacks: pd.DataFrame, places: pd.DataFrame) -> Figure:
     axes[0].set(xlabel="queries of the classifier", ylabel="attack success, %")
     axes[0].set_title("Convergence")
     axes[0].set_ylim(bottom=0)
+    under = average is not None
+    if under:
+        axes[1].imshow(average.squeeze(), cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0))
     for name, group in places.groupby("classifier", sort=False):
-        axes[1].scatter(group["x"], group["y"], 18, color=color(name), alpha=0.7, lw=0)
-    axes[1].add_patch(Rectangle((0.25, 0.25), 0.5, 0.5, fill=False, ec=INK, ls=":", lw=1))
+        edge = {"lw": 0.5, "ec": "white"} if under else {"lw": 0, "alpha": 0.7}
+        axes[1].scatter(group["x"], group["y"], 18, color=color(name), **edge)
+    square = {"fill": False, "ec": "white" if under else INK, "ls": ":", "lw": 1}
+    axes[1].add_patch(Rectangle((0.25, 0.25), 0.5, 0.5, **square))
     axes[1].set(xlim=(0, 1), ylim=(1, 0), aspect="equal", xticks=[], yticks=[])
-    axes[1].set_title("Changed pixels in the image")
+    axes[1].grid(False)
+    axes[1].set_title("Changed pixels, average image" if under else "Changed pixels")
     axes[1].spines[["top", "right"]].set_visible(True)
     handles = [
         key(f"{shown(name)}, {attack(pixels).removesuffix(' attack')}", "", color(name),

@@ -4,10 +4,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from lib.attack.vulnerability import Vulnerability
-from lib.figures import formatting
 from lib.figures.tables import intervals, table
-
-RUN = ("dataset", "classifier", "pixels")
 
 
 def recovery(summary: pd.DataFrame, caption: str = "") -> Styler:
@@ -25,48 +22,11 @@ def recovery(summary: pd.DataFrame, caption: str = "") -> Styler:
     return table(shown, caption)
 
 
-def recovery_of_runs(shares: pd.DataFrame, caption: str = "") -> Styler:
-    """Recovered, correct and kept classes of each run and defense, and the break-even prevalence.
-
-    Args:
-        shares: of `lib.evidence.protocol_runs.recovery`.
-        caption: above the table.
-    """
-    shown = shares[["dataset", "classifier", "defense", "n"]].copy()
-    shown["recovered, %"] = intervals(shares, "recovered", percent=True)
-    shown["attacks"] = shares["attacks"]
-    shown["attacked, correct, %"] = intervals(shares, "right", percent=True)
-    shown["clean images"] = shares["images"]
-    shown["clean, correct (kept), %"] = intervals(shares, "kept", percent=True)
-    bounds = shares[["pays_from", "pays_from_low", "pays_from_high"]].to_numpy()
-    shown["break-even"] = [formatting.break_even(*each, digits=1) for each in bounds]
-    return table(shown, caption)
-
-
 def medians(summary: pd.DataFrame, caption: str = "") -> Styler:
     """Medians of the image measures of each defense; ``summary`` as in `recovery`."""
     names = ("psnr", "ssim", "mse", "gmsd", "fsim")
     shown = summary[["defense", "n", "exact", *(f"{name}_median" for name in names)]]
     return table(shown.rename(columns=lambda name: name.removesuffix("_median")), caption)
-
-
-def attackers(
-    summary: pd.DataFrame, caption: str = "", searched: pd.DataFrame | None = None
-) -> Styler:
-    """Images with the correct class through each defense: clean, and after either attacker.
-
-    Args:
-        summary: of `lib.defense.adaptive.summary`, with or without the columns of its run.
-        caption: above the table.
-        searched: rows of `lib.defense.adaptive.attack_defended`, for the mean of evaluations.
-    """
-    shown = summary[[*summary.columns[summary.columns.isin(RUN)], "defense", "n"]].copy()
-    for share, title in formatting.ATTACKERS.items():
-        shown[f"{title}, %"] = intervals(summary, share, percent=True)
-    if searched is not None:
-        means = searched[searched["evaluations"] > 0].groupby("defense")["evaluations"].mean()
-        shown["evaluations, mean"] = shown["defense"].map(means)
-    return table(shown, caption)
 
 
 def detection(areas: pd.DataFrame, caption: str = "") -> Styler:

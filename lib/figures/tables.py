@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from pandas.io.formats.style import Styler
 
 from lib import params
@@ -112,6 +113,11 @@ def table(
         named = "verdict " + frame[["verdict"]].astype(str).map(lambda word: word.replace(" ", "-"))
         style.set_td_classes(named)
     return style.format_index(lambda name: formatting.shown(str(name)), axis="columns")
+
+
+def folded(style: Styler, title: str) -> HTML:
+    """A table that is seen after a click on its title."""
+    return HTML(f'<details class="fold"><summary>{title}</summary>{style.to_html()}</details>')
 
 
 def ours_and_printed(

@@ -60,7 +60,7 @@ class Parameters(BaseModel):
     _changed: dict[str, Any] = PrivateAttr(default_factory=dict)
     _brought: dict[str, Any] = PrivateAttr(default_factory=dict)  # own weights as they were then
 
-    protocol: Text = Field(description="how hard to try: a file in params/protocols")
+    protocol: Text = Field(description="sizes and budgets: a file in params/protocols")
     dataset: Text = Field(description="data set: a file in params/datasets")
     classifier: Text = Field(description="network to attack: a file in params/classifiers")
     seed: Seed = Field(description="fixes every random choice")
@@ -79,16 +79,20 @@ class Parameters(BaseModel):
     )
 
     classifier_weights: Weights = Field(
-        description="start, imagenet, random or auto: ImageNet if its weights can be had, else "
-        "random (CLS02); or the path of your own weights, which are used instead of training"
+        description="initial weights, imagenet, random or auto: ImageNet if available, else random "
+        "(CLS02); or the path of your own weights, which are used instead of training"
     )
-    classifier_optimizer: Literal["sgd", "adamw"] = Field(description="of training (CLS03)")
-    classifier_schedule: Literal["constant", "one_cycle"] = Field(description="of the rate (CLS03)")
+    classifier_optimizer: Literal["sgd", "adamw"] = Field(
+        description="optimizer of training (CLS03)"
+    )
+    classifier_schedule: Literal["constant", "one_cycle"] = Field(
+        description="schedule of the rate (CLS03)"
+    )
     classifier_learning_rate: Rate = Field(description="peak rate when the schedule is one_cycle")
-    classifier_momentum: Share = Field(description="of SGD (CLS03)")
-    classifier_weight_decay: Share = Field(description="of AdamW (CLS03)")
-    classifier_batch: Annotated[Batch, Field(ge=2)] = Field(description="images a step (CLS04)")
-    classifier_epochs: Epochs = Field(description="at most this many (CLS05)")
+    classifier_momentum: Share = Field(description="momentum of SGD (CLS03)")
+    classifier_weight_decay: Share = Field(description="weight decay of AdamW (CLS03)")
+    classifier_batch: Annotated[Batch, Field(ge=2)] = Field(description="images in a batch (CLS04)")
+    classifier_epochs: Epochs = Field(description="largest number of epochs (CLS05)")
     classifier_sizes: ListOf[Annotated[int, Field(ge=28, le=MOST)]] = Field(
         description="edges that training images are reduced to one after another, each for an "
         "equal share of the epochs; []: as they are (CLS05)"
@@ -98,7 +102,7 @@ class Parameters(BaseModel):
     )
     classifier_stop_validation: Share = Field(description="... validation accuracy this (CLS06)")
     classifier_precision: Precision = Field(
-        description="of training; 'auto': bfloat16 where the device computes in it, else float32"
+        description="precision of training; 'auto': bfloat16 where the device has it"
     )
     classifier_train_limit: Count = Field(description="training images used; 0: all")
     classifier_include_normal: bool = Field(description="Chest: train on Normal too (SPL03)")
@@ -111,9 +115,9 @@ class Parameters(BaseModel):
 
     attack_pixels: SetOf[Pixels] = Field(min_length=1, description="attacks to run")
     attack_population: Annotated[int, Field(ge=4, le=2**16)] = Field(
-        description="of a generation (ATK05)"
+        description="candidates in a generation (ATK05)"
     )
-    attack_generations: Rounds = Field(description="after the initial one (ATK08)")
+    attack_generations: Rounds = Field(description="generations after the initial one (ATK08)")
     attack_strategy: Literal["rand1", "best1bin"] = Field(
         description="rand1 (ATK04, ATK07), or the peers' best1bin with dither and crossover"
     )
@@ -123,7 +127,7 @@ class Parameters(BaseModel):
     attack_dither: ListOf[Annotated[float, Field(ge=0, le=2)]] = Field(
         min_length=2, max_length=2, description="bounds of F of best1bin, drawn each generation"
     )
-    attack_crossover: Share = Field(description="of best1bin")
+    attack_crossover: Share = Field(description="crossover rate of best1bin")
     attack_initial: Literal["uniform", "normal"] = Field(
         description="values of the first population (ATK13)"
     )
@@ -137,10 +141,10 @@ class Parameters(BaseModel):
         description="correct images of each class, test first, with two pixels; 0: all (ATK16)"
     )
     attack_batch: Count = Field(
-        description="candidates evaluated at once; 0: what the device holds well"
+        description="candidates evaluated at once; 0: chosen for the device"
     )
     attack_precision: SearchPrecision = Field(
-        description="of the search, as classifier_precision; acceptance is always float32"
+        description="precision of the search; success is always decided in float32"
     )
 
     vulnerability_images: Positive = Field(description="images with a map of every position")
@@ -152,8 +156,8 @@ class Parameters(BaseModel):
         description="denoisers that are trained; without any, the reference defenses alone"
     )
     denoiser_epochs: Epochs = Field(description="passes over the training images (GEN03)")
-    denoiser_batch: Batch = Field(description="images a step (GEN03)")
-    denoiser_learning_rate: Rate = Field(description="of Adam (GEN02)")
+    denoiser_batch: Batch = Field(description="images in a batch (GEN03)")
+    denoiser_learning_rate: Rate = Field(description="learning rate of Adam (GEN02)")
     denoiser_noise: Noise = Field(description="share of pixels replaced (NOI02-04)")
     denoiser_median_noise: ListOf[Noise] = Field(
         min_length=1, description="levels drawn from for median_cnn (NOI05)"
@@ -163,12 +167,14 @@ class Parameters(BaseModel):
         description="edge of training crops of noise2noise and median_cnn; 0: whole image (GEN04)"
     )
     denoiser_large_limit: Count = Field(
-        description="images an epoch of noise2noise and median_cnn; 0: as the others"
+        description="images an epoch of noise2noise and median_cnn; 0: as for the others"
     )
-    denoiser_precision: Precision = Field(description="of training, as classifier_precision")
+    denoiser_precision: Precision = Field(
+        description="precision of training, as classifier_precision"
+    )
 
     restoration_patch_denoisers: SetOf[Denoiser | Literal["median3"]] = Field(
-        description="defenses that are used with patch selection too, if the run has them (EVA14)"
+        description="defenses that are also used with patch selection, if the run has them (EVA14)"
     )
     restoration_patch_size: Annotated[int, Field(ge=1, le=223)] = Field(
         description="edge in pixels of the patch around a strongly changed pixel, odd (EVA14)"
@@ -198,8 +204,10 @@ class Parameters(BaseModel):
     ablation_size: Size = Field(description="edge of AbdomenCT images")
     ablation_train: Count = Field(description="training images; 0: all (DAT10)")
     ablation_test: Count = Field(description="test images; 0: all (DAT10)")
-    ablation_epochs: Epochs = Field(description="of each variant (GEN03)")
-    ablation_seeds: Annotated[int, Field(ge=1, le=1000)] = Field(description="runs of each variant")
+    ablation_epochs: Epochs = Field(description="epochs of each variant (GEN03)")
+    ablation_seeds: Annotated[int, Field(ge=1, le=1000)] = Field(
+        description="trainings of each variant"
+    )
 
     bootstrap_samples: Annotated[int, Field(ge=1, le=10**5)] = Field(
         description="resamples behind each 95 % interval"

@@ -109,4 +109,4 @@ WRITES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 # Pages made from the record alone, of all protocols together; they share ``runs/results``.
-RESULTS = tuple(step for step in STEPS if step.startswith("results_"))
+RESULTS = tuple(step for step in STEPS if step.startswith("results_") or step == "verdicts")

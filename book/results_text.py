@@ -1,0 +1,201 @@
+"""Sentences of the results pages; every number in them is of the record."""
+
+import pandas as pd
+
+from lib.evidence import results_tables as recorded
+from lib.evidence.dataset_record import DatasetRecord
+from lib.evidence.results_shown import printed_share
+from lib.figures import formatting
+from lib.figures.formatting import enumerated, rate, shown
+
+FACTOR = 2  # rates so many times apart are named
+POINTS = 0.10  # and so many points
+
+
+def answer(found: DatasetRecord, success: pd.DataFrame, pooled: pd.DataFrame) -> str:
+    """What came out on one data set, in two or three sentences.
+
+    Args:
+        found: the record.
+        success: of `results_tables.success`.
+        pooled: of `results_tables.defenses` of the protocol nearest to the paper's, one row a
+            defense; may be empty.
+    """
+    if not len(success):
+        return f"No attack on {shown(found.dataset)} is recorded yet."
+    near = recorded.nearest(success)
+    known = near[near["printed"].notna()]
+    first = (known if len(known) else near).iloc[0]
+    text = (
+        f"At {first['size']} px, the {formatting.attack(first['pixels'])} changes the prediction "
+        f"of {shown(first['classifier'])} for {rate(first['rate'])} of {first['n']} images of "
+        f"{shown(found.dataset)}"
+    )
+    text += f"; the paper prints {printed_share(first['printed'])}." if len(known) else "."
+    return " ".join([text, *_defended(pooled)])
+
+
+def _defended(pooled: pd.DataFrame) -> list[str]:
+    """What the DAE and the median filter do with 100 attacked and 100 clean images."""
+    if not len(pooled) or not {"dae", "median3"} <= set(pooled["defense"]) or not pooled["n"].max():
+        return []
+    of = pooled.set_index("defense")
+    back, lost = (100 * of["recovered"]).round(), (100 * (1 - of["kept"])).round()
+    return [
+        f"After the DAE, {back['dae']:.0f} of 100 attacked images are classified correctly again, "
+        f"but {lost['dae']:.0f} of 100 clean images no longer are.",
+        f"A plain 3 x 3 median filter reaches {back['median3']:.0f} and {lost['median3']:.0f}.",
+    ]
+
+
+def overview(success: pd.DataFrame, defenses: pd.DataFrame) -> str:
+    """What came out on all data sets, in three sentences.
+
+    Args:
+        success: of `results_tables.success`, with ``dataset``.
+        defenses: of `results_tables.defenses`, one row a data set and defense.
+    """
+    text = []
+    known = success[success["printed"].notna()]
+    inside = ((known["low"] <= known["printed"]) & (known["printed"] <= known["high"])).sum()
+    if len(known):
+        text.append(
+            "One or two changed pixels mislead the classifiers on every data set, but only "
+            f"{inside} of {len(known)} printed success rates lie within our 95 % interval."
+        )
+    names = defenses["defense"] if len(defenses) else []
+    dae, median = (defenses[names == name].set_index("dataset") for name in ("dae", "median3"))
+    back = dae["recovered"].dropna()
+    if len(back):
+        ahead = (back > median["recovered"].reindex(back.index)).sum()
+        text.append(
+            f"The DAE recovers the label of {rate(back.min())} to {rate(back.max())} of the "
+            f"attacked images, more than a plain 3 x 3 median filter on {ahead} of {len(back)} "
+            "data sets."
+        )
+    return " ".join(text) or "No attack is recorded yet."
+
+
+def gaps(success: pd.DataFrame) -> str:
+    """Rates far from the printed ones, widest first, and why they may be; empty without any.
+
+    Args:
+        success: of `results_tables.success`, with ``dataset``.
+    """
+    known = success[success["printed"].notna()].copy()
+    low, high = known[["rate", "printed"]].min(axis=1), known[["rate", "printed"]].max(axis=1)
+    known = known.assign(gap=high - low)[(high - low > POINTS) & (high > FACTOR * low)]
+    if not len(known):
+        return ""
+    known = known.sort_values("gap", ascending=False)
+    lines = [
+        f"- {shown(row.dataset)}, {formatting.pixels(row.pixels)}, {shown(row.classifier)}, "
+        f"{row.size} px: **{rate(row.rate)}** here, {printed_share(row.printed)} printed."
+        for row in known.itertuples(index=False)
+    ]
+    return "\n".join([
+        f"{len(known)} of {success['printed'].notna().sum()} printed rates differ from ours by "
+        f"more than {100 * POINTS:.0f} points and a factor of {FACTOR}:",
+        "",
+        *lines,
+    ])  # fmt: skip
+
+
+def reasons(found: DatasetRecord, success: pd.DataFrame) -> str:
+    """Whether our rates are far from the printed ones, and what differs from the paper's runs."""
+    near = recorded.nearest(success)
+    known = near[near["printed"].notna()]
+    apart = known[(known["printed"] < known["low"]) | (known["printed"] > known["high"])]
+    if not len(apart):
+        return "All printed rates lie within our 95 % intervals." if len(known) else ""
+    each = enumerated(
+        [
+            f"{rate(row.rate)} against {printed_share(row.printed)} printed "
+            f"({formatting.pixels(row.pixels)}, {shown(row.classifier)})"
+            for row in apart.itertuples()
+        ]
+    )
+    run = recorded.nearest(found.runs).iloc[0]
+    differ = [f"classifiers trained from a random start on {run['training_images']:,} images"]
+    if run["size"] != 224:
+        differ.append(f"images of {run['size']} px instead of 224")
+    if run["budget"] < 10_100:
+        differ.append(f"{run['budget']:,} queries an image instead of 10,100")
+    differ.append("equally many images of each class")
+    return (
+        f"Outside our 95 % intervals: {each}. What differs from the paper: {enumerated(differ)}. "
+        "Which of these explains a gap is not known; the paper publishes neither weights nor "
+        "attacked images."
+    )
+
+
+def weighted(found: DatasetRecord, success: pd.DataFrame) -> str:
+    """Rates in the paper's mix of classes, and how many attacked images are of the test part.
+
+    Args:
+        found: the record.
+        success: of `results_tables.class_weighted`.
+    """
+    near = recorded.nearest(success)
+    mixed = [
+        f"{rate(row.rate, row.low, row.high)} ({formatting.attack(row.pixels)}, "
+        f"{shown(row.classifier)}; printed {printed_share(row.printed)})"
+        for row in near[near["weighted"]].itertuples()
+    ]
+    tested = [
+        f"{row.tested} of {row.n} ({formatting.attack(row.pixels)}, {shown(row.classifier)})"
+        for row in near[near["tested"] < near["n"]].itertuples()
+    ]
+    lines = []
+    if mixed:
+        lines.append(f"With each class as often as in the paper's table: {enumerated(mixed)}.")
+    if tested:
+        lines.append(f"Test images among the attacked: {enumerated(tested)}.")
+    return " ".join(lines)
+
+
+def validation(found: DatasetRecord) -> str:
+    """PSNR of the denoisers on noisy validation images, a sentence; empty without denoisers."""
+    trained = recorded.nearest(found.denoisers)
+    if not len(trained):
+        return ""
+    reached = enumerated(
+        [f"{shown(row.denoiser)} {row.psnr:.1f} dB" for row in trained.itertuples()]
+    )
+    return (
+        f"On validation images with the noise of the training "
+        f"({trained['noisy_psnr'].iloc[0]:.1f} dB), the denoisers reach: {reached}."
+    )
+
+
+def adaptive(pooled: pd.DataFrame) -> str:
+    """What an attacker who knows the defense achieves; ``pooled`` of `pooled_attackers`."""
+    if not len(pooled):
+        return "No adaptive attack is recorded yet."
+    of = pooled.set_index("defense")
+    return (
+        f"Against an attacker who knows the defense, {rate(of.loc['dae', 'adaptive'])} of the "
+        f"images keep the correct class with the DAE, and {rate(of.loc['identity', 'adaptive'])} "
+        "without a defense. Against an attacker who does not know it, the DAE keeps "
+        f"{rate(of.loc['dae', 'oblivious'])}."
+    )
+
+
+def only(rows: pd.DataFrame) -> str:
+    """Which runs a table is of, and that others may differ; rows with dataset and classifier."""
+    runs = rows[["dataset", "classifier"]].drop_duplicates().itertuples(index=False)
+    names = enumerated([f"{shown(dataset)} with {shown(net)}" for dataset, net in runs])
+    return f"Recorded for {names} only; other data sets and defenses may behave differently."
+
+
+def size_effect(lower: int, pairs: int) -> str:
+    """Whether larger images are harder to attack; arguments of `results_tables.size_effect`."""
+    if not pairs:
+        return "One size only is recorded yet."
+    of = f"of {pairs} comparisons on the same data set, classifier and number of pixels"
+    if lower > pairs / 2:
+        return (
+            f"Larger images are harder to attack here: in {lower} {of}, the success rate is lower "
+            "at the larger size. The paper claims the opposite."
+        )
+    return f"Larger images are easier to attack in {pairs - lower} {of}, as the paper claims."

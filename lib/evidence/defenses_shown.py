@@ -1,0 +1,122 @@
+"""Tables about defenses as texts for a page; see `lib.evidence.results_shown`."""
+
+import pandas as pd
+
+from lib.evidence import results_tables as recorded
+from lib.evidence.dataset_record import RUN, DatasetRecord
+from lib.evidence.results_shown import fixed, metric, rates, sized
+from lib.evidence.results_tables import ATTACK
+from lib.figures import formatting
+from lib.figures.formatting import break_even
+
+DIGITS = {"psnr": 1, "ssim": 3, "mse": 5, "gmsd": 3, "fsim": 3}
+
+
+def defenses(table: pd.DataFrame) -> pd.DataFrame:
+    """What each defense gives and costs.
+
+    Args:
+        table: of `results_tables.defenses`.
+    """
+    if not len(table):
+        return table
+    keys = [name for name in ("dataset", *RUN) if name in table]
+    shown = table[[*keys, "defense"]].copy()
+    shown["label recovery rate"] = rates(table, "recovered")
+    shown["n, attacked"] = table["n"]
+    shown["clean prediction retention"] = rates(table, "kept")
+    shown["n, clean"] = table["images"]
+    ends = table[["pays_from", "pays_from_low", "pays_from_high"]].to_numpy(float)
+    shown["break-even attack prevalence"] = [break_even(*row) for row in ends]
+    return sized(shown)
+
+
+def quality(found: DatasetRecord, samples: int, seed: int) -> pd.DataFrame:
+    """PSNR and SSIM after each defense, one and two pixels, beside the printed means."""
+    table = recorded.quality(found, ATTACK, samples, seed)
+    if not len(table):
+        return table
+    keys = [*RUN, "defense"]
+    shown = table[keys].drop_duplicates().reset_index(drop=True)
+    for measure in ("psnr", "ssim"):
+        for pixels in sorted(table["pixels"].unique()):
+            of = table[table["pixels"] == pixels]
+            name = f"{metric(measure)}, {formatting.pixels(int(pixels))}"
+            texts = of[keys].assign(**{name: fixed(of[measure], DIGITS[measure])})
+            if of[f"printed_{measure}"].notna().any():
+                texts[f"printed {name}"] = fixed(of[f"printed_{measure}"], DIGITS[measure])
+            shown = shown.merge(texts, "left", on=keys)
+    of_all = table.groupby(keys, sort=False)["n"].sum().rename("n").reset_index()
+    return sized(shown.merge(of_all, on=keys))
+
+
+def measures(found: DatasetRecord, samples: int, seed: int) -> pd.DataFrame:
+    """All five measures of restored images and the errors in gray levels, with printed means."""
+    table = recorded.nearest(recorded.quality(found, ATTACK, samples, seed))
+    if not len(table):
+        return table
+    shown = table[["classifier", "pixels", "defense", "n", "exact"]].copy()
+    for name, digits in DIGITS.items():
+        shown[metric(name)] = fixed(table[name], digits)
+        shown[f"printed {metric(name)}"] = fixed(table[f"printed_{name}"], digits)
+    for name in ("attacked", "elsewhere"):
+        title = {"attacked": "error at the pixel", "elsewhere": "error elsewhere"}[name]
+        shown[title] = fixed(table[f"error_{name}"], 1)
+    return shown
+
+
+def trainings(again: pd.DataFrame) -> pd.DataFrame:
+    """Results of each training; ``again`` of `lib.evidence.variants.trained_again`."""
+    if not len(again):
+        return pd.DataFrame()
+    shown = again[["dataset", "classifier", "defense", "seed"]].copy()
+    shown["PSNR, dB"] = fixed(again["psnr"], 1)
+    shown["label recovery rate"] = rates(again, "recovered")
+    shown["n"] = again["n"]
+    shown["clean prediction retention"] = rates(again, "kept")
+    shown["n, clean"] = again["images"]
+    return shown
+
+
+def detection(found: DatasetRecord) -> pd.DataFrame:
+    """Area under the ROC curve of each defense's residual on successful attacks."""
+    table = found.detection
+    if not len(table):
+        return table
+    table = table[(table["images"] == "fooled") & (table["defense"] != "identity")]
+    keys = [*RUN, "defense"]
+    shown = table[keys].drop_duplicates().reset_index(drop=True)
+    for pixels in sorted(table["pixels"].unique()):
+        name = formatting.pixels(int(pixels))
+        of = table[table["pixels"] == pixels]
+        largest, mean = (of[of["score"] == score] for score in ("largest", "mean"))
+        areas = largest[["auc", "auc_low", "auc_high"]].itertuples(index=False)
+        columns = {f"largest change, {name}": [_area(*row) for row in areas]}
+        columns[f"n, {name}"] = largest["n"].astype("Int64")
+        shown = shown.merge(largest[keys].assign(**columns), "left", on=keys)
+        columns = {f"mean change, {name}": fixed(mean["auc"], 2)}
+        shown = shown.merge(mean[keys].assign(**columns), "left", on=keys)
+    return sized(shown)
+
+
+def _area(value: float, low: float, high: float) -> str:
+    if value != value:
+        return "–"
+    return f"{value:.2f}" if low != low else f"{value:.2f} ({low:.2f}–{high:.2f})"
+
+
+def attackers(table: pd.DataFrame, searched: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Images classified correctly through each defense, by attacker.
+
+    Args:
+        table: of `lib.defense.adaptive.summary`, with columns of its runs or without.
+        searched: rows of `lib.defense.adaptive.attack_defended`, for the mean of queries.
+    """
+    keys = [name for name in ("dataset", "size", "classifier", "pixels") if name in table]
+    shown = table[[*keys, "defense", "n"]].copy()
+    for name, title in formatting.ATTACKERS.items():
+        shown[title] = rates(table, name)
+    if searched is not None:
+        means = searched[searched["evaluations"] > 0].groupby("defense")["evaluations"].mean()
+        shown["queries, mean"] = shown["defense"].map(means)
+    return sized(shown)

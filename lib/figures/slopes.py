@@ -1,0 +1,100 @@
+"""Attack success as printed and as found here, joined by lines."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from lib.figures import style
+from lib.figures.formatting import percent, shown
+from lib.figures.style import BAD, GOOD, INK, PRINTED, key, styled
+
+NOTHING = "Nothing is recorded of this yet."
+
+
+@styled
+def slopes(table: pd.DataFrame, height: float = 3.4) -> Figure:
+    """Attack success as printed and as found here, a line for each data set.
+
+    Args:
+        table: ``panel, dataset, size``, ``printed`` and ``rate, low, high``, shares 0..1; rows
+            without a printed value are left out.
+        height: inches.
+    """
+    table = table[table["printed"].notna()]
+    if not len(table):
+        return style.message(NOTHING)
+    names = list(dict.fromkeys(table["panel"]))
+    said = [
+        f"{row['panel']}, {shown(row['dataset'])}: {percent(row['printed'])} printed, "
+        f"{percent(row['rate'])} here"
+        for row in table.to_dict("records")
+    ]
+    figure, axes = style.panels(
+        height, len(names), sharey=True, squeeze=False,
+        alt=f"Attack success, printed and found here. {'; '.join(said)}.",
+    )  # fmt: skip
+    for part, name in zip(axes[0], names, strict=True):
+        draw_slopes(part, table[table["panel"] == name])
+        part.set_title(style.wrap(name, 24))
+    axes[0][0].set_ylabel("attack success, %")
+    style.below(figure, slope_keys())
+    return figure
+
+
+def slope_keys() -> list[Line2D]:
+    """Legend of `draw_slopes`."""
+    return [
+        key("printed value within our interval", "o", GOOD),
+        key("outside", "o", BAD),
+    ]
+
+
+def draw_slopes(axes: Axes, table: pd.DataFrame) -> None:
+    """One panel of `slopes`; a line is green where our interval holds the printed value."""
+    shares = 100 * table[["printed", "rate", "low", "high"]].to_numpy(float)
+    for printed, rate, low, high in shares:
+        paint = GOOD if low <= printed <= high else BAD
+        axes.plot([0, 1], [printed, rate], color=paint, lw=1.6)
+        axes.plot([1, 1], [low, high], color=paint, lw=3, alpha=0.35, solid_capstyle="butt")
+        axes.plot(0, printed, "D", color=PRINTED, mec=INK, mew=0.6, ms=6)
+        axes.plot(1, rate, "o", color=paint, mec=INK, mew=0.6, ms=6.5)
+    names = [
+        f"{shown(row.dataset)} {100 * row.rate:.0f} %"
+        + ("" if row.size == 224 else f", {row.size} px")
+        for row in table.itertuples(index=False)
+    ]
+    for place, name in zip(_spread(shares[:, 1]), names, strict=True):
+        label = axes.annotate(
+            name, (1, place), (8, 0), textcoords="offset points", va="center", fontsize=8.5
+        )
+        label.set_in_layout(False)  # it stands within the axes' right half
+    for place, share in zip(_spread(shares[:, 0]), shares[:, 0], strict=True):
+        text = f"{share:.1f}" if share < 10 else f"{share:.0f}"
+        axes.annotate(
+            text, (0, place), (-8, 0), textcoords="offset points", va="center", ha="right",
+            fontsize=9,
+        )  # fmt: skip
+    axes.set_xticks([0, 1], ["printed", "here"])
+    axes.set_xlim(-0.5, 2.9)
+    axes.set_ylim(-4, 104)
+    axes.grid(False, axis="x")
+
+
+def _spread(values: Sequence[float], least: float = 9.0) -> np.ndarray:
+    """Places of labels near the values, at least so far apart."""
+    order = np.argsort(values)
+    places = np.asarray(values, dtype=float)[order]
+    for _ in range(100):
+        gaps = least - np.diff(places)
+        if (gaps <= 1e-6).all():
+            break
+        push = np.maximum(gaps, 0) / 2
+        places[:-1] -= push
+        places[1:] += push
+    found = np.empty_like(places)
+    found[order] = places
+    return found
