@@ -36,7 +36,7 @@ def unreadable(path: Path, error: BaseException | str) -> InputError:
 
 
 def arrays(path: Path, names: Iterable[str], required: Iterable[str] = ()) -> dict[str, np.ndarray]:
-    """Those of the named arrays that a file holds; no pickled objects.
+    """Those of the named arrays that a file holds; plain arrays alone.
 
     Args:
         path: of the file.
