@@ -1,5 +1,6 @@
 """pyproject, lock file and environment.yml describe one environment."""
 
+import ast
 import re
 import tomllib
 
@@ -70,6 +71,6 @@ def test_every_package_folder_is_packaged():
 def test_modules_can_be_held_in_the_head():
     for path in (ROOT / "lib").rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 330, path
-    assert not re.search(r"pickle(?!s)|torch\.load\(", "".join(
-        path.read_text() for path in (ROOT / "lib").rglob("*.py")
-    ).replace("allow_pickle=False", ""))  # fmt: skip
+        for node in ast.walk(ast.parse(path.read_text())):  # no pickles, which may run anything
+            words = ast.unparse(node) if isinstance(node, ast.Import | ast.Attribute) else ""
+            assert words not in ("import pickle", "torch.load"), path
