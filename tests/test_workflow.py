@@ -328,7 +328,8 @@ def test_a_target_refuses_what_it_does_not_take(slow, words):
 def calls(monkeypatch, target, flags=""):
     """Commands that a target would call."""
     found = []
-    monkeypatch.setattr(book.make, "_python", lambda *words: found.append(words) or 0)
+    for name in ("_python", "_become"):
+        monkeypatch.setattr(book.make, name, lambda *words: found.append(words) or 0)
     monkeypatch.setenv("MAKEFLAGS", flags)
     assert book.make.main(target) == 0
     return found
