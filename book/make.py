@@ -221,7 +221,7 @@ def _interrupt(*_: Any) -> None:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1]))
-    except InputError as error:
+    except (InputError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         say("interrupted; the same command goes on.")

@@ -13,6 +13,7 @@ import yaml
 from book import build, generated, run_pages
 from book._ext.pages import PARTED, own_texts
 from lib import params
+from lib.params.errors import InputError
 from lib.params.stages import COMMON
 
 
@@ -59,6 +60,14 @@ def test_a_notebook_that_is_no_step_in_its_place_is_no_page(book, name):
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(book / "runs/demo/oct/datasets.ipynb", path)
     assert [page.name for page in run_pages.find_pages(book / "runs")] == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]"])
+def test_a_damaged_notebook_is_named(book, content):
+    page = run_pages.find_pages(book / "runs")[-1]
+    page.path.write_bytes(content)
+    with pytest.raises(InputError, match=r"datasets\.ipynb"):
+        run_pages.write_page(page, book / "book")
 
 
 def test_a_page_is_named_after_its_run(book):
