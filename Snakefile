@@ -111,7 +111,7 @@ def settings(step):
         if step in RECORD:
             found["record"] = RECORD_STATE
         if step == "results_dataset":  # pictures stand where the files are at hand
-            found["files"] = sorted(path.name for path in file.parent.glob(f"{file.stem.split('_')[0]}*"))
+            found["files"] = [path.name for path in visible(file.parent, f"{file.stem.split('_')[0]}*")]
         # A file that is downloaded is MedMNIST's own, before and after.
         local = not p.data_phantom_images and not p.data_download and file.exists()
         if step not in OVERALL and local:

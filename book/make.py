@@ -37,6 +37,8 @@ TAKES: dict[str, tuple[str, ...]] = {
     "test": ("jobs",),
     "check": ("jobs",),
 }
+# Names that are written so, which may be in the environment too.
+IN_CAPITALS = ("PROTOCOL", "DATASET", "CLASSIFIER", "SOURCE", "SIZE", "JOBS", "FORCE")
 SOURCE = "../shared/data"  # of `make data`
 CHECKED = ("tests/test_site_pages.py", "tests/test_lab.py")
 PATIENCE = 3, 30  # seconds for Snakemake to end by itself, and after it was asked
@@ -59,6 +61,9 @@ def main(target: str) -> int:
         os.environ.pop(name, None)
     given.pop("python", None)
     _check(target, given)
+    for name in IN_CAPITALS:
+        if name in os.environ and name.lower() in {*TAKES[target]} - given.keys():
+            say(f"{name} of the environment is not used: write make {target} {name}=VALUE.")
     os.environ.setdefault(START, str(int(time.time())))
     here = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join((here, os.environ.get("PATH", os.defpath)))
@@ -127,18 +132,24 @@ def lab(target: str, given: dict[str, str]) -> int:
     # JupyterLab refuses root, who in a container is the only user.
     root = ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
     words = ["--notebook-dir=.", *root, *shlex.split(given.get("options", ""))]
-    return _python("jupyterlab", *words, "notebooks/explore.md")
+    return _become("jupyterlab", *words, "notebooks/explore.md")
 
 
 def tests(target: str, given: dict[str, str]) -> int:
     """The test suite, or of it what needs a browser."""
     jobs = given.get("jobs", "2").replace("all", "auto")
     files = CHECKED if target == "check" else ()
-    return _python("pytest", "-n", jobs, "--dist", "loadfile", *files)
+    return _become("pytest", "-n", jobs, "--dist", "loadfile", *files)
 
 
 def _python(module: str, *words: str) -> int:
     return subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT).returncode
+
+
+def _become(module: str, *words: str) -> int:
+    """End as a program that deals with interruptions in its own way."""
+    os.chdir(ROOT)
+    os.execv(sys.executable, [sys.executable, "-m", module, *words])
 
 
 def snakemake(*words: str) -> None:
@@ -210,7 +221,7 @@ def _interrupt(*_: Any) -> None:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1]))
-    except InputError as error:
+    except (InputError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         say("interrupted; the same command goes on.")

@@ -13,6 +13,7 @@ import nbformat
 from book import results_pages
 from book._ext.pages import PARTED
 from lib import params
+from lib.params.errors import InputError
 from lib.params.files import read_json, visible
 from lib.params.stages import RESULTS
 
@@ -145,7 +146,10 @@ def _in_place(page: Page) -> bool:
 
 def write_page(page: Page, source: Path) -> None:
     """Copy a notebook into the book below ``source``: heading, badge, and how it was made."""
-    notebook = nbformat.read(page.path, as_version=4)
+    try:
+        notebook = nbformat.read(page.path, as_version=4)
+    except Exception as error:  # of several kinds, by what is wrong with the text
+        raise InputError(f"{page.path} is no notebook: delete it and run again.") from error
     texts = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     texts[0].source = re.sub(
         r"^# (.*)$",

@@ -28,6 +28,8 @@ LONGEST = 500  # signs of a reason; an InputError is told in full
 
 def execute(step: str, page: Path, given: dict[str, Any]) -> None:
     """Execute ``notebooks/<step>.md`` and write it as ``page``; raises what stopped it."""
+    # A kernel of the same name in the user's home may be of another Python.
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
     notebook = jupytext.read(ROOT / "notebooks" / f"{step}.md")
     done = papermill.execute_notebook(notebook, None, given, cwd=ROOT, progress_bar=False)
     with atomic(page) as temporary:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from fnmatch import fnmatch
 
@@ -12,6 +13,7 @@ import yaml
 from book import build, generated, run_pages
 from book._ext.pages import PARTED, own_texts
 from lib import params
+from lib.params.errors import InputError
 from lib.params.stages import COMMON
 
 
@@ -43,6 +45,31 @@ def test_pages_are_the_finished_notebooks_in_order(book):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "demo/oct/datasets-Copy1.ipynb", "demo/oct/.ipynb_checkpoints/datasets-checkpoint.ipynb",
+        "demo/oct/.datasets.ipynb", "demo/oct/._datasets.ipynb", "demo/oct/Untitled.ipynb",
+        "demo/oct/datasets (1).ipynb", "old/demo/oct/datasets.ipynb", ".old/oct/datasets.ipynb",
+        "demo/oct/resnet50/a/classifier.ipynb", "demo/oct/datasets.ipynb~", "demo copy/audit.ipynb",
+    ],
+)  # fmt: skip
+def test_a_notebook_that_is_no_step_in_its_place_is_no_page(book, name):
+    before = [page.name for page in run_pages.find_pages(book / "runs")]
+    path = book / "runs" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(book / "runs/demo/oct/datasets.ipynb", path)
+    assert [page.name for page in run_pages.find_pages(book / "runs")] == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]"])
+def test_a_damaged_notebook_is_named(book, content):
+    page = run_pages.find_pages(book / "runs")[-1]
+    page.path.write_bytes(content)
+    with pytest.raises(InputError, match=r"datasets\.ipynb"):
+        run_pages.write_page(page, book / "book")
+
+
 def test_a_page_is_named_after_its_run(book):
     page = run_pages.find_pages(book / "runs")[-1]
     run_pages.write_page(page, book / "book")
@@ -66,8 +93,26 @@ def test_a_page_of_a_changed_run_says_how_to_make_it_again(book):
     run_pages.write_page(page, book / "book")
     told = nbformat.read(book / f"book/{page.name}.ipynb", as_version=4).cells[-1].source
     command = re.search(r"`make run (.*)`", told)[1]
-    again = params.load(**params.from_words(command.split()))
+    again = params.load(**params.from_words(shlex.split(command)))
     assert again.run_name == name and again.dataset == "oct"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"data_split": "paper"}, {"denoiser_names": ["dae"]}, {"classifier_include_normal": False},
+     {"attack_dither": [0.1, 0.2]}],
+)  # fmt: skip
+def test_the_command_of_a_page_makes_the_same_run(book, given):
+    made = params.load("demo", "oct", **given)
+    shutil.copytree(book / "runs/demo/oct", book / "runs" / made.run_name / "oct")
+    file = book / "runs" / made.run_name / "oct/run.json"
+    content = json.loads(file.read_text())
+    content["steps"]["datasets"]["parameters"] = made.model_dump()
+    file.write_text(json.dumps(content))
+    pages = run_pages.find_pages(book / "runs")
+    page = next(page for page in pages if page.protocol == made.run_name and page.run)
+    command = re.search(r"`make run (.*?)`", run_pages.made_by(page))[1]
+    assert params.load(**params.from_words(shlex.split(command))).run_name == made.run_name
 
 
 def test_a_page_ends_with_how_it_was_made(book):

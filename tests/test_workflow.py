@@ -2,10 +2,15 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
+from contextlib import suppress
 
+import psutil
 import pytest
 
+import book.make
 from lib import params
 
 ROOT = params.ROOT
@@ -137,17 +142,14 @@ def test_one_run_needs_its_own_steps_only(ready):
 
 @needs_venv
 def test_a_step_follows_its_notebook_its_parameters_and_its_version(ready):
-    # Stand-ins that write what the real tools would, at once.
-    stubs = {
-        "papermill": 'cp "$1" "$2"; echo "$1" >> executed',
-        "jupytext": 'cp "$6" "$5"',
-    }
-    for name, text in stubs.items():
-        (ready / "stubs").mkdir(exist_ok=True)
-        (ready / "stubs" / name).write_text(f"#!/bin/sh\n{text}\n")
-        (ready / "stubs" / name).chmod(0o755)
-    path = f"{ready / 'stubs'}:{ROOT / '.venv/bin'}:{os.environ['PATH']}"
-    environment = os.environ | {"PYTHONPATH": str(ready), "PATH": path}
+    # A stand-in that writes a page at once.
+    (ready / "notebooks" / "execute.py").write_text(
+        "import sys; from pathlib import Path\n"
+        "_, step, page, _ = sys.argv\n"
+        "Path(page).write_text('{}')\n"
+        "print(step, file=open('executed', 'a'))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ready)}
 
     def executed(*more):
         """Steps that one more call executes."""
@@ -158,8 +160,7 @@ def test_a_step_follows_its_notebook_its_parameters_and_its_version(ready):
             [str(ROOT / ".venv/bin/snakemake"), "--cores", "1", "--nolock", "--quiet", "all",
              "--config", *config], cwd=ready, env=environment, check=True, capture_output=True,
         )  # fmt: skip
-        lines = log.read_text().split() if log.exists() else []
-        return {line.removeprefix("notebooks/").removesuffix(".ipynb") for line in lines}
+        return set(log.read_text().split()) if log.exists() else set()
 
     def pages(protocol):
         """Pages of a run with the times at which they were written."""
@@ -190,3 +191,160 @@ def test_a_step_follows_its_notebook_its_parameters_and_its_version(ready):
     assert executed() == {"denoisers"} | measured
     change("notebooks/denoisers.md")
     assert executed() == {"denoisers"} | measured
+
+
+SLOW = """
+import os, sys, time
+from pathlib import Path
+print("begun", flush=True)
+Path("begun").touch()
+time.sleep(120)
+"""
+
+
+@pytest.fixture
+def slow(ready):
+    """A checkout with a link to the environment whose steps take two minutes."""
+    for name in ("pyproject.toml", "requirements.lock"):
+        os.utime(ready / name, (0, 0))  # or make would install anew
+    (ready / "notebooks" / "execute.py").write_text(SLOW)
+    phantoms = "import sys; from pathlib import Path\n"
+    phantoms += "root = Path(sys.argv[sys.argv.index('--root') + 1])\n"
+    phantoms += "root.mkdir(parents=True, exist_ok=True); (root / 'octmnist.npz').touch()\n"
+    (ready / "lib" / "data" / "phantoms" / "__main__.py").write_text(phantoms)
+    return ready
+
+
+RUN = ("run", "DATASET=oct", "CLASSIFIER=resnet50", "JOBS=1", "runs=my $runs")
+
+
+def started(folder):
+    """`make run` in a session of its own, at work on its first step."""
+    clean = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    process = subprocess.Popen(
+        ["make", *RUN], cwd=folder, env=clean, start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    for _ in range(600):
+        if (folder / "begun").exists():
+            return process
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.2)
+    raise AssertionError("no step has begun")
+
+
+def alive(folder):
+    """Processes that work in the folder."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            found += [process] if process.cwd() == str(folder) else []
+    return found
+
+
+@needs_venv
+@pytest.mark.parametrize("to", ["the terminal", "make.py"])
+def test_an_interruption_is_told_as_one_and_leaves_nothing_at_work(slow, to):
+    process = started(slow)
+    if to == "the terminal":  # which sends to all
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        script = next(each for each in alive(slow) if "book.make" in each.cmdline())
+        script.send_signal(signal.SIGTERM)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "interrupted" in text and "Error:" not in text and "failed" not in text
+    assert not alive(slow)
+
+
+@needs_venv
+def test_two_runs_in_one_folder_never_mix(slow):
+    first = started(slow)
+    second = make(*RUN, cwd=slow)
+    assert second.returncode != 0
+    holder = next(each for each in alive(slow) if "snakemake" in each.cmdline())
+    assert f"process {holder.pid}" in second.stderr and "Traceback" not in second.stderr
+    os.killpg(first.pid, signal.SIGKILL)  # as when the machine goes down: nothing is stale
+    first.wait()
+    (slow / "begun").unlink()
+    third = started(slow)
+    os.killpg(third.pid, signal.SIGKILL)
+    third.wait()
+    assert (slow / "my $runs" / ".locks").is_dir()
+
+
+@needs_venv
+def test_an_error_before_the_first_step_is_told(slow):
+    (slow / "Snakefile").write_text("raise ValueError('of the plan')\n")
+    result = make(*RUN, cwd=slow)
+    assert result.returncode != 0 and "of the plan" in result.stderr
+    (slow / "Snakefile").write_text("rule all:\n    input: 'nowhere.txt'\n")
+    result = make(*RUN, cwd=slow)
+    assert result.returncode != 0 and "nowhere.txt" in result.stderr
+
+
+LONG = "the whole " + 300 * "long " + "one"
+FAULTS = {
+    f"from lib.params.errors import InputError\nraise InputError('{LONG}')": LONG,
+    "1 / 0": "ZeroDivisionError: division by zero",
+    "raise MemoryError": "MemoryError: the memory of this machine is full",
+    "import os\nos.kill(os.getpid(), 9)": "memory",
+}
+
+
+@needs_venv
+def test_a_step_that_fails_says_why_in_one_line(slow):
+    shutil.copy(ROOT / "notebooks" / "execute.py", slow / "notebooks")
+    notebook = slow / "notebooks" / "audit.md"
+    text = notebook.read_text(encoding="utf-8").split("```{code-cell}")[0]
+    command = [ROOT / ".venv/bin/python", "-m", "notebooks.execute", "audit", "a b/x.ipynb", "{}"]
+    for source, reason in FAULTS.items():
+        notebook.write_text(f"{text}```{{code-cell}}\n{source}\n```\n", encoding="utf-8")
+        result = subprocess.run(command, cwd=slow, capture_output=True, text=True)
+        assert result.returncode == 1
+        assert reason in result.stdout and len(result.stdout.splitlines()) == 1
+        assert not list(slow.glob("a b/*"))
+
+
+@needs_venv
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "SIZE=64"], ["run", "JBOS=2"], ["run", "seed=1", "SEED=2"], ["run", "JOBS=many"],
+        ["run", "FORCE=maybe"], ["data", "PROTOCOL=compact"], ["data", "DATASET=occt"],
+        ["verify", "PROTOCOL=x"], ["record", "seed=1"], ["lab", "DATASET=oct"], ["test", "seed=1"],
+        ["check", "SIZE=64"], ["notebooks", "DATASET=oct"], ["clean", "runs=x"], ["lint", "A=1"],
+        ["help", "A=1"], ["book", "CLASIFIER=resnet50"],
+    ],
+)  # fmt: skip
+def test_a_target_refuses_what_it_does_not_take(slow, words):
+    result = make(*words, cwd=slow)
+    assert result.returncode != 0 and "Traceback" not in result.stderr
+    name, _, value = words[1].partition("=")
+    text = result.stderr.lower()
+    assert name.lower() in text or value in text or "no values" in text
+
+
+def calls(monkeypatch, target, flags=""):
+    """Commands that a target would call."""
+    found = []
+    for name in ("_python", "_become"):
+        monkeypatch.setattr(book.make, name, lambda *words: found.append(words) or 0)
+    monkeypatch.setenv("MAKEFLAGS", flags)
+    assert book.make.main(target) == 0
+    return found
+
+
+def test_each_target_hands_on_what_it_takes(monkeypatch):
+    data = calls(monkeypatch, "data", " -- SOURCE=a\\ b DATASET=oct SIZE=28 data_root=c")
+    assert {"--source=a b", f"--root={ROOT / 'c'}", "--size=28", "oct"} <= set(data[0])
+    places = " -- runs=my\\ runs results=/r\\ s data_root=d"
+    checked = calls(monkeypatch, "verify", places)
+    assert {"runs=my runs", "results=/r s", "data_root=d"} <= set(checked[0])
+    assert "results=/r s" in checked[1]
+    monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
+    lab = calls(monkeypatch, "lab", " -- OPTIONS=--ip=0.0.0.0\\ --port=1")
+    assert {"--allow-root", "--ip=0.0.0.0", "--port=1"} <= set(lab[0])
+    monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
+    assert "--allow-root" not in calls(monkeypatch, "lab")[0]
+    assert "7" in calls(monkeypatch, "test", "k -j2 -- JOBS=7")[0]

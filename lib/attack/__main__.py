@@ -12,7 +12,7 @@ from lib.models import classifiers
 from lib.params import ATTACKS, from_words, load
 from lib.params.device import settled
 from lib.params.errors import InputError, run_command
-from lib.params.runs import reuse
+from lib.params.runs import check_inputs, reuse
 
 USAGE = "python -m lib.attack SHARD/SHARDS PIXELS [NAME=VALUE ...], as in 2/4 1 seed=0"
 
@@ -31,6 +31,7 @@ def main(words: list[str]) -> None:
     p = settled(load(**from_words(words[2:])))
     images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download)
     reuse(p, "pixel_attack", images.provenance.as_dict())
+    check_inputs(p, "pixel_attack", images.provenance.as_dict())
     model = classifiers.load(p.run_folder, p.classifier)
     attack_run(model, images, pixels, p, p.run_folder, shard=(number - 1, shards))
 

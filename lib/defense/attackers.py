@@ -27,7 +27,7 @@ from lib.models.classifiers import Classifier, as_text
 from lib.models.inference import batch_for, placed
 from lib.models.weights import checksums
 from lib.params import ATTACKS, MASKING, PATCHES, REFERENCES, Parameters
-from lib.params.files import fingerprint, md5, read_table, write_table
+from lib.params.files import fingerprint, md5, read_table, visible, write_table
 
 IMAGE = ["dataset", "split", "index", "label", "category", "part"]  # as in the attack records
 COLUMNS = (*IMAGE, "defense", "attacker", "family", "budget", "correct", "certified", "p_after",
@@ -144,7 +144,7 @@ def attack_all(
         chosen = found.groupby("category", sort=False).head(p.attackers_images or len(found))
         chosen = chosen.reset_index(drop=True)
         name = f"{ATTACKS[pixels]}.parquet"
-        others = [file for file in sorted(folder.parent.glob(f"*/{name}")) if file.parent != folder]
+        others = [file for file in visible(folder.parent, f"*/{name}") if file.parent != folder]
         key = fingerprint([
             p.key("attackers", "masking_images"), pixels, data.provenance.md5,
             checksums(folder, [each for each in models if each != MASKING]),

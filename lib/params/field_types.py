@@ -71,12 +71,20 @@ def _folder(value: str) -> str:
     return os.path.normpath(os.path.expanduser(value))
 
 
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:[0-9]{1,2})?", value):
+        raise InputError(
+            f"device is auto, cpu, cuda, xpu or mps, or one as in cuda:1, not {value!r}."
+        )
+    return value
+
+
 T = TypeVar("T")
 ListOf = Annotated[list[T], BeforeValidator(_items)]
 SetOf = Annotated[list[T], BeforeValidator(_items), AfterValidator(_different)]
 Text = Annotated[str, AfterValidator(_line)]
 Folder = Annotated[str, AfterValidator(_line), AfterValidator(_folder)]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,2})?|xpu(:[0-9]{1,2})?)$")]
+Device = Annotated[str, AfterValidator(_device)]
 Pixels = Annotated[Literal[1, 2], BeforeValidator(_whole)]
 Size = Annotated[Literal[28, 64, 128, 224], BeforeValidator(_whole)]
 # Upper bounds are far above what anyone runs and below what a machine integer or memory holds.

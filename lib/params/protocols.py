@@ -44,7 +44,8 @@ def base(protocol: str) -> str:
         return protocol
     named, line = content["base"], _where(protocol, "base")
     if not isinstance(named, str) or named not in names("protocols"):
-        raise InputError(f"{line}{unknown('base', named, names('protocols'))}")
+        others = [name for name in names("protocols") if name != protocol]
+        raise InputError(f"{line}{unknown('base', named, others)}")
     if named == protocol:
         raise InputError(f"{line}Protocol {protocol!r} names itself as its base: name another.")
     if "base" in read("protocols", named):
@@ -138,9 +139,10 @@ def _content(
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise InputError(f"{shown}, line {mark.line + 1}: {error.problem}.") from None
-    except (yaml.YAMLError, RecursionError, OSError) as error:
-        reason = str(error).splitlines()[0] or "it holds itself"
-        raise InputError(f"{shown} cannot be read: {reason}.") from None
+    except RecursionError:
+        raise InputError(f"{shown} cannot be read: a value holds itself.") from None
+    except (yaml.YAMLError, OSError) as error:
+        raise InputError(f"{shown} cannot be read: {str(error).splitlines()[0]}.") from None
     if not isinstance(content, dict) or not content:
         raise InputError(f"{shown}, line 1: the file must hold lines of the form `name: value`.")
     return content, lines
