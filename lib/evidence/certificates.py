@@ -9,7 +9,7 @@ from lib.metrics import intervals
 from lib.params.files import read_json, read_table, visible
 
 RUN = ["protocol", "dataset", "size", "classifier"]
-BUDGETS = (1_000, 10_000, 100_000)  # evaluations of an image
+BUDGETS = (100, 1_000, 10_000, 100_000)  # evaluations of an image
 
 
 def read(results: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str, str]]]:

@@ -74,7 +74,7 @@ _DETECTION = {
     "auc": _area, "auc_low": _area, "auc_high": _area,
 }  # fmt: skip
 _CERTIFICATE = {name: check for name, check in _KEY.items() if name != "success"} | {
-    "category": _whole(0), "skipped": _flag, "predicted": _any, "robust": _flag, "complete": _flag,
+    "category": _whole(-1), "skipped": _flag, "predicted": _any, "robust": _flag, "complete": _flag,
     "through": _one_of(*certificate.THROUGH), "neighbors": _whole(0), "candidates": _whole(0),
     "counterexamples": _whole(0), "rechecked": _whole(0), "deviation": _between(0),
     "margin": _finite, "row": _whole(-1), "col": _whole(-1), "value": _between(-1, 255),
