@@ -165,5 +165,5 @@ def figure_of(printed: pd.DataFrame, defenses: pd.DataFrame, titles: tuple[str, 
         ylabel="label recovery rate, %",
     )  # fmt: skip
     style.below(figure, figures.defense_keys(defenses["defense"]), 4)
-    left.legend(handles=slope_keys(), loc="upper right", fontsize=8, borderpad=0)
+    left.legend(handles=slope_keys(printed), loc="upper right", fontsize=8, borderpad=0)
     return figure

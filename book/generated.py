@@ -27,7 +27,7 @@ def table(header: list[str], rows: list[list[object]]) -> str:
 
 def _long(header: list[str], rows: list[list[object]]) -> str:
     """A table that shows its first rows and has a filter."""
-    return f":::{{div}} cell_output\n{table(header, rows)}\n:::"
+    return f":::{{div}} listing\n{table(header, rows)}\n:::"
 
 
 def parameters_page() -> str:
@@ -188,9 +188,9 @@ def finder_page(pages: list[Page], results: Path) -> str:
     return (
         "# Find a table or figure\n\nEvery table and figure of the paper, its verdict, and where "
         "this book has its counterpart.\n\n"
-        "## Tables\n\n:::{div} cell_output whole\n"
+        "## Tables\n\n:::{div} listing whole\n"
         + table(header, tables)
-        + "\n:::\n\n## Figures\n\n:::{div} cell_output whole\n"
+        + "\n:::\n\n## Figures\n\n:::{div} listing whole\n"
         + table(["figure", "shows", "verdict", "where"], figures)
         + "\n:::\n"
     )

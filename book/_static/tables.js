@@ -101,7 +101,7 @@
     more.textContent = "more columns: scroll sideways →";
     bar.append(link, more);
     table.before(bar);
-    const box = table.closest(".cell_output");
+    const box = table.closest(".cell_output, .listing");
     new ResizeObserver(() => {
       const wide = table.offsetWidth > box.clientWidth + 1;
       more.hidden = !wide;
@@ -111,7 +111,7 @@
   };
 
   document.addEventListener("DOMContentLoaded", () => {
-    const found = document.querySelectorAll(".bd-article .cell_output table");
+    const found = document.querySelectorAll(".bd-article :is(.cell_output, .listing) table");
     [...found].filter((table) => table.tHead && table.tBodies.length).forEach((table, place) => {
       sortable(table);
       tools(table, place);

@@ -12,6 +12,7 @@ from lib.figures import style
 from lib.figures.formatting import percent, shown
 from lib.figures.style import BAD, GOOD, INK, PRINTED, key, styled
 
+SIZE = 224  # pixels; a data set with smaller images has a star
 NOTHING = "Nothing is recorded of this yet."
 
 
@@ -41,15 +42,18 @@ def slopes(table: pd.DataFrame, height: float = 3.4) -> Figure:
         draw_slopes(part, table[table["panel"] == name])
         part.set_title(style.wrap(name, 24))
     axes[0][0].set_ylabel("attack success, %")
-    style.below(figure, slope_keys())
+    style.below(figure, slope_keys(table))
     return figure
 
 
-def slope_keys() -> list[Line2D]:
+def slope_keys(table: pd.DataFrame) -> list[Line2D]:
     """Legend of `draw_slopes`."""
+    other = table.loc[table["size"] != SIZE].drop_duplicates("dataset")
+    smaller = [f"* {shown(row.dataset)}: {row.size} px" for row in other.itertuples()]
     return [
-        key("printed value within our interval", "o", GOOD),
-        key("outside", "o", BAD),
+        key("printed value within our interval", "o", GOOD, line="none"),
+        key("outside", "o", BAD, line="none"),
+        *(key(name, "", line="none") for name in smaller),
     ]
 
 

@@ -109,6 +109,6 @@ def _prediction(axes: Axes, scene: Scene, width: int) -> None:
         bar = axes.inset_axes((0, -0.055, 1, 0.03))
         bar.barh(0, 1, color="0.9", height=1)
         bar.barh(0, scene.confidence, color=paint, height=1)
-        bar.set(xlim=(0, 1), ylim=(-0.5, 0.5))
+        bar.set(xlim=(0, 1), ylim=(-0.5, 0.5), xticks=[], yticks=[])
         bar.axis("off")
     gallery.caption(axes, wrap(mark, width), line=2 + label.count("\n"), size=8.5)
