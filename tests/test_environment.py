@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from setuptools import find_namespace_packages
@@ -71,6 +72,33 @@ def test_every_package_folder_is_packaged():
 def test_modules_can_be_held_in_the_head():
     for path in (ROOT / "lib").rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 330, path
-        for node in ast.walk(ast.parse(path.read_text())):  # no pickles, which may run anything
-            words = ast.unparse(node) if isinstance(node, ast.Import | ast.Attribute) else ""
-            assert words not in ("import pickle", "torch.load"), path
+
+
+def calls(path):
+    """Calls in a Python file: the function's dotted name, and the names of keyword arguments."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield node.lineno, ast.unparse(node.func), {word.arg for word in node.keywords}
+
+
+OURS = [path for part in ("lib", "book", "benchmarks", "notebooks") for path in
+        (ROOT / part).rglob("*.py")]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_text_is_utf8_whatever_the_locale_and_nothing_is_unpickled(path):
+    wrong = []
+    for line, name, words in calls(path):
+        last = name.rpartition(".")[2]
+        text = last in ("read_text", "write_text") or name == "open"
+        text |= name.startswith("subprocess.") and "text" in words
+        if text and "encoding" not in words:
+            wrong.append(f"{line}: {name} without an encoding")
+        if name in ("torch.load", "eval", "exec", "os.system") or "shell" in words:
+            wrong.append(f"{line}: {name} runs what it is given")
+        if name == "np.load" and "allow_pickle" not in words:
+            wrong.append(f"{line}: {name} without allow_pickle")
+    imports = re.findall(
+        r"^\s*(?:import|from) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert not wrong and not {"pickle", "marshal", "shelve", "dill", "joblib"} & {*imports}
