@@ -149,6 +149,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--blows", type=int, default=20, help="of each signal")
     parser.add_argument("--longest", type=float, help="seconds a run is left alone at most")
     given = parser.parse_args(words)
+    # A shell without a terminal has commands in the background ignore it, and theirs too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     project = clone(given.folder)
     seconds = finish(project, "undisturbed")
     print(f"undisturbed: {seconds:.0f} s, {len(pages(project / 'undisturbed'))} pages", flush=True)
