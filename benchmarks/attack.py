@@ -260,7 +260,9 @@ def peak_memory() -> float:
     """
     status = Path("/proc/self/status")
     if status.exists():
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        line = next(
+            x for x in status.read_text(encoding="utf-8").splitlines() if x.startswith("VmHWM")
+        )
         return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -270,7 +272,7 @@ def scaling_table(counts: tuple[int, ...]) -> pd.DataFrame:
     rows = []
     for count in counts:
         command = [sys.executable, "-m", "benchmarks.attack", "--scaling", str(count)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
         seconds, before, peak = map(float, done.stdout.split())
         rows.append(
             {

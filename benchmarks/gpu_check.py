@@ -45,7 +45,7 @@ def golden(device: torch.device) -> Iterator[str]:
     sys.path.insert(0, str(ROOT / "tests"))
     import golden as frozen
 
-    known = json.loads(frozen.FILE.read_text())
+    known = json.loads(frozen.FILE.read_text(encoding="utf-8"))
     cases = [("exact", at, case) for at, case in enumerate(frozen.EXACT)]
     cases += [("deep", at, (name,)) for at, name in enumerate(frozen.NETWORKS)]
     for kind, at, case in cases:

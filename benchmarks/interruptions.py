@@ -18,6 +18,7 @@ from typing import Any
 
 from lib.params import ROOT
 from lib.params.files import md5, read_json, read_table
+from lib.params.runs import training
 
 SETTINGS = (
     "DATASET=oct", "CLASSIFIER=resnet50", "data_phantom_images=100", "classifier_epochs=3",
@@ -95,35 +96,50 @@ def pages(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*.ipynb") if ".partial" not in path.name]
 
 
-def without_times(value: Any) -> Any:
-    """A JSON value less what an execution alone decides."""
+def content(path: Path, trainings: dict[str, str]) -> Any:
+    """What a file records, less what an execution alone decides.
+
+    Args:
+        path: of a file of a run.
+        trainings: short names of trainings, which are hashes over their times, and their networks.
+    """
+    if path.suffix == ".json":
+        found = read_json(path)
+        # Steps may finish in another order, and the top level is the last one's.
+        return _without_times(found.get("steps", found), trainings)
+    if path.suffix == ".parquet":
+        table = read_table(path)
+        return table[[name for name in table if name not in TIMES]].to_json()
+    return md5(path) if path.suffix == ".safetensors" else path.suffix
+
+
+def _without_times(value: Any, trainings: dict[str, str]) -> Any:
     if isinstance(value, dict):
-        return {k: without_times(v) for k, v in value.items() if k not in TIMES and k != "runs"}
-    return [without_times(each) for each in value] if isinstance(value, list) else value
+        return {
+            name: _without_times(each, trainings)
+            for name, each in value.items()
+            if name not in TIMES and name != "runs"
+        }
+    if isinstance(value, list):
+        return [_without_times(each, trainings) for each in value]
+    return trainings.get(value, value) if isinstance(value, str) else value
+
+
+def contents(folder: Path) -> dict[Path, Any]:
+    """`content` of all files of a run but hidden ones, by their place."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in files if "/." not in str(path.relative_to(folder.parent))]
+    trained = [path for path in files if path.suffix == ".json" and "history" in read_json(path)]
+    trainings = {training(path): path.stem for path in trained}
+    return {path.relative_to(folder): content(path, trainings) for path in files}
 
 
 def differences(folder: Path, other: Path) -> list[str]:
     """Records of two runs that differ, or that only one of them has."""
-    suffixes = (".json", ".parquet", ".safetensors", ".ipynb")
-    files = [
-        {p.relative_to(each) for p in each.rglob("*") if p.is_file()} for each in (folder, other)
-    ]
-    wrong = [f"{name} is in one of them only" for name in sorted(files[0] ^ files[1])]
-    for name in sorted(files[0] & files[1]):
-        one, two = folder / name, other / name
-        if name.suffix == ".safetensors":
-            same = md5(one) == md5(two)
-        elif name.suffix == ".json":
-            same = without_times(read_json(one)) == without_times(read_json(two))
-        elif name.suffix == ".parquet":
-            tables = [read_table(each) for each in (one, two)]
-            tables = [each[[c for c in each if c not in TIMES]] for each in tables]
-            same = tables[0].to_json() == tables[1].to_json()
-        else:
-            same = name.suffix in suffixes
-        if not same:
-            wrong.append(f"{name} differs")
-    return wrong
+    one, two = contents(folder), contents(other)
+    missing = [f"{name} is in one of them only" for name in sorted(one.keys() ^ two.keys())]
+    common = sorted(one.keys() & two.keys())
+    return missing + [f"{name} differs" for name in common if one[name] != two[name]]
 
 
 def main(words: list[str]) -> int:
@@ -133,6 +149,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--blows", type=int, default=20, help="of each signal")
     parser.add_argument("--longest", type=float, help="seconds a run is left alone at most")
     given = parser.parse_args(words)
+    # A shell without a terminal has commands in the background ignore it, and theirs too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     project = clone(given.folder)
     seconds = finish(project, "undisturbed")
     print(f"undisturbed: {seconds:.0f} s, {len(pages(project / 'undisturbed'))} pages", flush=True)

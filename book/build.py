@@ -44,7 +44,7 @@ def contents(pages: list[Page]) -> dict:
     ``images: phantom`` takes only pages of synthetic images, ``images: real`` only the others. What
     has no pages is left out.
     """
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     for part in toc["parts"]:
         part["chapters"] = _chapters(part["chapters"], pages)
     toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
@@ -79,13 +79,19 @@ def assemble(runs: Path, results: Path) -> list[Page]:
     for page in pages:
         write_page(page, SOURCE)
     index = SOURCE / "index.md"
-    index.write_text(front_page.page(index.read_text(), results, pages, SOURCE))
+    page = front_page.page(index.read_text(encoding="utf-8"), results, pages, SOURCE)
+    index.write_text(page, encoding="utf-8")
     rerun = SOURCE / "rerun.md"
-    rerun.write_text(rerun.read_text().replace(generated.COSTS, generated.costs(results, pages)))
-    (SOURCE / "status.md").write_text(generated.status_page(pages, results))
-    (SOURCE / "parameters.md").write_text(generated.parameters_page())
-    (SOURCE / "finder.md").write_text(generated.finder_page(pages, results))
-    (SOURCE / "_toc.yml").write_text(yaml.safe_dump(contents(pages), sort_keys=False))
+    page = rerun.read_text(encoding="utf-8").replace(
+        generated.COSTS, generated.costs(results, pages)
+    )
+    rerun.write_text(page, encoding="utf-8")
+    (SOURCE / "status.md").write_text(generated.status_page(pages, results), encoding="utf-8")
+    (SOURCE / "parameters.md").write_text(generated.parameters_page(), encoding="utf-8")
+    (SOURCE / "finder.md").write_text(generated.finder_page(pages, results), encoding="utf-8")
+    (SOURCE / "_toc.yml").write_text(
+        yaml.safe_dump(contents(pages), sort_keys=False), encoding="utf-8"
+    )
     return pages
 
 
@@ -114,7 +120,7 @@ def site(runs: Path, results: Path) -> None:
 
 def _site(runs: Path, results: Path) -> None:
     state, stamp = fingerprint(runs, results), SITE / STAMP
-    if stamp.exists() and stamp.read_text() == state:
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == state:
         say(f"site: nothing has changed, open {SITE.relative_to(ROOT)}/index.html")
         return
     began = time.monotonic()
@@ -139,7 +145,7 @@ def _site(runs: Path, results: Path) -> None:
     fresh = SITE.with_name("site.new")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(BUILT / "_build/html", fresh)
-    (fresh / STAMP).write_text(state)
+    (fresh / STAMP).write_text(state, encoding="utf-8")
     shutil.rmtree(SITE, ignore_errors=True)
     fresh.rename(SITE)
     say(f"site: {time.monotonic() - began:.0f} s, open {SITE.relative_to(ROOT)}/index.html")

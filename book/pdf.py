@@ -28,7 +28,9 @@ def pages(site: Path) -> list[Path]:
     index = site / "index.html"
     if not index.exists():
         raise InputError(f"{site} has no site: run `make book` first.")
-    links = re.findall(r'class="reference internal" href="([^"#]+\.html)"', index.read_text())
+    links = re.findall(
+        r'class="reference internal" href="([^"#]+\.html)"', index.read_text(encoding="utf-8")
+    )
     names = ["index.html", *dict.fromkeys(links)]
     return [site / name for name in names if not LEFT_OUT.match(name)]
 
@@ -45,10 +47,12 @@ def joined(found: list[Path]) -> str:
             target, _, _ = url.partition("#")
             return f'href="{places[target]}"' if target in places else 'class="gone"'
 
-        body = re.search(r'<article class="bd-article">(.*)</article>', page.read_text(), re.S)[1]
+        body = re.search(
+            r'<article class="bd-article">(.*)</article>', page.read_text(encoding="utf-8"), re.S
+        )[1]
         return f'<section id="page-{at}" class="printed">{_LINK.sub(absolute, body)}</section>'
 
-    head = re.search(r"<head>(.*?)</head>", found[0].read_text(), re.S)[1]
+    head = re.search(r"<head>(.*?)</head>", found[0].read_text(encoding="utf-8"), re.S)[1]
     styles = "".join(re.findall(r'<link[^>]*rel="stylesheet"[^>]*>', head))
     styles = _LINK.sub(lambda link: f'{link[1]}="{urljoin(found[0].as_uri(), link[2])}"', styles)
     articles = "".join(article(at, page) for at, page in enumerate(found))
@@ -76,7 +80,7 @@ def write(site: Path = SITE, target: Path = TARGET) -> Path:
     chromium, text = browser(), joined(pages(site))
     with tempfile.TemporaryDirectory() as folder:
         source, printed = Path(folder, "book.html"), Path(folder, "book.pdf")
-        source.write_text(text)
+        source.write_text(text, encoding="utf-8")
         subprocess.run(
             [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
              f"--user-data-dir={folder}/profile", "--allow-file-access-from-files",

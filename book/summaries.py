@@ -52,7 +52,7 @@ def made(results: Path) -> tuple[dict[Path, str], Drawn]:
         results / README: readme(records, ledger, screen),
     }
     first = results.parent / README
-    if first.exists() and PLACE.search(text := first.read_text()):
+    if first.exists() and PLACE.search(text := first.read_text(encoding="utf-8")):
         block = _first_page(screen, ledger, results.name)
         texts[first] = PLACE.sub(lambda _: block, text)
     if screen is None:
@@ -107,7 +107,7 @@ def write(results: Path) -> list[Path]:
     texts, drawn = made(results)
     for path, text in texts.items():
         with atomic(path) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")
     if drawn:
         png, about = drawn
         words = PngInfo()
@@ -124,7 +124,7 @@ def problems(results: Path) -> Iterator[str]:
         if not path.exists():
             yield f"{path} is missing: run `make record`."
             continue
-        both = zip_longest(path.read_text().splitlines(), text.splitlines())
+        both = zip_longest(path.read_text(encoding="utf-8").splitlines(), text.splitlines())
         line = next((place for place, (old, new) in enumerate(both, start=1) if old != new), None)
         if line:
             yield f"{path}, line {line}: it does not follow from the record; run `make record`."

@@ -157,6 +157,11 @@ BAD = [
     ("chest", {"test_labels": np.full((9, 14), 2)}, (2, "0..1")),
     ("oct", {"test_labels": np.array([[None]] * 9)}, ()),
     ("oct", {"note": np.array(None)}, ()),
+    ("oct", {"note": np.array("<script>alert(1)</script>")}, ("note", "<script>")),
+    ("oct", {"note": np.array("![x](https://example.org/x.png)")}, ("note",)),
+    ("oct", {"source": np.array(["phantom", "x"])}, ("source",)),
+    ("oct", {"note": np.array(b"x")}, ("note",)),
+    ("oct", {"test_images": contents("oct")["train_images"][:9]}, ("test_images[0]",)),
 ]
 
 

@@ -225,5 +225,5 @@ def test_a_table_sorts_and_downloads(open_page):
     assert page.locator("th[aria-sort=ascending]").count() == 1
     with page.expect_download() as download:
         page.locator(".table-tools a").first.click()
-    text = Path(download.value.path()).read_text()
+    text = Path(download.value.path()).read_text(encoding="utf-8")
     assert text.count("\n") > 5 and "," in text

@@ -55,11 +55,11 @@ _NAMED = '<summary aria-label="pages of this chapter"><span class="toctree-toggl
 
 def _lighten(app: Any, error: Exception | None) -> None:
     for path in Path(app.outdir).rglob("*.html") if error is None else ():
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         light = _ICONS.sub("", text).replace(_TOGGLE, _NAMED)
         light = light if path.name == "search.html" else _SEARCH.sub("", light)
         if light != text:
-            path.write_text(light)
+            path.write_text(light, encoding="utf-8")
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -7,6 +7,7 @@ project may also hold ``{train,val,test}_groups`` (patient numbers, -1 unknown),
 ``note``.
 """
 
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -226,7 +227,10 @@ def _text(path: Path, extra: dict[str, np.ndarray], name: str) -> str:
     value = extra.get(name, np.array(""))
     if value.shape or value.dtype.kind != "U":
         raise InputError(f"{path}: {name} must be one text, not {value.dtype} {value.shape}.")
-    return str(value)
+    text = str(value)
+    if re.search(r"[<>\x00-\x1f]|\]\(", text):  # it is shown on pages
+        raise InputError(f"{path}: {name} must be plain text in one line, not {text[:80]!r}.")
+    return text
 
 
 def _missing(path: Path, dataset: str, size: int) -> str:

@@ -22,7 +22,7 @@ from lib.params import Parameters
 @cache
 def entries() -> list[dict[str, str]]:
     """Id, claim and place of each claim; ``added`` where the paper does not make it."""
-    return yaml.safe_load((paper.FOLDER / "claims.yml").read_text())
+    return yaml.safe_load((paper.FOLDER / "claims.yml").read_text(encoding="utf-8"))
 
 
 def ledger(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:

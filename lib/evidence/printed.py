@@ -90,12 +90,12 @@ def place(number: int | str) -> tuple[str, str | None, str | None]:
 def figures() -> list[dict[str, Any]]:
     """The paper's figures: ``number, shows, kind, step``, and where it has one ``dataset`` and
     ``classifier``."""
-    return yaml.safe_load((FOLDER / "figures.yml").read_text())
+    return yaml.safe_load((FOLDER / "figures.yml").read_text(encoding="utf-8"))
 
 
 @cache
 def _index() -> dict[str, dict[str, Any]]:
-    content = yaml.safe_load((FOLDER / "tables.yml").read_text())
+    content = yaml.safe_load((FOLDER / "tables.yml").read_text(encoding="utf-8"))
     return {str(table["number"]): table for table in content["tables"]}
 
 

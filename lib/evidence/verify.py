@@ -141,7 +141,8 @@ def row_sums() -> dict[str, list[str]]:
     """A short hash of each line of each of the paper's tables."""
     return {
         path.name: [
-            hashlib.sha256(line.encode()).hexdigest()[:12] for line in path.read_text().splitlines()
+            hashlib.sha256(line.encode()).hexdigest()[:12]
+            for line in path.read_text(encoding="utf-8").splitlines()
         ]
         for path in visible(paper.FOLDER, "*.csv")
     }

@@ -39,7 +39,7 @@ def load(
             file that cannot be read; of a file's fault the line is named.
     """
     chosen = zip(CHOSEN, (protocol, dataset, classifier), strict=True)
-    protocol, dataset, classifier = (written(value, name) for name, value in chosen)
+    protocol, dataset, classifier = (_name(value, name) for name, value in chosen)
     for name in overrides:
         if name not in Parameters.model_fields:
             raise unknown("parameter", name, Parameters.model_fields)
@@ -59,6 +59,13 @@ def load(
         for name in sorted(given.keys() - set(PLACES))
         if any(getattr(p, name) != getattr(other, name) for other in plains)
     }
+    # A protocol may be for data sets of both tasks, of which each run has one.
+    if "attack_criterion" in given and not _fits(p):
+        task = "several labels" if facts(dataset).multi_label else "one class"
+        raise InputError(
+            f"attack_criterion={p.attack_criterion} does not fit {dataset}, whose images have "
+            f"{task}: take auto."
+        )
     check_used(p.classifier_weights, changed)
     drawn = {name: changed[name] for name in ("data_phantom_images", "seed") if name in changed}
     if p.data_phantom_images and drawn and "data_root" not in given:  # other phantoms, other files
@@ -67,6 +74,20 @@ def load(
     p._changed = changed
     p._brought = {"classifier_weights": p.recorded()["classifier_weights"]}
     return p
+
+
+def _name(value: Any, name: str) -> str:
+    """The name of a file of ``params/``, as text that a file system takes."""
+    text = written(value, name)
+    if not isinstance(text, str) or not 0 < len(text) <= 100:
+        raise InputError(f"{name} is a name, not {shortened(value)}.")
+    return text
+
+
+def _fits(p: Parameters) -> bool:
+    """Whether the criterion is one for the data set's task."""
+    multi_label = {"class": False, "any_label": True, "true_label": True}.get(p.attack_criterion)
+    return multi_label in (None, facts(p.dataset).multi_label)
 
 
 def load_all(**given: Any) -> list[Parameters]:

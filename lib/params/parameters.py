@@ -44,7 +44,7 @@ from lib.params.field_types import (
 )  # fmt: skip
 from lib.params.files import ROOT
 from lib.params.own_files import name_of_run, recorded
-from lib.params.protocols import names
+from lib.params.protocols import names, read
 from lib.params.stages import COMMON, STEPS, VERSIONS
 
 REFERENCES = ("identity", "median3")
@@ -224,6 +224,12 @@ class Parameters(BaseModel):
             raise InputError(
                 "restoration_patch_size must be odd, so that a patch has a middle, not "
                 f"{self.restoration_patch_size}."
+            )
+        smallest = read("classifiers", self.classifier)["smallest_input"]
+        if self.classifier_sizes and min(self.classifier_sizes) < smallest:
+            raise InputError(
+                f"classifier_sizes must be {smallest} or more, the least that {self.classifier} "
+                f"takes, not {min(self.classifier_sizes)}."
             )
         if self.classifier_train_limit == 1:
             raise InputError("classifier_train_limit must be 2 or more, or 0 for all images.")
