@@ -114,7 +114,15 @@ def _among(*known: str) -> AfterValidator:
 Defense = Annotated[str, _among(*_DEFENSES)]
 AnyDefense = Annotated[str, _among(*_DEFENSES, "identity", MASKING)]
 Attacker = Literal[
-    "adaptive", "doubled", "restarts", "random", "more_pixels", "pgd", "apgd", "autoattack"
+    "adaptive",
+    "doubled",
+    "restarts",
+    "random",
+    "sparse_rs",
+    "more_pixels",
+    "pgd",
+    "apgd",
+    "autoattack",
 ]
 # "auto" is settled where a step begins: `lib.params.device.settled`.
 Precision = Literal["auto", "float32", "bfloat16"]
