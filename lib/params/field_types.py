@@ -93,6 +93,7 @@ Noise = Annotated[float, Field(gt=0, le=1)]
 Weights = Annotated[str, AfterValidator(_line), AfterValidator(checked_weights)]
 Denoiser = Literal["autoencoder", "dae", "noise2noise", "median_cnn"]
 DENOISERS = get_args(Denoiser)
+Filter = Literal["autoencoder", "dae", "noise2noise", "median_cnn", "median3"]
 MASKING = "double_masking"  # the proved defense
 PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
 _BASES = ("median3", *DENOISERS)
