@@ -190,6 +190,7 @@ def targets():
         if 1 in BASE.attack_pixels:
             found.append(f"{RUN}/{dataset}/{network}/vulnerability.ipynb")
         found.append(f"{RUN}/{dataset}/{network}/adaptive.ipynb")
+        found.append(f"{RUN}/{dataset}/{network}/attackers.ipynb")
         if BASE.denoiser_names:
             found.append(f"{RUN}/{dataset}/{network}/forensics.ipynb")
     if "dataset" not in CHOSEN or CHOSEN["dataset"] == "abdomen_ct":

@@ -16,7 +16,7 @@ from lib.attack import PixelAttack, attack_run, locate, rebuild
 from lib.data import phantoms
 from lib.defense import adaptive
 from lib.defense.adaptive import Defended
-from lib.defense.patch_selection import select_patches
+from lib.defense.patch_selection import scan_patches, select_patches
 from lib.models import classifiers, denoisers
 from lib.models.classifiers import Classifier
 from lib.models.denoisers import restore
@@ -108,6 +108,28 @@ def test_patches_are_those_of_a_loop_over_pixels(seed, size, threshold):
         if (apart > 255 * threshold).any():
             expected[n, row, col] = restored[n, row, col]
     np.testing.assert_array_equal(select_patches(images, restored, size, threshold), expected)
+
+
+def test_a_scan_says_what_each_window_and_threshold_restores():
+    rng = np.random.default_rng(0)
+    clean = np.full((8, 9, 9, 1), 90, np.uint8)
+    attacked = clean.copy()
+    # Two pixels side by side survive a median; half of the images have a mild attack.
+    attacked[:, 4, 4] = np.where(np.arange(8) < 4, 255, 225)[:, None]
+    clean[:, ::3, ::3] = rng.integers(80, 100, (8, 3, 3, 1))
+    table = scan_patches(Toy(), Median3(1), clean, attacked, (1, 3), (0.1, 0.6, 1.0))
+    found = table.set_index(["size", "threshold"])
+    assert len(table) == 7 and (table["n"] == 8).all()
+    for size in (1, 3):
+        shares = found.loc[size, "recovered"]
+        assert (shares[0.1], shares[0.6], shares[1.0]) == (1, 0.5, 0)
+    for (size, threshold), row in found.iterrows():
+        made = restore(Median3(1), clean)
+        made = select_patches(clean, made, size, threshold) if size else made
+        same = classifiers.logits(Toy(), made).argmax(1) == classifiers.logits(Toy(), clean).argmax(
+            1
+        )
+        assert row["kept"] == same.mean()
 
 
 @pytest.fixture(scope="module")

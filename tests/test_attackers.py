@@ -13,7 +13,7 @@ from lib import data as data_
 from lib import params
 from lib.attack import attack_images, attack_of, rebuild
 from lib.data import phantoms
-from lib.defense import Defended, DoubleMasking, adaptive, attackers
+from lib.defense import Defended, DoubleMasking, adaptive, attackers, certified
 from lib.defense.worst_case import sanity, worst_case
 from lib.models.classifiers import logits
 from lib.models.denoisers.reference import Median3
@@ -116,7 +116,7 @@ def test_rows_say_what_the_attacked_images_do_through_each_defense(run, table):
     assert (shares.loc[shares["attacker"] == "none", "n"] == len(records)).all()
 
 
-def test_a_finished_table_is_read_back_and_a_killed_run_goes_on(run, table, tmp_path):
+def test_a_finished_table_is_read_back_and_a_killed_run_goes_on(run, table, tmp_path, monkeypatch):
     model, images, records, folder = run
     model.calls = 0
     again = attackers.attack_all(model, images, records, P, folder)[1]
@@ -126,10 +126,17 @@ def test_a_finished_table_is_read_back_and_a_killed_run_goes_on(run, table, tmp_
     part = tmp_path / "oct" / "resnet50"
     part.mkdir(parents=True)
     (part / "classifier.safetensors").symlink_to(folder / "classifier.safetensors")
-    (part / "attackers_one_pixel.parquet").mkdir()  # the last step fails
-    with pytest.raises(OSError):
-        attackers.attack_all(model, images, records, other, part)
-    (part / "attackers_one_pixel.parquet").rmdir()
+    write = attackers.write_table
+
+    def full(path, frame):
+        if path.name.startswith("attackers"):
+            raise OSError("no space left")
+        write(path, frame)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attackers, "write_table", full)
+        with pytest.raises(OSError, match="no space"):
+            attackers.attack_all(model, images, records, other, part)
     searched, model.calls = model.calls, 0
     found = attackers.attack_all(model, images, records, other, part)[1]
     assert model.calls < searched
@@ -142,14 +149,14 @@ def test_a_finished_table_is_read_back_and_a_killed_run_goes_on(run, table, tmp_
 
 def test_certified_accuracy_is_of_test_images_and_goes_on(run):
     model, images, _, folder = run
-    table = attackers.certified_accuracy(model, images, P, folder)
+    table = certified.certified_accuracy(model, images, P, folder)
     assert (table["split"] == "test").all() and (table.groupby("category").size() <= 2).all()
     assert not (table["certified"] & ~table["defended"]).any()
     model.calls = 0
     more = P.model_copy(update={"masking_images": 3})
-    assert len(attackers.certified_accuracy(model, images, more, folder)) > len(table)
+    assert len(certified.certified_accuracy(model, images, more, folder)) > len(table)
     first = model.calls
-    attackers.certified_accuracy(model, images, more, folder)
+    certified.certified_accuracy(model, images, more, folder)
     assert first > 0 and model.calls == first
 
 

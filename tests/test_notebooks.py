@@ -29,7 +29,7 @@ DATASET, CLASSIFIER = "chest", "densenet121"
 # In the order of their needs. The others read the record, or are run by `make book` alone.
 EXECUTED = (
     "walkthrough", "datasets", "denoisers", "classifier", "pixel_attack", "vulnerability",
-    "restoration", "adaptive", "forensics", "comparison", "ablation",
+    "restoration", "adaptive", "attackers", "forensics", "comparison", "ablation",
 )  # fmt: skip
 RUN = {"dataset": DATASET, "classifier": CLASSIFIER}
 # Every step as small as it can be; what it shows is another test's matter.
@@ -40,6 +40,7 @@ TINY = {
     "attack_two_pixel_images": 1, "denoiser_epochs": 1, "denoiser_train_limit": 16,
     "denoiser_large_limit": 4, "ablation_train": 8, "ablation_test": 4, "ablation_epochs": 1,
     "bootstrap_samples": 20, "vulnerability_images": 1, "adaptive_images": 1,
+    "attackers_images": 1, "attackers_names": ["adaptive", "pgd"], "masking_size": 14,
     "classifier_threshold": 0.9,  # after one epoch nothing passes it, so Normal is correct
 }  # fmt: skip
 
@@ -157,8 +158,9 @@ def test_a_run_leaves_what_the_contract_names(executed):
     run = base / CLASSIFIER
     names = {"classifier.safetensors", "classifier.json", "run.json"}
     for name in params.ATTACKS.values():
-        kinds = ("", "restoration_", "detection_", "adaptive_")
+        kinds = ("", "restoration_", "detection_", "adaptive_", "attackers_")
         names |= {f"{kind}{name}.parquet" for kind in kinds}
+    names.add("masking.parquet")
     names.add("forensics_two_pixel.parquet")  # the paper has no one-pixel table for DenseNet121
     assert {path.name for path in run.iterdir()} == names
     denoisers = {f"{name}.{kind}" for name in params.DENOISERS for kind in ("safetensors", "json")}

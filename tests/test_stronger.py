@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lib.attack import PixelAttack, rebuild
-from lib.defense.stronger import MorePixels, Restarts, by_pixels, doubled, random_search
+from lib.defense.stronger import MorePixels, Restarts, by_pixels, doubled
 from lib.models.classifiers import logits
 from lib.params.errors import InputError
 
@@ -62,12 +62,6 @@ def test_an_image_is_attacked_alone_as_among_others(toy):
         whole = attack(model, images, labels).table[columns].iloc[7:9].reset_index(drop=True)
         alone = attack(model, images[7:9], labels[7:9]).table[columns]
         pd.testing.assert_frame_equal(alone, whole)
-
-
-def test_random_search_has_the_attacks_budget(toy):
-    found = random_search(ATTACK)(*toy)
-    assert found.table["evaluations"].max() == 6 * 3
-    assert_stored(*toy, found)
 
 
 def test_more_pixels_never_undo_a_success(toy):

@@ -127,8 +127,8 @@ def test_the_demo_is_all_data_sets_and_both_classifiers_on_one(ready):
 def test_one_run_needs_its_own_steps_only(ready):
     jobs = planned(ready, "dataset=oct", "classifier=resnet50")
     one = {name: 1 for name in ("classifier", "pixel_attack", "vulnerability", "restoration",
-                                "adaptive", "forensics", "datasets", "denoisers",
-                                "phantoms")}  # fmt: skip
+                                "adaptive", "attackers", "forensics", "datasets",
+                                "denoisers", "phantoms")}  # fmt: skip
     assert {name: jobs[name] for name in one} == one
     assert not {"ablation", "comparison", "engine"} & jobs.keys()
     real = planned(ready, "dataset=oct", "protocol=compact", "classifier=resnet50")
@@ -172,7 +172,7 @@ def test_a_step_follows_its_notebook_its_parameters_and_its_version(ready):
         assert old in text
         (ready / name).write_text(text.replace(old, new) if old else text + new)
 
-    measured = {"restoration", "adaptive", "forensics"}
+    measured = {"restoration", "adaptive", "attackers", "forensics"}
     attacked = {"pixel_attack", "vulnerability"} | measured
     every = {"datasets", "classifier", "denoisers"} | attacked
     assert executed() == every

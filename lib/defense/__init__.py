@@ -9,10 +9,10 @@ shares(table)  # rates and their intervals
 from lib.defense.adaptive import Defended
 from lib.defense.break_even import break_even_prevalence
 from lib.defense.double_masking import DoubleMasking
-from lib.defense.patch_selection import select_patches
+from lib.defense.patch_selection import scan_patches, select_patches
 from lib.defense.restoration import Patches, evaluate_defense, shares, summary
 
 __all__ = [
     "Defended", "DoubleMasking", "Patches", "break_even_prevalence", "evaluate_defense",
-    "select_patches", "shares", "summary",
+    "scan_patches", "select_patches", "shares", "summary",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The attackers of a run: each through each defense, image by image, and the proved defense.
+"""The attackers of a run: each through each defense, image by image.
 
 A killed run goes on with the next images of the attacker it was at.
 """
@@ -6,7 +6,7 @@ A killed run goes on with the next images of the attacker it was at.
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,31 @@ import pandas as pd
 from torch import nn
 from tqdm.auto import tqdm
 
-from lib.attack import Criterion, Found, attack_of, criterion_for, locate, rebuild, select
+from lib.attack import (
+    Criterion,
+    Found,
+    RandomSearch,
+    SparseRS,
+    attack_of,
+    criterion_for,
+    locate,
+    rebuild,
+)
 from lib.attack.pgd import PGD
 from lib.data import Images
 from lib.defense import adaptive
+from lib.defense.adaptive import IMAGE
+from lib.defense.certified import masking_of
 from lib.defense.dense import APGD, AutoAttack
-from lib.defense.double_masking import DoubleMasking, masking_table
-from lib.defense.stronger import MorePixels, Restarts, doubled, random_search
+from lib.defense.double_masking import DoubleMasking
+from lib.defense.stronger import MorePixels, Restarts, doubled
 from lib.defense.worst_case import LINF, NONE, PIXELS, transfer
-from lib.models.classifiers import Classifier, as_text
+from lib.models.classifiers import Classifier
 from lib.models.inference import batch_for, placed
 from lib.models.weights import checksums
 from lib.params import ATTACKS, MASKING, PATCHES, REFERENCES, Parameters
 from lib.params.files import fingerprint, md5, read_table, visible, write_table
 
-IMAGE = ["dataset", "split", "index", "label", "category", "part"]  # as in the attack records
 COLUMNS = (*IMAGE, "defense", "attacker", "family", "budget", "correct", "certified", "p_after",
            "rows", "cols", "values", "evaluations", "seconds")  # fmt: skip
 # Of what an attack returns.
@@ -68,11 +78,13 @@ def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) ->
     attack = attack_of(p, pixels, multi_label, batch=batch, precision="float32")
     if masked:
         attack = replace(attack, generations=max(1, p.attack_generations // SHORTER))
+    settings = {one.name: getattr(attack, one.name) for one in fields(RandomSearch) if one.init}
     known = {
         "adaptive": attack,
         "doubled": doubled(attack),
         "restarts": Restarts(attack, RESTARTS),
-        "random": random_search(attack),
+        "random": RandomSearch(**settings),
+        "sparse_rs": SparseRS(**settings),
     }
     names = [name for name in names if not masked or name in THROUGH_MASKS]
     found = [Attacker(name, PIXELS, pixels, known[name]) for name in names if name in known]
@@ -109,8 +121,7 @@ def defended(model: Classifier, data: Images, p: Parameters, folder: Path) -> di
         if name == "identity":
             made[name] = model
         elif name == MASKING:
-            task = {"multi_label": data.facts.multi_label, "threshold": p.classifier_threshold}
-            made[name] = DoubleMasking(model, p.masking_size, **task).eval()
+            made[name] = masking_of(model, data, p)
         elif name.removesuffix(PATCHES) in {*REFERENCES, *p.denoiser_names}:
             made |= adaptive.defended(model, [name], folder, data.facts.channels, p)
     return made
@@ -218,47 +229,6 @@ def through(behind: nn.Module, one: Attacker, clean: Images, checkpoint: Path) -
         table.assign(budget=budget, correct=table["correct"] | (needed > budget))
         for budget in budgets
     ], ignore_index=True).drop(columns="success")  # fmt: skip
-
-
-def certified_accuracy(
-    model: Classifier, data: Images, p: Parameters, folder: Path
-) -> pd.DataFrame:
-    """Double masking on clean test images, right or wrong, ``masking_images`` of each class.
-
-    A finished image is not certified again.
-
-    Args:
-        model: the trained classifier of the run folder.
-        data: all images.
-        p: masking_*, classifier_threshold, seed and device are used.
-        folder: ``runs/<protocol>/<dataset>/<classifier>``; ``masking.parquet`` is written there.
-
-    Returns:
-        `lib.defense.double_masking.masking_table` with the columns `IMAGE`.
-    """
-    every = np.ones(len(data), dtype=bool)
-    chosen = data.take(select(data, every, ("test",), p.masking_images, p.seed))
-    settings = [p.masking_size, p.classifier_threshold, data.provenance.md5]
-    key = fingerprint([*settings, md5(folder / "classifier.safetensors")])
-    defense = defended(model, data, p.model_copy(update={"attackers_defenses": [MASKING]}), folder)
-    path, rows = folder / "masking.parquet", []
-    done = read_table(path) if path.exists() else pd.DataFrame()
-    known = {} if done.attrs.get("key") != key else {
-        (row["split"], row["index"]): row for row in done.to_dict("records")
-    }  # fmt: skip
-    for place in tqdm(range(len(chosen)), desc="double masking"):
-        one = chosen.take(np.array([place]))
-        name = str(one.split[0]), int(one.index[0])
-        if name not in known:
-            row = masking_table(defense[MASKING], one.images, one.labels).iloc[0].to_dict()
-            about = (data.name, *name, as_text(one.labels)[0], int(one.category[0]), "test")
-            known[name] = dict(zip(IMAGE, about, strict=True)) | row
-            del known[name]["image"]
-            table = pd.DataFrame(list(known.values()))
-            table.attrs["key"] = key
-            write_table(path, table)
-        rows.append(known[name])
-    return pd.DataFrame(rows)
 
 
 def _row(table: pd.DataFrame, attacker: str, family: str, budget: int) -> pd.DataFrame:

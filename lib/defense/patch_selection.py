@@ -1,11 +1,19 @@
 """Patch selection: use the denoiser's output only where it differs strongly from its input."""
 
+from collections.abc import Iterable
+from itertools import product
+
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lib.data import as_images, like
+from lib.metrics.intervals import columns, rate
+from lib.models.classifiers import as_text, classify
+from lib.models.denoisers import restore
+from lib.models.inference import Device, Network
 from lib.params.errors import InputError
 
 
@@ -49,3 +57,47 @@ def blend(given: Tensor, restored: Tensor, size: int, threshold: float) -> Tenso
     strong = ((given - restored).abs() > 255 * threshold).any(1, keepdim=True)
     chosen = F.max_pool2d(strong.float(), size, stride=1, padding=size // 2) > 0
     return torch.where(chosen, restored, given)
+
+
+def scan_patches(
+    model: Network, denoiser: Network, clean: np.ndarray, attacked: np.ndarray,
+    sizes: Iterable[int] = (1, 3, 5), thresholds: Iterable[float] = (0.05, 0.1, 0.25, 0.5),
+    threshold: float | None = None, device: Device = None,
+) -> pd.DataFrame:  # fmt: skip
+    """What each window and threshold of patch selection restores, to choose them by.
+
+    Choose on validation images: on test images the choice itself would be part of the result.
+
+    Args:
+        model: the classifier.
+        denoiser: network or filter whose output patches are taken from.
+        clean: images before the attack, uint8 (N, H, W, C), all classified correctly.
+        attacked: the same images misclassified.
+        sizes: edges of windows, odd.
+        thresholds: shares 0..1 of the range.
+        threshold: of a multi-label classifier's sigmoids; None for one class an image.
+        device: where it runs; None for where the networks are.
+
+    Returns:
+        One row a size and threshold, and one with the whole restored image (``size`` 0): ``n``,
+        ``recovered``, the share of attacked images that get their decision back, and ``kept``, the
+        share of clean images that keep theirs, each with a Wilson interval.
+
+    Raises:
+        InputError: as `select_patches`.
+    """
+    task = (False, 0.5) if threshold is None else (True, threshold)
+    restored = {name: restore(denoiser, images, device)
+                for name, images in (("recovered", attacked), ("kept", clean))}  # fmt: skip
+    before, rows = as_text(classify(model, clean, *task, device)), []
+    for size, level in [(0, 0.0), *product(sizes, thresholds)]:
+        row = {"size": size, "threshold": level, "n": len(clean)}
+        for name, images in (("recovered", attacked), ("kept", clean)):
+            made = restored[name]
+            if size:
+                made = select_patches(images, made, size, level)
+            after = as_text(classify(model, made, *task, device))
+            same = sum(one == other for one, other in zip(before, after, strict=True))
+            row |= columns(name, rate(same, len(clean)))
+        rows.append(row)
+    return pd.DataFrame(rows)

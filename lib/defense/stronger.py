@@ -1,4 +1,4 @@
-"""Attacks with a larger budget than the paper's: restarts, random search, more pixels.
+"""Attacks with a larger budget than the paper's: more generations, restarts, more pixels.
 
 Each is called as `lib.attack.PixelAttack` is, with a model, images and labels, and returns what it
 returns. It begins with the very attack it is made from, so that success never falls with budget.
@@ -22,11 +22,6 @@ PIXELS = ("rows", "cols", "values")
 def doubled(attack: PixelAttack) -> PixelAttack:
     """The attack with twice the generations; it begins with the very generations of the attack."""
     return replace(attack, generations=2 * attack.generations)
-
-
-def random_search(attack: PixelAttack) -> "Restarts":
-    """As many uniformly random candidates as the attack evaluates."""
-    return Restarts(replace(attack, generations=0), attack.generations + 1)
 
 
 @dataclass(frozen=True)

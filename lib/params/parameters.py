@@ -26,6 +26,7 @@ from lib.params.field_types import (
     Denoiser,
     Device,
     Epochs,
+    Filter,
     Folder,
     ListOf,
     Noise,
@@ -173,7 +174,7 @@ class Parameters(BaseModel):
         description="precision of training, as classifier_precision"
     )
 
-    restoration_patch_denoisers: SetOf[Denoiser | Literal["median3"]] = Field(
+    restoration_patch_denoisers: SetOf[Filter] = Field(
         description="defenses that are also used with patch selection, if the run has them (EVA14)"
     )
     restoration_patch_size: Annotated[int, Field(ge=1, le=223)] = Field(

@@ -1,0 +1,73 @@
+"""The proved defense of a run: accuracy and certified accuracy on clean test images."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from lib.attack import select
+from lib.data import Images
+from lib.defense.adaptive import IMAGE
+from lib.defense.double_masking import DoubleMasking, masking_table
+from lib.models.classifiers import Classifier, as_text
+from lib.models.inference import placed
+from lib.params import Parameters
+from lib.params.files import fingerprint, md5, read_table, write_table
+
+
+def masking_of(model: Classifier, data: Images, p: Parameters) -> DoubleMasking:
+    """Double masking as the parameters have it, on its device.
+
+    Args:
+        model: the trained classifier.
+        data: the images.
+        p: masking_size, classifier_threshold and device are used.
+    """
+    multi_label = data.facts.multi_label
+    defense = DoubleMasking(
+        model, p.masking_size, multi_label=multi_label, threshold=p.classifier_threshold
+    )
+    placed(defense, p.device)
+    return defense.eval()
+
+
+def certified_accuracy(
+    model: Classifier, data: Images, p: Parameters, folder: Path
+) -> pd.DataFrame:
+    """Double masking on clean test images, right or wrong, ``masking_images`` of each class.
+
+    A finished image is not certified again.
+
+    Args:
+        model: the trained classifier of the run folder.
+        data: all images.
+        p: masking_*, classifier_threshold, seed and device are used.
+        folder: ``runs/<protocol>/<dataset>/<classifier>``; ``masking.parquet`` is written there.
+
+    Returns:
+        `lib.defense.double_masking.masking_table` with the columns `IMAGE`.
+    """
+    every = np.ones(len(data), dtype=bool)
+    chosen = data.take(select(data, every, ("test",), p.masking_images, p.seed))
+    settings = [p.masking_size, p.classifier_threshold, data.provenance.md5]
+    key = fingerprint([*settings, md5(folder / "classifier.safetensors")])
+    defense = masking_of(model, data, p)
+    path, rows = folder / "masking.parquet", []
+    done = read_table(path) if path.exists() else pd.DataFrame()
+    known = {} if done.attrs.get("key") != key else {
+        (row["split"], row["index"]): row for row in done.to_dict("records")
+    }  # fmt: skip
+    for place in tqdm(range(len(chosen)), desc="double masking"):
+        one = chosen.take(np.array([place]))
+        name = str(one.split[0]), int(one.index[0])
+        if name not in known:
+            row = masking_table(defense, one.images, one.labels).iloc[0].to_dict()
+            about = (data.name, *name, as_text(one.labels)[0], int(one.category[0]), "test")
+            known[name] = dict(zip(IMAGE, about, strict=True)) | row
+            del known[name]["image"]
+            table = pd.DataFrame(list(known.values()))
+            table.attrs["key"] = key
+            write_table(path, table)
+        rows.append(known[name])
+    return pd.DataFrame(rows)
