@@ -37,8 +37,10 @@ def table(attack, model, images, labels):
     return attack(model, images, labels).table.drop(columns=["seconds", "image"])
 
 
-@pytest.mark.parametrize("criterion", CRITERIA, ids=lambda c: type(c).__name__)
-@pytest.mark.parametrize(("pixels", "name"), [(1, "densenet121"), (2, "resnet18")])
+@pytest.mark.parametrize(
+    ("criterion", "pixels", "name"),
+    zip(CRITERIA, (1, 2, 2), ("densenet121", "resnet18", "resnet18"), strict=True),
+)
 def test_a_screened_search_computes_few_and_confirms_its_successes(criterion, pixels, name):
     model, images, labels = problem(name, criterion.multi_label, 3)
     attack = dataclasses.replace(SCREENED, pixels=pixels, criterion=criterion)
@@ -89,10 +91,9 @@ def linear_map(criterion=CRITERIA[0], **settings):
     return LinearMapAttack(evaluations=16, predictions=300, criterion=criterion, **settings)
 
 
-@pytest.mark.parametrize("criterion", CRITERIA, ids=lambda c: type(c).__name__)
-@pytest.mark.parametrize("pixels", [1, 2])
+@pytest.mark.parametrize(("criterion", "pixels"), zip(CRITERIA, (2, 1, 2), strict=True))
 def test_a_linear_map_goes_down_and_confirms_its_successes(criterion, pixels):
-    model, images, labels = problem("resnet18", criterion.multi_label, 3, channels=1)
+    model, images, labels = problem("resnet18", criterion.multi_label, 2, channels=1)
     found = linear_map(criterion, pixels=pixels)(model, images[..., 0], labels)
     with torch.no_grad():
         for n, row in enumerate(found.table.itertuples()):
@@ -107,9 +108,9 @@ def test_a_linear_map_goes_down_and_confirms_its_successes(criterion, pixels):
 
 
 def test_a_linear_map_does_not_depend_on_the_images_beside_one():
-    model, images, labels = problem(count=4)
+    model, images, labels = problem(count=2)
     expected = table(linear_map(), model, images, labels)
-    order = [2, 0, 3, 1]
+    order = [1, 0]
     found = table(linear_map(), model, images[order], labels[order]).set_axis(order)
     pd.testing.assert_frame_equal(found.sort_index(), expected)
 
