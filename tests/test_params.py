@@ -128,8 +128,11 @@ def test_a_key_holds_what_can_change_a_result(monkeypatch):
 
     same = {"device": "cpu", "runs": "x", "data_root": "y", "attack_batch": 7, "attack_pixels": [2]}
     assert key() == key(**same) and not set(same) & set(key())
-    for other in ({"seed": 1}, {"attack_generations": 9}, {"data_split": "paper"}):
-        assert key() != key(**other)
+    others = {"seed": 1, "attack_generations": 9, "data_split": "paper"}
+    for name, value in (others | {"attack_evaluation": "screened"}).items():
+        assert key() != key(**{name: value})
+    # Work that was finished before there was a choice stays valid.
+    assert "attack_evaluation" not in key(attack_evaluation="exact")
     before = key()
     monkeypatch.setitem(stages.VERSIONS, "pixel_attack", 2)
     assert key() != before

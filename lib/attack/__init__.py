@@ -17,6 +17,7 @@ from lib.attack.criteria import (
     TrueLabelChange,
     criterion_for,
 )
+from lib.attack.linear_map import LinearMapAttack
 from lib.attack.pixel_attack import Found, Generation, PixelAttack
 from lib.attack.random_search import RandomSearch
 from lib.attack.run_attacks import (
@@ -32,8 +33,9 @@ from lib.attack.sparse_rs import SparseRS
 from lib.attack.vulnerability import Vulnerability, VulnerabilityMap
 
 __all__ = [
-    "AnyLabelChange", "Criterion", "Found", "Generation", "Misclassification", "PixelAttack",
-    "RandomSearch", "SparseRS", "TrueLabelChange", "Vulnerability", "VulnerabilityMap",
-    "attack_images", "attack_of", "attack_run", "attack_runs", "certify_one_pixel", "correct",
-    "criterion_for", "locate", "rebuild", "select", "stream_keys", "vulnerability_map_of",
+    "AnyLabelChange", "Criterion", "Found", "Generation", "LinearMapAttack", "Misclassification",
+    "PixelAttack", "RandomSearch", "SparseRS", "TrueLabelChange", "Vulnerability",
+    "VulnerabilityMap", "attack_images", "attack_of", "attack_run", "attack_runs",
+    "certify_one_pixel", "correct", "criterion_for", "locate", "rebuild", "select", "stream_keys",
+    "vulnerability_map_of",
 ]  # fmt: skip

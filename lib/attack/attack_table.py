@@ -10,7 +10,7 @@ from lib.params.errors import InputError
 # Of what an attack returns; see `lib.attack.Found`.
 COLUMNS = (
     "image", "label", "skipped", "reason", "success", "predicted", "adversarial", "p_before",
-    "p_after", "rows", "cols", "values", "evaluations", "computed", "generations",
+    "p_after", "rows", "cols", "values", "evaluations", "computed", "screened", "generations",
     "disagreements", "best", "seconds",
 )  # fmt: skip
 # Of the table that a run keeps.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.attack.differential_evolution import paint
-from lib.attack.incremental import Incremental, NotIncremental
+from lib.attack.incremental import Incremental, NotIncremental, filled
 from lib.data import unit
 from lib.params.device import native_bfloat16
 from lib.params.errors import InputError, unknown
@@ -84,15 +84,6 @@ class WholeImages:
                 painted = unit(paint(self.images[some], genes.unsqueeze(1)))
                 parts.append(self.model(painted.contiguous(memory_format=torch.channels_last)))
         return torch.cat(parts)[:count].float()
-
-
-def filled(slots: Tensor, candidates: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """Slots and candidates (N, genes) with the last one repeated, up to whole batches."""
-    short = -len(candidates) % batch
-    if short:
-        candidates = torch.cat([candidates, candidates[-1:].expand(short, -1)])
-        slots = torch.cat([slots, slots[-1:].expand(short)])
-    return slots, candidates
 
 
 def images_in_work(batch: int, population: int) -> int:

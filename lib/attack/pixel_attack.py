@@ -13,6 +13,7 @@ from lib.attack import differential_evolution, inputs
 from lib.attack.attack_table import COLUMNS, rebuild
 from lib.attack.criteria import Criterion, Misclassification
 from lib.attack.evaluators import PRECISIONS, dtype_of
+from lib.attack.screening import EVALUATIONS
 from lib.attack.search import Search
 from lib.data import counter_rng
 from lib.models.inference import full_precision
@@ -51,7 +52,8 @@ class Found:
             ``adversarial`` (on the attacked one; several labels as a string of 0 and 1),
             ``p_before`` and ``p_after`` (confidence of the criterion; without such a method its
             objective), ``rows``, ``cols`` and ``values`` of the changed pixels, ``evaluations``
-            (candidates judged), ``computed`` (those not known before), ``generations``,
+            (candidates judged), ``computed`` (those that went through the network; the others
+            were known before or were predicted), ``screened`` (predictions), ``generations``,
             ``disagreements`` (successes of the search that the stored image alone has not),
             ``best`` (lowest objective after each generation), ``seconds``.
 
@@ -89,9 +91,11 @@ class PixelAttack:
         criterion: what is minimized and what counts, see `lib.attack.criteria`.
         precision: of the search: ``float32``, ``bfloat16``, ``float16``, or ``auto``, bfloat16
             where the device computes in it. Success is always judged in float32.
+        evaluation: ``exact``: every candidate is computed; ``screened``: most are predicted from
+            activations inside the network, see `lib.attack.screening`. Success is always exact.
         batch: candidates evaluated at once; 0: what the device holds well. Another number may
             round logits otherwise in the last bit.
-        seed: of all random counter_rng.
+        seed: of all random numbers.
 
     Raises:
         InputError: a value outside its range.
@@ -107,6 +111,7 @@ class PixelAttack:
     initial: str = "uniform"
     criterion: Criterion = Misclassification()
     precision: str = "float32"
+    evaluation: str = "exact"
     batch: int = 0
     seed: int = 0
 
@@ -123,7 +128,7 @@ class PixelAttack:
             if not low <= value <= high:
                 raise InputError(f"{name} is {value}: give {low} to {high:,}.")
         for name, known in (("strategy", STRATEGIES), ("initial", STARTS),
-                            ("precision", PRECISIONS)):  # fmt: skip
+                            ("precision", PRECISIONS), ("evaluation", EVALUATIONS)):  # fmt: skip
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
         if not 0 < self.mutation <= 2:

@@ -20,7 +20,6 @@ class Populations:
     members: Tensor  # int64 (N, population, genes)
     scores: Tensor  # objective of each member, float32 (N, population)
     seconds: Tensor
-    computed: Tensor  # candidates that went through the network
     disagreements: Tensor  # successes of the search that the stored image alone has not
     best: list[list[float]]  # lowest objective after each generation
 

@@ -46,6 +46,7 @@ def attack_of(p: Parameters, pixels: int, multi_label: bool, **other: Any) -> Pi
         "initial": p.attack_initial,
         "criterion": criterion_for(p.attack_criterion, multi_label, p.classifier_threshold),
         "precision": p.attack_precision,
+        "evaluation": p.attack_evaluation,
         "batch": p.attack_batch,
         "seed": p.seed,
     }

@@ -53,7 +53,7 @@ class ScoreCache:
     def scored(
         self, slots: Tensor, candidates: Tensor,
         evaluate: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Scores of candidates; those not cached are evaluated and added.
 
         Args:
@@ -63,8 +63,8 @@ class ScoreCache:
                 successes (n,).
 
         Returns:
-            Scores (N, M), successes, bool (N, M), true in the first place of a new candidate
-            only, and how many were evaluated, int64 (N,).
+            Scores (N, M) and successes, bool (N, M), true in the first place of a new candidate
+            only.
         """
         keys, checks = keys_of(candidates, self.pixels)
         keys, order = keys.sort(1)
@@ -85,7 +85,7 @@ class ScoreCache:
         success[rows, places] = hits
         self._add(slots, keys.where(new, _NONE), checks, scores)
         back = order.argsort(1)
-        return scores.gather(1, back), success.gather(1, back), new.sum(1)
+        return scores.gather(1, back), success.gather(1, back)
 
     def _add(self, slots: Tensor, keys: Tensor, checks: Tensor, scores: Tensor) -> None:
         capacity = self.keys.shape[1]

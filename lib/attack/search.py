@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from lib.attack import differential_evolution, inputs
-from lib.attack.attack_table import pixels_of
-from lib.attack.criteria import confidence, decisions, misjudged
-from lib.attack.evaluators import CandidateEvaluator
+from lib.attack.criteria import misjudged
+from lib.attack.outcome import Outcome
 from lib.attack.populations import Populations
 from lib.attack.score_cache import ScoreCache
-from lib.models.classifiers import as_text
-from lib.params.errors import InputError
+from lib.attack.scoring import Scores
+from lib.attack.screening import EVALUATIONS
 
 
 class Search:
@@ -35,12 +34,13 @@ class Search:
         keys: Tensor, dtype: torch.dtype, device: torch.device,
     ) -> None:  # fmt: skip
         self.attack, self.model, self.criterion = attack, model, attack.criterion
+        self.outcome = Outcome(model, attack.criterion, images.shape[3], labels.ndim == 2)
         self.images, self.labels, self.keys = images, labels, keys
         self.dtype, self.device, self.channels = dtype, device, images.shape[3]
         self.limits = differential_evolution.gene_limits(attack.pixels, *images.shape[1:], device)
         self.waiting = list(range(len(images)))
         self.populations: Populations | None = None
-        self.evaluator: CandidateEvaluator | None = None
+        self.evaluate: Scores | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -71,16 +71,16 @@ class Search:
         """Let waiting images enter while there is room; rows of those that are skipped."""
         skipped, entering = [], []
         used = len(self.populations.best) if self.populations else 0
-        while self.waiting and (self.evaluator is None or len(entering) + used < self.slots):
+        while self.waiting and (self.evaluate is None or len(entering) + used < self.slots):
             place = self.waiting.pop(0)
             picture = torch.tensor(self.images[place]).permute(2, 0, 1).to(self.device)
             label = self.labels[place : place + 1].to(self.device)
             clean = inputs.alone(self.model, picture)
             reason = misjudged(self.criterion, clean, label)
             if reason:
-                skipped.append(self._skipped(place, clean, label, reason))
+                skipped.append(self.outcome.skipped(place, clean, label, reason))
                 continue
-            if self.evaluator is None:
+            if self.evaluate is None:
                 self._prepare(picture)
             entering.append((place, picture, label, clean))
         if entering:
@@ -91,11 +91,11 @@ class Search:
     def _prepare(self, example: Tensor) -> None:
         """Create the evaluator and an empty cache."""
         attack = self.attack
-        self.evaluator = CandidateEvaluator(
-            self.model, example, attack.pixels, attack.population, self.dtype, attack.batch,
-            len(self.waiting) + 1,
+        self.evaluate = EVALUATIONS[attack.evaluation](
+            self.model, self.criterion, example, attack.pixels, attack.population, self.dtype,
+            attack.batch, len(self.waiting) + 1,
         )  # fmt: skip
-        self.slots = self.evaluator.slots
+        self.slots = self.evaluate.slots
         capacity = attack.population * (attack.generations + 1)
         self.cache = ScoreCache(self.slots, capacity, attack.pixels, self.device)
 
@@ -113,7 +113,7 @@ class Search:
             free[self.populations.slot] = False
         slot = free.nonzero().flatten()[: len(places)]
         self.cache.clear(slot)
-        self.evaluator.enter(slot, pictures, clean)
+        self.evaluate.enter(slot, pictures, labels, clean)
         return Populations(
             image=torch.tensor(places, device=self.device),
             slot=slot,
@@ -125,7 +125,6 @@ class Search:
             members=members,
             scores=torch.full(members.shape[:2], torch.inf, device=self.device),
             seconds=torch.zeros(len(keys), dtype=torch.float64, device=self.device),
-            computed=torch.zeros_like(keys),
             disagreements=torch.zeros_like(keys),
             best=[[] for _ in places],
         )
@@ -141,7 +140,8 @@ class Search:
         """
         started = time.monotonic()
         proposed = self._propose(held)
-        score, hit, computed = self._evaluate(held, proposed)
+        before = self.evaluate.counts[held.slot].sum(1)
+        score, hit = self._evaluate(held, proposed)
 
         # Ties go to the child, so that a population drifts across a plateau instead of freezing.
         better = score <= held.scores
@@ -157,7 +157,7 @@ class Search:
                 if not hit[row, member]:
                     break
                 # Only the stored image, alone, in float32, decides.
-                logits = self._alone(held.pictures[row], proposed[row, member])
+                logits = self.outcome.alone(held.pictures[row], proposed[row, member])
                 if self.criterion(logits, held.labels[row : row + 1])[1].item():
                     fooled[row], winner[row] = True, proposed[row, member]
                     lowest[row] = score[row, member]
@@ -166,8 +166,8 @@ class Search:
         for history, value in zip(held.best, lowest.tolist(), strict=True):
             history.append(value)
         held.generation = held.generation + 1
-        held.computed = held.computed + computed
-        share = (computed + 1) / (computed + 1).sum()  # repeats cost next to nothing
+        work = 1 + self.evaluate.counts[held.slot].sum(1) - before  # repeats cost next to nothing
+        share = work / work.sum()
         held.seconds += (time.monotonic() - started) * share
         return fooled, winner
 
@@ -178,63 +178,26 @@ class Search:
         )
         return held.members.where(held.generation.view(-1, 1, 1) == 0, made)
 
-    def _evaluate(self, held: Populations, candidates: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores, successes in the search's precision and number evaluated; see `ScoreCache`."""
+    def _evaluate(self, held: Populations, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and successes of candidates, bool, in the search's precision."""
 
-        def judged(rows: Tensor, genes: Tensor) -> tuple[Tensor, Tensor]:
-            if not len(rows):
-                return held.scores.new_zeros(0), held.labels.new_zeros(0, dtype=torch.bool)
-            logits = self.evaluator.logits(held.slot[rows], genes)
-            objective, success = self.criterion(logits, held.labels[rows])
-            if objective.isnan().any():
-                raise InputError("The criterion gives an objective that is not a number.")
-            return objective.float(), success
+        def new(rows: Tensor, genes: Tensor) -> tuple[Tensor, Tensor]:
+            return self.evaluate(held.slot[rows], held.labels[rows], genes)
 
-        return self.cache.scored(held.slot, candidates, judged)
-
-    # ------------------------------------------------------------ rows of the table
-
-    def _alone(self, picture: Tensor, genes: Tensor) -> Tensor:
-        """Float32 logits (1, K) of one changed image."""
-        painted = differential_evolution.paint(picture.unsqueeze(0), genes.view(1, 1, -1))
-        return inputs.alone(self.model, painted[0])
-
-    def _decision(self, logits: Tensor) -> int | str:
-        decided = decisions(self.criterion, logits, self.labels.ndim == 2)
-        return as_text(decided.cpu().numpy())[0]
+        return self.cache.scored(held.slot, candidates, new)
 
     def _row(self, held: Populations, row: int, genes: Tensor) -> dict[str, Any]:
-        """The finished image in ``row``, changed by ``genes``.
-
-        Its success is that of the stored image alone in float32, also where the search, in its
-        own precision, has seen none.
-        """
+        """The finished image in ``row``, changed by ``genes``."""
         label, clean = held.labels[row : row + 1], held.clean[row : row + 1]
-        after = self._alone(held.pictures[row], genes)
+        computed, screened = self.evaluate.counts[held.slot[row]].tolist()
         return {
-            **self._clean(int(held.image[row]), clean, label),
-            "success": self.criterion(after, label)[1].item(),
-            "adversarial": self._decision(after),
-            "p_after": confidence(self.criterion, after, label).item(),
-            **pixels_of(genes.cpu(), self.channels),
+            **self.outcome.clean(int(held.image[row]), clean, label),
+            **self.outcome.attacked(held.pictures[row], genes, label),
             "evaluations": int(held.generation[row]) * self.attack.population,
-            "computed": int(held.computed[row]),
+            "computed": computed,
+            "screened": screened,
             "generations": int(held.generation[row]) - 1,
             "disagreements": int(held.disagreements[row]),
             "best": [round(value, 4) for value in held.best[row]],
             "seconds": round(float(held.seconds[row]), 4),
         }
-
-    def _clean(self, place: int, clean: Tensor, label: Tensor) -> dict[str, Any]:
-        """What a row says of the clean image, as if nothing had been changed."""
-        decision, before = self._decision(clean), confidence(self.criterion, clean, label).item()
-        return {
-            "image": place, "label": as_text(label.cpu().numpy())[0], "skipped": False,
-            "reason": "", "success": False, "predicted": decision, "adversarial": decision,
-            "p_before": before, "p_after": before, "rows": [], "cols": [], "values": [],
-            "evaluations": 0, "computed": 0, "generations": 0, "disagreements": 0, "best": [],
-            "seconds": 0.0,
-        }  # fmt: skip
-
-    def _skipped(self, place: int, clean: Tensor, label: Tensor, reason: str) -> dict[str, Any]:
-        return self._clean(place, clean, label) | {"skipped": True, "reason": reason}

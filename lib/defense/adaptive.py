@@ -194,7 +194,9 @@ def through(
     # A denoiser works at the image's full size, so fewer candidates fit in memory.
     batch = p.attack_batch or batch_for(data.size, data.size, placed(behind))
     # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
-    attack = attack_of(p, pixels, data.facts.multi_label, batch=batch, precision="float32")
+    # Predictions need a bare network.
+    settings = {"batch": batch, "precision": "float32", "evaluation": "exact"}
+    attack = attack_of(p, pixels, data.facts.multi_label, **settings)
     found = attack_images(attack, behind, clean, np.arange(len(clean)), checkpoint)
     right = ~found["skipped"].to_numpy(bool)
     values = logits(behind, rebuild(clean.images, chosen), batch=batch)

@@ -75,7 +75,9 @@ def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) ->
     # A denoiser works at the image's full size, so that memory holds fewer candidates.
     batch = p.attack_batch or batch_for(data.size, data.size, placed(behind))
     # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
-    attack = attack_of(p, pixels, multi_label, batch=batch, precision="float32")
+    # Predictions need a bare network.
+    settings = {"batch": batch, "precision": "float32", "evaluation": "exact"}
+    attack = attack_of(p, pixels, multi_label, **settings)
     if masked:
         attack = replace(attack, generations=max(1, p.attack_generations // SHORTER))
     settings = {one.name: getattr(attack, one.name) for one in fields(RandomSearch) if one.init}

@@ -147,6 +147,10 @@ class Parameters(BaseModel):
     attack_precision: SearchPrecision = Field(
         description="precision of the search; success is always decided in float32"
     )
+    attack_evaluation: Literal["exact", "screened"] = Field(
+        default="exact",
+        description="exact: every candidate is computed; screened: most are predicted",
+    )
 
     vulnerability_images: Positive = Field(description="images with a map of every position")
     vulnerability_levels: Annotated[int, Field(ge=2, le=6)] = Field(
@@ -284,10 +288,15 @@ class Parameters(BaseModel):
         """What decides a step's result: its version and its values, less the fields ``without``.
 
         `PLACES` are left out, so that a run can continue elsewhere. The number of phantoms is left
-        to the images' checksum.
+        to the images' checksum. A field that has a default was added later: at its default it does
+        not count, so that work finished before stays valid.
         """
         skipped = {*PLACES, "data_phantom_images", *without}
-        found = {name: value for name, value in self.of_step(step).items() if name not in skipped}
+        found = {
+            name: value
+            for name, value in self.of_step(step).items()
+            if name not in skipped and value != Parameters.model_fields[name].default
+        }
         return {"version": VERSIONS[step], **found}
 
 

@@ -133,6 +133,7 @@ def layers(network: densenet.DenseNet, dtype: torch.dtype) -> list[Layer]:
             found += [DenseLayer(layer, channels, dtype) for layer in block]
         elif name.startswith("transition"):
             found.append(Transition(part, dtype))
+            found[-1].tapped = name == "transition1"
         elif name == "norm5":
             found.append(LastNorm(part, dtype))
         elif name not in ("norm0", "relu0", "pool0"):

@@ -76,6 +76,7 @@ class Layer:
     channels_in: int
     channels_out: int
     in_place = False  # whether the output lies in the input's maps
+    tapped = False  # whether `Tap` predicts from its output
 
     def whole(self, x: Tensor) -> Tensor:
         """Output maps of input maps."""

@@ -44,6 +44,15 @@ def split(model: nn.Module) -> tuple[nn.Module | None, nn.Module]:
     return (nn.Sequential(*front).eval() if front else None), network
 
 
+def filled(slots: Tensor, candidates: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """Slots and candidates (N, genes) with the last one repeated, up to whole batches."""
+    short = -len(candidates) % batch
+    if short:
+        candidates = torch.cat([candidates, candidates[-1:].expand(short, -1)])
+        slots = torch.cat([slots, slots[-1:].expand(short)])
+    return slots, candidates
+
+
 def stored_rows(size: int, input_size: int) -> Tensor:
     """Stored row behind each row of an input that was enlarged by nearest neighbor, int64 (S,)."""
     stored = torch.arange(size, dtype=torch.float32).view(1, 1, -1)
@@ -215,10 +224,7 @@ class Incremental:
         for a candidate does not depend on what it is evaluated with.
         """
         count = len(candidates)
-        short = -count % self.batch
-        if short:
-            candidates = torch.cat([candidates, candidates[-1:].expand(short, -1)])
-            slots = torch.cat([slots, slots[-1:].expand(short)])
+        slots, candidates = filled(slots, candidates, self.batch)
         parts = [
             self._batch(some, genes.view(self.batch, self.pixels, -1))
             for some, genes in zip(
@@ -245,7 +251,16 @@ class Incremental:
         values = values.expand(*values.shape[:-1], self.inputs).reshape(-1, self.inputs)
         return self.prepared.gather(0, values).view(-1, held.size, held.size, self.inputs)
 
-    def _batch(self, slots: Tensor, pixels: Tensor) -> Tensor:
+    def write_windows(self, slots: Tensor, pixels: Tensor) -> Windows:
+        """Write one batch's windows into the level in front of the first layer on whole maps.
+
+        Args:
+            slots: int64 (batch,).
+            pixels: candidates, int64 (batch, P, 2 + channels).
+
+        Returns:
+            Where they lie.
+        """
         held = self._windows(0, pixels)
         self.levels[0].write(self._painted(slots, held, pixels))
         for number, layer in enumerate(self.chain[: self.plan.switch]):
@@ -253,8 +268,16 @@ class Incremental:
             maps = layer.windows(self.levels[number], slots, held, out)
             self.levels[number + 1].write(maps)
             held = out
-        x = self.levels[self.plan.switch].assemble(slots, held)
-        for layer in self.chain[self.plan.switch :]:
+        return held
+
+    def _batch(self, slots: Tensor, pixels: Tensor) -> Tensor:
+        held = self.write_windows(slots, pixels)
+        switch = self.plan.switch
+        return self.rest(self.levels[switch].assemble(slots, held), switch)
+
+    def rest(self, x: Tensor, first: int) -> Tensor:
+        """Logits (n, K) of whole maps in front of layer ``first``, (n, size, size, channels)."""
+        for layer in self.chain[first:]:
             x = layer.whole(x)
         # At least in the dtype of the weights, in which the last layer computes.
         return self.head(x.mean((1, 2), dtype=self.weights))

@@ -137,9 +137,11 @@ def layers(network: resnet.ResNet, dtype: torch.dtype) -> list[Layer]:
     """
     stem = Stem(network.conv1, network.bn1, dtype)
     found: list[Layer] = [stem, *pooling(network.maxpool, stem.channels_out)]
-    for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
+    stages = (network.layer1, network.layer2, network.layer3, network.layer4)
+    for stage in stages:
         for block in stage:
             if type(block) not in BLOCKS:
                 raise NotIncremental(f"the network has blocks of {type(block).__name__}.")
             found.append(BLOCKS[type(block)](block, dtype))
+        found[-1].tapped = stage is network.layer2
     return found

@@ -99,6 +99,11 @@ class Level:
         rows = self.buffer[self.first : self.first + count * held.size**2]
         return rows.view(count, held.size, held.size, -1)
 
+    def clean_map(self, slot: int) -> Tensor:
+        """The clean map of a slot (1, size, size, channels), a view."""
+        clean = self.buffer[1 : self.first].view(self.slots, self.size, self.size, -1)
+        return clean[slot : slot + 1]
+
     def lookup(self, slot: Tensor, held: Windows, wanted: Windows) -> Tensor:
         """Buffer rows of what windows cover, int64 (N, P, wanted.size, wanted.size).
 

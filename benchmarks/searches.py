@@ -1,0 +1,193 @@
+"""Cheaper searches beside the exact one: which images each fools, and at what work.
+
+``python -m benchmarks.searches PROTOCOL DATASET CLASSIFIER`` reads the classifier of a run and
+attacks the same correct test images with each of `METHODS`, on the same random streams. Rows are
+added to ``benchmarks/searches.csv`` after every few images, so a run that was stopped goes on.
+``paired`` compares each method with the exact search in float32.
+
+Multiply-adds are counted from the plan: a computed candidate, a prediction and a gradient, which
+counts as two computed candidates. CPU seconds are those of all threads, of the whole call.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import binomtest
+
+from benchmarks.attack import FOLDER, write_csv
+from benchmarks.recall import chosen
+from lib import data, params
+from lib.attack import LinearMapAttack, PixelAttack, stream_keys
+from lib.attack.criteria import criterion_for
+from lib.attack.evaluators import CandidateEvaluator
+from lib.attack.incremental import Incremental, Tap
+from lib.data import Images, to_tensor
+from lib.models import classifiers
+from lib.params.errors import InputError
+
+EXACT = "exact, float32"
+METHODS: dict[str, dict] = {
+    EXACT: {},
+    "exact, bfloat16": {"precision": "bfloat16"},
+    "exact, bfloat16, not corrected": {"precision": "bfloat16"},
+    "screened, float32": {"evaluation": "screened"},
+    "screened, bfloat16": {"evaluation": "screened", "precision": "bfloat16"},
+    "linear map, float32": {},
+}
+SAME = ["protocol", "dataset", "size", "model", "pixels", "generations"]
+CHUNK = 8  # images attacked together
+
+
+def uncorrected() -> mock._patch:
+    """Search in a low precision as it was before the clean logits corrected each candidate's."""
+    enter = CandidateEvaluator.enter
+
+    def without(self, *given) -> None:
+        enter(self, *given)
+        self.shift.zero_()
+
+    return mock.patch.object(CandidateEvaluator, "enter", without)
+
+
+def work(model: classifiers.Classifier, images: Images, pixels: int) -> tuple[float, float]:
+    """Multiply-adds, in millions, of a computed candidate and of a prediction."""
+    engine = Incremental(model, images.images.shape[3], images.size, pixels, 1)
+    tap = Tap(engine, 1)
+
+    def counted(plan, last: int) -> int:
+        return sum(
+            layer.work(plan.maps[n] ** 2, plan.maps[n + 1] ** 2)
+            if n >= plan.switch
+            else pixels * layer.work(plan.sizes[n] ** 2, plan.sizes[n + 1] ** 2)
+            for n, layer in enumerate(plan.chain[:last])
+        )
+
+    plan = engine.plan
+    return counted(plan, len(plan.chain)) / 1e6, counted(tap.engine.plan, tap.after) / 1e6
+
+
+def objectives(model: classifiers.Classifier, images: np.ndarray, labels: np.ndarray, criterion):
+    """Objective of each stored image alone in float32."""
+    with torch.inference_mode():
+        return [
+            criterion(model(to_tensor(image[None])), torch.from_numpy(label[None]).long())[0].item()
+            for image, label in zip(images, labels, strict=True)
+        ]
+
+
+def attacked(
+    method: str, model: classifiers.Classifier, images: Images, pixels: int, generations: int,
+    seed: int,
+) -> pd.DataFrame:  # fmt: skip
+    """One row an image, by one method."""
+    criterion = criterion_for("auto", images.facts.multi_label)
+    settings = {"criterion": criterion} | METHODS[method]
+    keys = {"keys": stream_keys(images, pixels, seed)}
+    if method.startswith("linear map"):
+        attack: Callable = LinearMapAttack(pixels, **settings)
+        keys = {}
+    else:
+        attack = PixelAttack(pixels, generations=generations, seed=seed, **settings)
+    started = time.process_time()
+    with uncorrected() if "not corrected" in method else nullcontext():
+        found = attack(model, images.images, images.labels, **keys)
+    seconds = time.process_time() - started
+    kept = found.table[["success", "evaluations", "computed", "screened"]].copy()
+    each, predicted = work(model, images, pixels)
+    kept["multiply_adds"] = (kept["computed"] * each + kept["screened"] * predicted).round()
+    kept["cpu_seconds"] = round(seconds / len(kept), 2)
+    kept["clean"] = np.round(objectives(model, images.images, images.labels, criterion), 4)
+    kept["final"] = np.round(objectives(model, found.images, images.labels, criterion), 4)
+    return kept.assign(method=method, split=images.split, index=images.index)
+
+
+def paired(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each method beside the exact search in float32, on the images that both attacked.
+
+    Returns:
+        A row a case and method: ``images``; ``fooled``, ``exact_fooled``; ``lost`` (by the exact
+        search alone), ``won``; ``p`` of McNemar's exact test; ``drop``: how far the median final
+        objective goes down, as a share of the exact search's; how many times fewer
+        ``multiply_adds`` and ``cpu_seconds``.
+    """
+    found = []
+    for case, group in rows.groupby(SAME, sort=False):
+        exact = group[group["method"] == EXACT].set_index(["split", "index"])
+        for method, other in group[group["method"] != EXACT].groupby("method", sort=False):
+            other = other.set_index(["split", "index"])
+            both = other.merge(exact, left_index=True, right_index=True, suffixes=("", "_exact"))
+            lost = int((both["success_exact"] & ~both["success"]).sum())
+            won = int((both["success"] & ~both["success_exact"]).sum())
+            clean = both["clean"].median()
+            total = both.sum(numeric_only=True)
+            found.append(
+                dict(zip(SAME, case, strict=True))
+                | {
+                    "method": method, "images": len(both), "fooled": int(both["success"].sum()),
+                    "exact_fooled": int(both["success_exact"].sum()), "lost": lost, "won": won,
+                    "p": binomtest(lost, lost + won).pvalue if lost + won else 1.0,
+                    "drop": (clean - both["final"].median())
+                    / (clean - both["final_exact"].median()),
+                    "multiply_adds": total["multiply_adds_exact"] / total["multiply_adds"],
+                    "cpu_seconds": total["cpu_seconds_exact"] / total["cpu_seconds"],
+                }
+            )  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def main(words: list[str]) -> str | None:
+    """Attack what is missing; returns an error message, or None."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.searches")
+    parser.add_argument("protocol")
+    parser.add_argument("dataset")
+    parser.add_argument("classifier")
+    parser.add_argument("--runs", default="runs", help="folder of the runs")
+    parser.add_argument("--data-root", help="folder of the npz files")
+    parser.add_argument("--out", type=Path, default=FOLDER / "searches.csv")
+    parser.add_argument("--pixels", type=int, default=1)
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--generations", type=int, default=100)
+    parser.add_argument("--methods", default=";".join(METHODS), help="separated by semicolons")
+    given = parser.parse_args(words)
+    try:
+        p = params.load(
+            given.protocol, given.dataset, given.classifier, runs=given.runs,
+            data_root=given.data_root,
+        )  # fmt: skip
+        images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, False)
+        model = classifiers.load(p.run_folder, p.classifier)
+        places = np.sort(chosen(model, images, given.images, p))
+        mixed = np.random.default_rng(p.seed).permutation(places)[: given.images]
+        for start in range(0, len(mixed), CHUNK):
+            some = images.take(mixed[start : start + CHUNK])
+            for method in given.methods.split(";"):
+                case = {
+                    "protocol": p.protocol, "dataset": p.dataset, "size": p.data_size,
+                    "model": p.classifier, "pixels": given.pixels,
+                    "generations": given.generations,
+                }  # fmt: skip
+                before = pd.read_csv(given.out) if given.out.exists() else pd.DataFrame()
+                if len(before):
+                    mine = before[(before[list(case)] == pd.Series(case)).all(axis=1)]
+                    mine = mine[mine["method"] == method]
+                    if set(some.index.tolist()) <= set(mine["index"]):
+                        continue
+                rows = attacked(method, model, some, given.pixels, given.generations, p.seed)
+                rows = rows.assign(**case, source=some.provenance.source)
+                write_csv(given.out, pd.concat([before, rows], ignore_index=True))
+        print(paired(pd.read_csv(given.out)).to_string())
+    except InputError as error:
+        return f"error: {error}"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,126 @@
+"""The objective of a candidate, predicted from what its pixels change inside the network."""
+
+import torch
+from torch import Tensor
+
+from lib.attack.criteria import Criterion
+from lib.attack.incremental.network import Incremental, filled
+from lib.attack.incremental.windows import Windows
+from lib.params.errors import InputError
+
+
+class Tap:
+    """Linear predictions of the objective in the middle of the network.
+
+    The network runs on a candidate up to there: for ResNets to the end of stage 2, for DenseNets,
+    which are closer to linear, to the end of stage 1. What the candidate changes in these
+    activations, times the gradient of the objective with respect to them, predicts how the
+    objective changes.
+
+    Args:
+        engine: evaluator of the same candidates; its model, images' size and slots are taken over.
+        batch: candidates predicted at once.
+    """
+
+    def __init__(self, engine: Incremental, batch: int) -> None:
+        after = 1 + next(n for n, layer in enumerate(engine.chain) if layer.tapped)
+        switch = min(engine.plan.switch, after)
+        # Tensors that are made in inference mode cannot take part in a gradient.
+        with torch.inference_mode(False), torch.no_grad():
+            self.engine = Incremental(
+                engine.model, engine.channels, engine.size, engine.pixels, batch, engine.weights,
+                engine.slots, switch,
+            )  # fmt: skip
+        self.level, self.after = self.engine.levels[switch], after
+        self.whole = self.engine.chain[switch:after]  # layers on whole maps before the tap
+        self.size = self.engine.plan.maps[after]
+        self.channels = self.engine.chain[after - 1].channels_out
+        # A row for each place of each slot's map.
+        rows = engine.slots * self.size**2
+        self.clean = self.level.buffer.new_zeros(rows, self.channels)
+        self.gradients = torch.zeros_like(self.clean)
+        self.objectives = self.clean.new_zeros(engine.slots)
+
+    def enter(self, slots: Tensor, images: Tensor) -> None:
+        """Put images, uint8 (n, C, H, W), into slots, int64 (n,); `aim` each before predictions."""
+        self.engine.enter(slots, images)
+        for slot in slots.tolist():
+            maps = self._through(self.level.clean_map(slot).clone())
+            self._of(self.clean, slot).copy_(maps[0, ..., : self.channels])
+
+    def aim(
+        self, slot: int, criterion: Criterion, label: Tensor, candidate: Tensor | None = None
+    ) -> None:
+        """Take the gradient that predictions for an image are made with.
+
+        Args:
+            slot: of the image.
+            criterion: whose objective is predicted.
+            label: int64 (1,) or (1, K).
+            candidate: genes (genes,); the gradient is the mean of the one at the clean image and
+                the one at this candidate. None: at the clean image alone.
+
+        Raises:
+            InputError: the criterion's objective has no gradient.
+        """
+        maps = self._through(self.level.clean_map(slot).clone())
+        if candidate is not None:
+            slots = torch.tensor([slot], device=maps.device)
+            slots, genes = filled(slots, candidate.unsqueeze(0), self.engine.batch)
+            held = self.engine.write_windows(slots, genes.view(len(genes), self.engine.pixels, -1))
+            maps = torch.cat([maps, self._through(self.level.assemble(slots, held))[:1]])
+        with torch.inference_mode(False), torch.enable_grad():
+            maps, label = maps.clone().requires_grad_(), label.clone()
+            label = label.expand(len(maps), *label.shape[1:])
+            objective, _ = criterion(self.engine.rest(maps.clone(), self.after), label)
+            if not objective.requires_grad:
+                raise InputError(
+                    f"The criterion {type(criterion).__name__} gives an objective without a "
+                    "gradient: predictions need one."
+                )
+            (gradient,) = torch.autograd.grad(objective.sum(), maps)
+        self._of(self.gradients, slot).copy_(gradient.mean(0)[..., : self.channels])
+        self.objectives[slot] = objective[0].detach()
+
+    def predict(self, slots: Tensor, candidates: Tensor) -> Tensor:
+        """Predicted objectives (N,) of candidates (N, genes) of the images in slots (N,).
+
+        With a mean gradient they are right but for a constant that is the image's own.
+        """
+        count, batch = len(candidates), self.engine.batch
+        slots, candidates = filled(slots, candidates, batch)
+        parts = [
+            self._batch(some, genes.view(batch, self.engine.pixels, -1))
+            for some, genes in zip(slots.split(batch), candidates.split(batch), strict=True)
+        ]
+        return torch.cat(parts)[:count]
+
+    def _through(self, maps: Tensor) -> Tensor:
+        """Maps at the tap of maps in front of the layers on whole maps."""
+        for layer in self.whole:
+            maps = layer.whole(maps)
+        return maps
+
+    def _of(self, rows: Tensor, slot: int) -> Tensor:
+        """The map of a slot (size, size, channels), a view."""
+        return rows.view(-1, self.size, self.size, self.channels)[slot]
+
+    def _batch(self, slots: Tensor, pixels: Tensor) -> Tensor:
+        held = self.engine.write_windows(slots, pixels)
+        if self.whole:
+            changed = self._through(self.level.assemble(slots, held))
+            held = Windows(held.start.new_zeros(len(slots), 1, 2), self.size)
+        else:
+            changed = self.level.windows(held)
+        place = held.start.unsqueeze(3) + torch.arange(held.size, device=slots.device)
+        row, col = place[:, :, 0, :, None], place[:, :, 1, None, :]
+        rows = (slots.view(-1, 1, 1, 1) * self.size + row) * self.size + col
+        changed = changed.view(*rows.shape, -1)[..., : self.channels]
+        change = ((changed - self.clean[rows]) * self.gradients[rows]).sum(4)
+        # Where windows overlap both hold the same values: they count once.
+        for pixel in range(1, held.start.shape[1]):
+            for other in range(pixel):
+                inside = place[:, pixel] - held.start[:, other].unsqueeze(2)
+                inside = (inside >= 0) & (inside < held.size)
+                change[:, pixel] *= ~(inside[:, 0, :, None] & inside[:, 1, None, :])
+        return self.objectives[slots] + change.sum((1, 2, 3))

@@ -1,0 +1,242 @@
+"""Linear map search: predict every position from the gradient, compute the best.
+
+A white-box attack: it needs the network's gradient, which differential evolution does not. Report
+it apart from the paper's attack.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from lib.attack import inputs
+from lib.attack.attack_table import COLUMNS, rebuild
+from lib.attack.criteria import Criterion, Misclassification, misjudged
+from lib.attack.differential_evolution import paint
+from lib.attack.evaluators import PRECISIONS, dtype_of
+from lib.attack.outcome import Outcome
+from lib.attack.pixel_attack import Found
+from lib.attack.scoring import ExactScores
+from lib.attack.screening import tap_of
+from lib.attack.vulnerability import color_grid
+from lib.models.inference import full_precision
+from lib.params.errors import InputError, unknown
+
+FIRST = 128  # predictions of the coarsest map
+KEPT = 64  # positions whose neighbors are predicted where a whole map would be too much
+BATCH = 16  # candidates computed before the search looks whether one of them succeeds
+STEPS = (64, 32, 16, 8, 4)  # of a value while it is polished
+
+
+@dataclass(frozen=True)
+class LinearMapAttack:
+    """Change pixels where a linear prediction says that it counts most.
+
+    Maps of predictions for extreme values (0 and 255 in each channel) get finer step by step. After
+    each map the most promising candidates are computed. At the end the values of the best candidate
+    are polished by coordinate search. With several pixels the next one is sought on the image that
+    the best one has changed. Nothing is random. The search stops at the first success.
+
+    Args:
+        pixels: changed pixels.
+        evaluations: candidates computed for each pixel before values are polished.
+        predictions: candidates predicted in the finest whole map; behind that, only neighbors of
+            the best positions.
+        criterion: what is minimized and what counts, see `lib.attack.criteria`.
+        precision: of what is computed, as for `PixelAttack`. Success is always judged in float32.
+
+    Raises:
+        InputError: a value outside its range.
+    """
+
+    pixels: int = 1
+    evaluations: int = 100
+    predictions: int = 8192
+    criterion: Criterion = Misclassification()
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("pixels", "evaluations", "predictions"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise InputError(f"{name} is {value!r}: give a whole number above 0.")
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+
+    def __call__(self, model: nn.Module, images: Any, labels: Any) -> Found:
+        """Attack images.
+
+        Args:
+            model: in evaluation mode: a torchvision ResNet or DenseNet, as for incremental
+                evaluation (`lib.attack.incremental`).
+            images: uint8 (N, S, S, 1 or 3) or (N, S, S), of numpy or torch.
+            labels: classes, int (N,), or 0/1 labels (N, K).
+
+        Returns:
+            As `PixelAttack`. ``evaluations`` counts computed and predicted candidates;
+            ``generations`` is 0; a gradient counts as two computed candidates.
+
+        Raises:
+            InputError: as for `PixelAttack`, or another model.
+        """
+        table = pd.DataFrame(list(self.iterate(model, images, labels)), columns=list(COLUMNS))
+        changed = rebuild(inputs.as_images(images), table).reshape(tuple(images.shape))
+        if isinstance(images, Tensor):
+            changed = torch.from_numpy(changed).to(images.device)
+        return Found(table["success"].to_numpy(bool), changed, images, table)
+
+    def iterate(self, model: nn.Module, images: Any, labels: Any) -> Iterator[dict[str, Any]]:
+        """Rows of `Found.table`, one image after the other; arguments and errors as of a call."""
+        array = inputs.as_images(images)
+        device = inputs.check_model(model, *array.shape[1:3])
+        labels = inputs.as_labels(labels, len(array)).to(device)
+        if not len(array):
+            return
+        pictures = torch.tensor(array).permute(0, 3, 1, 2)
+        with full_precision(device):
+            example = pictures[0].to(device)
+            inputs.check_task(inputs.first_logits(model, example), labels, self.criterion)
+            outcome = Outcome(model, self.criterion, array.shape[3], labels.ndim == 2)
+            search = _Search(self, outcome, example)
+        for place in range(len(array)):
+            with full_precision(device):
+                row = search.attack(place, pictures[place].to(device), labels[place : place + 1])
+            yield row
+
+
+class _Search:
+    """The search on one image after the other."""
+
+    def __init__(self, attack: LinearMapAttack, outcome: Outcome, example: Tensor) -> None:
+        self.settings, self.outcome, self.criterion = attack, outcome, attack.criterion
+        device = example.device
+        self.scores = ExactScores(
+            outcome.model, attack.criterion, example, 1, BATCH, dtype_of(attack.precision, device),
+            BATCH, 1,
+        )  # fmt: skip
+        self.tap = tap_of(self.scores)
+        self.colors = torch.from_numpy(color_grid(example.shape[0], 2)).long().to(device)
+        self.slot = torch.zeros(1, dtype=torch.long, device=device)
+
+    def attack(self, place: int, picture: Tensor, label: Tensor) -> dict[str, Any]:
+        """The row of an image, uint8 (C, S, S)."""
+        clean = inputs.alone(self.outcome.model, picture)
+        if reason := misjudged(self.criterion, clean, label):
+            return self.outcome.skipped(place, clean, label, reason)
+        started = time.monotonic()
+        self.picture, self.label = picture, label
+        self.fixed = self.slot[:0]  # genes of the pixels before
+        self.disagreements, self.fooled, spent, history = 0, False, 0, []
+        for _ in range(self.settings.pixels):
+            logits = self.outcome.alone(picture, self.fixed) if len(self.fixed) else clean
+            genes, lowest = self._pixel(logits)
+            spent = spent + self.scores.counts[0]
+            self.fixed = torch.cat([self.fixed, genes])
+            history.append(round(lowest, 4))
+            if self.fooled:
+                break
+        computed, screened = spent.tolist()
+        return {
+            **self.outcome.clean(place, clean, label),
+            **self.outcome.attacked(picture, self.fixed, label),
+            "evaluations": computed + screened,
+            "computed": computed,
+            "screened": screened,
+            "disagreements": self.disagreements,
+            "best": history,
+            "seconds": round(time.monotonic() - started, 4),
+        }
+
+    def _pixel(self, logits: Tensor) -> tuple[Tensor, float]:
+        """Genes and objective of the best next pixel; ``logits`` (1, K) of the image so far."""
+        painted = self.picture.unsqueeze(0)
+        if len(self.fixed):
+            painted = paint(painted, self.fixed.view(1, 1, -1))
+        self.scores.enter(self.slot, painted, self.label, logits)
+        self.tap.enter(self.slot, painted)
+        self.best, self.lowest = None, float("inf")
+        size, colors = painted.shape[2], len(self.colors)
+        step = 1
+        while (size // step) ** 2 * colors > FIRST:
+            step *= 2
+        share = -(-self.settings.evaluations // step.bit_length())
+        tried = torch.zeros(size, size, dtype=torch.bool, device=painted.device)
+        genes, predicted = self.slot.new_zeros(0, 2 + len(self.colors[0])), self.tap.objectives[:0]
+        done = predicted.bool()
+        while step and not self.fooled:
+            # Older predictions are under another gradient; their order is good enough.
+            self._aim()
+            grid = torch.zeros_like(tried)
+            if (size // step) ** 2 * colors <= self.settings.predictions:
+                grid[step // 2 :: step, step // 2 :: step] = True
+            else:
+                for row, col in genes[predicted.argsort()[:KEPT], :2].tolist():
+                    for down in (-step, 0, step):
+                        for right in (-step, 0, step):
+                            if 0 <= row + down < size and 0 <= col + right < size:
+                                grid[row + down, col + right] = True
+            new = self._with_colors((grid & ~tried).nonzero())
+            tried |= grid
+            genes = torch.cat([genes, new])
+            predicted = torch.cat([predicted, self._predict(new)])
+            done = torch.cat([done, done.new_zeros(len(new))])
+            order = predicted.where(~done, torch.inf).argsort(stable=True)[:share]
+            done[order] = True
+            self._compute(genes[order[~predicted[order].isinf()]])
+            step //= 2
+        if not self.fooled:
+            self._polish()
+        return self.best, self.lowest
+
+    def _with_colors(self, places: Tensor) -> Tensor:
+        """Candidates (n * colors, genes) at places (n, 2)."""
+        count = len(self.colors)
+        colors = self.colors.repeat(len(places), 1)
+        return torch.cat([places.repeat_interleave(count, 0), colors], 1)
+
+    def _aim(self) -> None:
+        self.tap.aim(0, self.criterion, self.label, self.best)
+        self.scores.counts[0, 0] += 2
+
+    def _predict(self, genes: Tensor) -> Tensor:
+        if not len(genes):
+            return self.tap.objectives[:0]
+        self.scores.counts[0, 1] += len(genes)
+        return self.tap.predict(self.slot.expand(len(genes)), genes)
+
+    def _compute(self, genes: Tensor) -> bool:
+        """Compute candidates (n, genes) until one fools; whether the best one is among them."""
+        better = False
+        for some in genes.split(BATCH):
+            labels = self.label.expand(len(some), *self.label.shape[1:])
+            objective, hit = self.scores(self.slot.expand(len(some)), labels, some)
+            lowest, place = objective.min(0)
+            if lowest < self.lowest:
+                self.best, self.lowest, better = some[place], lowest.item(), True
+            for member in objective.where(hit, torch.inf).argsort().tolist():
+                if not hit[member]:
+                    break
+                # Only the stored image, alone, in float32, decides.
+                alone = self.outcome.alone(self.picture, torch.cat([self.fixed, some[member]]))
+                if self.criterion(alone, self.label)[1].item():
+                    self.best, self.lowest = some[member], objective[member].item()
+                    self.fooled = True
+                    return True
+                self.disagreements += 1
+        return better
+
+    def _polish(self) -> None:
+        """Coordinate search over the values of the best candidate, in ever smaller steps."""
+        for step in STEPS:
+            better = True
+            while better and not self.fooled:
+                near = self.best.repeat(2 * (len(self.best) - 2), 1)
+                for n in range(len(near)):
+                    near[n, 2 + n // 2] += step if n % 2 else -step
+                near[:, 2:].clamp_(0, 255)
+                better = self._compute(near)

@@ -1,0 +1,71 @@
+"""What becomes of an image, as a row of `lib.attack.Found.table`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from lib.attack import differential_evolution, inputs
+from lib.attack.attack_table import pixels_of
+from lib.attack.criteria import Criterion, confidence, decisions
+from lib.models.classifiers import as_text
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Judges stored images alone in float32 and puts that into rows.
+
+    Args:
+        model: in evaluation mode.
+        criterion: what counts as success.
+        channels: of the images.
+        multi_label: whether an image has several labels.
+    """
+
+    model: nn.Module
+    criterion: Criterion
+    channels: int
+    multi_label: bool
+
+    def alone(self, picture: Tensor, genes: Tensor) -> Tensor:
+        """Float32 logits (1, K) of an image, uint8 (C, H, W), changed by ``genes`` (genes,)."""
+        painted = differential_evolution.paint(picture.unsqueeze(0), genes.view(1, 1, -1))
+        return inputs.alone(self.model, painted[0])
+
+    def clean(self, place: int, logits: Tensor, label: Tensor) -> dict[str, Any]:
+        """A whole row of the image at ``place``, as if nothing had been changed.
+
+        Args:
+            place: position among the images given.
+            logits: of the clean image, float32 (1, K).
+            label: int64 (1,) or (1, K).
+        """
+        decision = self._decision(logits)
+        before = confidence(self.criterion, logits, label).item()
+        return {
+            "image": place, "label": as_text(label.cpu().numpy())[0], "skipped": False,
+            "reason": "", "success": False, "predicted": decision, "adversarial": decision,
+            "p_before": before, "p_after": before, "rows": [], "cols": [], "values": [],
+            "evaluations": 0, "computed": 0, "screened": 0, "generations": 0, "disagreements": 0,
+            "best": [], "seconds": 0.0,
+        }  # fmt: skip
+
+    def skipped(self, place: int, logits: Tensor, label: Tensor, reason: str) -> dict[str, Any]:
+        """The row of an image that is not attacked."""
+        return self.clean(place, logits, label) | {"skipped": True, "reason": reason}
+
+    def attacked(self, picture: Tensor, genes: Tensor, label: Tensor) -> dict[str, Any]:
+        """What the stored image, changed by ``genes``, is alone in float32.
+
+        It succeeds also where the search, in its own precision, has seen no success.
+        """
+        after = self.alone(picture, genes)
+        return {
+            "success": self.criterion(after, label)[1].item(),
+            "adversarial": self._decision(after),
+            "p_after": confidence(self.criterion, after, label).item(),
+            **pixels_of(genes.cpu(), self.channels),
+        }
+
+    def _decision(self, logits: Tensor) -> int | str:
+        return as_text(decisions(self.criterion, logits, self.multi_label).cpu().numpy())[0]

@@ -1,0 +1,145 @@
+"""Searches that are led by predictions: differential evolution, and the linear map."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+import torch
+from test_incremental import Repeated, bare
+from torch import nn
+
+from lib.attack import (
+    AnyLabelChange,
+    LinearMapAttack,
+    Misclassification,
+    PixelAttack,
+    TrueLabelChange,
+)
+from lib.attack.screening import FIT, Known
+from lib.params.errors import InputError
+
+CRITERIA = [Misclassification(), AnyLabelChange(), TrueLabelChange()]
+SCREENED = PixelAttack(population=30, generations=4, evaluation="screened")
+
+
+def problem(name="resnet18", multi=False, count=6, channels=3, size=32):
+    """Noise, and what a random network says of it."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (count, size, size, channels)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    model = bare(name) if channels == 3 else nn.Sequential(Repeated(), bare(name)).eval()
+    with torch.no_grad():
+        logits = model(images.permute(0, 3, 1, 2) / 255)
+    return model, images, (logits > 0).long() if multi else logits.argmax(1)
+
+
+def table(attack, model, images, labels):
+    return attack(model, images, labels).table.drop(columns=["seconds", "image"])
+
+
+@pytest.mark.parametrize(
+    ("criterion", "pixels", "name"),
+    zip(CRITERIA, (1, 2, 2), ("densenet121", "resnet18", "resnet18"), strict=True),
+)
+def test_a_screened_search_computes_few_and_confirms_its_successes(criterion, pixels, name):
+    model, images, labels = problem(name, criterion.multi_label, 3)
+    attack = dataclasses.replace(SCREENED, pixels=pixels, criterion=criterion)
+    found = attack(model, images, labels)
+    rows = found.table[~found.table["skipped"].astype(bool)]
+    assert len(rows) == 3 and (rows["computed"] < 0.8 * rows["evaluations"]).all()
+    assert (rows["screened"] >= rows["evaluations"] - 30).all()
+    with torch.no_grad():
+        objective, success = zip(
+            *(
+                criterion(model(image.permute(2, 0, 1)[None] / 255), label[None])
+                for image, label in zip(found.images, labels, strict=True)
+            ),
+            strict=True,
+        )
+    assert found.success.tolist() == torch.cat(success).tolist()
+    # The best objective on record is that of the image that is returned: no prediction.
+    assert [best[-1] for best in rows["best"]] == pytest.approx(torch.cat(objective), abs=2e-4)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_screened_search_does_not_depend_on_order_or_shards(precision):
+    model, images, labels = problem(channels=1)
+    attack = dataclasses.replace(SCREENED, precision=precision, batch=8)
+
+    def run(positions):
+        return table(attack, model, images[positions], labels[positions]).set_axis(positions)
+
+    expected = run(list(range(6)))
+    assert (expected["evaluations"] > 30).any()
+    pd.testing.assert_frame_equal(run([4, 2, 0, 5, 3, 1]).sort_index(), expected)
+    parts = [run(list(range(shard, 6, 3))) for shard in range(3)]
+    pd.testing.assert_frame_equal(pd.concat(parts).sort_index(), expected)
+
+
+def test_calibration_finds_the_line_and_stays_above_what_is_known():
+    known = Known(torch.tensor([0]), *(torch.zeros(0, *more) for more in ((3,), (), (), (3,))))
+    genes, predicted = torch.arange(300).view(100, 3), torch.linspace(-1, 1, 100)
+    known.add(genes, predicted, 2 * predicted + 5)
+    assert len(known.exact) == FIT and known.lowest == 3 and known.best.tolist() == [0, 1, 2]
+    assert known.calibrated(torch.tensor([0.5])).item() == pytest.approx(6)
+    assert 3 < known.calibrated(torch.tensor([-9.0])).item() < 3.001
+    known.add(genes[:1], predicted[:1], torch.tensor([4.0]))
+    assert known.lowest == 3 and known.best.tolist() == [0, 1, 2]
+
+
+def linear_map(criterion=CRITERIA[0], **settings):
+    return LinearMapAttack(evaluations=16, predictions=300, criterion=criterion, **settings)
+
+
+@pytest.mark.parametrize(("criterion", "pixels"), zip(CRITERIA, (2, 1, 2), strict=True))
+def test_a_linear_map_goes_down_and_confirms_its_successes(criterion, pixels):
+    model, images, labels = problem("resnet18", criterion.multi_label, 2, channels=1)
+    found = linear_map(criterion, pixels=pixels)(model, images[..., 0], labels)
+    with torch.no_grad():
+        for n, row in enumerate(found.table.itertuples()):
+            after = model(found.images[n][None, None] / 255)
+            objective, success = criterion(after, labels[n : n + 1])
+            before = criterion(model(images[n].permute(2, 0, 1)[None] / 255), labels[n : n + 1])[0]
+            assert success.item() == row.success and objective < before
+            assert row.best[-1] == pytest.approx(objective.item(), abs=2e-4)
+            assert len(row.rows) == len(row.best) <= pixels
+            changed = (found.images[n] != images[n, ..., 0]).nonzero().tolist()
+            assert {tuple(p) for p in changed} <= set(zip(row.rows, row.cols, strict=True))
+
+
+def test_a_linear_map_does_not_depend_on_the_images_beside_one():
+    model, images, labels = problem(count=2)
+    expected = table(linear_map(), model, images, labels)
+    order = [1, 0]
+    found = table(linear_map(), model, images[order], labels[order]).set_axis(order)
+    pd.testing.assert_frame_equal(found.sort_index(), expected)
+
+
+def test_a_linear_map_skips_what_is_misclassified_and_takes_no_images():
+    model, images, labels = problem(count=2)
+    found = linear_map()(model, images, (labels + 1) % 5)
+    assert found.table["skipped"].all() and torch.equal(found.images, images)
+    assert len(linear_map()(model, images[:0], labels[:0]).table) == 0
+
+
+@pytest.mark.parametrize("attack", [SCREENED, LinearMapAttack()], ids=["screened", "map"])
+def test_models_without_taps_are_refused_in_one_sentence(attack):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5)).eval()
+    _, images, labels = problem(count=2)
+    with pytest.raises(InputError, match="ResNet or DenseNet"):
+        attack(model, images, model(images.permute(0, 3, 1, 2) / 255).argmax(1))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: PixelAttack(evaluation="guessed"),
+        lambda: LinearMapAttack(pixels=0),
+        lambda: LinearMapAttack(evaluations=0),
+        lambda: LinearMapAttack(predictions=1.5),
+        lambda: LinearMapAttack(precision="half"),
+    ],
+)
+def test_settings_out_of_range_are_refused(make):
+    with pytest.raises(InputError):
+        make()
