@@ -178,8 +178,9 @@ def test_every_section_that_a_printed_table_leads_to_is_on_its_page(step, datase
 
 def test_measures_and_times_stand_beside_the_printed_ones(found):
     shown = defenses_shown.measures(found, 20, 0)
-    run = results_tables.nearest(found.restored)[["classifier", "pixels"]].drop_duplicates()
-    assert len(shown) == len(run) * found.restored["defense"].nunique()
+    keys = ["classifier", "pixels", "defense"]
+    every = results_tables.nearest(found.restored)[keys].drop_duplicates()
+    assert set(shown[keys].itertuples(index=False)) == set(every.itertuples(index=False))
     table = results_tables.times(found)
     for row in table[table["printed"].notna()].itertuples():
         minutes = paper.printed(int(row.table)).filter(regex="minutes").to_numpy()
