@@ -45,8 +45,9 @@ PATIENCE = 3, 30  # seconds for Snakemake to end by itself, and after it was ask
 # What Snakemake says besides the reason of a failure.
 _NOISE = re.compile(
     r"\s*$|\s+(File|\[)|(Workflow|Input|Rule)\w* in (file|rule)|Assuming|Building|Using|Provided|"
-    r"Complete log|Shutting down|Exiting|Traceback|host:|\[\w{3} \w{3} "
+    r"Select jobs|Execute \d|Complete log|Shutting down|Exiting|Traceback|host:|\[\w{3} \w{3} "
 )
+_NAMED = re.compile(r"[\w.]*(Error|Exception|Interrupt): \S")
 
 
 def main(target: str) -> int:
@@ -189,6 +190,8 @@ def snakemake(*words: str) -> None:
 def _why(text: str, code: int) -> str:
     """What Snakemake gives as the reason of a failure, in a few lines."""
     lines = [line.strip() for line in text.splitlines() if not _NOISE.match(line)]
+    # What a step's own Python says comes among lines about jobs.
+    lines = [line for line in lines if _NAMED.match(line)] or lines
     return "\n".join([*lines[:6], ""]) if lines else f"Snakemake ended with code {code}: "
 
 

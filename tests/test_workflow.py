@@ -283,6 +283,13 @@ def test_an_error_before_the_first_step_is_told(slow):
     assert result.returncode != 0 and "nowhere.txt" in result.stderr
 
 
+@needs_venv
+def test_a_step_that_cannot_begin_says_why(slow):
+    (slow / "notebooks" / "execute.py").write_text("import a_package_that_is_missing\n")
+    result = make(*RUN, cwd=slow)
+    assert result.returncode != 0 and "a_package_that_is_missing" in result.stderr
+
+
 LONG = "the whole " + 300 * "long " + "one"
 FAULTS = {
     f"from lib.params.errors import InputError\nraise InputError('{LONG}')": LONG,
