@@ -13,7 +13,7 @@ class Tap:
     """Linear predictions of the objective in the middle of the network.
 
     The network runs on a candidate up to there: for ResNets to the end of stage 2, for DenseNets,
-    where stage 2 would be nearly half of the work, to the end of stage 1. What the candidate changes in these
+    where stage 2 would be nearly half of the work, to the end of stage 1. What it changes in these
     activations, times the gradient of the objective with respect to them, predicts how the
     objective changes.
 
