@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.attack import inputs
-from lib.attack.attack_table import COLUMNS, rebuild
+from lib.attack.attack_table import COLUMNS
 from lib.attack.criteria import Criterion, Misclassification, misjudged
 from lib.attack.differential_evolution import paint
 from lib.attack.evaluators import PRECISIONS, dtype_of
@@ -84,11 +84,8 @@ class LinearMapAttack:
         Raises:
             InputError: as for `PixelAttack`, or another model.
         """
-        table = pd.DataFrame(list(self.iterate(model, images, labels)), columns=list(COLUMNS))
-        changed = rebuild(inputs.as_images(images), table).reshape(tuple(images.shape))
-        if isinstance(images, Tensor):
-            changed = torch.from_numpy(changed).to(images.device)
-        return Found(table["success"].to_numpy(bool), changed, images, table)
+        rows = list(self.iterate(model, images, labels))
+        return Found.of(pd.DataFrame(rows, columns=list(COLUMNS)), images)
 
     def iterate(self, model: nn.Module, images: Any, labels: Any) -> Iterator[dict[str, Any]]:
         """Rows of `Found.table`, one image after the other; arguments and errors as of a call."""

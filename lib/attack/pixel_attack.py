@@ -15,7 +15,7 @@ from lib.attack.criteria import Criterion, Misclassification
 from lib.attack.evaluators import PRECISIONS, dtype_of
 from lib.attack.screening import EVALUATIONS
 from lib.attack.search import Search
-from lib.data import counter_rng
+from lib.data import counter_rng, like
 from lib.models.inference import full_precision
 from lib.params.errors import InputError, unknown
 
@@ -64,6 +64,12 @@ class Found:
     images: Any
     clean: Any
     table: pd.DataFrame
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, images: Any) -> "Found":
+        """What a table says was found on images; the attacked ones are rebuilt from it."""
+        changed = like(images, rebuild(inputs.as_images(images), table))
+        return cls(table["success"].to_numpy(bool), changed, images, table)
 
     def __repr__(self) -> str:
         attacked = int((~self.table["skipped"].astype(bool)).sum())
@@ -159,11 +165,7 @@ class PixelAttack:
                 not finite.
         """
         rows = sorted(self.iterate(model, images, labels, keys), key=lambda row: row["image"])
-        table = pd.DataFrame(rows, columns=list(COLUMNS))
-        changed = rebuild(inputs.as_images(images), table).reshape(tuple(images.shape))
-        if isinstance(images, Tensor):
-            changed = torch.from_numpy(changed).to(images.device)
-        return Found(table["success"].to_numpy(bool), changed, images, table)
+        return Found.of(pd.DataFrame(rows, columns=list(COLUMNS)), images)
 
     def first(self, keys: Tensor, limits: Tensor) -> Tensor:
         """First candidates, int64 (N, population, genes).

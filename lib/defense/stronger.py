@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from lib.attack import Found, PixelAttack, rebuild
-from lib.data import as_images, like
+from lib.attack import Found, PixelAttack
 from lib.params.errors import InputError
 
 SUMS = ("evaluations", "computed", "generations", "disagreements", "seconds", "best")
@@ -134,10 +133,7 @@ def _joined(found: Found, left: np.ndarray, table: pd.DataFrame, onward: bool) -
         if new["success"] or new["p_after"] < old["p_after"]:
             rows[at] |= {name: new[name] for name in ("success", "adversarial", "p_after")}
             rows[at] |= {name: old[name] * onward + new[name] for name in PIXELS}
-    table = pd.DataFrame(rows, columns=list(found.table.columns))
-    (clean,) = as_images("Attacked images", images=found.clean)
-    images = like(found.clean, rebuild(clean, table))
-    return Found(table["success"].to_numpy(bool), images, found.clean, table)
+    return Found.of(pd.DataFrame(rows, columns=list(found.table.columns)), found.clean)
 
 
 def _array(labels: Any) -> Any:
