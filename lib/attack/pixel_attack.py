@@ -99,8 +99,8 @@ class PixelAttack:
             where the device computes in it. Success is always judged in float32.
         evaluation: ``exact``: every candidate is computed; ``screened``: most are predicted from
             activations inside the network, see `lib.attack.screening`. Success is always exact.
-        batch: candidates evaluated at once; 0: what the device holds well. Another number may
-            round logits otherwise in the last bit.
+        batch: candidates evaluated at once, at most 65,536; 0: what the device holds well. Another
+            number may round logits otherwise in the last bit.
         seed: of all random numbers.
 
     Raises:
@@ -124,7 +124,7 @@ class PixelAttack:
     def __post_init__(self) -> None:
         whole = {
             "pixels": (1, counter_rng.MOST // 16), "population": (4, counter_rng.MOST),
-            "generations": (0, MOST_GENERATIONS), "batch": (0, MOST_GENERATIONS),
+            "generations": (0, MOST_GENERATIONS), "batch": (0, counter_rng.MOST),
             "seed": (-(1 << 63), (1 << 63) - 1),
         }  # fmt: skip
         for name, (low, high) in whole.items():

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,12 @@ def run_command(main: Callable[[list[str]], None]) -> None:
         main(sys.argv[1:])
     except InputError as error:
         sys.exit(f"error: {error}")
+
+
+def shortened(value: Any) -> str:
+    """A value as it would be written in Python, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:70]} ... ({len(text)} characters)"
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:

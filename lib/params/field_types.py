@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError, shortened, unknown
 from lib.params.own_files import checked_weights
 
 
@@ -62,7 +62,7 @@ def _whole(value: Any) -> Any:
 
 def _line(value: str, info: ValidationInfo) -> str:
     if not value.strip() or any(ord(sign) < 32 or ord(sign) == 127 for sign in value):
-        raise InputError(f"{info.field_name} is a text of one line, not {value!r}.")
+        raise InputError(f"{info.field_name} is a text of one line, not {shortened(value)}.")
     return value
 
 
@@ -74,7 +74,7 @@ def _folder(value: str) -> str:
 def _device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:[0-9]{1,2})?", value):
         raise InputError(
-            f"device is auto, cpu, cuda, xpu or mps, or one as in cuda:1, not {value!r}."
+            f"device is auto, cpu, cuda, xpu or mps, or one as in cuda:1, not {shortened(value)}."
         )
     return value
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lib.params.dataset_info import facts
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError, shortened, unknown
 from lib.params.field_types import plain, written
 from lib.params.own_files import check_used
 from lib.params.parameters import PLACES, Parameters
@@ -130,12 +130,6 @@ def _checked(protocol: str, dataset: str, classifier: str, **given: Any) -> Para
         value = merged[name] if len(first["loc"]) == 1 else first["input"]
         wrong = f"Parameter {name}: {first['msg']}, not {shortened(value)}."
     raise InputError(f"{of_file}{wrong}")
-
-
-def shortened(value: Any) -> str:
-    """A value as it would be written in Python, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:70]} ... ({len(text)} characters)"
 
 
 @cache

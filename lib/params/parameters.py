@@ -141,7 +141,7 @@ class Parameters(BaseModel):
     attack_two_pixel_images: Count = Field(
         description="correct images of each class, test first, with two pixels; 0: all (ATK16)"
     )
-    attack_batch: Count = Field(
+    attack_batch: Annotated[int, Field(ge=0, le=65_536)] = Field(
         description="candidates evaluated at once; 0: chosen for the device"
     )
     attack_precision: SearchPrecision = Field(
