@@ -194,9 +194,24 @@ DRAWN = {
     ),
     "variants": lambda: figures.variants(POINTS, "PSNR, dB"),
     "adaptive": lambda: figures.adaptive(knowing(8)),
+    "attackers": lambda: figures.attackers(worst(4)),
     "vulnerability": lambda: vulnerable(3),
     "vulnerability, one": lambda: vulnerable(1),
 }
+
+
+def worst(count: int) -> pd.DataFrame:
+    """Shares of images that the worst attackers leave correct."""
+    budgets = [("", 0), ("pixels", 1), ("pixels", 64), ("linf", 8)]
+    return pd.DataFrame(
+        [
+            {"defense": name, "family": family, "budget": budget, "correct": share,
+             "correct_low": share / 2, "correct_high": (1 + share) / 2}
+            for name in ("identity", "dae+patches", "double_masking")
+            for (family, budget), share in zip(budgets[:count], (1, 0.5, 0.1, 0), strict=False)
+        ],
+        columns=["defense", "family", "budget", "correct", "correct_low", "correct_high"],
+    )  # fmt: skip
 
 
 def knowing(count: int) -> pd.DataFrame:
@@ -247,6 +262,7 @@ EMPTY = {
     "minutes": lambda: figures.minutes({}, {"dae": 3.0}, "Training"),
     "variants": lambda: figures.variants(POINTS.iloc[:0], "PSNR, dB"),
     "adaptive": lambda: figures.adaptive(knowing(0)),
+    "attackers": lambda: figures.attackers(worst(0)),
     "vulnerability": lambda: vulnerable(0),
 }
 

@@ -17,6 +17,7 @@ from lib.figures.comparison import minutes, variants
 from lib.figures.data import class_counts, confusion, history, label_auc, samples
 from lib.figures.defense import (
     adaptive,
+    attackers,
     detection,
     quality,
     recovery,
@@ -27,7 +28,8 @@ from lib.figures.forensics import readings
 from lib.figures.story import story
 
 __all__ = [
-    "adaptive", "attacks", "class_counts", "confusion", "convergence", "denoised_examples",
+    "adaptive", "attackers", "attacks", "class_counts", "confusion", "convergence",
+    "denoised_examples",
     "denoiser_history", "detection", "evaluations", "history", "label_auc", "minutes",
     "noise_examples", "pixel_map", "quality", "readings", "recovery",
     "restorations", "samples", "story", "success_by_class", "variants",

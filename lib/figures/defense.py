@@ -208,3 +208,27 @@ def adaptive(summary: pd.DataFrame) -> Figure:
     handles = [key(ATTACKERS[share], paint="0.45", **look) for share, look in MARKS.items()]
     style.below(figure, handles)
     return figure
+
+
+@styled
+def attackers(shares: pd.DataFrame) -> Figure:
+    """Images classified correctly: clean, and after the worst attacker of each budget.
+
+    Args:
+        shares: rows ``defense, family, budget``, ``correct`` with ``correct_low, correct_high``,
+            shares 0..1; family is empty for the clean images, else ``pixels`` or ``linf``.
+    """
+    if not len(shares):
+        return style.message("No image was attacked.")
+    budgets = {"": "clean", "pixels": "{} pixels", "linf": "{} of 255"}
+    named = shares[["defense", "family", "budget"]].itertuples(index=False)
+    labels = [f"{shown(name)}, {budgets[family].format(count)}" for name, family, count in named]
+    values = zip(labels, shares["correct"], strict=True)
+    said = "; ".join(f"{label}: {value:.0%}" for label, value in values)
+    figure, axes = style.rows(
+        labels, 0.26, xlim=(-2, 102), xlabel="classified correctly, %",
+        alt=f"Images classified correctly, clean and after the worst attacker. {said}.",
+    )  # fmt: skip
+    style.dots(axes, shares, "correct", map(color, shares["defense"]), scale=100)
+    style.separators(axes, shares[["defense"]])
+    return figure
