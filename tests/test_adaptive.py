@@ -22,7 +22,7 @@ from lib.models.classifiers import Classifier
 from lib.models.denoisers import restore
 from lib.models.denoisers.reference import Identity, Median3
 from lib.params.errors import InputError
-from lib.params.files import read_table
+from lib.params.files import read_table, write_table
 
 P = params.load(
     "demo", "oct", "resnet50", attack_population=8, attack_generations=2, attack_pixels=[1],
@@ -207,16 +207,21 @@ def test_a_finished_table_is_read_back_and_other_settings_are_not(run):
     assert table.loc[table["defense"] == "median3", "evaluations"].max() == 16
 
 
-def test_a_killed_run_goes_on_to_the_same_table(run, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_table(run, tmp_path, monkeypatch):
     model, images, records, folder = run
     whole = adaptive.attack_defended(model, images, records, P, folder)[1]
     part = tmp_path / "demo" / "oct" / "resnet50"
     part.mkdir(parents=True)
     (part / "classifier.safetensors").symlink_to(folder / "classifier.safetensors")
-    (part / "adaptive_one_pixel.parquet").mkdir()  # the last step fails
-    with pytest.raises(OSError):
+
+    def killed(path, table):
+        if path == part / "adaptive_one_pixel.parquet":  # what is written last
+            raise KeyboardInterrupt
+        write_table(path, table)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(adaptive, "write_table", killed)
         adaptive.attack_defended(model, images, records, P, part)
-    (part / "adaptive_one_pixel.parquet").rmdir()
     assert list(part.glob(".adaptive-1-*/median3/*.parquet"))
     counting = Counting(model).eval()
     found = adaptive.attack_defended(counting, images, records, P, part)[1]

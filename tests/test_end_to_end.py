@@ -23,6 +23,8 @@ attack_two_pixel_images: 1
 denoiser_names: []
 bootstrap_samples: 20
 adaptive_defenses: [median3]
+attackers_names: [adaptive]
+attackers_defenses: [median3]
 overrides:
 """
 RUN = ("run", "PROTOCOL=2025", "DATASET=derma", "CLASSIFIER=resnet50", "runs=my $runs's", "JOBS=2")
@@ -73,7 +75,7 @@ def done(tmp_path_factory):
 
 
 STEPS = ("datasets", "resnet50/classifier", "resnet50/pixel_attack", "resnet50/restoration",
-         "resnet50/adaptive")  # fmt: skip
+         "resnet50/adaptive", "resnet50/attackers")  # fmt: skip
 
 
 def test_every_step_has_run_in_the_folder_that_was_named(done):

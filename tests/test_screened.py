@@ -39,7 +39,7 @@ def table(attack, model, images, labels):
 
 @pytest.mark.parametrize(
     ("criterion", "pixels", "name"),
-    zip(CRITERIA, (1, 2, 2), ("densenet121", "resnet18", "resnet18"), strict=True),
+    list(zip(CRITERIA, (1, 2, 2), ("densenet121", "resnet18", "resnet18"), strict=True)),
 )
 def test_a_screened_search_computes_few_and_confirms_its_successes(criterion, pixels, name):
     model, images, labels = problem(name, criterion.multi_label, 3)
@@ -91,7 +91,7 @@ def linear_map(criterion=CRITERIA[0], **settings):
     return LinearMapAttack(evaluations=16, predictions=300, criterion=criterion, **settings)
 
 
-@pytest.mark.parametrize(("criterion", "pixels"), zip(CRITERIA, (2, 1, 2), strict=True))
+@pytest.mark.parametrize(("criterion", "pixels"), list(zip(CRITERIA, (2, 1, 2), strict=True)))
 def test_a_linear_map_goes_down_and_confirms_its_successes(criterion, pixels):
     model, images, labels = problem("resnet18", criterion.multi_label, 2, channels=1)
     found = linear_map(criterion, pixels=pixels)(model, images[..., 0], labels)

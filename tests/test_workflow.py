@@ -224,6 +224,8 @@ def started(folder):
     process = subprocess.Popen(
         ["make", *RUN], cwd=folder, env=clean, start_new_session=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        # A shell without a terminal has what it runs in the background ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     for _ in range(600):
         if (folder / "begun").exists():
