@@ -180,7 +180,10 @@ def test_the_three_doors(open_page):
 
 
 def test_a_slider_moves_the_border(open_page):
-    page = open_page(next(name for name in PAGES if name.endswith("/restoration.html")))
+    restored = (name for name in PAGES if name.endswith("/restoration.html"))
+    # A run without a successful attack has nothing to compare.
+    found = (name for name in restored if 'class="compare' in (SITE / name).read_text("utf-8"))
+    page = open_page(next(found))
     box = page.locator(".compare.ready").first
     slider, after = box.locator("input[type=range]"), box.locator("img").nth(1)
     slider.focus()
