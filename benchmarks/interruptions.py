@@ -27,8 +27,8 @@ SETTINGS = (
 )  # fmt: skip
 # Of an execution, not of a result; checkpoints are gone when a step has finished.
 TIMES = {
-    "seconds", "wall_seconds", "images_per_second", "finished", "minutes", "computed_per_second",
-    "candidates_per_second", "evaluations_per_second",
+    "seconds", "seconds_certify", "wall_seconds", "images_per_second", "finished", "minutes",
+    "computed_per_second", "candidates_per_second", "evaluations_per_second",
 }  # fmt: skip
 
 

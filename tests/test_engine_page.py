@@ -281,9 +281,9 @@ def test_figures_say_that_there_is_nothing():
 
 
 def test_a_rate_is_shown_with_its_interval():
-    shown = measured.with_interval(peer_rows(), "rate, %", 4).data
-    assert shown.columns[4] == "rate, %" and "low" not in shown
-    assert shown["rate, %"].iloc[0] == "45.0 [25.8, 65.8]"
+    shown = measured.with_interval(peer_rows(), "rate", 4).data
+    assert shown.columns[4] == "rate" and "low" not in shown
+    assert shown["rate"].iloc[0] == "45.0 % (25.8–65.8)"
 
 
 def test_all_goes_on_without_measured_tables(empty):

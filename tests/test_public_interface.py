@@ -6,9 +6,42 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from lib.attack import (
+    AnyLabelChange,
+    LinearMapAttack,
+    PixelAttack,
+    RandomSearch,
+    SparseRS,
+    TrueLabelChange,
+    VulnerabilityMap,
+)  # fmt: skip
+from lib.defense import DoubleMasking, evaluate_defense
 from lib.metrics import psnr
-from lib.models import DAE, fit_denoiser, restore
+from lib.models import DAE, corrupt, fit_classifier, fit_denoiser, restore
 from lib.params import ROOT
+from tests.conftest import TinyNet, refused
+
+IMAGES = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 3), np.uint8)
+CLASSES = np.array([0, 1, 2, 0])
+# Settings of every public object, and a value that each must refuse besides those of `WRONG`.
+SETTINGS = [
+    *((PixelAttack, name, wrong) for name, wrong in {
+        "pixels": 0, "population": 3, "generations": -1, "strategy": "rand2", "mutation": 2.1,
+        "dither": (1, 0.5), "crossover": 1.1, "initial": "zero", "criterion": AnyLabelChange,
+        "precision": "float8", "evaluation": "guessed", "batch": -1, "seed": 2**63,
+    }.items()),
+    (RandomSearch, "population", 3), (SparseRS, "share", 0),
+    (LinearMapAttack, "evaluations", 0), (LinearMapAttack, "predictions", 0),
+    (VulnerabilityMap, "levels", 1), (VulnerabilityMap, "batch", -1),
+    (AnyLabelChange, "threshold", 1), (TrueLabelChange, "threshold", 0),
+    *((DoubleMasking, name, wrong) for name, wrong in {
+        "mask": 0, "patch": 9, "fill": 2, "threshold": 0, "batch": -1,
+    }.items()),
+]  # fmt: skip
+WRONG = (None, float("nan"), "x", [], {})
+TRAINING = {
+    "epochs": -1, "batch": 0, "learning_rate": 0, "seed": -1, "precision": "float8",
+}  # fmt: skip
 
 
 def test_the_readmes_example_runs(capsys):
@@ -36,3 +69,59 @@ def test_a_denoiser_in_four_lines():
     restored = restore(denoiser, images)
     assert len(history) == 1 and restored.shape == images.shape
     assert psnr(images, restored).shape == (6,)
+
+
+@pytest.mark.parametrize(("made", "name", "wrong"), SETTINGS)
+def test_every_setting_is_checked_before_the_work_begins(made, name, wrong):
+    first = (TinyNet(3, 8, 4).eval(),) if made is DoubleMasking else ()
+    made(*first)
+    for value in (wrong, *WRONG):
+        with refused():
+            made(*first, **{name: value})
+
+
+@pytest.mark.parametrize(("name", "wrong"), TRAINING.items())
+def test_settings_of_a_training_are_checked(name, wrong):
+    for value in (wrong, float("nan"), "x", None):
+        with refused():
+            fit_denoiser(DAE(3), IMAGES, IMAGES, **{"epochs": 1, name: value})
+        with refused():
+            fit_classifier(
+                TinyNet(3, 8, 4), IMAGES, CLASSES, IMAGES, CLASSES, **{"epochs": 1, name: value}
+            )
+
+
+def test_what_cannot_be_used_is_refused():
+    net, denoiser = TinyNet(3, 8, 4).eval(), DAE(3)
+    found = PixelAttack(population=4, generations=0)(net, IMAGES, CLASSES)
+    for model, defense, of in (
+        (None, denoiser, found),
+        (net, "dae", found),
+        (net, denoiser, IMAGES),
+    ):
+        with refused():
+            evaluate_defense(model, defense, of)
+    for ragged in ([IMAGES[0], IMAGES[1][:4]], [1, 2], None):
+        with refused():
+            restore(denoiser, ragged)
+        with refused():
+            PixelAttack()(net, ragged, [0, 1])
+    with refused():
+        corrupt(IMAGES, "much")
+    with refused():
+        fit_denoiser(denoiser, IMAGES, IMAGES, epochs=1, noise=[])
+    for labels in (CLASSES + 4, CLASSES - 1, CLASSES * 1.0):
+        with refused():
+            fit_classifier(net, IMAGES, labels, IMAGES, CLASSES, epochs=1)
+    for labels in (CLASSES + 4, CLASSES[:2], [[0, 1, 0, 1]] * 4):
+        with refused():
+            DoubleMasking(net, 4).certify(IMAGES, labels)
+
+
+def test_a_list_of_images_is_as_good_as_an_array():
+    listed = PixelAttack(population=4, generations=1)(
+        TinyNet(3, 8, 4).eval(), list(IMAGES), CLASSES
+    )
+    array = PixelAttack(population=4, generations=1)(TinyNet(3, 8, 4).eval(), IMAGES, CLASSES)
+    assert np.array_equal(listed.images, array.images)
+    assert np.array_equal(restore(DAE(3), list(IMAGES)).shape, IMAGES.shape)

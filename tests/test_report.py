@@ -11,7 +11,7 @@ NAN = float("nan")
 
 
 def test_intervals_say_what_is_known():
-    assert tables.interval(0.1234, 0.05, 0.25, percent=True) == "12.3 [5.0, 25.0]"
+    assert tables.interval(0.1234, 0.05, 0.25, percent=True) == "12.3 % (5.0–25.0)"
     assert tables.interval(37.456, 36.0, 38.123) == "37.5 [36.0, 38.1]"
     assert tables.interval(0.000123, 0.0001, 0.0002) == "0.000123 [0.000100, 0.000200]"
     assert tables.interval(NAN, NAN, NAN) == "–"
@@ -20,7 +20,7 @@ def test_intervals_say_what_is_known():
 
 def test_intervals_of_a_table():
     frame = pd.DataFrame({"rate": [0.5, NAN], "low": [0.25, NAN], "high": [0.75, NAN]})
-    assert tables.intervals(frame, "rate", percent=True).tolist() == ["50.0 [25.0, 75.0]", "–"]
+    assert tables.intervals(frame, "rate", percent=True).tolist() == ["50.0 % (25.0–75.0)", "–"]
     frame = pd.DataFrame({"psnr": [30.0], "psnr_low": [29.0], "psnr_high": [31.0]})
     assert tables.intervals(frame, "psnr").tolist() == ["30.0 [29.0, 31.0]"]
     assert tables.intervals(frame.iloc[:0], "psnr").tolist() == []

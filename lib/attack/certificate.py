@@ -6,6 +6,7 @@ every attack that changes one pixel, whatever it knows. Evaluation is exact but 
 that could turn a decision the whole network decides, on the one image, in float32.
 """
 
+import math
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any
@@ -24,7 +25,7 @@ from lib.data import rounded, unit
 from lib.models.classifiers import as_text
 from lib.models.denoisers import Median3
 from lib.models.inference import full_precision
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError, check_number, unknown
 
 THROUGH = {"bare": bare, "median3": through_median}
 FIRST, CHUNK = 512, 8192  # candidates between two states, of the first and at most
@@ -87,7 +88,7 @@ def iterate(
         distance of a margin from zero that was not evaluated again, and ``finished``. A loop that
         stops stops the work.
     """
-    array = inputs.as_images(images)
+    array = inputs.to_attack(images)
     if through not in THROUGH:
         raise unknown("defense", through, THROUGH)
     if array.shape[3] != 1:
@@ -99,6 +100,7 @@ def iterate(
     labels = inputs.as_labels(labels, len(array))
     if criterion is None:
         criterion = Misclassification()
+    check_number("batch", batch, 0, math.inf, whole=True)
     if not hasattr(criterion, "margin"):
         raise InputError(
             f"The criterion {type(criterion).__name__} has no margin: a certificate must know how "

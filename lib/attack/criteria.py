@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lib.models.classifiers import edge
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError, check_number, unknown
 
 
 class Criterion(Protocol):
@@ -71,8 +71,7 @@ class AnyLabelChange:
     multi_label = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold < 1:
-            raise InputError(f"A threshold of {self.threshold} must lie between 0 and 1.")
+        check_number("threshold", self.threshold, 0, 1, ends="()")
 
     def _watched(self, labels: Tensor) -> Tensor:
         return torch.ones_like(labels, dtype=torch.bool)
@@ -101,6 +100,15 @@ class TrueLabelChange(AnyLabelChange):
 
     def _watched(self, labels: Tensor) -> Tensor:
         return labels.bool() | ~labels.bool().any(1, keepdim=True)
+
+
+def check_criterion(criterion: Criterion) -> None:
+    """Refuse what cannot be called with logits and labels, as a class instead of its object."""
+    if not callable(criterion) or isinstance(criterion, type):
+        raise InputError(
+            f"The criterion {criterion!r} cannot judge: give an object or a function that takes "
+            "logits and labels and returns objective and success."
+        )
 
 
 def confidence(criterion: Criterion, logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """What an attack is given, checked before the first candidate; one sentence for what is wrong."""
 
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -9,29 +8,25 @@ from torch import Tensor, nn
 
 from lib.attack.criteria import Criterion
 from lib.attack.evaluators import finite
-from lib.data import unit
+from lib.data import as_images, unit
+from lib.models.inference import placed
 from lib.params.errors import InputError
 from lib.params.memory import is_out_of_memory
 
 
-def as_images(images: Any) -> np.ndarray:
+def to_attack(images: Any) -> np.ndarray:
     """Images as contiguous uint8 (N, H, W, C).
 
     Args:
         images: uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch.
 
     Raises:
-        InputError: another type or shape.
+        InputError: another type or shape, or images without pixels.
     """
-    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
-    if array.dtype != np.uint8 or not (
-        array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3))
-    ):
-        raise InputError(
-            f"The images are {array.dtype} of shape {array.shape}: an attack needs 8-bit images, "
-            "uint8 (N, H, W, 1 or 3) or (N, H, W)."
-        )
-    return np.ascontiguousarray(array if array.ndim == 4 else array[..., None])
+    (array,) = as_images("Images to attack", images=images)
+    if not array.shape[1] * array.shape[2]:
+        raise InputError(f"Images of {array.shape[1]} x {array.shape[2]} have no pixel to change.")
+    return np.ascontiguousarray(array)
 
 
 def as_labels(labels: Any, count: int) -> Tensor:
@@ -95,8 +90,10 @@ def check_model(model: Any, height: int, width: int) -> torch.device:
             f"The images have {height} x {width} pixels, the model was made for {size} x {size}: "
             "take the size that it was trained on."
         )
-    tensors = chain(model.parameters(), model.buffers())
-    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+    device = placed(model)
+    if device.type == "meta":
+        raise InputError("The model is on the device 'meta': it has no weights, load them first.")
+    return device
 
 
 def alone(model: nn.Module, image: Tensor) -> Tensor:

@@ -4,19 +4,19 @@ A white-box attack: it needs the network's gradient, which differential evolutio
 it apart from the paper's attack.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from lib.attack import inputs
 from lib.attack.attack_table import COLUMNS
-from lib.attack.criteria import Criterion, Misclassification, misjudged
+from lib.attack.criteria import Criterion, Misclassification, check_criterion, misjudged
 from lib.attack.differential_evolution import paint
 from lib.attack.evaluators import PRECISIONS, dtype_of
 from lib.attack.outcome import Outcome
@@ -25,7 +25,7 @@ from lib.attack.scoring import ExactScores
 from lib.attack.screening import tap_of
 from lib.attack.vulnerability import color_grid
 from lib.models.inference import full_precision
-from lib.params.errors import InputError, unknown
+from lib.params.errors import check_number, unknown
 
 FIRST = 128  # predictions of the coarsest map
 KEPT = 64  # positions whose neighbors are predicted where a whole map would be too much
@@ -62,9 +62,8 @@ class LinearMapAttack:
 
     def __post_init__(self) -> None:
         for name in ("pixels", "evaluations", "predictions"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise InputError(f"{name} is {value!r}: give a whole number above 0.")
+            check_number(name, getattr(self, name), 1, math.inf, whole=True)
+        check_criterion(self.criterion)
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
 
@@ -89,7 +88,7 @@ class LinearMapAttack:
 
     def iterate(self, model: nn.Module, images: Any, labels: Any) -> Iterator[dict[str, Any]]:
         """Rows of `Found.table`, one image after the other; arguments and errors as of a call."""
-        array = inputs.as_images(images)
+        array = inputs.to_attack(images)
         device = inputs.check_model(model, *array.shape[1:3])
         labels = inputs.as_labels(labels, len(array)).to(device)
         if not len(array):

@@ -56,7 +56,7 @@ class PGD:
             As `PixelAttack`, with ``image, label, skipped, reason, success, p_before, p_after,
             evaluations`` in its table.
         """
-        array = inputs.as_images(images)
+        array = inputs.to_attack(images)
         device = inputs.check_model(model, *array.shape[1:3])
         targets = inputs.as_labels(labels, len(array))
         keys = counter_rng.content_keys(self.seed, "pgd", array)

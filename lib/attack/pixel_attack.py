@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from lib.attack import differential_evolution, inputs
 from lib.attack.attack_table import COLUMNS, rebuild
-from lib.attack.criteria import Criterion, Misclassification
+from lib.attack.criteria import Criterion, Misclassification, check_criterion
 from lib.attack.evaluators import PRECISIONS, dtype_of
 from lib.attack.screening import EVALUATIONS
 from lib.attack.search import Search
 from lib.data import counter_rng, like
 from lib.models.inference import full_precision
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError, check_number, unknown
 
 STRATEGIES = ("rand1", "best1bin")
 STARTS = ("uniform", "normal")
@@ -68,7 +68,7 @@ class Found:
     @classmethod
     def of(cls, table: pd.DataFrame, images: Any) -> "Found":
         """What a table says was found on images; the attacked ones are rebuilt from it."""
-        changed = like(images, rebuild(inputs.as_images(images), table))
+        changed = like(images, rebuild(inputs.to_attack(images), table))
         return cls(table["success"].to_numpy(bool), changed, images, table)
 
     def __repr__(self) -> str:
@@ -128,26 +128,20 @@ class PixelAttack:
             "seed": (-(1 << 63), (1 << 63) - 1),
         }  # fmt: skip
         for name, (low, high) in whole.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer):
-                raise InputError(f"{name} is {value!r}: give a whole number.")
-            if not low <= value <= high:
-                raise InputError(f"{name} is {value}: give {low} to {high:,}.")
-        for name, known in (("strategy", STRATEGIES), ("initial", STARTS),
-                            ("precision", PRECISIONS), ("evaluation", EVALUATIONS)):  # fmt: skip
+            check_number(name, getattr(self, name), low, high, whole=True)
+        for name, known in (
+            ("strategy", STRATEGIES), ("initial", STARTS), ("precision", PRECISIONS),
+            ("evaluation", tuple(EVALUATIONS)),
+        ):  # fmt: skip
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
-        if not 0 < self.mutation <= 2:
-            raise InputError(f"mutation is {self.mutation}: give a factor above 0, at most 2.")
-        if len(self.dither) != 2 or not 0 <= self.dither[0] <= self.dither[1] <= 2:
-            raise InputError(f"dither is {self.dither}: give two factors in 0..2, lower first.")
-        if not 0 <= self.crossover <= 1:
-            raise InputError(f"crossover is {self.crossover}: give a probability, 0 to 1.")
-        if not callable(self.criterion):
-            raise InputError(
-                f"The criterion {self.criterion!r} cannot be called: it must take logits and "
-                "labels and return objective and success."
-            )
+        check_number("mutation", self.mutation, 0, 2, ends="(]")
+        check_number("crossover", self.crossover, 0, 1)
+        if not isinstance(self.dither, tuple | list) or len(self.dither) != 2:
+            raise InputError(f"dither is {self.dither!r}: give two factors in 0..2, lower first.")
+        check_number("dither[1]", self.dither[1], 0, 2)
+        check_number("dither[0]", self.dither[0], 0, self.dither[1])
+        check_criterion(self.criterion)
 
     def __call__(self, model: nn.Module, images: Any, labels: Any, keys: Any = None) -> Found:
         """Attack images.
@@ -211,7 +205,7 @@ class PixelAttack:
         self, model: nn.Module, images: Any, labels: Any, keys: Any = None
     ) -> Iterator[Generation]:
         """State after each generation; arguments and errors as of a call."""
-        array = inputs.as_images(images)
+        array = inputs.to_attack(images)
         device = inputs.check_model(model, *array.shape[1:3])
         labels = inputs.as_labels(labels, len(array))
         if self.pixels > array.shape[1] * array.shape[2]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.params.errors import check_images
+from lib.params.errors import InputError, check_images
 
 
 def as_images(what: str, /, **images: Any) -> tuple[np.ndarray, ...]:
@@ -19,10 +19,13 @@ def as_images(what: str, /, **images: Any) -> tuple[np.ndarray, ...]:
     Raises:
         InputError: another type or shape, or shapes that differ.
     """
-    arrays = {
-        name: each.detach().cpu().numpy() if isinstance(each, Tensor) else np.asarray(each)
-        for name, each in images.items()
-    }
+    try:
+        arrays = {
+            name: each.detach().cpu().numpy() if isinstance(each, Tensor) else np.asarray(each)
+            for name, each in images.items()
+        }
+    except ValueError:
+        raise InputError(f"{what} must be of one size: stack them into one array.") from None
     for name, array in arrays.items():
         # (H, W, 1 or 3) is one image without its N, which would pass for a stack of gray ones.
         if array.ndim == 3 and array.shape[2] not in (1, 3):
@@ -33,7 +36,7 @@ def as_images(what: str, /, **images: Any) -> tuple[np.ndarray, ...]:
 
 def like(given: Any, array: np.ndarray) -> Any:
     """An array (N, H, W, C) in the shape and the kind, numpy or torch, of the images given."""
-    array = array.reshape(tuple(given.shape))
+    array = array.reshape(np.shape(given))
     return torch.from_numpy(array).to(given.device) if isinstance(given, Tensor) else array
 
 

@@ -6,6 +6,7 @@ the classifier sees under it; so where every pair of masks gives the true class,
 patch can change the decision, whoever makes it and whatever he knows.
 """
 
+import math
 import time
 from itertools import combinations
 from typing import Any
@@ -15,10 +16,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from lib.attack import AnyLabelChange, Misclassification, inputs
 from lib.data import as_images, to_tensor
 from lib.models.classifiers import TIE, classify, decide, edge
-from lib.models.inference import Device, batch_for, evaluating, full_precision, placed
-from lib.params.errors import InputError
+from lib.models.inference import Device, batch_for, evaluating, full_precision, outputs, placed
+from lib.params.errors import InputError, check_number
 
 GRAY = 0.5  # of a pixel with no visible one in its row or column
 INPAINT = "inpaint"
@@ -36,8 +38,8 @@ def mask_corners(height: int, width: int, mask: int, patch: int = 1) -> list[tup
     Raises:
         InputError: a mask smaller than the patch or larger than the image.
     """
-    if not 1 <= patch <= mask:
-        raise InputError(f"A mask of {mask} pixels hides no patch of {patch}: give 1 to {mask}.")
+    check_number("mask", mask, 1, math.inf, whole=True)
+    check_number("patch", patch, 1, mask, whole=True)
     if mask > min(height, width):
         raise InputError(f"A mask of {mask} pixels is larger than images of {height} x {width}.")
     step = mask - patch + 1
@@ -95,8 +97,11 @@ class DoubleMasking(nn.Module):
         multi_label: bool = False, threshold: float = 0.5, batch: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
-        if fill != INPAINT and (isinstance(fill, str) or not 0 <= fill <= 1):
-            raise InputError(f"fill is {fill!r}: give 'inpaint' or a constant in 0..1.")
+        mask_corners(mask, mask, mask, patch)  # refuses both
+        check_number("threshold", threshold, 0, 1, ends="()")
+        check_number("batch", batch, 0, math.inf, whole=True)
+        if fill != INPAINT:
+            check_number("fill, if not 'inpaint',", fill, 0, 1)
         self.classifier, self.mask, self.patch, self.fill = classifier, mask, patch, fill
         self.multi_label, self.threshold, self.batch = multi_label, threshold, batch
 
@@ -144,12 +149,10 @@ class DoubleMasking(nn.Module):
             InputError: images of another type or shape, or labels of the other task.
         """
         (array,) = as_images("Images to certify", images=images)
-        labels = torch.as_tensor(np.asarray(labels)).long()
-        if len(labels) != len(array) or labels.ndim != 1 + self.multi_label:
-            raise InputError(
-                f"Labels of shape {tuple(labels.shape)} do not fit {len(array)} images: give "
-                f"{'0/1 labels (N, K)' if self.multi_label else 'one class an image (N,)'}."
-            )
+        labels = inputs.as_labels(labels, len(array))
+        if len(array):
+            judge = AnyLabelChange(self.threshold) if self.multi_label else Misclassification()
+            inputs.check_task(next(outputs(self.classifier, array[:1], device)), labels, judge)
         device = placed(self, device)
         masks = self.masks(*array.shape[1:3], device)
         with evaluating(self), full_precision(device):

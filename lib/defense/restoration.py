@@ -58,6 +58,12 @@ def evaluate_defense(
     Raises:
         InputError: as `restore_all`.
     """
+    networks = dict(denoiser) if isinstance(denoiser, Mapping) else None
+    for what, network in (("model", model), *(networks or {"denoiser": denoiser}).items()):
+        if not callable(network):
+            raise InputError(f"The {what} is {network!r}: give a module or a function of images.")
+    if not hasattr(found, "table"):
+        raise InputError(f"found is a {type(found).__name__}: give what an attack returned.")
     records = found.table[~found.table["skipped"].astype(bool)]
     clean, attacked = as_images("Attacked images", clean=found.clean, attacked=found.images)
     rows = records["image"].to_numpy(np.int64)
@@ -65,7 +71,7 @@ def evaluate_defense(
     name = getattr(denoiser, "__name__", type(denoiser).__name__)
     return restore_all(
         clean[rows], attacked[rows], records,
-        dict(denoiser) if isinstance(denoiser, Mapping) else {name: denoiser},
+        networks or {name: denoiser},
         lambda images: as_text(classify(model, images, multi_label, threshold, device)), device,
     )  # fmt: skip
 

@@ -162,8 +162,8 @@ def success(
         pixels: changed pixels.
     """
     printed = paper.attack_table(dataset, classifier, pixels)
-    shown = rates.assign(**{"rate, %": tables.intervals(rates, "rate", percent=True)})
-    shown = shown.drop(columns=["rate", "low", "high"])
+    shown = rates.assign(rate=tables.intervals(rates, "rate", percent=True))
+    shown = shown.drop(columns=["low", "high"])
     shown = shown.merge(available[["class", "test_images", "test_correct"]], how="left")
     if printed is not None:
         shown = shown.merge(printed, how="left")

@@ -15,8 +15,9 @@ def recovery(summary: pd.DataFrame, caption: str = "") -> Styler:
         caption: above the table.
     """
     shown = summary[["defense", "images", "n"]].copy()
-    for share in ("recovered", "kept"):
-        shown[f"{share}, %"] = intervals(summary, share, percent=True)
+    titles = {"recovered": "label recovery rate", "kept": "clean prediction retention"}
+    for share, title in titles.items():
+        shown[title] = intervals(summary, share, percent=True)
     shown["error at the pixel"] = intervals(summary, "error_attacked")
     shown["error elsewhere"] = intervals(summary, "error_elsewhere")
     return table(shown, caption)

@@ -52,14 +52,16 @@ def sources(found: Iterable[str]) -> str:
 
 
 def interval(value: float, low: float, high: float, percent: bool = False) -> str:
-    """A value with its 95 % interval, ``12.3 [8.1, 17.9]``; a dash where there is none."""
+    """A value with its 95 % interval: ``12.3 [8.1, 17.9]``; a share as `formatting.rate`."""
+    if percent:
+        return formatting.rate(value, low, high, digits=1)
     if math.isnan(value):
         return "–"
-    digits, scale = (1, 100) if percent else (min(6, formatting.decimals(value)), 1)
-    text = f"{value * scale:.{digits}f}"
+    digits = min(6, formatting.decimals(value))
+    text = f"{value:.{digits}f}"
     if math.isnan(low) or math.isnan(high):
         return text
-    return f"{text} [{low * scale:.{digits}f}, {high * scale:.{digits}f}]"
+    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def intervals(frame: pd.DataFrame, column: str, percent: bool = False) -> pd.Series:

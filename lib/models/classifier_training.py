@@ -1,5 +1,6 @@
 """Training of the classifiers: start, optimizer, stopping rule (CLS01 to CLS10)."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ from torch.nn import functional as F
 from lib.data import Images, as_images, unit
 from lib.metrics import classification
 from lib.models.classifiers import Classifier, bring, classify, load, save
-from lib.models.inference import Device, placed, uses_bfloat16
+from lib.models.inference import Device, outputs, placed, uses_bfloat16
 from lib.models.pretrained import start_weights
-from lib.models.training import fit, key_of
+from lib.models.training import check_training, fit, key_of
 from lib.models.weights import read_weights
 from lib.params import VERSIONS, Parameters
 from lib.params.device import settled
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError, check_number, unknown
 from lib.params.files import fingerprint, md5, read_json
 from lib.params.own_files import own_weights
 
@@ -92,9 +93,25 @@ def fit_classifier(
     ):  # fmt: skip
         if len(pictures) != len(of):
             raise InputError(f"There are {len(of)} labels for {len(pictures)} {what} images.")
+        if np.asarray(of).dtype.kind not in "iub":
+            raise InputError(f"The {what} labels are {np.asarray(of).dtype}: give integers.")
+    check_training(epochs, batch, learning_rate, seed)
+    check_number("momentum", momentum, 0, 1, ends="[)")
+    check_number("weight_decay", weight_decay, 0, math.inf)
+    check_number("threshold", threshold, 0, 1, ends="()")
+    for size in sizes:
+        check_number("sizes", size, 1, math.inf, whole=True)
     if len(images) < 2:
         raise InputError(f"A classifier needs two training images at least, not {len(images)}.")
     device, multi_label, edge = placed(model, device), labels.ndim == 2, images.shape[1]
+    known = next(outputs(model, images[:1])).shape[1]
+    for of in (labels, validation_labels):
+        if multi_label and of.shape[1:] != (known,):
+            raise InputError(f"Labels of shape {of.shape} do not fit a model of {known} logits.")
+        if not multi_label and of.size and not 0 <= of.min() <= of.max() < known:
+            raise InputError(
+                f"The labels go from {of.min()} to {of.max()}: the model knows 0 to {known - 1}."
+            )
     model.to(memory_format=torch.channels_last)
     precision = "bfloat16" if uses_bfloat16(precision, device) else "float32"
     sizes = list(sizes) or [edge]

@@ -1,5 +1,6 @@
 """Training of the denoisers: noise, loss, crops, validation and files (NOI01 to MED05)."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from lib.metrics import image_quality
 from lib.models import denoisers
 from lib.models.denoisers import corrupt, impulse_noise, parameter_counts
 from lib.models.inference import Device, outputs, placed, uses_bfloat16
-from lib.models.training import fit, key_of, throughput
+from lib.models.training import check_training, fit, key_of, throughput
 from lib.models.weights import save_weights
 from lib.params import VERSIONS, Parameters
 from lib.params.device import settled
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError, check_number, unknown
 from lib.params.files import read_json, write_json
 
 LARGE = ("noise2noise", "median_cnn")  # too slow at full size: crops, fewer images (GEN04, T5, T6)
@@ -159,9 +160,17 @@ def fit_denoiser(
             `lib.models.training.fit`.
     """
     images_train, images_val = _checked(images_train, images_val)
+    check_training(epochs, batch, learning_rate, seed)
+    for name, value in (("limit", limit), ("crop", crop)):
+        check_number(name, value, 0, math.inf, whole=True)
+    levels = list(noise) if isinstance(noise, list | tuple) else [noise]
+    if not levels:
+        raise InputError("noise has no level: give a share of pixels in 0..1, or several.")
+    for level in levels:
+        check_number("noise", level, 0, 1)
+    levels = torch.tensor(levels, dtype=torch.float32)
     device = placed(model, device)
     precision = "bfloat16" if uses_bfloat16(precision, device) else "float32"
-    levels = torch.tensor([noise] if isinstance(noise, int | float) else list(noise))
     settings = [VERSIONS["denoisers"], batch, learning_rate, levels.tolist(), seed, precision]
     settings += [limit, crop, halving, noisy_targets]
     settings += [epochs] if halving or noisy_targets else []  # rate and gamma depend on it

@@ -23,11 +23,23 @@ from tqdm.auto import tqdm
 from lib.models.inference import Device, full_precision, placed, uses_bfloat16
 from lib.models.weights import write_tensors
 from lib.params.device import no_tf32
-from lib.params.errors import InputError
+from lib.params.errors import InputError, check_number
 from lib.params.files import fingerprint
 from lib.params.memory import is_out_of_memory
 
 Batch = tuple[Tensor, ...]
+
+
+def check_training(epochs: int, batch: int, learning_rate: float, seed: int) -> None:
+    """Refuse settings of a training outside their range.
+
+    Raises:
+        InputError: epochs below 0, a batch below 1, a rate that is not above 0, or no whole seed.
+    """
+    check_number("epochs", epochs, 0, math.inf, whole=True)
+    check_number("batch", batch, 1, math.inf, whole=True)
+    check_number("learning_rate", learning_rate, 0, math.inf, ends="()")
+    check_number("seed", seed, 0, (1 << 63) - 1, whole=True)
 
 
 def _flatten(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

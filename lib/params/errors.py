@@ -1,5 +1,6 @@
 """The one exception users see for bad input, and the checks that every room shares."""
 
+import math
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -42,6 +43,34 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
     if len(known) <= LISTED:
         hint += f" Known are {', '.join(known)}."
     return InputError(f"Unknown {kind} {name!r}: {hint}")
+
+
+def check_number(
+    name: str, value: Any, low: float, high: float, whole: bool = False, ends: str = "[]"
+) -> None:
+    """Refuse a setting that is no number, or one outside its range.
+
+    Args:
+        name: of the setting.
+        value: as it was given.
+        low, high: of the range.
+        whole: whether it must be an integer.
+        ends: which of them are values too: ``[]``, ``(]``, ``[)`` or ``()``.
+
+    Raises:
+        InputError: it is something else.
+    """
+    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    inside = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
+    if inside and not (value == low and ends[0] == "(" or value == high and ends[1] == ")"):
+        return
+    limits = {"[]": "from {} to {}", "(]": "above {}, at most {}", "[)": "from {} to below {}",
+              "()": "between {} and {}"}[ends]  # fmt: skip
+    if high == math.inf:
+        limits = "above {}" if ends[0] == "(" else "of at least {}"
+    kind = "a whole number" if whole else "a number"
+    limits = limits.format(f"{low:,}", f"{high:,}")
+    raise InputError(f"{name} is {shortened(value)}: give {kind} {limits}.")
 
 
 def check_images(what: str, /, **arrays: np.ndarray) -> None:

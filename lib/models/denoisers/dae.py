@@ -89,7 +89,7 @@ class DAE(Denoiser):
         self, channels: int, depth: int = 4, normalization: bool = True, attention: bool = True,
         residual: bool = True, skips: bool = True,
     ) -> None:  # fmt: skip
-        if not 1 <= depth <= len(WIDTHS):
+        if depth not in range(1, len(WIDTHS) + 1):
             raise InputError(f"A DAE has 1 to {len(WIDTHS)} levels, not {depth!r}.")
         super().__init__(channels, multiple=2**depth)
         self.skips = skips

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from lib.data import counter_rng, to_tensor, to_uint8
-from lib.params.errors import InputError
+from lib.params.errors import InputError, check_number
 
 CHUNK = 64  # stored images made noisy at a time
 
@@ -63,6 +63,7 @@ def corrupt(images: np.ndarray, level: float, seed: int = 0, part: str = "test")
     Raises:
         InputError: as `impulse_noise`.
     """
+    check_number("level", level, 0, 1)
     keys = counter_rng.image_keys(seed, "noise", "", [part] * len(images), list(range(len(images))))
     noisy = np.empty_like(images)
     for start in range(0, len(images), CHUNK):
