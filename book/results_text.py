@@ -60,8 +60,8 @@ def overview(success: pd.DataFrame, defenses: pd.DataFrame) -> str:
     inside = ((known["low"] <= known["printed"]) & (known["printed"] <= known["high"])).sum()
     if len(known):
         text.append(
-            "One or two changed pixels mislead the classifiers on every data set, but only "
-            f"{inside} of {len(known)} printed success rates lie within our 95 % interval."
+            "One or two changed pixels mislead the classifiers on every data set. But our 95 % "
+            f"intervals contain only {inside} of {len(known)} printed success rates."
         )
     names = defenses["defense"] if len(defenses) else []
     dae, median = (defenses[names == name].set_index("dataset") for name in ("dae", "median3"))
@@ -95,7 +95,7 @@ def gaps(success: pd.DataFrame) -> str:
     ]
     return "\n".join([
         f"{len(known)} of {success['printed'].notna().sum()} printed rates differ from ours by "
-        f"more than {100 * POINTS:.0f} points and a factor of {FACTOR}:",
+        f"more than {100 * POINTS:.0f} percentage points and more than a factor of {FACTOR}:",
         "",
         *lines,
     ])  # fmt: skip
@@ -123,9 +123,9 @@ def reasons(found: DatasetRecord, success: pd.DataFrame) -> str:
         differ.append(f"{run['budget']:,} queries an image instead of 10,100")
     differ.append("equally many images of each class")
     return (
-        f"Outside our 95 % intervals: {each}. What differs from the paper: {enumerated(differ)}. "
-        "Which of these explains a gap is not known; the paper publishes neither weights nor "
-        "attacked images."
+        f"Outside our 95 % intervals: {each}. Our runs differ from the paper's: "
+        f"{enumerated(differ)}. We do not know which of these explains the gap: the paper "
+        "publishes neither weights nor attacked images."
     )
 
 
@@ -148,9 +148,9 @@ def weighted(found: DatasetRecord, success: pd.DataFrame) -> str:
     ]
     lines = []
     if mixed:
-        lines.append(f"With each class as often as in the paper's table: {enumerated(mixed)}.")
+        lines.append(f"Class-weighted, with the paper's mix of classes: {enumerated(mixed)}.")
     if tested:
-        lines.append(f"Test images among the attacked: {enumerated(tested)}.")
+        lines.append(f"Test images among the attacked images: {enumerated(tested)}.")
     return " ".join(lines)
 
 
@@ -163,8 +163,8 @@ def validation(found: DatasetRecord) -> str:
         [f"{shown(row.denoiser)} {row.psnr:.1f} dB" for row in trained.itertuples()]
     )
     return (
-        f"On validation images with the noise of the training "
-        f"({trained['noisy_psnr'].iloc[0]:.1f} dB), the denoisers reach: {reached}."
+        "Validation images with training noise have a PSNR of "
+        f"{trained['noisy_psnr'].iloc[0]:.1f} dB. After each denoiser: {reached}."
     )
 
 
@@ -176,8 +176,8 @@ def adaptive(pooled: pd.DataFrame) -> str:
     return (
         f"Against an attacker who knows the defense, {rate(of.loc['dae', 'adaptive'])} of the "
         f"images keep the correct class with the DAE, and {rate(of.loc['identity', 'adaptive'])} "
-        "without a defense. Against an attacker who does not know it, the DAE keeps "
-        f"{rate(of.loc['dae', 'oblivious'])}."
+        "without a defense. If the attacker does not know the defense, the DAE keeps "
+        f"{rate(of.loc['dae', 'oblivious'])} correct."
     )
 
 
@@ -185,17 +185,17 @@ def only(rows: pd.DataFrame) -> str:
     """Which runs a table is of, and that others may differ; rows with dataset and classifier."""
     runs = rows[["dataset", "classifier"]].drop_duplicates().itertuples(index=False)
     names = enumerated([f"{shown(dataset)} with {shown(net)}" for dataset, net in runs])
-    return f"Recorded for {names} only; other data sets and defenses may behave differently."
+    return f"Recorded only for {names}. Other data sets and defenses may behave differently."
 
 
 def size_effect(lower: int, pairs: int) -> str:
     """Whether larger images are harder to attack; arguments of `results_tables.size_effect`."""
     if not pairs:
-        return "One size only is recorded yet."
+        return "Only one image size is recorded yet."
     of = f"of {pairs} comparisons on the same data set, classifier and number of pixels"
     if lower > pairs / 2:
         return (
-            f"Larger images are harder to attack here: in {lower} {of}, the success rate is lower "
+            f"Larger images are harder to attack here. In {lower} {of}, the success rate is lower "
             "at the larger size. The paper claims the opposite."
         )
     return f"Larger images are easier to attack in {pairs - lower} {of}, as the paper claims."

@@ -1,4 +1,4 @@
-"""The page "The engine": what it computes, what it reads, and its figures."""
+"""The page "Speed of the attack": what it computes, what it reads, and its figures."""
 
 import json
 import re
