@@ -96,7 +96,7 @@ def found(row: dict) -> str:
     if not number:
         return row["reason"]
     text = f"As claimed in {holds} of {many(number, 'comparison')}"
-    text += verdicts.others(against, inconclusive)
+    text += verdicts.exceptions(against, inconclusive)
     if holds == number and row["verdict"] != verdicts.REPLICATED:
         text += ", but not all data sets could be compared"
     return f"{text}. Images: {row['images']}."

@@ -110,10 +110,8 @@ def _success(records: pd.DataFrame, count: int) -> str:
         return f"No attack with {pixels(count)} is recorded."
     images = len(of_count[restoration.IMAGE].drop_duplicates())
     estimate = intervals.rate(int(of_count["success"].sum()), len(of_count), images)
-    attacks = f"{len(of_count):,} attacks on {images:,} images"
-    return (
-        f"The {attack(count)} changed the prediction in {rate(*estimate, digits=1)} of {attacks}."
-    )
+    attempts = f"{len(of_count):,} attempts on {images:,} images"
+    return f"The {attack(count)} succeeded in {rate(*estimate, digits=1)} of {attempts}."
 
 
 def counted(ledger: pd.DataFrame) -> str:
@@ -124,7 +122,7 @@ def counted(ledger: pd.DataFrame) -> str:
     if len(failed):
         opposite = int(failed["opposite"].sum())
         words[verdicts.NOT_REPLICATED] += (
-            f" (the opposite was found for {opposite}, {len(failed) - opposite} inconclusive)"
+            f" ({opposite} show the opposite, {len(failed) - opposite} inconclusive)"
         )
     return f"Verdicts on {len(own)} claims of the paper: {enumerated([*words.values()])}."
 

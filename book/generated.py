@@ -59,9 +59,9 @@ def parameters_page() -> str:
     ]  # fmt: skip
     common = ", ".join(f"`{name}`" for name in COMMON)
     return (
-        "# Parameters\n\nThis page lists every parameter of a run, with its meaning and its value in each protocol.\n"
-        "Set one with `make run NAME=VALUE` or `papermill -p NAME VALUE`. Values are those for\n"
-        "Derma and ResNet50.\n\n"
+        "# Parameters\n\nThis page lists every parameter of a run, with its meaning and its value "
+        "in each protocol.\nSet one with `make run NAME=VALUE` or `papermill -p NAME VALUE`. "
+        "Values are those for\nDerma and ResNet50.\n\n"
         "## Inputs and outputs of each notebook\n\n"
         f"All notebooks take {common}. `data_*` means every parameter whose name begins with "
         "`data_`. Files are written below `runs/<protocol>/`.\n\n"

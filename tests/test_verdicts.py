@@ -137,7 +137,7 @@ def test_orders_follow_the_rule(signs):
     assert verdict.word == ("replicated" if set(signs) == {"+"} else expected)
     assert verdict.opposite == (expected == "not replicated" and "-" in signs)
     assert verdict.counts == tuple(signs.count(sign) for sign in "+-0")
-    assert all(str(count) in verdict.reason for count in verdict.counts)
+    assert all(str(count) in verdict.reason for count in verdict.counts if count)
 
 
 def test_a_reason_names_a_few_exceptions():
@@ -583,8 +583,8 @@ def test_the_front_page_has_the_numbers_of_the_tables(small):
     share = f"25.0 % ({100 * low:.1f}–{100 * high:.1f})"
     for part in ("rebuilt", "Derma (64 px)", "200 images", share, "| DAE (proposed) | 100.0 % ("):
         assert part in text
-    (text,) = front.adaptive_attack(small)
-    for part in ("4 adaptive", "Derma, ResNet50, two pixels", "0.0 % (0.0–49.0), 100.0 %"):
+    text = " ".join(front.adaptive_attack(small))
+    for part in ("4 attacked", "Derma, ResNet50, two pixels", "| 0.0 % (0.0–49.0) | 100.0 % ("):
         assert part in text
 
 

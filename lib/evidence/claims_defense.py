@@ -20,6 +20,7 @@ from lib.evidence.verdicts import (
     Interval,
     Verdict,
     everywhere,
+    exceptions,
     holding,
     over_data_sets,
 )
@@ -135,9 +136,9 @@ def independent_of_classifier(record: Record, p: Parameters) -> Verdict:
     unequal = sum(low > 0 or high < 0 for _, low, high in map(holding, recovery.values()))
     reason = (
         f"The mean PSNR after the DAE differs by less than {SAME_DB:g} dB between the classifiers "
-        f"on {same} of {len(each)} data sets and by more on {apart}; {len(each) - same - apart} "
-        f"are inconclusive. The label recovery rate clearly differs on {unequal}. {_printed_gap()}"
-        f"{left_out}"
+        f"on {same} of {len(each)} data sets{exceptions(apart, len(each) - same - apart)}. "
+        f"The label recovery rate clearly differs on {unequal or 'none'}. "
+        f"{_printed_gap()}{left_out}"
     )
     word = REPLICATED if same == len(each) else IN_PART if same else NOT_REPLICATED
     return over_data_sets(Verdict(word, reason, (same, apart, len(each) - same - apart)), psnr)

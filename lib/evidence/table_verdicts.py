@@ -15,9 +15,7 @@ from lib.params import Parameters
 REAL = {"official", "rebuilt"}
 BUDGET = 10_100  # candidates an image, the paper's
 ACCURACIES = (12, 34)  # they depend on the training images, of which rebuilt files have a sample
-TIMES = (
-    "Times on other hardware, with other sizes and budgets, are not expected to agree (EVA13)."
-)
+TIMES = "Times on other hardware, with other sizes and budgets, are not expected to agree (EVA13)."
 # Tables whose numbers cannot be ours, whatever is run, and the reason.
 OTHER = {
     **dict.fromkeys((11, "A1"), "The table lists the authors' computers and software; ours are on "

@@ -83,7 +83,7 @@ def of_differences(differences: Differences, claim: str, more: str = "") -> Verd
     inconclusive = [where for where, (_, low, high) in pairs.items() if low <= 0 <= high]
     reason = (
         f"{claim[0].upper()}{claim[1:]} in {len(ahead)} of {many(len(pairs), 'comparison')}"
-        f"{others(len(behind), len(inconclusive))}."
+        f"{exceptions(len(behind), len(inconclusive))}."
     )
     for title, places in (("The opposite", behind), ("Inconclusive", inconclusive)):
         if 0 < len(places) <= NAMED and len(places) < len(pairs):
@@ -93,7 +93,7 @@ def of_differences(differences: Differences, claim: str, more: str = "") -> Verd
     return Verdict(word, reason, (len(ahead), len(behind), len(inconclusive)))
 
 
-def others(opposite: int, inconclusive: int) -> str:
+def exceptions(opposite: int, inconclusive: int) -> str:
     """``; 1 shows the opposite and 3 are inconclusive``; empty where both are 0."""
     found = [f"{opposite} show{'s' * (opposite == 1)} the opposite"] * (opposite > 0)
     verb = "is" if inconclusive == 1 else "are"
