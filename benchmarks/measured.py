@@ -55,7 +55,7 @@ def table(name: str) -> tuple[pd.DataFrame, str]:
     try:
         found = pd.read_csv(path)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError):
-        raise InputError(f"{path} is no CSV table: delete it and make it again.") from None
+        raise InputError(f"{path} is not a CSV table: delete it and make it again.") from None
     if missing := [column for column in COLUMNS[name] if column not in found]:
         raise InputError(f"{path} has no column {missing[0]!r}: delete it and make it again.")
     return found[list(COLUMNS[name])], f"From `benchmarks/{name}.csv`."

@@ -17,7 +17,7 @@ def answer(found: DatasetRecord, success: pd.DataFrame, pooled: pd.DataFrame) ->
 
     Args:
         found: the record.
-        success: of `results_tables.success`.
+        success: of `results_tables.class_weighted`.
         pooled: of `results_tables.defenses` of the protocol nearest to the paper's, one row a
             defense; may be empty.
     """
@@ -26,12 +26,13 @@ def answer(found: DatasetRecord, success: pd.DataFrame, pooled: pd.DataFrame) ->
     near = recorded.nearest(success)
     known = near[near["printed"].notna()]
     first = (known if len(known) else near).iloc[0]
+    mix = ", class-weighted" if first["weighted"] else ""
     text = (
-        f"At {first['size']} px, the {formatting.attack(first['pixels'])} changes the prediction "
-        f"of {shown(first['classifier'])} for {rate(first['rate'])} of {first['n']} images of "
-        f"{shown(found.dataset)}"
+        f"At {first['size']} px, the {formatting.attack(first['pixels'])} on "
+        f"{shown(first['classifier'])} succeeds on {rate(first['rate'])} of correctly classified "
+        f"{shown(found.dataset)} images (n = {first['n']}{mix})."
     )
-    text += f"; the paper prints {printed_share(first['printed'])}." if len(known) else "."
+    text += f" The paper prints {printed_share(first['printed'])}." if len(known) else ""
     return " ".join([text, *_defended(pooled)])
 
 
@@ -44,7 +45,8 @@ def _defended(pooled: pd.DataFrame) -> list[str]:
     return [
         f"After the DAE, {back['dae']:.0f} of 100 attacked images are classified correctly again, "
         f"but {lost['dae']:.0f} of 100 clean images no longer are.",
-        f"A plain 3 x 3 median filter reaches {back['median3']:.0f} and {lost['median3']:.0f}.",
+        f"For a plain 3 x 3 median filter, the numbers are {back['median3']:.0f} and "
+        f"{lost['median3']:.0f}.",
     ]
 
 
@@ -116,12 +118,12 @@ def reasons(found: DatasetRecord, success: pd.DataFrame) -> str:
         ]
     )
     run = recorded.nearest(found.runs).iloc[0]
-    differ = [f"classifiers trained from a random start on {run['training_images']:,} images"]
+    differ = [f"classifiers trained from random weights on {run['training_images']:,} images"]
     if run["size"] != 224:
         differ.append(f"images of {run['size']} px instead of 224")
     if run["budget"] < 10_100:
-        differ.append(f"{run['budget']:,} queries an image instead of 10,100")
-    differ.append("equally many images of each class")
+        differ.append(f"{run['budget']:,} queries per image instead of 10,100")
+    differ.append("a sample with equally many images of each class")
     return (
         f"Outside our 95 % intervals: {each}. Our runs differ from the paper's: "
         f"{enumerated(differ)}. We do not know which of these explains the gap: the paper "

@@ -152,7 +152,7 @@ def main(arguments: list[str]) -> None:
         if wrong := list(problems(results)):
             raise InputError("\n".join(wrong))
     else:
-        raise InputError(f"{command!r} is none of record and verify.")
+        raise InputError(f"{command!r} is not a command: write record or verify.")
 
 
 if __name__ == "__main__":

@@ -514,9 +514,9 @@ def test_printed_numbers_stand_beside_ours():
     told = printed_comparison.shown(table)
     assert len(told) == len(table)
     of = told[told["table"] == 35].iloc[0]
-    assert (of["of"], of["quantity"]) == ("Derma, DenseNet121", "success rate, %")
+    assert (of["data set, classifier"], of["quantity"]) == ("Derma, DenseNet121", "success rate, %")
     assert of["printed"] == pytest.approx(28.0) and of["ours"].endswith("]")
-    assert set(told.loc[told["table"].isin([4, 5]), "of"]) == {"AbdomenCT"}
+    assert set(told.loc[told["table"].isin([4, 5]), "data set, classifier"]) == {"AbdomenCT"}
     assert told.loc[told["table"] == 1, "quantity"].item() == "parameters"
 
 

@@ -240,8 +240,8 @@ class Parameters(BaseModel):
             raise unknown("data set", self.dataset, names("datasets"))
         if self.restoration_patch_size % 2 == 0:
             raise InputError(
-                "restoration_patch_size must be odd, so that a patch has a middle, not "
-                f"{self.restoration_patch_size}."
+                f"restoration_patch_size must be odd, not {self.restoration_patch_size}, because a "
+                "patch has a pixel in its middle."
             )
         smallest = read("classifiers", self.classifier)["smallest_input"]
         if self.classifier_sizes and min(self.classifier_sizes) < smallest:
