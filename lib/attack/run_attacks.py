@@ -261,7 +261,7 @@ def _say_which_are_few(table: pd.DataFrame, pixels: int, limit: int) -> None:
     for row in few.itertuples():
         wanted = limit or "all"
         print(
-            f"{pixels}-pixel attack: {wanted} images of {row[1]!r} wanted, {row.attacked} are "
-            "classified right and can be attacked.",
+            f"{pixels}-pixel attack: {row.attacked} images of {row[1]!r} instead of {wanted}; no "
+            "more are classified correctly.",
             file=sys.stderr,
         )
