@@ -172,7 +172,7 @@ def success(
 
 
 def attack_times(records: dict[int, pd.DataFrame], dataset: str) -> Styler:
-    """Evaluations and minutes of the attacks.
+    """Queries and minutes of the attacks.
 
     Args:
         records: attack tables of one run by number of pixels.
@@ -188,16 +188,16 @@ def attack_times(records: dict[int, pd.DataFrame], dataset: str) -> Styler:
             {
                 "pixels": pixels,
                 "images": len(found),
-                "evaluations": evaluations,
+                "queries": evaluations,
                 "computed": found["computed"].sum() / max(evaluations, 1),
                 "minutes": seconds / 60,
-                "evaluations/s": evaluations / max(seconds, 1e-9),
+                "queries/s": evaluations / max(seconds, 1e-9),
                 "printed_images": printed["images"],
                 "printed_minutes": printed["minutes"],
             }
         )
-    where = formatting.enumerated(numbers)
-    caption = f"Computed: not found in the cache. Printed: Table {where}, ResNet50."
+    where = f"Table{'s' * (len(numbers) > 1)} {formatting.enumerated(numbers)}"
+    caption = f"Computed: queries not answered by the cache. Printed: {where}, ResNet50."
     return tables.table(pd.DataFrame(rows), caption, percent=["computed"])
 
 

@@ -8,15 +8,15 @@ from lib.figures.tables import intervals, table
 
 
 def recovery(summary: pd.DataFrame, caption: str = "") -> Styler:
-    """Recovered and kept classes, and errors in gray levels, of each defense of one run.
+    """Label recovery, clean retention, and errors in gray levels, of each defense of one run.
 
     Args:
         summary: of `lib.defense.restoration.summary`.
         caption: above the table.
     """
     shown = summary[["defense", "images", "n"]].copy()
-    for share in ("recovered", "kept"):
-        shown[f"{share}, %"] = intervals(summary, share, percent=True)
+    shown["label recovery rate, %"] = intervals(summary, "recovered", percent=True)
+    shown["clean prediction retention, %"] = intervals(summary, "kept", percent=True)
     shown["error at the pixel"] = intervals(summary, "error_attacked")
     shown["error elsewhere"] = intervals(summary, "error_elsewhere")
     return table(shown, caption)
