@@ -65,7 +65,7 @@ def test_success_by_class_has_every_class_and_the_printed_rates():
 
 def test_times_are_sums_over_the_images():
     row = beside_printed.attack_times({1: attacks(8)}, "derma").data.iloc[0]
-    assert (row["images"], row["evaluations"], row["computed"]) == (8, 800, 0.5)
+    assert (row["images"], row["queries"], row["computed"]) == (8, 800, 0.5)
     assert row["minutes"] == pytest.approx(4 / 60) and row["queries/s"] == pytest.approx(200)
 
 
