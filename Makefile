@@ -1,4 +1,4 @@
-# Everything a user does. `make help` lists it; values are set as in `make run DATASET=derma seed=1`.
+# All commands. `make help` lists them; set values as in `make run DATASET=derma seed=1`.
 # book/make.py reads the values and does the work: make itself would part them at blanks.
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
@@ -14,50 +14,50 @@ export PYTHONUTF8 = 1
 .PHONY: help book run data record verify lab notebooks test check lint bench gpu-check clean pdf
 .DEFAULT_GOAL := help
 
-help: ## this list
+help: ## list these commands
 	$(NO_VALUES)@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-book: $(BIN)/.ready ## phantoms, all notebooks of the protocol demo, the site; FORCE=1: all again
+book: $(BIN)/.ready ## make phantoms, run all notebooks of the protocol demo, build the site; FORCE=1: run all again
 	@$(DO) $@
 
-run: $(BIN)/.ready ## one run and its pages: DATASET=derma CLASSIFIER=resnet50 PROTOCOL=compact NAME=VALUE
+run: $(BIN)/.ready ## run notebooks and build their pages: DATASET=derma CLASSIFIER=resnet50 PROTOCOL=compact NAME=VALUE
 	@$(DO) $@
 
-data: $(BIN)/.ready ## npz files of real images out of SOURCE=folder for SIZE=pixels, put under data/
+data: $(BIN)/.ready ## make npz files of real images from SOURCE=folder at SIZE=pixels, under data/
 	@$(DO) $@
 
-record: $(BIN)/.ready ## small results of finished runs of PROTOCOL, kept under results/
+record: $(BIN)/.ready ## copy the small results of finished runs of PROTOCOL to results/
 	@$(DO) $@
 
-verify: $(BIN)/.ready ## all that is kept under results/, and the printed tables, checked
+verify: $(BIN)/.ready ## check the results and the printed tables under results/
 	@$(DO) $@
 
-lab: $(BIN)/.ready ## JupyterLab on the text notebooks, beginning with notebooks/explore.md
+lab: $(BIN)/.ready ## open JupyterLab with the explorer, notebooks/explore.md
 	@$(DO) $@
 
-notebooks: $(BIN)/.ready ## .ipynb files of the text notebooks, for papermill by hand
+notebooks: $(BIN)/.ready ## write the notebooks as .ipynb, for use with papermill
 	@$(DO) $@
 
-test: $(BIN)/.ready ## the whole test suite
+test: $(BIN)/.ready ## run the test suite
 	@$(DO) $@
 
-check: $(BIN)/.ready ## the built site and the explorer in a real browser (needs chromium)
+check: $(BIN)/.ready ## test the built site and the explorer in a real browser (needs chromium)
 	@$(DO) $@
 
-lint: $(BIN)/.ready ## style and common errors
+lint: $(BIN)/.ready ## check style and common errors
 	$(NO_VALUES)@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .
 
-bench: $(BENCH)/.ready ## our attack beside the peers', installed in an environment of their own
+bench: $(BENCH)/.ready ## compare the speed of our attack with other programs, in an environment of their own
 	$(NO_VALUES)@$(BENCH)/python -m pytest --quiet tests/test_benchmarks.py
 	@$(BENCH)/python -m benchmarks.attack
 
-gpu-check: $(BIN)/.ready ## the attack on this machine's NVIDIA GPU: right, and how fast
+gpu-check: $(BIN)/.ready ## test correctness and speed of the attack on this machine's NVIDIA GPU
 	$(NO_VALUES)@$(BIN)/python -m benchmarks.gpu_check
 
-clean: ## removes what was made, but neither real images nor runs/ of other protocols nor .venv
+clean: ## delete what was made, except real images, runs of other protocols and .venv
 	$(NO_VALUES)rm -rf build runs/demo runs/demo+* data/phantoms .snakemake notebooks/*.ipynb
 
-pdf: $(BIN)/.ready ## the narrative and results pages of the built site as build/book.pdf (needs chromium)
+pdf: $(BIN)/.ready ## print the narrative and results pages of the built site to build/book.pdf (needs chromium)
 	$(NO_VALUES)@$(BIN)/python -m book.pdf
 
 $(BIN)/.ready: requirements.lock pyproject.toml

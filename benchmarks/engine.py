@@ -1,4 +1,4 @@
-"""What the page "The engine" shows of `lib.attack.incremental`: equality, windows and work.
+"""What the page "Speed of the attack" shows of `lib.attack.incremental`: windows and work.
 
 The work is counted on networks without weights (PyTorch's device ``meta``), so it takes no time and
 is the same on every machine. What was measured is read by `benchmarks.measured`.

@@ -50,12 +50,12 @@ def table(name: str) -> tuple[pd.DataFrame, str]:
     path = FOLDER / f"{name}.csv"
     if not path.exists():
         maker = "python -m benchmarks.recall" if name in ("peers", "recall") else "make bench"
-        said = f"`benchmarks/{name}.csv` is not here, so this is left out; `{maker}` makes it."
+        said = f"Not shown: `benchmarks/{name}.csv` is missing. `{maker}` makes it."
         return pd.DataFrame(columns=list(COLUMNS[name])), said
     try:
         found = pd.read_csv(path)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError):
-        raise InputError(f"{path} is no CSV table: delete it and make it again.") from None
+        raise InputError(f"{path} is not a CSV table: delete it and make it again.") from None
     if missing := [column for column in COLUMNS[name] if column not in found]:
         raise InputError(f"{path} has no column {missing[0]!r}: delete it and make it again.")
     return found[list(COLUMNS[name])], f"From `benchmarks/{name}.csv`."
@@ -77,7 +77,7 @@ def machine(rates: pd.DataFrame) -> str:
         f"threads, {hardware['memory_gib']} GiB, GPU: {hardware['gpu'] or 'none'}."
     )
     if "cuda" in set(rates["device"]) and not hardware["gpu"]:
-        said += " Rows on cuda are from another machine, which the file does not name."
+        said += " The rows on cuda come from another machine, which the file does not name."
     versions = ", ".join(f"{name} {of}" for name, of in about.get("versions", {}).items())
     return f"{said} {versions}." if versions else said
 
@@ -96,14 +96,14 @@ def old_and_new(rates: pd.DataFrame) -> str:
         plain, windows, search = (BUDGET / _rate(here, name) for name in (PLAIN, WINDOWS, SEARCH))
         if plain == plain and search == search:
             lines.append(
-                f"- {device}: {plain:,.1f} s with the plain network, {search:,.1f} s with the "
-                f"search; {windows:,.1f} s if no candidate were looked up.\n"
+                f"- {device}: {plain:,.1f} s with the plain network, {search:,.1f} s with our "
+                f"search, {windows:,.1f} s without its cache.\n"
             )
     if not lines:
-        return "Time with the plain network and with the search: not measured."
+        return "The times with the plain network and with our search are not measured."
     return (
-        f"ResNet50, 224 pixels, float32, an image that does not fall within the paper's budget of "
-        f"{BUDGET:,} candidates of one pixel:\n\n{''.join(lines)}"
+        "Time of an image on which the one-pixel attack fails with the paper's budget of "
+        f"{BUDGET:,} queries (ResNet50, 224 pixels, float32):\n\n{''.join(lines)}"
     )
 
 
@@ -240,9 +240,9 @@ def recall_sentence(found: pd.DataFrame) -> str:
     if not row["vulnerable"]:
         return f"The map shows none of {row['images']:,} images vulnerable."
     return (
-        f"Of {row['vulnerable']:,} images that the map shows vulnerable the search fooled "
-        f"{row['found']:,}: a recall of {100 * row['rate']:.1f} % "
-        f"({100 * row['low']:.1f} % to {100 * row['high']:.1f} %, Wilson's interval at 95 %)."
+        f"The search succeeded on {row['found']:,} of {row['vulnerable']:,} images that the map "
+        f"shows vulnerable: a recall of {100 * row['rate']:.1f} % "
+        f"({100 * row['low']:.1f}–{100 * row['high']:.1f}, 95 % Wilson interval)."
     )
 
 
@@ -287,10 +287,10 @@ def our_times(rates: pd.DataFrame) -> pd.DataFrame:
 
 def beside_the_paper(rates: pd.DataFrame) -> str:
     """What `our_times` has beside the printed times, in words; cautious, as hardware differs."""
-    said = f"Ours at the same budget of {BUDGET:,} candidates an image. "
+    said = f"Our times are for the same budget of {BUDGET:,} queries per image. "
     if not len(our_times(rates)):
         return said + "Nothing was measured on ResNet50 at 224 pixels."
     return (
-        f"{said}{machine(rates)} The paper's computers, images and program are others, so the two "
-        "are not divided here; ratios within one machine are further up."
+        f"{said}{machine(rates)} The paper used other computers, images and code, so a ratio of "
+        "the two times would mean little. Ratios on one machine are further up."
     )

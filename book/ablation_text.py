@@ -16,13 +16,13 @@ def conclusion(means: pd.DataFrame, contrasts: pd.DataFrame) -> str:
     steps, levels = contrasts.loc[modules, "better"], contrasts.loc[~modules, "better"]
     depths = means[means["variant"].isin(ablation.DEPTHS)]
     best = LEVELS[depths.loc[depths["psnr"].idxmax(), "variant"]]
-    four = "better than both others" if (levels == "yes").all() else "not shown to be best"
+    four = "clearly the best" if (levels == "yes").all() else "not clearly the best"
     helped, harmed = (steps == "yes").sum(), (steps == "no").sum()
     return (
         f"Of {many(len(steps), 'module')}, {helped} helped, {harmed} harmed and "
-        f"{len(steps) - helped - harmed} are inconclusive; the paper reports that each one helps. "
-        f"The highest mean PSNR has the model with {best} levels, and four levels, the paper's "
-        f"best, are {four} here."
+        f"{len(steps) - helped - harmed} are inconclusive. The paper reports that each one helps. "
+        f"The model with {best} levels has the highest mean PSNR. Four levels, the paper's best, "
+        f"are {four} here."
     )
 
 

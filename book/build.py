@@ -140,7 +140,7 @@ def _site(runs: Path, results: Path) -> None:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         bad = [line for line in lines if re.search("WARNING|ERROR|Error", line)] or lines[-5:]
         raise InputError(
-            "\n".join([*bad[:20], f"the site was not built, log {log.relative_to(ROOT)}."])
+            "\n".join([*bad[:20], f"The site was not built; see {log.relative_to(ROOT)}."])
         )
     fresh = SITE.with_name("site.new")
     shutil.rmtree(fresh, ignore_errors=True)

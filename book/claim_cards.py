@@ -5,6 +5,7 @@ from html import escape
 import pandas as pd
 
 from lib.evidence import verdicts
+from lib.figures.formatting import many
 
 # The paper's claims in a few words, and our own questions; see results/printed/claims.yml.
 NAMES = {
@@ -14,12 +15,12 @@ NAMES = {
     "independent_of_classifier": "Classifier does not matter",
     "order_of_data_sets": "Chest is easiest",
     "two_above_one": "Two pixels beat one",
-    "densenet_below_on_derma_only": "DenseNet121 is weaker",
+    "densenet_below_on_derma_only": "DenseNet121 is easier, except Derma",
     "larger_is_easier": "Larger images are easier",
     "time_a_third_more": "DAE trains slower",
     "detection_better": "Detection is better",
     "dae_ahead_of_nothing": "DAE raises the PSNR",
-    "dae_recovers_more": "DAE recovers most labels",
+    "dae_recovers_more": "DAE recovers more labels",
     "dae_recovers_more_than_a_median": "DAE beats a median filter",
 }
 COUNTS = {"holds": "as claimed", "against": "the opposite", "inconclusive": "inconclusive"}
@@ -71,7 +72,7 @@ def _kind(word: str) -> str:
 
 def _card(row: dict) -> str:
     number = sum(row[name] for name in COUNTS)
-    asks = "Asked here" if row["added"] else "Paper"
+    asks = "Our question" if row["added"] else "Paper"
     folded = "" if not number else (
         f"<details><summary>Numbers</summary><p>{escape(row['reason'])}</p></details>"
     )  # fmt: skip
@@ -90,21 +91,15 @@ def found(row: dict) -> str:
     Args:
         row: of `lib.evidence.claims.ledger`.
     """
-    holds, against, open_ = (row[name] for name in COUNTS)
-    number = holds + against + open_
+    holds, against, inconclusive = (row[name] for name in COUNTS)
+    number = holds + against + inconclusive
     if not number:
         return row["reason"]
-    if holds == number:
-        text = f"Holds in {'the one comparison' if number == 1 else f'all {number} comparisons'}"
-        text += "." if row["verdict"] == verdicts.REPLICATED else (
-            ", but not all data sets could be compared.")  # fmt: skip
-    elif holds or against:
-        text = f"Holds in {holds} of {number} comparisons; the opposite holds in {against}"
-        text += f", and {open_} are inconclusive." if open_ else "."
-    else:
-        all_ = "the one comparison is" if number == 1 else f"all {number} comparisons are"
-        text = f"Undecided: {all_} inconclusive."
-    return f"{text} Images: {row['images']}."
+    text = f"As claimed in {holds} of {many(number, 'comparison')}"
+    text += verdicts.exceptions(against, inconclusive)
+    if holds == number and row["verdict"] != verdicts.REPLICATED:
+        text += ", but not all data sets could be compared"
+    return f"{text}. Images: {row['images']}."
 
 
 def _bar(row: dict, number: int) -> str:

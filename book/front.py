@@ -7,18 +7,17 @@ from lib.defense import adaptive, restoration
 from lib.evidence import verdicts
 from lib.evidence.protocol_runs import KEYS, shares
 from lib.evidence.record import Record
-from lib.figures.formatting import break_even, enumerated, pixels, place, rate, shown
+from lib.figures.formatting import attack, break_even, enumerated, pixels, place, rate, shown
 from lib.metrics import intervals
 from lib.params import Parameters
 
 # The paper's proposal, the same with patch selection, the plainest filter, and no defense.
 DEFENSES = ("dae", f"dae{params.PATCHES}", "median3", "identity")
-# Questions about classes, which the paper does not ask, answered beside its claims.
-BY_CLASS = ("dae_recovers_more", "dae_recovers_more_than_a_median")
+
 COUNTED = (
-    "An attacked image counts once for each classifier and number of pixels, a clean one once for "
-    "each classifier; confidence intervals treat repeated attacks on one image as one observation. "
-    "All are test images."
+    "All images are test images. An attacked image counts once for each classifier and number of "
+    "pixels, a clean image once for each classifier. Confidence intervals treat repeated attacks "
+    "on one image as one observation."
 )
 NONE = "No run on real images is recorded in this copy yet."
 
@@ -30,8 +29,8 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
     names = [f"{shown(name)} ({record.runs.sizes[name]} px)" for name in record.runs.datasets]
     rates = [_success(record.runs.tested.records, count) for count in params.ATTACKS]
     text = [
-        f"On *{' and '.join(record.sources)}* images of {enumerated(names)}, protocol "
-        f"`{p.protocol}`: {enumerated(rates)}."
+        f"Protocol `{p.protocol}`, *{' and '.join(record.sources)}* images of {enumerated(names)}. "
+        + " ".join(rates)
     ]
     table = _pooled(record, p)
     if not len(table):
@@ -54,23 +53,23 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
     right, wrong = (100 * table["recovered"]).round(), (100 * (1 - table["kept"])).round()
     text.append(
         f"After the DAE, {right['dae']:.0f} of 100 attacked images are classified correctly again. "
-        f"But {wrong['dae']:.0f} of 100 clean images no longer are. A plain 3 x 3 median filter: "
-        f"{right['median3']:.0f} and {wrong['median3']:.0f}. The DAE is worth using only if more "
-        f"than {_break_even(table.loc['dae'])} of all images are attacked. Restricted to the "
-        f"patches that it changes most (*+ patches*, not in the paper): "
+        f"But {wrong['dae']:.0f} of 100 clean images no longer are. For a plain 3 x 3 median "
+        f"filter, the numbers are {right['median3']:.0f} and {wrong['median3']:.0f}. The DAE is "
+        f"worth using only if more than {_break_even(table.loc['dae'])} of all images are "
+        "attacked. With patch selection (*+ patches*, not in the paper), the numbers are "
         f"{right[DEFENSES[1]]:.0f} and {wrong[DEFENSES[1]]:.0f}."
     )
     return text
 
 
 def adaptive_attack(record: Record) -> list[str]:
-    """Results of the adaptive attack, a paragraph; none where it was not run."""
+    """Results of the adaptive attack, a sentence and a table; none where it was not run."""
     if not record.runs or not len(table := record.runs.tested.adaptive):
         return []
     correct = adaptive.summary(table).set_index("defense")
-    each = [
-        f"{shown(name)} {_share(correct.loc[name], 'adaptive')}"
-        + (f", {rate(correct.loc[name, 'oblivious'], digits=1)}" if name != "identity" else "")
+    rows = [
+        f"| {shown(name)} | {_share(correct.loc[name], 'adaptive')} | "
+        f"{_share(correct.loc[name], 'oblivious')} |"
         for name in DEFENSES
         if name in correct.index
     ]
@@ -78,10 +77,14 @@ def adaptive_attack(record: Record) -> list[str]:
         place(*net, " and ".join(pixels(n) for n in group["pixels"].unique()))
         for net, group in table.groupby(KEYS[:2], sort=False)
     ]
+    head = (
+        "| images that keep the correct class | adaptive attack "
+        "| attacker does not know the defense |"
+    )
     return [
-        f"Images that keep the correct class in {int(correct['n'].max()):,} adaptive attacks "
-        f"({'; '.join(runs)}; last: if the attacker does not know the defense): "
-        f"{'; '.join(each)}."
+        "An adaptive attack searches through defense and classifier together. It was run on "
+        f"{int(correct['n'].max()):,} attacked images ({'; '.join(runs)}).",
+        "\n".join([head, "| --- | --- | --- |", *rows]),
     ]
 
 
@@ -104,31 +107,24 @@ def _share(row: pd.Series, name: str) -> str:
 def _success(records: pd.DataFrame, count: int) -> str:
     of_count = records[records["pixels"] == count]
     if not len(of_count):
-        return f"{pixels(count)} were not tried"
+        return f"No attack with {pixels(count)} is recorded."
     images = len(of_count[restoration.IMAGE].drop_duplicates())
     estimate = intervals.rate(int(of_count["success"].sum()), len(of_count), images)
-    attacks = f"{len(of_count):,} attacks on {images:,} images"
-    return f"{pixels(count)} changed the class in {rate(*estimate, digits=1)} of {attacks}"
+    attempts = f"{len(of_count):,} attempts on {images:,} images"
+    return f"The {attack(count)} succeeded in {rate(*estimate, digits=1)} of {attempts}."
 
 
 def counted(ledger: pd.DataFrame) -> str:
-    """How many claims of `claims.ledger` got which verdict, and the questions about classes."""
-    own, more = ledger[~ledger["added"]], ledger[ledger["added"]]
+    """How many claims of `claims.ledger` got which verdict, a sentence."""
+    own = ledger[~ledger["added"]]
     words = {word: f"**{n}** {word}" for word, n in verdicts.counts(own["verdict"]).items()}
     failed = own[own["verdict"] == verdicts.NOT_REPLICATED]
     if len(failed):
         opposite = int(failed["opposite"].sum())
         words[verdicts.NOT_REPLICATED] += (
-            f" (the opposite found for {opposite}, {len(failed) - opposite} inconclusive)"
+            f" ({opposite} show the opposite, {len(failed) - opposite} inconclusive)"
         )
-    tested = more[more["id"].isin(BY_CLASS) & (more["verdict"] != verdicts.NOT_TESTABLE)]
-    by_class = [
-        sentence.rstrip(".") + "."
-        for reason in tested["reason"]
-        for sentence in reason.split(". ")
-        if not sentence.startswith("Inconclusive:")  # too many places for a first page
-    ]
-    return " ".join([f"Of {len(own)} claims of the paper: {', '.join(words.values())}.", *by_class])
+    return f"Verdicts on {len(own)} claims of the paper: {enumerated([*words.values()])}."
 
 
 def verdicts_of(ledger: pd.DataFrame) -> str:
@@ -136,14 +132,14 @@ def verdicts_of(ledger: pd.DataFrame) -> str:
     own = ledger[~ledger["added"]]
     words = [f"**{n}** {word}" for word, n in verdicts.counts(own["verdict"]).items() if n]
     return (
-        f"Of {len(own)} claims of the paper: {enumerated(words)}. *Not replicated* is not refuted: "
-        "where every comparison is inconclusive, more images could still decide. How verdicts are "
-        "made stands on a page of its own."
+        f"Verdicts on {len(own)} claims of the paper: {enumerated(words)}. *Not replicated* does "
+        "not mean refuted: where all comparisons are inconclusive, more images could still confirm "
+        "the claim. See the page *How verdicts are made*."
     )
 
 
 def tested(compared: pd.DataFrame) -> str:
-    """How many printed values our intervals hold, at the paper's size and below, a sentence.
+    """How many printed values our intervals contain, at the paper's size and below, a sentence.
 
     Args:
         compared: of `printed_comparison.nearest`.
@@ -151,6 +147,6 @@ def tested(compared: pd.DataFrame) -> str:
     full = compared["size"] == 224
     held = compared["holds"]
     return (
-        f"At 224 px, our intervals hold {held[full].sum()} of {full.sum()} printed values; at "
-        f"smaller sizes, {held[~full].sum()} of {(~full).sum()}."
+        f"At 224 px, our 95 % intervals contain {held[full].sum()} of {full.sum()} printed values. "
+        f"At smaller sizes, they contain {held[~full].sum()} of {(~full).sum()}."
     )

@@ -23,7 +23,7 @@ from lib.params.errors import InputError
 PLACES = ("headline", "figure", "findings", "chips")  # ``<!-- name -->`` in index.md
 NONE = "No run on real images is recorded in this copy yet."
 FILE = "recovery.png"
-ALT = "Attack success, printed and found here; label recovery and clean retention of each defense"
+ALT = "Attack success, printed and ours; label recovery and clean retention of each defense"
 DEFENSES = ("dae", "median3")  # the paper's proposal, and a filter that learns nothing
 
 
@@ -94,13 +94,15 @@ def _findings(attacks: pd.DataFrame, of: pd.DataFrame, size: int, names: str) ->
     back = (100 * of["recovered"]).round()
     lost = (100 * (1 - of["kept"])).round()
     even = 100 * of.loc["dae", "pays_from"]
-    worth = "at no attack rate" if even > 100 else f"only if over {even:.0f} % are attacked"
+    worth = (
+        "never worth using" if even > 100
+        else f"worth using only if more than {even:.0f} % of images are attacked"
+    )  # fmt: skip
     return [
         *found,
         f"After the DAE, **{back['dae']:.0f} of 100** attacked images are classified correctly "
         f"again; after a median filter, {back['median3']:.0f}.",
-        f"After the DAE, **{lost['dae']:.0f} of 100** clean images are misclassified: worth it "
-        f"{worth}.",
+        f"But **{lost['dae']:.0f} of 100** clean images no longer are. So the DAE is {worth}.",
     ]
 
 
@@ -112,7 +114,7 @@ def counted(ledger: pd.DataFrame) -> str:
     """
     own = ledger[~ledger["added"]]
     words = [f"{n} {word}" for word, n in verdicts.counts(own["verdict"]).items() if n]
-    return f"Of {len(own)} claims of the paper: {enumerated(words)}."
+    return f"Verdicts on {len(own)} claims of the paper: {enumerated(words)}."
 
 
 def page(text: str, results: Path, pages: list[Page], folder: Path) -> str:

@@ -40,7 +40,7 @@ def parameters_page() -> str:
     groups: dict[str, list[str]] = {}
     for name in schema:
         prefix, _, rest = name.partition("_")
-        groups.setdefault(f"`{prefix}_`" if rest else "Of the whole run", []).append(name)
+        groups.setdefault(f"`{prefix}_`" if rest else "Whole run", []).append(name)
     sections = [
         f":::{{dropdown}} {group}\n"
         + table(["parameter", "meaning", *protocols], [
@@ -59,17 +59,17 @@ def parameters_page() -> str:
     ]  # fmt: skip
     common = ", ".join(f"`{name}`" for name in COMMON)
     return (
-        "# Parameters\n\nEvery value can be given to `make run NAME=VALUE` and to\n"
-        "`papermill -p NAME VALUE`. This page is made from the model that checks them; values of\n"
-        "a protocol are those for Derma and ResNet50.\n\n"
-        "## What each notebook takes and writes\n\n"
-        f"All take {common}. `data_*`: every parameter that begins so. Files are below "
-        "`runs/<protocol>/`.\n\n"
+        "# Parameters\n\nThis page lists every parameter of a run, with its meaning and its value "
+        "in each protocol.\nSet one with `make run NAME=VALUE` or `papermill -p NAME VALUE`. "
+        "Values are those for\nDerma and ResNet50.\n\n"
+        "## Inputs and outputs of each notebook\n\n"
+        f"All notebooks take {common}. `data_*` means every parameter whose name begins with "
+        "`data_`. Files are written below `runs/<protocol>/`.\n\n"
         + table(["notebook", "takes"], steps)
         + "\n\n## All parameters\n\n"
         + "\n\n".join(sections)
         + "\n\n## Variants of a protocol\n\n"
-        "As the protocol that they are based on, but for these values.\n\n"
+        "A variant has the values of its base, except these.\n\n"
         + table(["variant", "based on", "values"], variants)
         + "\n"
     )
@@ -79,7 +79,7 @@ def _takes(step: str) -> str:
     """What a step takes besides what all take (``_*``: a whole group), and what it writes."""
     takes = [f"`{name}*`" if name.endswith("_") else f"`{name}`" for name in params.STEPS[step]]
     writes = [f"`{name}`" for name in (*WRITES[step], "run.json")] if step != "explore" else []
-    return f"{', '.join(takes) or 'nothing more'}; writes {', '.join(writes) or 'nothing'}"
+    return f"{', '.join(takes) or 'nothing else'}; writes {', '.join(writes) or 'nothing'}"
 
 
 def _meaning(schema: dict) -> str:
@@ -186,8 +186,8 @@ def finder_page(pages: list[Page], results: Path) -> str:
     ]  # fmt: skip
     header = ["table", "shows", "verdict", "why", "where"]
     return (
-        "# Find a table or figure\n\nEvery table and figure of the paper, its verdict, and where "
-        "this book has its counterpart.\n\n"
+        "# Find a table or figure\n\nThis page lists every table and figure of the paper, with its "
+        "verdict and a link to our counterpart.\n\n"
         "## Tables\n\n:::{div} listing whole\n"
         + table(header, tables)
         + "\n:::\n\n## Figures\n\n:::{div} listing whole\n"
@@ -232,11 +232,11 @@ def status_page(pages: list[Page], results: Path | None = None) -> str:
         )
     header = ["page", "protocol", "data", "seconds", "finished (UTC)", "commit"]
     return (
-        "# Status\n\nWhat this copy of the book was made from. `+` after a commit: the working "
-        "tree had changes.\n\n## Pages\n\n"
+        "# Status\n\nThis page lists the runs behind this copy of the book, with their computers "
+        "and software. `+` after a commit: files had uncommitted changes.\n\n## Pages\n\n"
         + (_long(header, rows) if rows else "No run has finished yet.")
-        + "\n\n## Recorded runs\n\nWhat the results on real images were made from. Precision: of "
-        "training and search; success is always decided in float32.\n\n"
+        + "\n\n## Recorded runs\n\nThese runs give the results on real images. *Precision* is that "
+        "of training and search; success is always decided in float32.\n\n"
         + (_long(RECORD, recorded) if recorded else "Nothing is recorded yet.")
         + (f"\n\n{_unnamed(results)}" if recorded else "")
         + "\n\n## Machines\n\n"

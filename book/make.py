@@ -64,7 +64,7 @@ def main(target: str) -> int:
     _check(target, given)
     for name in IN_CAPITALS:
         if name in os.environ and name.lower() in {*TAKES[target]} - given.keys():
-            say(f"{name} of the environment is not used: write make {target} {name}=VALUE.")
+            say(f"The environment variable {name} is not used: write make {target} {name}=VALUE.")
     os.environ.setdefault(START, str(int(time.time())))
     here = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join((here, os.environ.get("PATH", os.defpath)))
@@ -83,9 +83,9 @@ def _check(target: str, given: dict[str, Any]) -> None:
             raise unknown(kind, name, TAKES[target])
     only(given, TAKES[target], f"make {target}")
     if not re.fullmatch(r"all|[1-9][0-9]{0,4}", jobs := given.get("jobs") or "all"):
-        raise InputError(f"JOBS is a number of cores or all, not {jobs!r}.")
+        raise InputError(f"JOBS must be a number of cores or all, not {jobs!r}.")
     if (force := given.get("force") or "1") not in "01":
-        raise InputError(f"FORCE is 1 or 0, not {force!r}.")
+        raise InputError(f"FORCE must be 1 or 0, not {force!r}.")
 
 
 def run(target: str, given: dict[str, str]) -> int:
@@ -182,9 +182,7 @@ def snakemake(*words: str) -> None:
         log.unlink(missing_ok=True)
         return
     why = "" if said else _why(log.read_text(encoding="utf-8", errors="replace"), code)
-    raise InputError(
-        f"{why}not everything ran, log {log.relative_to(ROOT)}; what has finished is kept."
-    )
+    raise InputError(f"{why}some steps failed, log {log.relative_to(ROOT)}; finished work is kept.")
 
 
 def _why(text: str, code: int) -> str:
@@ -227,5 +225,5 @@ if __name__ == "__main__":
     except (InputError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        say("interrupted; the same command goes on.")
+        say("interrupted; the same command continues.")
         sys.exit(130)

@@ -72,7 +72,9 @@ def browser() -> str:
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if path := shutil.which(name):
             return path
-    raise InputError("No chromium was found, which prints the pages: apt-get install chromium.")
+    raise InputError(
+        "Chromium is needed to print the pages and was not found: apt-get install chromium."
+    )
 
 
 def write(site: Path = SITE, target: Path = TARGET) -> Path:

@@ -27,9 +27,9 @@ def missing(found: DatasetRecord, root: str) -> str:
     """How to get the pictures, one line."""
     run = found.runs.iloc[0]
     return (
-        f"*Pictures of these attacks appear when `{Path(root) / run['npz']}` is there "
-        f"(MD5 `{run['md5'][:8]}`): `make data SOURCE=folder SIZE={run['size']}`, see "
-        "the page Data. No medical image is part of this book.*"
+        f"*To see pictures of these attacks, make the file `{Path(root) / run['npz']}` "
+        f"(MD5 `{run['md5'][:8]}`) with `make data SOURCE=folder SIZE={run['size']}`; see "
+        "the page Data. This book contains no medical image.*"
     )
 
 

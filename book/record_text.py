@@ -12,7 +12,7 @@ def comparison_banner(p: Parameters, runs: ProtocolRuns) -> str:
     kinds = sorted(set(source.values()))
     warnings = [tables.WARNINGS[kind] for kind in kinds]
     if len(kinds) > 1:
-        warnings.append("Data sources are mixed: compare rows of one source only.")
+        warnings.append("The data sources differ: compare only rows of the same source.")
     sources = " · ".join(f"{shown(name)} `{source[name]}`" for name in source)
     return f"**protocol** `{p.run_name}` · **data sources** {sources}" + "".join(
         f"\n\n> {warning}" for warning in warnings
@@ -29,6 +29,6 @@ def unnamed(runs: ProtocolRuns) -> str:
     if not without:
         return ""
     return (
-        "Recorded before trainings had ids, so that which checkpoints restored the images is not "
-        f"on record: {', '.join(without)}."
+        "These runs were recorded before trainings had ids, so the denoiser checkpoints they used "
+        f"are not known: {', '.join(without)}."
     )

@@ -17,7 +17,7 @@ def answer(found: DatasetRecord, success: pd.DataFrame, pooled: pd.DataFrame) ->
 
     Args:
         found: the record.
-        success: of `results_tables.success`.
+        success: of `results_tables.class_weighted`.
         pooled: of `results_tables.defenses` of the protocol nearest to the paper's, one row a
             defense; may be empty.
     """
@@ -26,12 +26,13 @@ def answer(found: DatasetRecord, success: pd.DataFrame, pooled: pd.DataFrame) ->
     near = recorded.nearest(success)
     known = near[near["printed"].notna()]
     first = (known if len(known) else near).iloc[0]
+    mix = ", class-weighted" if first["weighted"] else ""
     text = (
-        f"At {first['size']} px, the {formatting.attack(first['pixels'])} changes the prediction "
-        f"of {shown(first['classifier'])} for {rate(first['rate'])} of {first['n']} images of "
-        f"{shown(found.dataset)}"
+        f"At {first['size']} px, the {formatting.attack(first['pixels'])} on "
+        f"{shown(first['classifier'])} succeeds on {rate(first['rate'])} of correctly classified "
+        f"{shown(found.dataset)} images (n = {first['n']}{mix})."
     )
-    text += f"; the paper prints {printed_share(first['printed'])}." if len(known) else "."
+    text += f" The paper prints {printed_share(first['printed'])}." if len(known) else ""
     return " ".join([text, *_defended(pooled)])
 
 
@@ -44,7 +45,8 @@ def _defended(pooled: pd.DataFrame) -> list[str]:
     return [
         f"After the DAE, {back['dae']:.0f} of 100 attacked images are classified correctly again, "
         f"but {lost['dae']:.0f} of 100 clean images no longer are.",
-        f"A plain 3 x 3 median filter reaches {back['median3']:.0f} and {lost['median3']:.0f}.",
+        f"For a plain 3 x 3 median filter, the numbers are {back['median3']:.0f} and "
+        f"{lost['median3']:.0f}.",
     ]
 
 
@@ -60,8 +62,8 @@ def overview(success: pd.DataFrame, defenses: pd.DataFrame) -> str:
     inside = ((known["low"] <= known["printed"]) & (known["printed"] <= known["high"])).sum()
     if len(known):
         text.append(
-            "One or two changed pixels mislead the classifiers on every data set, but only "
-            f"{inside} of {len(known)} printed success rates lie within our 95 % interval."
+            "One or two changed pixels mislead the classifiers on every data set. But our 95 % "
+            f"intervals contain only {inside} of {len(known)} printed success rates."
         )
     names = defenses["defense"] if len(defenses) else []
     dae, median = (defenses[names == name].set_index("dataset") for name in ("dae", "median3"))
@@ -95,7 +97,7 @@ def gaps(success: pd.DataFrame) -> str:
     ]
     return "\n".join([
         f"{len(known)} of {success['printed'].notna().sum()} printed rates differ from ours by "
-        f"more than {100 * POINTS:.0f} points and a factor of {FACTOR}:",
+        f"more than {100 * POINTS:.0f} percentage points and more than a factor of {FACTOR}:",
         "",
         *lines,
     ])  # fmt: skip
@@ -116,16 +118,16 @@ def reasons(found: DatasetRecord, success: pd.DataFrame) -> str:
         ]
     )
     run = recorded.nearest(found.runs).iloc[0]
-    differ = [f"classifiers trained from a random start on {run['training_images']:,} images"]
+    differ = [f"classifiers trained from random weights on {run['training_images']:,} images"]
     if run["size"] != 224:
         differ.append(f"images of {run['size']} px instead of 224")
     if run["budget"] < 10_100:
-        differ.append(f"{run['budget']:,} queries an image instead of 10,100")
-    differ.append("equally many images of each class")
+        differ.append(f"{run['budget']:,} queries per image instead of 10,100")
+    differ.append("a sample with equally many images of each class")
     return (
-        f"Outside our 95 % intervals: {each}. What differs from the paper: {enumerated(differ)}. "
-        "Which of these explains a gap is not known; the paper publishes neither weights nor "
-        "attacked images."
+        f"Outside our 95 % intervals: {each}. Our runs differ from the paper's: "
+        f"{enumerated(differ)}. We do not know which of these explains the gap: the paper "
+        "publishes neither weights nor attacked images."
     )
 
 
@@ -148,9 +150,9 @@ def weighted(found: DatasetRecord, success: pd.DataFrame) -> str:
     ]
     lines = []
     if mixed:
-        lines.append(f"With each class as often as in the paper's table: {enumerated(mixed)}.")
+        lines.append(f"Class-weighted, with the paper's mix of classes: {enumerated(mixed)}.")
     if tested:
-        lines.append(f"Test images among the attacked: {enumerated(tested)}.")
+        lines.append(f"Test images among the attacked images: {enumerated(tested)}.")
     return " ".join(lines)
 
 
@@ -163,8 +165,8 @@ def validation(found: DatasetRecord) -> str:
         [f"{shown(row.denoiser)} {row.psnr:.1f} dB" for row in trained.itertuples()]
     )
     return (
-        f"On validation images with the noise of the training "
-        f"({trained['noisy_psnr'].iloc[0]:.1f} dB), the denoisers reach: {reached}."
+        "Validation images with training noise have a PSNR of "
+        f"{trained['noisy_psnr'].iloc[0]:.1f} dB. After each denoiser: {reached}."
     )
 
 
@@ -176,8 +178,8 @@ def adaptive(pooled: pd.DataFrame) -> str:
     return (
         f"Against an attacker who knows the defense, {rate(of.loc['dae', 'adaptive'])} of the "
         f"images keep the correct class with the DAE, and {rate(of.loc['identity', 'adaptive'])} "
-        "without a defense. Against an attacker who does not know it, the DAE keeps "
-        f"{rate(of.loc['dae', 'oblivious'])}."
+        "without a defense. If the attacker does not know the defense, the DAE keeps "
+        f"{rate(of.loc['dae', 'oblivious'])} correct."
     )
 
 
@@ -185,17 +187,17 @@ def only(rows: pd.DataFrame) -> str:
     """Which runs a table is of, and that others may differ; rows with dataset and classifier."""
     runs = rows[["dataset", "classifier"]].drop_duplicates().itertuples(index=False)
     names = enumerated([f"{shown(dataset)} with {shown(net)}" for dataset, net in runs])
-    return f"Recorded for {names} only; other data sets and defenses may behave differently."
+    return f"Recorded only for {names}. Other data sets and defenses may behave differently."
 
 
 def size_effect(lower: int, pairs: int) -> str:
     """Whether larger images are harder to attack; arguments of `results_tables.size_effect`."""
     if not pairs:
-        return "One size only is recorded yet."
+        return "Only one image size is recorded yet."
     of = f"of {pairs} comparisons on the same data set, classifier and number of pixels"
     if lower > pairs / 2:
         return (
-            f"Larger images are harder to attack here: in {lower} {of}, the success rate is lower "
+            f"Larger images are harder to attack here. In {lower} {of}, the success rate is lower "
             "at the larger size. The paper claims the opposite."
         )
     return f"Larger images are easier to attack in {pairs - lower} {of}, as the paper claims."

@@ -149,7 +149,7 @@ def write_page(page: Page, source: Path) -> None:
     try:
         notebook = nbformat.read(page.path, as_version=4)
     except Exception as error:  # of several kinds, by what is wrong with the text
-        raise InputError(f"{page.path} is no notebook: delete it and run again.") from error
+        raise InputError(f"{page.path} is not a notebook: delete it and run again.") from error
     texts = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     texts[0].source = re.sub(
         r"^# (.*)$",
@@ -204,7 +204,7 @@ def badges(page: Page) -> str:
 
 def _file(data: dict) -> str:
     """Source of images, with the file and its checksum if they are from one."""
-    named = f" `{data['npz']}`" if data["npz"] else ", drawn by this page"
+    named = f" `{data['npz']}`" if data["npz"] else ", drawn by the notebook"
     return data["source"] + named + (f", MD5 `{data['md5']}`" if data["md5"] else "")
 
 
@@ -229,13 +229,13 @@ def made_by(page: Page) -> str:
         "notebook": f"`notebooks/{page.step}.md`, executed: {{download}}`{page.step}.ipynb`",
         "parameters": "; ".join(f"`{name}={json.dumps(v)}`" for name, v in changed.items())
         or f"those of the protocol `{run['parameters']['protocol']}`, in {{doc}}`/parameters`",
-        "record": f"{{download}}`run.json <{page.step}.json>`, all parameters and versions",
+        "record": f"{{download}}`run.json <{page.step}.json>`: all parameters and versions",
         "data": "; ".join(dict.fromkeys(told)) or "none",
         "commit": f"`{run['commit']}`" if run["commit"] else "none",
         "machine": f"{hardware['processor']}, {hardware['cores']} cores, "
         f"{hardware['memory_gib']} GiB, GPU: {hardware['gpu'] or 'none'}",
         "time": f"{run['wall_seconds']:.1f} s, finished {finished} UTC",
-        "again": f"`{' '.join(['make', 'run' if page.dataset and words else 'book', *words])}`",
+        "run again": f"`{' '.join(['make', 'run' if page.dataset and words else 'book', *words])}`",
     }  # fmt: skip
     lines = ["## How this page was made", "", "| | |", "| --- | --- |"]
     return "\n".join([*lines, *(f"| {name} | {text} |" for name, text in rows.items())])

@@ -68,22 +68,22 @@ def readme(
 ) -> str:
     """The results as Markdown for those who look into the folder before they build the book."""
     rows = [
-        f"| {row['claim']}{' *Added here.*' if row['added'] else ''} | **{row['verdict']}** "
+        f"| {row['claim']}{' *(our question)*' if row['added'] else ''} | **{row['verdict']}** "
         f"| {row['images']} | {row['reason']} |"
         for row in ledger.to_dict("records")
     ]
     parts = [
         "# Results",
-        "Made by `make record` from the tables in this folder and checked by `make verify`; "
-        "nothing here is typed. The book's results pages and Verdicts have the details, with the "
-        "printed values beside ours. How verdicts are made: [book/rule.md](../book/rule.md).",
+        "`make record` makes this page from the tables in this folder; `make verify` checks it. "
+        "The book's pages of results and claims have the details, with the printed values beside "
+        "ours. [book/rule.md](../book/rule.md) says how verdicts are made.",
         *(text for each in records for text in front.paragraphs(*each)),
         front.COUNTED,
         *(text for record, _ in records for text in front.adaptive_attack(record)),
         *([f"![{front_page.ALT}]({FIGURE})"] if screen else []),
         front.counted(ledger),
         "\n".join(["| claim | verdict | images | why |", "| --- | --- | --- | --- |", *rows]),
-        "The counterpart of each table and figure of the paper: [coverage.csv](coverage.csv).",
+        "[coverage.csv](coverage.csv) lists each table and figure of the paper with its verdict.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -95,8 +95,7 @@ def _first_page(screen: front_page.First | None, ledger: pd.DataFrame, folder: s
     parts = [
         f"**{screen.headline}**",
         "\n".join(f"- {each}" for each in screen.findings),
-        f"{front_page.counted(ledger)} Every verdict and its reason: [{folder}/{README}]"
-        f"({folder}/{README}).",
+        f"{front_page.counted(ledger)} Reasons: [{folder}/{README}]({folder}/{README}).",
         f"![{front_page.ALT}]({folder}/{FIGURE})",
     ]
     return "\n\n".join(parts) + "\n"
@@ -127,7 +126,7 @@ def problems(results: Path) -> Iterator[str]:
         both = zip_longest(path.read_text(encoding="utf-8").splitlines(), text.splitlines())
         line = next((place for place, (old, new) in enumerate(both, start=1) if old != new), None)
         if line:
-            yield f"{path}, line {line}: it does not follow from the record; run `make record`."
+            yield f"{path}, line {line} does not follow from the record: run `make record`."
     if drawn:
         path = results / FIGURE
         try:
@@ -138,7 +137,7 @@ def problems(results: Path) -> Iterator[str]:
             yield f"{path} is no PNG: run `make record`."
         else:
             if about != drawn[1]:
-                yield f"{path} shows other numbers than the record; run `make record`."
+                yield f"{path} shows other numbers than the record: run `make record`."
 
 
 def main(arguments: list[str]) -> None:
@@ -153,7 +152,7 @@ def main(arguments: list[str]) -> None:
         if wrong := list(problems(results)):
             raise InputError("\n".join(wrong))
     else:
-        raise InputError(f"{command!r} is none of record and verify.")
+        raise InputError(f"{command!r} is not a command: write record or verify.")
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ def reason(error: BaseException) -> str:
     """Why a notebook was not executed to its end, in one line."""
     if isinstance(error, DeadKernelError):
         return (
-            "its process was ended from outside, as systems do when memory runs out: see that "
-            "more of it is free, or lower the sizes and batches"
+            "its process was killed, as happens when memory runs out: free some memory, or lower "
+            "the sizes and batches"
         )
     name, text = type(error).__name__, str(error)
     if isinstance(error, PapermillExecutionError):

@@ -1,4 +1,4 @@
-"""The page "The engine": what it computes, what it reads, and its figures."""
+"""The page "Speed of the attack": what it computes, what it reads, and its figures."""
 
 import json
 import re
@@ -232,7 +232,7 @@ def test_recall_counts_what_the_map_shows():
     assert found.loc["all", columns].tolist() == [12, 9, 6, 1]
     assert (found.loc["derma", "low"], found.loc["derma", "high"]) == wilson(6, 8)
     said = measured.recall_sentence(measured.recall(recall_rows()))
-    assert re.findall(r"\d+", said)[:2] == ["9", "6"]
+    assert {"9", "6"} <= set(re.findall(r"\d+", said))
     none = recall_rows().query("not map_success")
     assert re.findall(r"\d+", measured.recall_sentence(measured.recall(none))) == ["3"]
 

@@ -65,8 +65,8 @@ def test_success_by_class_has_every_class_and_the_printed_rates():
 
 def test_times_are_sums_over_the_images():
     row = beside_printed.attack_times({1: attacks(8)}, "derma").data.iloc[0]
-    assert (row["images"], row["evaluations"], row["computed"]) == (8, 800, 0.5)
-    assert row["minutes"] == pytest.approx(4 / 60) and row["evaluations/s"] == pytest.approx(200)
+    assert (row["images"], row["queries"], row["computed"]) == (8, 800, 0.5)
+    assert row["minutes"] == pytest.approx(4 / 60) and row["queries/s"] == pytest.approx(200)
 
 
 def test_a_denoiser_is_better_than_none_only_above_the_noisy_images():

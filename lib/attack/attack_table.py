@@ -77,7 +77,9 @@ def rebuild(clean: np.ndarray, records: pd.DataFrame) -> np.ndarray:
         InputError: different lengths, or a pixel outside the image.
     """
     if len(clean) != len(records):
-        raise InputError(f"{len(clean)} images for {len(records)} attack records: must be equal.")
+        raise InputError(
+            f"There are {len(clean)} images for {len(records)} attack records: give one each."
+        )
     images = clean.copy()
     for place, record in enumerate(records.itertuples()):
         image = images[place]
@@ -85,7 +87,7 @@ def rebuild(clean: np.ndarray, records: pd.DataFrame) -> np.ndarray:
             if not (0 <= row < image.shape[0] and 0 <= col < image.shape[1]):
                 raise InputError(
                     f"Row {place} of the attack table changes pixel ({row}, {col}) of an image of "
-                    f"{image.shape[0]} x {image.shape[1]}: these are other images."
+                    f"{image.shape[0]} x {image.shape[1]}: the table is of other images."
                 )
             image[row, col] = value
     return images

@@ -93,8 +93,8 @@ def iterate(
         raise unknown("defense", through, THROUGH)
     if array.shape[3] != 1:
         raise InputError(
-            "The images are in color: a certificate tries all 256 values of a gray pixel, a color "
-            "pixel has 16.8 million."
+            "A certificate tries every value of every pixel, and a color pixel has 16.8 million: "
+            "give gray images."
         )
     device = inputs.check_model(model, *array.shape[1:3])
     labels = inputs.as_labels(labels, len(array))
@@ -103,8 +103,8 @@ def iterate(
     check_number("batch", batch, 0, math.inf, whole=True)
     if not hasattr(criterion, "margin"):
         raise InputError(
-            f"The criterion {type(criterion).__name__} has no margin: a certificate must know how "
-            "far a decision is from its edge."
+            f"The criterion {type(criterion).__name__} has no margin: a certificate needs "
+            "to know how far a prediction is from changing."
         )
     if not len(array):
         return

@@ -167,5 +167,5 @@ def criterion_for(name: str, multi_label: bool, threshold: float = 0.5) -> Crite
         raise unknown("criterion", name, [*known, "auto"])
     if known[name].multi_label != multi_label:
         task = "multi-label" if multi_label else "single-label"
-        raise InputError(f"Criterion {name!r} does not fit a {task} data set: take 'auto'.")
+        raise InputError(f"Criterion {name!r} does not fit a {task} data set: use 'auto'.")
     return known[name]

@@ -46,11 +46,11 @@ def as_labels(labels: Any, count: int) -> Tensor:
             "classes (N,) or 0/1 labels (N, L)."
         )
     if len(array) != count:
-        raise InputError(f"There are {len(array)} labels for {count} images: give one an image.")
+        raise InputError(f"There are {len(array)} labels for {count} images: give one each.")
     if array.ndim == 2 and array.size and not 0 <= array.min() <= array.max() <= 1:
         raise InputError(
-            f"Labels of shape {array.shape} go from {array.min()} to {array.max()}: several "
-            "labels an image are 0 or 1, one class an image is an integer (N,)."
+            f"Labels of shape {array.shape} go from {array.min()} to {array.max()}: give one "
+            "class per image (N,), or labels of 0 and 1 (N, L)."
         )
     return torch.tensor(np.ascontiguousarray(array, np.int64))
 
@@ -64,7 +64,7 @@ def as_keys(keys: Any, count: int) -> Tensor:
     array = keys.detach().cpu().numpy() if isinstance(keys, Tensor) else np.asarray(keys)
     if (array.size and array.dtype.kind not in "iu") or array.shape != (count,):
         raise InputError(
-            f"The keys are {array.dtype} of shape {array.shape}: give {count} integers, one an "
+            f"The keys are {array.dtype} of shape {array.shape}: give {count} integers, one per "
             "image."
         )
     return torch.tensor(np.ascontiguousarray(array, np.int64))
@@ -88,7 +88,7 @@ def check_model(model: Any, height: int, width: int) -> torch.device:
     if isinstance(size, int) and (height, width) != (size, size):
         raise InputError(
             f"The images have {height} x {width} pixels, the model was made for {size} x {size}: "
-            "take the size that it was trained on."
+            "use the size it was trained on."
         )
     device = placed(model)
     if device.type == "meta":
@@ -106,7 +106,7 @@ def alone(model: nn.Module, image: Tensor) -> Tensor:
         values = model(unit(image.unsqueeze(0)))
     except RuntimeError as error:
         if is_out_of_memory(error):
-            raise InputError("The memory does not hold one image: free some of it.") from None
+            raise InputError("There is not enough memory for one image: free some.") from None
         raise
     finite(values)
     return values.float()
@@ -123,7 +123,7 @@ def first_logits(model: nn.Module, image: Tensor) -> Tensor:
         values = model(unit(image.unsqueeze(0)))
     except Exception as error:
         if is_out_of_memory(error):
-            raise InputError("The memory does not hold one image: free some of it.") from None
+            raise InputError("There is not enough memory for one image: free some.") from None
         hint = ""
         if image.shape[0] == 1:
             hint = " Gray images have one channel: wrap a model that takes three."

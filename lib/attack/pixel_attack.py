@@ -210,8 +210,8 @@ class PixelAttack:
         labels = inputs.as_labels(labels, len(array))
         if self.pixels > array.shape[1] * array.shape[2]:
             raise InputError(
-                f"{self.pixels} pixels are to be changed in images of "
-                f"{array.shape[1]} x {array.shape[2]}: give fewer."
+                f"pixels is {self.pixels}, more than an image of {array.shape[1]} x "
+                f"{array.shape[2]} has: give fewer."
             )
         if keys is None:
             keys = counter_rng.content_keys(self.seed, f"{self.pixels}-pixel attack", array)

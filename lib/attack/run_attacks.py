@@ -214,7 +214,7 @@ def attack_run(
         InputError: the data set has one class only, or no image is classified right.
     """
     if len(data.facts.classes) < 2:
-        raise InputError(f"{data.name} has one class: there is no class to change.")
+        raise InputError(f"{data.name} has one class: an attack needs two or more.")
     attack = attack_of(p, pixels, data.facts.multi_label)
     name = ATTACKS[pixels]
     limit = getattr(p, f"attack_{name}_images")
@@ -235,8 +235,8 @@ def attack_run(
     positions = attack_table.select(data, is_right, parts, limit, p.seed)
     if not len(positions):
         raise InputError(
-            f"The {model.architecture} classifies no image of {data.name} right that could be "
-            "attacked: train it longer (classifier_epochs)."
+            f"The {model.architecture} classifies no image of {data.name} correctly, so there is "
+            "none to attack: train it longer (classifier_epochs)."
         )
     model = model.to(pick_device(p.device))
     checkpoint = folder / f".{name}-{key}"
@@ -261,7 +261,7 @@ def _say_which_are_few(table: pd.DataFrame, pixels: int, limit: int) -> None:
     for row in few.itertuples():
         wanted = limit or "all"
         print(
-            f"{pixels}-pixel attack: {wanted} images of {row[1]!r} wanted, {row.attacked} are "
-            "classified right and can be attacked.",
+            f"{pixels}-pixel attack: {row.attacked} images of {row[1]!r} instead of {wanted}; no "
+            "more are classified correctly.",
             file=sys.stderr,
         )

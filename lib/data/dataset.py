@@ -234,7 +234,7 @@ def _text(path: Path, extra: dict[str, np.ndarray], name: str) -> str:
 
 
 def _missing(path: Path, dataset: str, size: int) -> str:
-    fetch = "set data_download=true to fetch MedMNIST's, "
+    fetch = "set data_download=true to download MedMNIST's file, "
     if dataset == "abdomen_ct":
         fetch = "there is no official file to download, "
     return (

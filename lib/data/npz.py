@@ -30,8 +30,8 @@ def unreadable(path: Path, error: BaseException | str) -> InputError:
         return InputError(f"{path} cannot be read: {unread(error)}.")
     why = error if isinstance(error, str) else unread(error)
     return InputError(
-        f"{path} cannot be read as an npz file of plain arrays ({why}): it was cut short or is no "
-        "MedMNIST file; move it away and fetch or rebuild it."
+        f"{path} cannot be read as an npz file of plain arrays ({why}): it is truncated or "
+        "not a MedMNIST file; move it away and download or rebuild it."
     )
 
 
@@ -126,7 +126,7 @@ def groups(path: Path, found: dict[str, np.ndarray], lengths: list[int]) -> np.n
         values = found.get(name)
         if values is None or values.dtype.kind not in "iu" or values.shape != (length,):
             raise InputError(
-                f"{path}: {name} must hold {length} integers, one an image, because "
+                f"{path}: {name} must hold {length} integers, one per image, because "
                 f"{given[0]} is there."
             )
     return np.concatenate([found[name] for name in GROUPS]).astype(np.int64)
@@ -157,5 +157,5 @@ def check_apart(path: Path, images: np.ndarray, split: np.ndarray, index: np.nda
             raise InputError(
                 f"{path}: {part}_images[{index[row]}] has the same pixels as "
                 f"{split[other]}_images[{index[other]}], as {len(rows)} images of {part!r} do for "
-                "another part: an image belongs in one part."
+                "another part: an image may be in only one part."
             )

@@ -302,7 +302,7 @@ def _ordered(
         np.array_equal(index["split"].to_numpy(str), split)
         and np.array_equal(index["row"].to_numpy(), rows.to_numpy())
     ):
-        raise InputError(f"{source} counts other rows than {path}: get both files again.")
+        raise InputError(f"{source} does not list the rows of {path}: get both files again.")
     return index
 
 

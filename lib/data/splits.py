@@ -83,8 +83,8 @@ def paper_parts(images: np.ndarray, labels: np.ndarray, group: np.ndarray, seed:
                 fold[rows] = number
     except ValueError as error:
         raise InputError(
-            f"{len(labels)} images cannot be split 70/10/20: that takes ten images of one class, "
-            "and ten patients where these are known; use data_split=official."
+            f"{len(labels)} images cannot be split 70/10/20: some class needs ten images, and "
+            "ten patients where patients are known; use data_split=official."
         ) from error
     parts = np.empty(len(labels), "<U5")
     for part, numbers in FOLDS.items():

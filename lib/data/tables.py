@@ -199,5 +199,5 @@ def _text(path: Path) -> str:
             "table as UTF-8."
         ) from None
     if "\0" in text:
-        raise InputError(f"{path} is no text in UTF-8: it holds zero bytes.")
+        raise InputError(f"{path} is not UTF-8 text: it holds zero bytes.")
     return text

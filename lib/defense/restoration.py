@@ -279,7 +279,6 @@ def _classes(predict: Predict, images: np.ndarray, before: np.ndarray) -> np.nda
     given, known = classes[:1].tolist()[0], before[:1].tolist()[0]
     if isinstance(given, str) != isinstance(known, str):
         raise InputError(
-            f"predict gave {given!r}, the attack records hold {known!r}: classes must be of one "
-            "kind."
+            f"predict gave {given!r}, the attack records hold {known!r}: both need the same type."
         )
     return classes.astype(object if isinstance(given, str) else np.int64)

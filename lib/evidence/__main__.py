@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> None:
     """Raises `InputError` for an unknown command or a record that cannot be made."""
     command, *settings = arguments or [""]
     if command not in TAKES:
-        raise InputError(f"{command!r} is none of record, verify and sums.")
+        raise InputError(f"{command!r} is not a command: write record, verify or sums.")
     given = params.from_words(settings)
     only(given, TAKES[command], command)
     given = {"protocol": "compact"} | given

@@ -55,16 +55,16 @@ def accuracy(
     rows = [
         ["training", training_accuracy, row["training_accuracy"]],
         ["test", measured["accuracy"], row["test_accuracy"]],
-        ["always the most frequent class", measured.get("majority_accuracy"), None],
+        ["always predicting the most frequent class", measured.get("majority_accuracy"), None],
         ["test, single labels", measured.get("label_accuracy"), None],
-        ["never any label", measured.get("all_zero_accuracy"), None],
-        ["never any label, single labels", measured.get("all_zero_label_accuracy"), None],
+        ["never predicting a label", measured.get("all_zero_accuracy"), None],
+        ["the same, single labels", measured.get("all_zero_label_accuracy"), None],
     ]
     shown = pd.DataFrame(rows, columns=["accuracy", "ours", "printed"])
     shown = shown.astype({"ours": float, "printed": float}).dropna(subset="ours")
     caption = (
-        f"{measured['correct']:,} of {measured['images']:,} test images correct; printed: "
-        f"{row['correct']:,} correct (Table {printed.attrs['table']})."
+        f"{measured['correct']:,} of {measured['images']:,} test images are correct. Printed: "
+        f"{row['correct']:,} (Table {printed.attrs['table']})."
     )
     return tables.table(shown, caption, percent=["ours", "printed"])
 
@@ -105,7 +105,7 @@ def layers(baseline: nn.Module, channels: int) -> Styler:
         if hasattr(layer, "out_channels")
     ]
     total = parameter_counts(baseline)["trainable"]
-    caption = f"All layers, ours: {total:,}; printed: {shown['printed_parameters'].sum():,}."
+    caption = f"Total: ours {total:,}, printed {shown['printed_parameters'].sum():,}."
     return tables.table(shown, caption)
 
 
@@ -135,7 +135,7 @@ def denoisers(about: dict[str, dict[str, Any]], dataset: str) -> Styler:
     if printed is not None:
         minutes = printed[["defense", "minutes"]].rename(columns={"minutes": "printed_minutes"})
         shown = shown.merge(minutes, how="left")
-    return tables.table(shown, f"{source(printed)} Other hardware, image size and epochs.")
+    return tables.table(shown, f"{source(printed)} Hardware, image size and epochs differ.")
 
 
 def success_by_class(records: pd.DataFrame) -> pd.DataFrame:
@@ -172,7 +172,7 @@ def success(
 
 
 def attack_times(records: dict[int, pd.DataFrame], dataset: str) -> Styler:
-    """Evaluations and minutes of the attacks.
+    """Queries and minutes of the attacks.
 
     Args:
         records: attack tables of one run by number of pixels.
@@ -188,16 +188,16 @@ def attack_times(records: dict[int, pd.DataFrame], dataset: str) -> Styler:
             {
                 "pixels": pixels,
                 "images": len(found),
-                "evaluations": evaluations,
+                "queries": evaluations,
                 "computed": found["computed"].sum() / max(evaluations, 1),
                 "minutes": seconds / 60,
-                "evaluations/s": evaluations / max(seconds, 1e-9),
+                "queries/s": evaluations / max(seconds, 1e-9),
                 "printed_images": printed["images"],
                 "printed_minutes": printed["minutes"],
             }
         )
-    where = formatting.enumerated(numbers)
-    caption = f"Computed: not known from an earlier candidate. Printed: Table {where}, ResNet50."
+    where = f"Table{'s' * (len(numbers) > 1)} {formatting.enumerated(numbers)}"
+    caption = f"Computed: queries not answered by the cache. Printed: {where}, ResNet50."
     return tables.table(pd.DataFrame(rows), caption, percent=["computed"])
 
 

@@ -60,7 +60,8 @@ def _first(test: Callable, records: list[tuple[Record, Parameters]]) -> tuple[Ve
         if images and any(verdict.counts[:2]):
             return replace(verdict, reason=verdict.reason + undecided), images
         if images:
-            undecided += f" Undecided in {many(verdict.counts[2], 'comparison')} on {images}."
+            of = many(verdict.counts[2], "comparison")
+            undecided += f" On {images}, {of} left this undecided."
     return next((each for each in given if each[1]), given[0])
 
 
@@ -89,7 +90,7 @@ def _contrasts(record: Record, p: Parameters, modules: bool, claim: str) -> Verd
         where = f"{shown(row['variant'])} after {other}" if modules else other
         differences[where,] = [(sign, sign, sign)]
     effort = f"{many(p.ablation_epochs, 'epoch')} with {many(int(table['seeds'].min()), 'seed')}"
-    return of_differences(differences, claim, f" Trained for {effort}.")
+    return of_differences(differences, claim, f" Each model was trained for {effort}.")
 
 
 def modules_help(record: Record, p: Parameters) -> Verdict:
@@ -107,15 +108,15 @@ def time_a_third_more(record: Record, p: Parameters) -> Verdict:
     table = record.denoisers
     minutes = table.groupby("denoiser")["minutes"].sum() if len(table) else {}
     if not minutes.get("dae", 0) or not minutes.get("autoencoder", 0):
-        return Verdict(NOT_TESTABLE, "No run of ours has trained both yet.")
+        return Verdict(NOT_TESTABLE, "We have not trained both yet.")
     ratio = f"{minutes['dae'] / minutes['autoencoder']:.2f}"
-    reason = f"Here the ratio is {ratio}, with images of another size on other hardware (audit T4)."
+    reason = f"Our ratio is {ratio}, but with another image size and other hardware (audit T4)."
     return Verdict(NOT_TESTABLE, reason)
 
 
 def detection_better(record: Record, p: Parameters) -> Verdict:
     """The paper prints no detection rate; section 4.2.2 claims a better one than reference 8."""
-    reason = "The paper measures no detection; our ROC curves are on the pages of restoration."
+    reason = "The paper prints no detection rate. Ours are on the results page of each data set."
     return Verdict(NOT_TESTABLE, reason)
 
 

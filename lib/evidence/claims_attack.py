@@ -30,13 +30,13 @@ def order_of_data_sets(record: Record, p: Parameters) -> Verdict:
     for (one, pixels, size), ours in list(found.items()):
         for other in ORDER[ORDER.index(one) + 1 :]:
             if theirs := found.get((other, pixels, size)):
-                where = (one, pixels, f"over {shown(other)}", f"at {size} px")
+                where = (one, pixels, f"against {shown(other)}", f"at {size} px")
                 differences[where] = [newcombe(a, b) for a, b in product(ours, theirs)]
                 compared |= {one, other}
                 apart.discard((one, other))
-    why = " A data set is compared where some test image of each class is classified correctly."
+    why = " Only data sets with a correct test image of every class are compared."
     if never := [f"{shown(a)} and {shown(b)}" for a, b in sorted(apart) if {a, b} <= compared]:
-        why += f" Never at one size: {'; '.join(never)}."
+        why += f" Not recorded at the same size: {'; '.join(never)}."
     claim = "class-weighted rates on test images are in the printed order"
     return over_data_sets(of_differences(differences, claim, why), compared)
 
@@ -74,7 +74,7 @@ def _counted(shared: dict[tuple, list]) -> str:
     if not counts:
         return ""
     few, most = min(counts), max(counts)
-    return f" Each rests on {few if few == most else f'{few} to {most}'} shared test images."
+    return f" Each comparison uses {few if few == most else f'{few} to {most}'} shared test images."
 
 
 def larger_is_easier(record: Record, p: Parameters) -> Verdict:
@@ -95,15 +95,15 @@ def larger_is_easier(record: Record, p: Parameters) -> Verdict:
         for small, large in pairwise(sorted(by_size)):
             both = [(a - b).dropna() for a, b in product(by_size[large], by_size[small])]
             if both := [each for each in both if len(each) >= FEWEST]:
-                shared[*key, f"{large} over {small} px"] = both
+                shared[*key, f"{large} against {small} px"] = both
     accuracies = [
         f"{place(*net)} {enumerated([*map(percent, each)])} at {size} px"
         for net, by_size in sorted(accuracy.items()) if len(by_size) > 1
         for size, each in sorted(by_size.items())
     ]  # fmt: skip
     more = (
-        f"{_counted(shared)} A classifier was trained for each size, so the two effects cannot be "
-        f"separated; accuracy on test images: {'; '.join(accuracies)}."
+        f"{_counted(shared)} Each size has its own classifier, so the effects of size and "
+        f"classifier cannot be separated. Test accuracy: {'; '.join(accuracies)}."
     )
     differences = {key: [*map(paired, each)] for key, each in shared.items()}
     return of_differences(differences, "attacks on the larger images succeed more often", more)

@@ -20,6 +20,7 @@ from lib.evidence.verdicts import (
     Interval,
     Verdict,
     everywhere,
+    exceptions,
     holding,
     over_data_sets,
 )
@@ -66,8 +67,8 @@ def _effort(p: Parameters) -> str:
     if not few or few == most:
         return ""
     return (
-        f" Noise2Noise and Median CNN were trained on at most {few:,} images, in crops of "
-        f"{p.denoiser_crop} pixels, the autoencoders on {f'at most {most:,}' if most else 'all'}."
+        f" Noise2Noise and Median CNN were trained on {p.denoiser_crop}-pixel crops of at most "
+        f"{few:,} images, the autoencoders on {f'at most {most:,}' if most else 'all'} images."
     )
 
 
@@ -79,9 +80,9 @@ def dae_ahead(record: Record, p: Parameters) -> Verdict:
 def dae_ahead_of_nothing(record: Record, p: Parameters) -> Verdict:
     """PSNR of the DAE against that of the attacked image itself."""
     more = (
-        " One or two changed pixels of thousands lower the PSNR little (audit U1), so this says "
-        "more of the measure than of the defense: without one no attacked image is classified "
-        "correctly again."
+        " One or two changed pixels hardly lower the PSNR (audit U1). So this says more about the "
+        "measure than about the defense: without a defense, no attacked image is classified "
+        "correctly."
     )
     claim = "the DAE has a higher PSNR than the attacked image without a defense"
     return everywhere(_psnr(record, ["identity"], p), claim, more)
@@ -120,23 +121,24 @@ def independent_of_classifier(record: Record, p: Parameters) -> Verdict:
             psnr[dataset].append(newcombe(*means))
             rates = (rate(int(each["recovered"].sum()), len(each)) for each in nets)
             recovery[dataset].append(newcombe(*rates))
-    # Of a data set that was run with several seeds those runs are meant that have another seed.
+    # If a data set has runs with several seeds, only those with another seed are left out.
     left_out = "".join(
-        f" Runs on {shown(dataset)} {'with another seed ' if dataset in psnr else ''}are left out: "
+        f" Runs on {shown(dataset)} {'with other seeds ' if dataset in psnr else ''}are left out: "
         "different checkpoints of the DAE were used for the two classifiers."
         for dataset in sorted(unlike)
     )
     if not psnr:
-        reason = "No data set has attacks on both classifiers yet."
+        reason = "No data set has comparable attacks on both classifiers yet."
         return Verdict(NOT_TESTABLE, reason + left_out)
     each = [holding(trainings) for trainings in psnr.values()]
     same = sum(low > -SAME_DB and high < SAME_DB for _, low, high in each)
     apart = sum(low > SAME_DB or high < -SAME_DB for _, low, high in each)
     unequal = sum(low > 0 or high < 0 for _, low, high in map(holding, recovery.values()))
     reason = (
-        f"The mean PSNR after attacks on the two classifiers is within {SAME_DB:g} dB on {same} of "
-        f"{len(each)} data sets and further apart on {apart}; else it is inconclusive. The label "
-        f"recovery rate is shown to differ on {unequal}. {_printed_gap()}{left_out}"
+        f"The mean PSNR after the DAE differs by less than {SAME_DB:g} dB between the classifiers "
+        f"on {same} of {len(each)} data sets{exceptions(apart, len(each) - same - apart)}. "
+        f"The label recovery rate clearly differs on {unequal or 'none'}. "
+        f"{_printed_gap()}{left_out}"
     )
     word = REPLICATED if same == len(each) else IN_PART if same else NOT_REPLICATED
     return over_data_sets(Verdict(word, reason, (same, apart, len(each) - same - apart)), psnr)
@@ -164,5 +166,4 @@ def _printed_gap() -> str:
         for name in paper.DATASETS
     }  # fmt: skip
     widest, (one, other) = max(tables.items(), key=lambda item: abs(item[1][0] - item[1][1]))
-    gap = f"{abs(one - other):.2f} dB apart ({shown(widest)})"
-    return f"The paper's own means are up to {gap}."
+    return f"The printed means differ by up to {abs(one - other):.2f} dB ({shown(widest)})."

@@ -20,7 +20,7 @@ from lib.evidence.forensics import (
 )
 
 Reading = tuple[str, str, str]  # metric, variant, images
-YES, PART, NO = "reproduces the pattern", "reproduces a part", "does not reproduce it"
+YES, PART, NO = "reproduces the pattern", "reproduces a part", "does not reproduce the pattern"
 NEEDLESS, UNTRIED = "is not needed", "was not tried"
 
 
@@ -60,7 +60,7 @@ HYPOTHESES = (
         (("fsim", "measures_mixed", MATCHED),), _standard(MATCHED, "fsim"),
     ),
     Hypothesis(
-        "F3, P3", "MedianDenoise did nothing but brighten the attacked images", ("median_cnn",),
+        "F3, P3", "MedianDenoise only brightened the attacked images", ("median_cnn",),
         _standard(BRIGHTER_INPUT, *_STRUCTURE), _standard(MATCHED, *_STRUCTURE),
     ),
     Hypothesis(
@@ -68,7 +68,7 @@ HYPOTHESES = (
         _standard(BRIGHTER_OUTPUT, *_STRUCTURE), _standard(MATCHED, *_STRUCTURE),
     ),
     Hypothesis(
-        "F3", "the median layers of MedianDenoise did nothing", ("median_cnn",),
+        "F3", "the median layers of MedianDenoise were inactive", ("median_cnn",),
         _standard(INACTIVE, *_STRUCTURE), _standard(MATCHED, *_STRUCTURE),
     ),
     Hypothesis(

@@ -65,7 +65,7 @@ def shown(compared: pd.DataFrame) -> pd.DataFrame:
     numbers = ["printed", "ours", "low", "high", "difference"]
     scaled = compared[numbers].mul(shares.map({True: 100.0, False: 1.0}), axis=0)
     table = compared[["table", "row", "quantity"]].copy()
-    table.insert(1, "of", [formatting.place(*names) for names in places])
+    table.insert(1, "data set, classifier", [formatting.place(*names) for names in places])
     table["quantity"] += shares.map({True: ", %", False: ""})
     table["printed"] = scaled["printed"]
     table["ours"] = tables.intervals(scaled, "ours")

@@ -142,7 +142,7 @@ def problems(
         yield from first(path, table.duplicated(["split", "index"]), "the image is attacked twice")
     if path.stem.startswith("adaptive_"):
         wrong = (table["oblivious"] | table["adaptive"]) & ~table["clean"]
-        yield from first(path, wrong, "correct when attacked, and wrong through the defense alone")
+        yield from first(path, wrong, "correct when attacked, but wrong after the defense alone")
     if columns is _CERTIFICATE:
         yield from _certificate_problems(path, table, size)
     if path.stem.startswith("detection_"):
@@ -178,7 +178,7 @@ def _pixel_problems(path: Path, table: pd.DataFrame, size: float) -> Iterator[st
             )
             return
         if not all(_all_whole(value, 255) for value in values):
-            yield f"{path}, row {row}: a pixel value is no whole number or outside 0 to 255."
+            yield f"{path}, row {row}: a pixel value is not a whole number from 0 to 255."
             return
 
 
@@ -191,7 +191,7 @@ def _certificate_problems(path: Path, table: pd.DataFrame, size: float) -> Itera
     proved = table["complete"] & (table["counterexamples"] == 0)
     yield from first(path, table["robust"] != proved, "robust does not follow from what was tried")
     tried = table["candidates"]
-    yield from first(path, tried > table["neighbors"], "more was tried than there is")
+    yield from first(path, tried > table["neighbors"], "more candidates were tried than exist")
     whole = table["complete"] != (~table["skipped"] & (tried == table["neighbors"]))
     yield from first(path, whole, "complete does not agree with what was tried")
     outside = table[["row", "col"]].max(axis=1) >= size
@@ -204,7 +204,7 @@ def _detection_problems(path: Path, table: pd.DataFrame) -> Iterator[str]:
     # A single image has an area, but no interval.
     for name, fewest in {"auc": 1, "auc_low": 2, "auc_high": 2}.items():
         wrong = table[name].isna() != (table["n"] < fewest)
-        why = f"{name} is {{}} of {{}} images; it must be a number from {fewest} on and not below"
+        why = f"{name} is {{}} for {{}} images; it needs {fewest} or more, and is missing below"
         yield from first(path, wrong, why, table[name], table["n"])
     area, low, high = table["auc"], table["auc_low"], table["auc_high"]
     wrong = (low > area + ROUNDING) | (high < area - ROUNDING)

@@ -15,32 +15,27 @@ from lib.params import Parameters
 REAL = {"official", "rebuilt"}
 BUDGET = 10_100  # candidates an image, the paper's
 ACCURACIES = (12, 34)  # they depend on the training images, of which rebuilt files have a sample
-TIMES = (
-    "A time on other hardware, with other sizes and budgets, agrees only by chance (EVA13); ours "
-    "stands beside it."
-)
+TIMES = "Times on other hardware, with other sizes and budgets, are not expected to agree (EVA13)."
 # Tables whose numbers cannot be ours, whatever is run, and the reason.
 OTHER = {
-    **dict.fromkeys((11, "A1"), "It lists the authors' machines and software; ours are on the "
-                                "status page."),
+    **dict.fromkeys((11, "A1"), "The table lists the authors' computers and software; ours are on "
+                                "the page Status."),
     **dict.fromkeys(range(44, 52), TIMES),
-    **dict.fromkeys((1, 2), "The network is built from this table: that its counts agree "
-                            "shows no more than that the table fits itself."),
-    **dict.fromkeys((6, 7, 8, 9, 10), "It counts images of the source sets. Ours come from "
-                                      "MedMNIST's form of them; the page of each data set has both "
-                                      "counts."),
-    **dict.fromkeys((13, 14, 15, 16), "Precision, recall and F1 by class stand on the pages of the "
-                                      "classifiers; without the paper's split they need not "
-                                      "agree."),
+    **dict.fromkeys((1, 2), "Our network is built from this table, so agreement only shows that "
+                            "the table is consistent."),
+    **dict.fromkeys((6, 7, 8, 9, 10), "The table counts images of the original data sets. Ours "
+                                      "come from the MedMNIST format; the page of each data set "
+                                      "has both counts."),
+    **dict.fromkeys((13, 14, 15, 16), "Precision, recall and F1 depend on the split, and we do "
+                                      "not have the paper's."),
 }  # fmt: skip
-EXAMPLES = "Examples have no value to compare; ours are on the page of the run."
-NOT_RECORDED = "Examples of runs that are not recorded yet."
+EXAMPLES = "Example images have no value to compare; ours are on the page of the run."
+NOT_RECORDED = "Example images; no such run is recorded yet."
 # By kind of figure: its counterpart where runs are recorded, and the reason.
 FIGURES = {
-    "model": ("description", "The model is built and counted by code; a drawing has no value to "
-                             "compare."),
+    "model": ("description", "A drawing has no value to compare; our code builds the model."),
     "times": ("chart", TIMES),
-    "process": ("description", "It outlines the steps, which are the parts of this book."),
+    "process": ("description", "The figure outlines the steps of the study."),
     "examples": ("examples", EXAMPLES),
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from lib.evidence.printed import DATASETS
-from lib.figures.formatting import place, shown
+from lib.figures.formatting import enumerated, many, place, shown
 
 REPLICATED, IN_PART = "replicated", "in part"
 NOT_REPLICATED, NOT_TESTABLE = "not replicated", "not testable"
@@ -50,7 +50,7 @@ def of_values(rows: pd.DataFrame, comparable: bool) -> Verdict:
     """
     held, count = int(rows["holds"].sum()), len(rows)
     if not count:
-        return Verdict(NOT_TESTABLE, "No run of ours has its counterpart yet.")
+        return Verdict(NOT_TESTABLE, "We have no counterpart yet.")
     reason = f"{held} of {count} intervals contain the printed value."
     if not comparable:
         sources = " and ".join(sorted(set(rows["source"])))
@@ -77,13 +77,13 @@ def of_differences(differences: Differences, claim: str, more: str = "") -> Verd
     pairs = {place(*key): holding(each) for key, each in differences.items()}
     pairs = {where: pair for where, pair in pairs.items() if pair[1] == pair[1]}  # no NaN
     if not pairs:
-        return Verdict(NOT_TESTABLE, "No run of ours compares this yet.")
+        return Verdict(NOT_TESTABLE, "We have no runs to compare yet.")
     ahead = [where for where, (_, low, _) in pairs.items() if low > 0]
     behind = [where for where, (_, _, high) in pairs.items() if high < 0]
     inconclusive = [where for where, (_, low, high) in pairs.items() if low <= 0 <= high]
     reason = (
-        f"{claim[0].upper()}{claim[1:]} in {len(ahead)} of {len(pairs)} comparisons; the opposite "
-        f"holds in {len(behind)}, {len(inconclusive)} are inconclusive."
+        f"{claim[0].upper()}{claim[1:]} in {len(ahead)} of {many(len(pairs), 'comparison')}"
+        f"{exceptions(len(behind), len(inconclusive))}."
     )
     for title, places in (("The opposite", behind), ("Inconclusive", inconclusive)):
         if 0 < len(places) <= NAMED and len(places) < len(pairs):
@@ -91,6 +91,14 @@ def of_differences(differences: Differences, claim: str, more: str = "") -> Verd
     reason += more
     word = REPLICATED if len(ahead) == len(pairs) else IN_PART if ahead else NOT_REPLICATED
     return Verdict(word, reason, (len(ahead), len(behind), len(inconclusive)))
+
+
+def exceptions(opposite: int, inconclusive: int) -> str:
+    """``; 1 shows the opposite and 3 are inconclusive``; empty where both are 0."""
+    found = [f"{opposite} show{'s' * (opposite == 1)} the opposite"] * (opposite > 0)
+    verb = "is" if inconclusive == 1 else "are"
+    found += [f"{inconclusive} {verb} inconclusive"] * (inconclusive > 0)
+    return f"; {enumerated(found)}" if found else ""
 
 
 def over_data_sets(verdict: Verdict, compared: Container[str]) -> Verdict:

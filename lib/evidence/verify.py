@@ -63,7 +63,7 @@ def folder_problems(folder: Path) -> Iterator[str]:
         return
     for path in visible(folder, "*.parquet"):
         if path.stem not in schema.TABLES:
-            yield f"{path} is no table of the record."
+            yield f"{path} is not a table of the record."
             continue
         try:
             table = read_table(path)
@@ -127,9 +127,9 @@ def file_problems(results: Path) -> Iterator[str]:
     found = file_sums(results)
     for name in sorted(known.keys() | found.keys()):
         if name not in found:
-            yield f"{results / name} is missing; by {FILE_SUMS} it was recorded."
+            yield f"{results / name} is missing, but {FILE_SUMS} lists it."
         elif name not in known:
-            yield f"{results / name} was not recorded: {FILE_SUMS} does not have it."
+            yield f"{results / name} was not recorded: {FILE_SUMS} does not list it."
         elif known[name] != found[name]:
             yield (
                 f"{results / name} was changed after it was recorded: its MD5 is {found[name]}, "
@@ -198,7 +198,7 @@ def _retested(table: Path, about: dict[str, Any], run_folder: Path, root: Path) 
     adversarial = attack.rebuild(clean.images, records)
     changed = (adversarial != clean.images).any(-1).sum((1, 2))
     if (changed > records["rows"].map(len)).any():
-        return f"{table}: a rebuilt image differs at more pixels than were attacked."
+        return f"{table}: a rebuilt image differs in more pixels than were changed."
     used = ("classifier_threshold", "restoration_patch_size", "restoration_patch_threshold")
     p = p.model_copy(update={name: given[name] for name in used} | {"device": "cpu"})
     behind = records.get("defense", pd.Series("identity", records.index))

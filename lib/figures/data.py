@@ -148,7 +148,7 @@ def confusion(matrix: np.ndarray, names: list[str]) -> Figure:
         raise InputError(f"{len(names)} classes need a square matrix, not shape {matrix.shape}.")
     sums, total, correct = matrix.sum(1), matrix.sum(), matrix.trace()
     if not total:
-        return style.message("No test image: no confusion to show.")
+        return style.message("No test image to show.")
     share = matrix / np.maximum(sums, 1)[:, None]
     text = [
         [f"{n:,}\n{100 * s:.0f} %" if n else "0" for n, s in zip(*row, strict=True)]
@@ -181,7 +181,7 @@ def label_auc(auc: dict[str, float | None]) -> Figure:
     one.
     """
     if not auc:
-        return style.message("No label, no area under a curve.")
+        return style.message("No label to show.")
     values = pd.Series(auc, dtype=float)
     texts = values.map("{:.2f}".format).where(values.notna(), "undefined: a single class")
     figure, axes = style.rows(

@@ -101,7 +101,7 @@ def recovery(summary: pd.DataFrame) -> Figure:
     ``summary`` is of `lib.defense.restoration.summary` or `shares`.
     """
     if not len(summary) or not summary["images"].sum():
-        return style.message("No image was attacked: there is nothing to recover or to retain.")
+        return style.message("No image was attacked: there is nothing to recover.")
     attacked, clean = int(summary["n"].max()), int(summary["images"].max())
     spoken = style.in_words(summary, ["defense"], ["recovered", "kept"])
     figure, axes = style.rows(
@@ -173,7 +173,7 @@ def detection(curves: dict[str, tuple[np.ndarray, np.ndarray]], summary: pd.Data
     count = many(int(summary["n"].max()), "misclassified image")
     labels = {name: f"{shown(name)}, {areas[name]:.2f}" for name in curves}
     figure, axes = style.panels(
-        4.4, alt=f"ROC curves of {count} and the same clean; area: {'; '.join(labels.values())}."
+        4.4, alt=f"ROC curves of {count} against clean ones; area: {'; '.join(labels.values())}."
     )
     for name, (false, true) in curves.items():
         line = "--" if name.endswith(PATCHES) else "-"
@@ -181,7 +181,7 @@ def detection(curves: dict[str, tuple[np.ndarray, np.ndarray]], summary: pd.Data
         axes.plot(100 * false, 100 * true, **look)
     axes.set(
         xlim=(-2, 102), ylim=(-2, 102), xlabel="false positive rate, % of clean images",
-        ylabel="true positive rate, % of attacked images", title=f"n = {count}, and clean",
+        ylabel="true positive rate, % of attacked images", title=f"n = {count}, attacked and clean",
         aspect="equal",
     )  # fmt: skip
     figure.legend(loc="outside right upper", title="area under the curve")
@@ -200,8 +200,8 @@ def adaptive(summary: pd.DataFrame) -> Figure:
     figure, axes = style.rows(
         [shown(name) for name in summary["defense"]], 0.5, 1.3, title=f"n = {count}",
         xlim=(-2, 102), xlabel="images classified correctly, %, with 95 % interval",
-        alt=f"Share of {count} classified correctly through each defense: clean, attacked without "
-        f"knowing it, attacked knowing it. {style.in_words(summary, ['defense'], MARKS)}.",
+        alt=f"Share of {count} classified correctly after each defense: clean, attacked without "
+        f"knowing it, adaptive attack. {style.in_words(summary, ['defense'], MARKS)}.",
     )  # fmt: skip
     for shift, (share, look) in zip((-0.22, 0, 0.22), MARKS.items(), strict=True):
         style.dots(axes, summary, share, map(color, summary["defense"]), shift, 100, **look)
@@ -227,7 +227,7 @@ def attackers(shares: pd.DataFrame) -> Figure:
     said = "; ".join(f"{label}: {value:.0%}" for label, value in values)
     figure, axes = style.rows(
         labels, 0.26, xlim=(-2, 102), xlabel="classified correctly, %",
-        alt=f"Images classified correctly, clean and after the worst attacker. {said}.",
+        alt=f"Images classified correctly, clean and after the strongest attack. {said}.",
     )  # fmt: skip
     style.dots(axes, shares, "correct", map(color, shares["defense"]), scale=100)
     style.separators(axes, shares[["defense"]])

@@ -50,7 +50,7 @@ def _examples(clean: np.ndarray, columns: dict[str, np.ndarray]) -> Figure:
     spoken = ", ".join(f"{name} {_decibel(np.median(values))}" for name, values in psnr.items())
     figure, axes = gallery.grid(
         len(clean), 1 + len(columns), head=0.12 + 0.16 * lines, foot=0.24, largest=1.3,
-        alt=f"Clean images and others of them, with their median PSNR: {spoken}.",
+        alt=f"Clean images beside noisy and restored ones, with their median PSNR: {spoken}.",
     )  # fmt: skip
     for tile, title in zip(axes[0], titles, strict=True):
         gallery.heading(tile, title)

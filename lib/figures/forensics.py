@@ -37,7 +37,7 @@ def readings(table: pd.DataFrame, number: int) -> Figure:
     figure = Picture(
         figsize=(WIDTH, 0.9 + sum(0.42 + ROW * len(labels) for labels in lines.values())),
         layout="constrained",
-        label=f"Printed values of Table {number} for {', '.join(map(shown, names))} among ours. "
+        label=f"Printed values of Table {number} and ours, for {', '.join(map(shown, names))}. "
         f"Readings that reach a printed value: {', '.join(reached)}.",
     )
     grid = figure.subplots(

@@ -16,7 +16,7 @@ from lib.figures.style import INK, PRINTED, color, key, styled
 from lib.metrics.intervals import TOTAL
 from lib.params import PATCHES
 
-NOTHING = "Nothing is recorded of this yet."
+NOTHING = "Not recorded yet."
 LINES = {1: "-", 2: "--"}  # by number of changed pixels
 
 

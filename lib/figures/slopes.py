@@ -13,7 +13,7 @@ from lib.figures.formatting import percent, shown
 from lib.figures.style import BAD, GOOD, INK, PRINTED, key, styled
 
 SIZE = 224  # pixels; a data set with smaller images has a star
-NOTHING = "Nothing is recorded of this yet."
+NOTHING = "Not recorded yet."
 
 
 @styled
@@ -52,7 +52,7 @@ def slope_keys(table: pd.DataFrame) -> list[Line2D]:
     smaller = [f"* {shown(row.dataset)}: {row.size} px" for row in other.itertuples()]
     return [
         key("printed value within our interval", "o", GOOD, line="none"),
-        key("outside", "o", BAD, line="none"),
+        key("printed value outside", "o", BAD, line="none"),
         *(key(name, "", line="none") for name in smaller),
     ]
 

@@ -44,7 +44,7 @@ def story(scenes: Sequence[Scene], row: int, col: int) -> Picture:
         col: its column.
     """
     if not scenes:
-        return style.message("No attack succeeded: there is no story to tell.")
+        return style.message("No attack succeeded: there is nothing to show.")
     told = "; ".join(
         f"{each.title.lower()}: {each.label}, {'correct' if each.correct else 'wrong'}"
         for each in scenes

@@ -14,10 +14,10 @@ from lib.figures import formatting
 from lib.params import Parameters
 
 WARNINGS = {
-    "phantom": "Phantoms are drawn by this project. They show that the pipeline works; "
-    "nothing here says anything about medical images.",
-    "rebuilt": "Real images in a file that is not MedMNIST's official one: sizes, splits or "
-    "selection differ from the paper's, so values are not expected to be equal.",
+    "phantom": "Phantoms are synthetic images drawn by this project. They show that the pipeline "
+    "works, and say nothing about medical images.",
+    "rebuilt": "Real images from an unofficial copy. Sizes, splits or selection differ from the "
+    "paper's, so values are not expected to agree.",
     "official": "MedMNIST's official file.",
 }
 # Columns of names that are ids in files and parameters.

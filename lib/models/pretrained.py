@@ -61,7 +61,7 @@ def _check(path: Path, architecture: str) -> None:
     if not found.startswith(wanted):
         raise InputError(
             f"{path} is not torchvision's file of {architecture}: it has {size:,} bytes and its "
-            f"SHA-256 begins with {found[: len(wanted)]}, not {wanted}. It was cut short or is of "
+            f"SHA-256 begins with {found[: len(wanted)]}, not {wanted}. It is truncated or of "
             "another kind; move it away, and it is downloaded again."
         )
 

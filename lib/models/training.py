@@ -183,7 +183,7 @@ def fit(
                     raise
                 # A smaller batch would be another training, so it is the user's to choose.
                 raise InputError(
-                    f"Memory does not hold a batch of {len(batch[0])} for {label}: halve the "
+                    f"A batch of {len(batch[0])} for {label} does not fit into memory: halve the "
                     "batch size and run again."
                 ) from None
             optimizer.step()

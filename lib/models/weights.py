@@ -60,8 +60,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path} is missing.") from None
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"{path} cannot be read as safetensors ({unread(error)}): it was cut short, damaged or "
-            "is of another kind; put the whole file there."
+            f"{path} cannot be read as safetensors ({unread(error)}): it is truncated, damaged or "
+            "of another kind; replace it."
         ) from None
 
 

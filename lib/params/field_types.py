@@ -31,8 +31,8 @@ def written(value: Any, name: str) -> Any:
     """
     if isinstance(value, float | bool):
         raise InputError(
-            f"{name} is a text, and what was given was read as {value!r}: write it in quotes in a "
-            f"file, or give papermill -r {name} TEXT."
+            f"{name} must be text, but the value was read as {value!r}: put it in quotes in a "
+            f"file, or use papermill -r {name} TEXT."
         )
     return plain(value)
 
@@ -45,13 +45,13 @@ def _items(value: Any, info: ValidationInfo) -> Any:
         except (yaml.YAMLError, RecursionError):
             value = None
         if not isinstance(value, list):
-            raise InputError(f"{info.field_name} is a list: write it as [1,2] or [a,b].")
+            raise InputError(f"{info.field_name} must be a list: write it as [1,2] or [a,b].")
     return value
 
 
 def _different(value: list) -> list:
     if len(set(value)) < len(value):
-        raise InputError(f"The list {value} names something twice: once is enough.")
+        raise InputError(f"The list {value} has a value twice: give it once.")
     return value
 
 
@@ -62,7 +62,7 @@ def _whole(value: Any) -> Any:
 
 def _line(value: str, info: ValidationInfo) -> str:
     if not value.strip() or any(ord(sign) < 32 or ord(sign) == 127 for sign in value):
-        raise InputError(f"{info.field_name} is a text of one line, not {shortened(value)}.")
+        raise InputError(f"{info.field_name} must be text on one line, not {shortened(value)}.")
     return value
 
 
@@ -74,7 +74,7 @@ def _folder(value: str) -> str:
 def _device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:[0-9]{1,2})?", value):
         raise InputError(
-            f"device is auto, cpu, cuda, xpu or mps, or one as in cuda:1, not {shortened(value)}."
+            f"device must be auto, cpu, cuda, xpu, mps or such as cuda:1, not {shortened(value)}."
         )
     return value
 

@@ -71,7 +71,7 @@ def from_words(words: Iterable[str]) -> dict[str, str | None]:
     for word in words:
         name, sign, value = word.partition("=")
         if not sign:
-            raise InputError(f"{word!r} is no parameter: write NAME=VALUE.")
+            raise InputError(f"{word!r} is not of the form NAME=VALUE.")
         if name.lower() in given:
             raise InputError(f"{name} is given twice: write it once.")
         given[name.lower()] = value or None

@@ -64,7 +64,7 @@ def load(
         task = "several labels" if facts(dataset).multi_label else "one class"
         raise InputError(
             f"attack_criterion={p.attack_criterion} does not fit {dataset}, whose images have "
-            f"{task}: take auto."
+            f"{task}: use auto."
         )
     check_used(p.classifier_weights, changed)
     drawn = {name: changed[name] for name in ("data_phantom_images", "seed") if name in changed}
@@ -80,7 +80,7 @@ def _name(value: Any, name: str) -> str:
     """The name of a file of ``params/``, as text that a file system takes."""
     text = written(value, name)
     if not isinstance(text, str) or not 0 < len(text) <= 100:
-        raise InputError(f"{name} is a name, not {shortened(value)}.")
+        raise InputError(f"{name} must be a name, not {shortened(value)}.")
     return text
 
 

@@ -53,7 +53,7 @@ class Lock:
             other = os.pread(place, 1000, 0).decode("utf-8", "replace").strip() or "another process"
             if not wait:
                 raise InputError(
-                    f"{what} is in use by {other}: wait until it has ended, or end it."
+                    f"{what} is in use by {other}: wait until it finishes, or stop it."
                 ) from None
             print(f"{what} is in use by {other}: waiting.", file=sys.stderr, flush=True)
             fcntl.flock(place, fcntl.LOCK_EX)

@@ -26,10 +26,8 @@ def halved(batch: int, error: BaseException) -> int:
     if not is_out_of_memory(error):
         raise error
     if batch < 2:
-        raise InputError(
-            "The memory does not hold one candidate: another program may have taken it."
-        ) from None
-    warnings.warn(f"Out of memory: going on with batches of {batch // 2}.", stacklevel=2)
+        raise InputError("There is not enough memory for one candidate: free some.") from None
+    warnings.warn(f"Out of memory: continuing with batches of {batch // 2}.", stacklevel=2)
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     return batch // 2

@@ -34,7 +34,7 @@ def checked_weights(value: str) -> str:
     except (OSError, RuntimeError, ValueError) as error:  # no such user, a name that is too long
         what = f"{value[:80]!r} is no path ({type(error).__name__})"
     raise InputError(
-        f"classifier_weights is {', '.join(STARTS)} or the path of a safetensors file: {what}."
+        f"classifier_weights must be {', '.join(STARTS)} or the path of a safetensors file: {what}."
     )
 
 
@@ -48,8 +48,8 @@ def check_used(weights: str, changed: dict[str, Any]) -> None:
     idle = [name for name in changed if name.startswith("classifier_") and name not in used]
     if idle and own_weights(weights):
         raise InputError(
-            f"{idle[0]} is of the training, which classifier_weights={weights} replaces: leave one "
-            "of the two out."
+            f"{idle[0]} sets the training, which classifier_weights={weights} replaces: give only "
+            "one of them."
         )
 
 

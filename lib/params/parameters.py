@@ -61,161 +61,174 @@ class Parameters(BaseModel):
     _changed: dict[str, Any] = PrivateAttr(default_factory=dict)
     _brought: dict[str, Any] = PrivateAttr(default_factory=dict)  # own weights as they were then
 
-    protocol: Text = Field(description="sizes and budgets: a file in params/protocols")
+    protocol: Text = Field(description="settings of the run: a file in params/protocols")
     dataset: Text = Field(description="data set: a file in params/datasets")
     classifier: Text = Field(description="network to attack: a file in params/classifiers")
     seed: Seed = Field(description="fixes every random choice")
-    device: Device = Field(description="torch device; 'auto' takes an NVIDIA GPU if there is one")
-    runs: Folder = Field(description="folder that run folders are written under")
+    device: Device = Field(description="torch device; 'auto' uses an NVIDIA GPU if there is one")
+    runs: Folder = Field(description="folder for run folders")
     results: Folder = Field(description="folder of recorded results")
 
-    data_root: Folder = Field(description="folder of the npz files in MedMNIST's form")
-    data_size: Size = Field(description="edge of an image in pixels (DAT08)")
+    data_root: Folder = Field(description="folder of the npz files in the MedMNIST format")
+    data_size: Size = Field(description="image size in pixels (DAT08)")
     data_split: Literal["official", "paper"] = Field(
-        description="parts as in the file, or 70/10/20 by class and patient (SPL01-04)"
+        description="official: as in the file; paper: 70/10/20 by class and patient (SPL01-04)"
     )
-    data_download: bool = Field(description="let medmnist download a missing official file")
+    data_download: bool = Field(description="download a missing official file with medmnist")
     data_phantom_images: Annotated[Count, Field(le=10**6)] = Field(
-        description="phantoms made when the file is missing; 0: real images only"
+        description="number of phantoms to draw if the file is missing; 0: real images only"
     )
 
     classifier_weights: Weights = Field(
-        description="initial weights, imagenet, random or auto: ImageNet if available, else random "
-        "(CLS02); or the path of your own weights, which are used instead of training"
+        description="initial weights: imagenet, random, or auto, which is ImageNet if available "
+        "(CLS02); or the path of your own weights, which replace the training"
     )
     classifier_optimizer: Literal["sgd", "adamw"] = Field(
         description="optimizer of training (CLS03)"
     )
     classifier_schedule: Literal["constant", "one_cycle"] = Field(
-        description="schedule of the rate (CLS03)"
+        description="learning-rate schedule (CLS03)"
     )
-    classifier_learning_rate: Rate = Field(description="peak rate when the schedule is one_cycle")
+    classifier_learning_rate: Rate = Field(description="learning rate; with one_cycle, its peak")
     classifier_momentum: Share = Field(description="momentum of SGD (CLS03)")
     classifier_weight_decay: Share = Field(description="weight decay of AdamW (CLS03)")
-    classifier_batch: Annotated[Batch, Field(ge=2)] = Field(description="images in a batch (CLS04)")
-    classifier_epochs: Epochs = Field(description="largest number of epochs (CLS05)")
+    classifier_batch: Annotated[Batch, Field(ge=2)] = Field(description="batch size (CLS04)")
+    classifier_epochs: Epochs = Field(description="maximum number of epochs (CLS05)")
     classifier_sizes: ListOf[Annotated[int, Field(ge=28, le=MOST)]] = Field(
-        description="edges that training images are reduced to one after another, each for an "
-        "equal share of the epochs; []: as they are (CLS05)"
+        description="image sizes used one after another, for equally many epochs; []: full size"
     )
     classifier_stop_train: Share = Field(
-        description="stop when training accuracy exceeds this and ... (CLS06)"
+        description="training accuracy of the stopping rule; both must be exceeded (CLS06)"
     )
-    classifier_stop_validation: Share = Field(description="... validation accuracy this (CLS06)")
+    classifier_stop_validation: Share = Field(
+        description="validation accuracy of the stopping rule (CLS06)"
+    )
     classifier_precision: Precision = Field(
-        description="precision of training; 'auto': bfloat16 where the device has it"
+        description="precision of training; 'auto': bfloat16 where the device supports it"
     )
-    classifier_train_limit: Count = Field(description="training images used; 0: all")
-    classifier_include_normal: bool = Field(description="Chest: train on Normal too (SPL03)")
+    classifier_train_limit: Count = Field(description="maximum number of training images; 0: all")
+    classifier_include_normal: bool = Field(
+        description="Chest: also train on Normal images (SPL03)"
+    )
     classifier_threshold: Share = Field(
-        gt=0, lt=1, description="Chest: a label counts above this (CLS09)"
+        gt=0, lt=1, description="Chest: a label is predicted if its output exceeds this (CLS09)"
     )
     classifier_paper_epochs: Rounds = Field(
-        description="epochs of the paper's optimizer run beside ours for comparison; 0: none"
+        description="epochs with the paper's optimizer, run for comparison; 0: none"
     )
 
-    attack_pixels: SetOf[Pixels] = Field(min_length=1, description="attacks to run")
-    attack_population: Annotated[int, Field(ge=4, le=2**16)] = Field(
-        description="candidates in a generation (ATK05)"
+    attack_pixels: SetOf[Pixels] = Field(
+        min_length=1, description="numbers of pixels that the attacks change"
     )
-    attack_generations: Rounds = Field(description="generations after the initial one (ATK08)")
+    attack_population: Annotated[int, Field(ge=4, le=2**16)] = Field(
+        description="candidates per generation (ATK05)"
+    )
+    attack_generations: Rounds = Field(
+        description="generations after the initial population (ATK08)"
+    )
     attack_strategy: Literal["rand1", "best1bin"] = Field(
-        description="rand1 (ATK04, ATK07), or the peers' best1bin with dither and crossover"
+        description="rand1 (ATK04, ATK07), or best1bin as in SciPy, with dither and crossover"
     )
     attack_mutation_factor: Annotated[float, Field(gt=0, le=2)] = Field(
-        description="F of rand1 (ATK06)"
+        description="mutation factor F of rand1 (ATK06)"
     )
     attack_dither: ListOf[Annotated[float, Field(ge=0, le=2)]] = Field(
-        min_length=2, max_length=2, description="bounds of F of best1bin, drawn each generation"
+        min_length=2,
+        max_length=2,
+        description="range of F of best1bin, which is drawn in each generation",
     )
-    attack_crossover: Share = Field(description="crossover rate of best1bin")
+    attack_crossover: Share = Field(description="crossover probability of best1bin")
     attack_initial: Literal["uniform", "normal"] = Field(
-        description="values of the first population (ATK13)"
+        description="distribution of the pixel values in the initial population (ATK13)"
     )
     attack_criterion: Literal["auto", "class", "any_label", "true_label"] = Field(
-        description="what counts as success; 'auto': class, or any_label for Chest (ATK10, ATK11)"
+        description="what counts as a success; 'auto': class, or any_label for Chest (ATK10, ATK11)"
     )
     attack_one_pixel_images: Count = Field(
-        description="correct test images of each class attacked with one pixel; 0: all (ATK01)"
+        description="correct test images of each class to attack with one pixel; 0: all (ATK01)"
     )
     attack_two_pixel_images: Count = Field(
-        description="correct images of each class, test first, with two pixels; 0: all (ATK16)"
+        description="correct images of each class for two pixels, test images first; 0: all (ATK16)"
     )
     attack_batch: Annotated[int, Field(ge=0, le=65_536)] = Field(
-        description="candidates evaluated at once; 0: chosen for the device"
+        description="candidates per batch; 0: chosen for the device"
     )
     attack_precision: SearchPrecision = Field(
-        description="precision of the search; success is always decided in float32"
+        description="precision of the search; a success is always confirmed in float32"
     )
     attack_evaluation: Literal["exact", "screened"] = Field(
         default="exact",
-        description="exact: every candidate is computed; screened: most are predicted",
+        description="exact: every candidate is computed; screened: most are only predicted",
     )
 
-    vulnerability_images: Positive = Field(description="images with a map of every position")
+    vulnerability_images: Positive = Field(description="images for which every position is tried")
     vulnerability_levels: Annotated[int, Field(ge=2, le=6)] = Field(
-        description="values of each channel in the grid of colors; gray: this to the third power"
+        description="levels of each color channel in the grid; gray images use their third power"
     )
 
     denoiser_names: SetOf[Denoiser] = Field(
-        description="denoisers that are trained; without any, the reference defenses alone"
+        description="denoisers to train; []: only the reference defenses"
     )
-    denoiser_epochs: Epochs = Field(description="passes over the training images (GEN03)")
-    denoiser_batch: Batch = Field(description="images in a batch (GEN03)")
+    denoiser_epochs: Epochs = Field(description="training epochs (GEN03)")
+    denoiser_batch: Batch = Field(description="batch size (GEN03)")
     denoiser_learning_rate: Rate = Field(description="learning rate of Adam (GEN02)")
-    denoiser_noise: Noise = Field(description="share of pixels replaced (NOI02-04)")
+    denoiser_noise: Noise = Field(description="share of pixels replaced by noise (NOI02-04)")
     denoiser_median_noise: ListOf[Noise] = Field(
-        min_length=1, description="levels drawn from for median_cnn (NOI05)"
+        min_length=1, description="noise levels of median_cnn; one is drawn for each image (NOI05)"
     )
-    denoiser_train_limit: Count = Field(description="images an epoch; 0: all")
+    denoiser_train_limit: Count = Field(description="training images per epoch; 0: all")
     denoiser_crop: Count = Field(
-        description="edge of training crops of noise2noise and median_cnn; 0: whole image (GEN04)"
+        description="size of training crops of noise2noise and median_cnn; 0: whole images (GEN04)"
     )
     denoiser_large_limit: Count = Field(
-        description="images an epoch of noise2noise and median_cnn; 0: as for the others"
+        description="the same for noise2noise and median_cnn; 0: denoiser_train_limit"
     )
     denoiser_precision: Precision = Field(
-        description="precision of training, as classifier_precision"
+        description="precision of training, see classifier_precision"
     )
 
     restoration_patch_denoisers: SetOf[Filter] = Field(
-        description="defenses that are also used with patch selection, if the run has them (EVA14)"
+        description="defenses also tested with patch selection, if the run has them (EVA14)"
     )
     restoration_patch_size: Annotated[int, Field(ge=1, le=223)] = Field(
-        description="edge in pixels of the patch around a strongly changed pixel, odd (EVA14)"
+        description="size in pixels of the patch around a strongly changed pixel; odd (EVA14)"
     )
     restoration_patch_threshold: Share = Field(
-        description="a pixel is strongly changed above this share of the range (EVA14)"
+        description="a pixel is strongly changed above this share of the value range (EVA14)"
     )
 
     adaptive_defenses: SetOf[Defense] = Field(
-        description="defenses that an attacker knows; those that the run has are tried (EVA16)"
+        description="defenses for the adaptive attack, if the run has them (EVA16)"
     )
-    adaptive_images: Count = Field(description="attacked images of each class for it; 0: all")
+    adaptive_images: Count = Field(
+        description="images of each class for the adaptive attack; 0: all attacked images"
+    )
 
-    attackers_names: SetOf[Attacker] = Field(description="attackers tried on each defense")
+    attackers_names: SetOf[Attacker] = Field(description="attacks to run against each defense")
     attackers_defenses: SetOf[AnyDefense] = Field(
-        description="defenses that they attack, as far as the run has them"
+        description="defenses to attack, if the run has them"
     )
-    attackers_images: Count = Field(description="attacked images of each class for them; 0: all")
+    attackers_images: Count = Field(
+        description="images of each class for these attacks; 0: all attacked images"
+    )
     attackers_epsilons: SetOf[Annotated[int, Field(ge=1, le=255)]] = Field(
-        description="bounds of the dense attacks, in 255ths of the range"
+        description="bounds of the dense attacks, in 1/255 of the value range"
     )
     masking_size: Annotated[int, Field(ge=1, le=224)] = Field(
-        description="edge of a mask of double masking, in pixels"
+        description="mask size of double masking, in pixels"
     )
     masking_images: Count = Field(description="test images of each class to certify; 0: all")
 
-    ablation_size: Size = Field(description="edge of AbdomenCT images")
+    ablation_size: Size = Field(description="size of the AbdomenCT images in pixels")
     ablation_train: Count = Field(description="training images; 0: all (DAT10)")
     ablation_test: Count = Field(description="test images; 0: all (DAT10)")
-    ablation_epochs: Epochs = Field(description="epochs of each variant (GEN03)")
+    ablation_epochs: Epochs = Field(description="training epochs of each variant (GEN03)")
     ablation_seeds: Annotated[int, Field(ge=1, le=1000)] = Field(
-        description="trainings of each variant"
+        description="number of trainings of each variant"
     )
 
     bootstrap_samples: Annotated[int, Field(ge=1, le=10**5)] = Field(
-        description="resamples behind each 95 % interval"
+        description="bootstrap resamples for each 95 % interval"
     )
 
     @model_validator(mode="after")
@@ -227,8 +240,8 @@ class Parameters(BaseModel):
             raise unknown("data set", self.dataset, names("datasets"))
         if self.restoration_patch_size % 2 == 0:
             raise InputError(
-                "restoration_patch_size must be odd, so that a patch has a middle, not "
-                f"{self.restoration_patch_size}."
+                f"restoration_patch_size must be odd, not {self.restoration_patch_size}, because a "
+                "patch has a pixel in its middle."
             )
         smallest = read("classifiers", self.classifier)["smallest_input"]
         if self.classifier_sizes and min(self.classifier_sizes) < smallest:

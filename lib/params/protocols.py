@@ -70,7 +70,9 @@ def values(protocol: str, *special: str) -> dict[str, Any]:
         overrides = _overrides(each, own.pop("overrides", None))
         if chosen := {"protocol", "dataset", "classifier"} & own.keys():
             name = min(chosen)
-            raise InputError(f"{_where(each, name)}{name} is chosen by whoever runs, not here.")
+            raise InputError(
+                f"{_where(each, name)}{name} is set on the command line, not in a protocol."
+            )
         merged |= own
         for one in special:
             merged |= overrides.get(one, {})
@@ -100,7 +102,7 @@ def _overrides(protocol: str, content: Any) -> dict[str, dict[str, Any]]:
         if name not in known:
             raise InputError(f"{line}{unknown('data set or classifier', name, known)}")
         if not isinstance(of, dict | None):
-            raise InputError(f"{line}overrides of {name} are values by name, not {of!r}.")
+            raise InputError(f"{line}overrides of {name} must be values by name, not {of!r}.")
     return {name: of or {} for name, of in (content or {}).items()}
 
 
@@ -118,8 +120,8 @@ def _parsed(kind: str, name: str) -> tuple[dict[str, Any], dict[tuple[str, ...],
         raise unknown(_KINDS[kind], name, names(kind))
     if kind == "protocols" and ("+" in name or name == RESERVED):
         raise InputError(
-            f"{shown}: a protocol cannot be called {name!r}: its runs have a folder of its name, "
-            f"{RESERVED!r} is taken, and + begins what was changed in a run."
+            f"{shown}: a protocol cannot be called {name!r}: the folder {RESERVED!r} is taken, and "
+            "+ marks changed values in the name of a run."
         )
     return _content(path, path.stat().st_mtime_ns, shown, kind != "protocols")
 
@@ -135,12 +137,12 @@ def _content(
         content = None if root is None else _built(root, typed, shown, (), lines)
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise InputError(f"{shown}, line {line}: no UTF-8 text: save it as UTF-8.") from None
+        raise InputError(f"{shown}, line {line}: not UTF-8: save the file as UTF-8.") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise InputError(f"{shown}, line {mark.line + 1}: {error.problem}.") from None
     except RecursionError:
-        raise InputError(f"{shown} cannot be read: a value holds itself.") from None
+        raise InputError(f"{shown} cannot be read: a value contains itself.") from None
     except (yaml.YAMLError, OSError) as error:
         raise InputError(f"{shown} cannot be read: {str(error).splitlines()[0]}.") from None
     if not isinstance(content, dict) or not content:

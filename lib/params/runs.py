@@ -147,7 +147,7 @@ def check_inputs(p: Parameters, step: str, data: dict[str, Any]) -> None:
         if made and (unlike := _unlike(made, p, each, data)):
             raise InputError(
                 f"{folder} holds results of the step {each} with {unlike}: run that step again "
-                "with the values of this one."
+                "with the same values as this one."
             )
 
 

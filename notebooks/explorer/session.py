@@ -53,7 +53,7 @@ class Session:
             raise InputError(
                 f"The run {p.protocol}/{p.dataset}/{p.classifier} is not finished: run "
                 f"`make run PROTOCOL={p.protocol} DATASET={p.dataset} CLASSIFIER={p.classifier}` "
-                f"first. Finished: {there}."
+                f"first. Finished runs: {there}."
             )
         self.images = data.load(
             p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download
@@ -113,7 +113,7 @@ class Session:
             for row in generation.finished:
                 if row["skipped"]:
                     raise InputError(
-                        "The classifier is already wrong on this image: choose another."
+                        "The classifier misclassifies this image without an attack: choose another."
                     )
             for best in generation.best.values():
                 told(best)

@@ -184,7 +184,7 @@ class Explorer:
     def _start(self, work: Callable[[], None]) -> None:
         """Run a search or a map in a thread, one at a time."""
         if self.thread and self.thread.is_alive():
-            return self._say("Something is under way: stop it first.", BAD)
+            return self._say("An attack or a map is running: stop it first.", BAD)
 
         def run() -> None:
             self.attack.disabled = self.map.disabled = True
@@ -214,16 +214,16 @@ class Explorer:
         if record is None or self._left(session, index):
             return self._say("stopped")
         facts = session.images.facts
-        tried = f"{record['evaluations']:,} evaluations"
+        tried = f"{record['evaluations']:,} queries"
         if not record["success"]:
-            return self._say(f"not fooled after {tried}")
+            return self._say(f"not misclassified after {tried}")
         picture = session.image(index).copy()
         for row, col, value in zip(record["rows"], record["cols"], record["values"], strict=True):
             picture[row, col] = value
         self.adversarial = picture
         self._show()
         now = gallery.change(record["predicted"], record["adversarial"], facts)
-        return self._say(f"fooled after {tried}: {now}", GOOD)
+        return self._say(f"misclassified after {tried}: {now}", GOOD)
 
     def _left(self, session: Session, index: int) -> bool:
         """Whether another image or run is shown by now than the one that work was begun on."""
@@ -242,7 +242,7 @@ class Explorer:
         self.found = found
         self._show()
         count, total = int(found.success.sum()), found.success.size
-        return self._say(f"{count:,} of {total:,} positions fool, of {found.colors} colors each")
+        return self._say(f"{count:,} of {total:,} positions vulnerable; {found.colors} colors each")
 
     def _defend(self) -> None:
         facts, before = self.session.images.facts, self.session.image(self.index.value)
