@@ -115,8 +115,8 @@ def kind(schema: dict) -> str:
 def costs(results: Path, pages: list[Page]) -> str:
     """Minutes of each step by protocol and machine, of recorded runs and of this copy's."""
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
-    # A run with other values says nothing about its protocol.
-    own = params.names("protocols")
+    # A run with other values says nothing about its protocol, and each variant would be a column.
+    own = [name for name in params.names("protocols") if params.base(name) == name]
     runs = [
         (page.folder, page.step, page.run) for page in pages if page.run and page.protocol in own
     ]
@@ -124,7 +124,7 @@ def costs(results: Path, pages: list[Page]) -> str:
         runs += [(path.parent, step, run) for step, run in read_json(path)["steps"].items()]
     for folder, step, run in runs:
         hardware, protocol = run["hardware"], run["parameters"]["protocol"]
-        if step in params.STEPS and protocol in params.names("protocols"):
+        if step in params.STEPS and protocol in own:
             threads = formatting.many(hardware["threads"], "thread")
             machine = hardware["gpu"] or f"{threads}, {hardware['processor']}"
             of = found.setdefault((protocol, machine), {})

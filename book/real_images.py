@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from lib import attack, data, params
 from lib.data import Images
@@ -37,6 +38,14 @@ def average(images: Images) -> np.ndarray:
     """Mean of the test images, uint8 (H, W, C)."""
     tested = images.images[images.part == "test"]
     return tested.mean(axis=0).round().astype(np.uint8)
+
+
+def of(images: Images | None, rows: pd.DataFrame) -> list[np.ndarray] | None:
+    """The clean images that rows name, each once, in their order; None where none are at hand."""
+    if images is None:
+        return None
+    named = rows[["split", "index"]].drop_duplicates()
+    return list(attack.locate(images, named).images)
 
 
 def scenes(images: Images, found: DatasetRecord) -> tuple[list[Scene], int, int] | None:

@@ -2,8 +2,10 @@
 
 import pandas as pd
 
+from lib.data.lesions import IMAGE
 from lib.evidence import results_tables as recorded
 from lib.evidence.dataset_record import DatasetRecord
+from lib.evidence.lesions import against_chance
 from lib.evidence.results_shown import printed_share
 from lib.figures import formatting
 from lib.figures.formatting import enumerated, rate, shown
@@ -167,6 +169,28 @@ def validation(found: DatasetRecord) -> str:
     return (
         "Validation images with training noise have a PSNR of "
         f"{trained['noisy_psnr'].iloc[0]:.1f} dB. After each denoiser: {reached}."
+    )
+
+
+def lesions(pixels: pd.DataFrame) -> str:
+    """Whether changed pixels lie in marked lesions; ``pixels`` of `lib.evidence.lesions.changed`.
+
+    Empty: no attacked image has a marked lesion.
+    """
+    if not len(pixels):
+        return "None of the images of successful attacks has a marked lesion."
+    inside, expected, low, high = against_chance(pixels)
+    images = formatting.many(len(pixels[IMAGE].drop_duplicates()), "image")
+    if low <= inside <= high:
+        verdict = "This does not differ from chance"
+    else:
+        verdict = f"This is {'more' if inside > high else 'less'} than chance explains"
+    return (
+        f"Do attacks change the lesion? Among the images of successful attacks, {images} have "
+        f"lesions that NIH marked with boxes. {inside} of {len(pixels)} changed pixels there "
+        f"{'lies' if inside == 1 else 'lie'} in a box (blue dot; the others are red). Pixels at "
+        f"random places would give {expected:.1f} (95 % range: {low} to {high}). {verdict}. "
+        "Boxes: NIH ChestX-ray14 (Wang et al. 2017)."
     )
 
 

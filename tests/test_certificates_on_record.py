@@ -68,3 +68,15 @@ def test_a_success_on_a_proved_image_is_a_contradiction(results):
     assert not list(consistency.problems(folder, given, tables))
     tables["certificate_searches"].loc[0, "index"] = 3
     assert len(list(consistency.problems(folder, given, tables))) == 1
+
+
+@pytest.mark.parametrize("constant", ["majority_accuracy", "all_zero_accuracy"])
+def test_a_classifier_below_the_baseline_is_named(results, constant):
+    folder = results / "compact-certified" / "oct" / "resnet50"
+    found, *_ = certificates.read(results)
+    for accuracy, named in ((0.3, 1), (0.6, 0)):
+        test = {"images": 20, "accuracy": accuracy, constant: 0.5}
+        write_json(folder / "classifier.json", {"test": test})
+        table = certificates.below_baseline(results, found)
+        assert len(table) == named
+        assert table["constant"].tolist() == [0.5] * named

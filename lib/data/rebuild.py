@@ -18,7 +18,7 @@ import pandas as pd
 from medmnist.info import INFO
 from PIL import Image
 
-from lib.data import npz, photos, tables
+from lib.data import lesions, npz, photos, tables
 from lib.data.dataset import PARTS, SIZES, official_md5
 from lib.data.splits import content, linked
 from lib.params import facts
@@ -41,6 +41,7 @@ class Rebuilt(NamedTuple):
         split: str (N,), ``train``, ``val`` or ``test``.
         group: int64 (N,), patient; None where the source names none.
         note: one sentence: from what, how resized, which split.
+        boxes: of marked lesions, as `lib.data.lesions.of_list` gives them; None for none.
     """
 
     images: np.ndarray
@@ -48,6 +49,7 @@ class Rebuilt(NamedTuple):
     split: np.ndarray
     group: np.ndarray | None
     note: str
+    boxes: pd.DataFrame | None = None
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
@@ -159,6 +161,7 @@ def _boxed_chest(folder: Path, size: int) -> Rebuilt:
         f"{len(index)} images of NIH ChestX-ray14 (the 880 with marked lesions and 980 without "
         f"finding), whole image reduced from 1024 to {size} pixels with bilinear interpolation; "
         "split anew by patient; groups are patients.",
+        lesions.of_list(_there(folder / "nih1860_boxes.csv"), index),
     )  # fmt: skip
 
 
@@ -194,7 +197,7 @@ def rebuild(dataset: str, source: Path, root: Path, size: int) -> str:
     Args:
         dataset: name, one of `SOURCES`.
         source: folder of the other copies.
-        root: folder the file goes to.
+        root: folder the file goes to, with the boxes of `lib.data.lesions` if there are any.
         size: edge of the images in pixels.
 
     Returns:
@@ -226,8 +229,11 @@ def rebuild(dataset: str, source: Path, root: Path, size: int) -> str:
             arrays[f"{part}_groups"] = made.group[rows].astype(np.int64)
     with atomic(path) as temporary:
         np.savez_compressed(temporary, **arrays)
+    checksum = md5(path)
+    if made.boxes is not None:
+        lesions.write(made.boxes, path, checksum)
     counts = "/".join(str((made.split == part).sum()) for part in PARTS)
-    return f"{path.name}  {counts}  {md5(path)}  {time.monotonic() - started:.1f} s"
+    return f"{path.name}  {counts}  {checksum}  {time.monotonic() - started:.1f} s"
 
 
 def main(words: list[str]) -> int:

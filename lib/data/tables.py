@@ -85,7 +85,7 @@ class Film(Row):
         return self
 
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=BaseModel)
 
 
 def read(path: Path, kind: type[R], *, unique: str = "", by_part: str = "") -> pd.DataFrame:
@@ -102,17 +102,18 @@ def read(path: Path, kind: type[R], *, unique: str = "", by_part: str = "") -> p
 
     Raises:
         InputError: missing, unreadable, a column is missing, a value is wrong or comes twice, or a
-            part has no row. The message names the file, and the line and value.
+            part has no `Row`. The message names the file, and the line and value.
     """
     rows = [_checked(path, line, cells, kind) for line, cells in _lines(path, kind)]
-    for part in ("train", "val", "test"):
+    by_row = issubclass(kind, Row)
+    for part in ("train", "val", "test") if by_row else ():
         if not any(row.split == part for _, row in rows):
             raise InputError(f"{path} has no row of the split {part!r}: each needs one at least.")
     if unique:
         _once(path, rows, unique, lambda row: True)
     if by_part:
         _once(path, rows, by_part, lambda row: row.split)
-    if kind.model_fields["row"].is_required():
+    if by_row and kind.model_fields["row"].is_required():
         _once(path, rows, "row", lambda row: True, "split")
     return pd.DataFrame([{**row.model_dump(), "line": line} for line, row in rows])
 
@@ -152,7 +153,7 @@ def _checked(path: Path, line: int, cells: dict[str, str], kind: type[R]) -> tup
         raise InputError(f"{path}, line {line}: {why}.") from None
 
 
-def _lines(path: Path, kind: type[Row]) -> list[tuple[int, dict[str, str]]]:
+def _lines(path: Path, kind: type[BaseModel]) -> list[tuple[int, dict[str, str]]]:
     """Lines of a table that are not blank: their number in the file, and cells by column."""
     text = _text(path)
     required = [name for name, field in kind.model_fields.items() if field.is_required()]

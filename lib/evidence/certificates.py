@@ -37,6 +37,27 @@ def read(results: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str,
     return found, searched, sources
 
 
+def below_baseline(results: Path, found: pd.DataFrame) -> pd.DataFrame:
+    """Certified classifiers that are right less often than an answer that never changes.
+
+    Args:
+        results: folder of the record.
+        found: the certificates of `read`.
+
+    Returns:
+        One row a run: `RUN`, ``n`` (all test images), ``accuracy`` and ``constant`` (accuracy of
+        the majority class, or of no label at all).
+    """
+    rows = []
+    for run in found[RUN].drop_duplicates().itertuples(index=False):
+        folder = results / run.protocol / run.dataset / run.classifier
+        test = read_json(folder / "classifier.json")["test"]
+        constant = test.get("majority_accuracy", test.get("all_zero_accuracy"))
+        rows.append((*run, test["images"], test["accuracy"], constant))
+    table = pd.DataFrame(rows, columns=[*RUN, "n", "accuracy", "constant"])
+    return table[table["accuracy"] < table["constant"]]
+
+
 def accuracy(found: pd.DataFrame) -> pd.DataFrame:
     """Accuracy on clean test images, and with any one pixel changed to any value.
 

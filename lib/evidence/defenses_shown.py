@@ -51,14 +51,17 @@ def quality(found: DatasetRecord, samples: int, seed: int) -> pd.DataFrame:
 
 
 def measures(found: DatasetRecord, samples: int, seed: int) -> pd.DataFrame:
-    """All five measures of restored images and the errors in gray levels, with printed means."""
+    """All five measures of restored images, with printed means, and errors in gray levels."""
     table = recorded.nearest(recorded.quality(found, ATTACK, samples, seed))
     if not len(table):
         return table
     shown = table[["classifier", "pixels", "defense", "n", "exact"]].copy()
     for name, digits in DIGITS.items():
-        shown[metric(name)] = fixed(table[name], digits)
-        shown[f"printed {metric(name)}"] = fixed(table[f"printed_{name}"], digits)
+        both = fixed(table[name], digits), fixed(table[f"printed_{name}"], digits)
+        shown[metric(name)] = [
+            ours if printed == "–" else f"{ours} ({printed})"
+            for ours, printed in zip(*both, strict=True)
+        ]
     for name in ("attacked", "elsewhere"):
         title = {"attacked": "error at the pixel", "elsewhere": "error elsewhere"}[name]
         shown[title] = fixed(table[f"error_{name}"], 1)

@@ -83,6 +83,9 @@ _CERTIFICATE = {name: check for name, check in _KEY.items() if name != "success"
 _SEARCHES = _KEY | {
     "method": _any, "evaluations": _whole(0), "computed": _whole(0), "seconds": _between(0),
 }  # fmt: skip
+_LESIONS = {"split": _SPLIT, "index": _whole(0), "label": _any} | dict.fromkeys(
+    ("x", "y", "width", "height"), _SHARE
+)
 _ABLATION = _METRICS | {"variant": _any, "seed": _whole(0)}
 _MODELS = {"variant": _any, "seed": _whole(0), "seconds": _between(0), "loss": _between(0)}
 TABLES: dict[str, dict[str, Check]] = {
@@ -94,6 +97,7 @@ TABLES: dict[str, dict[str, Check]] = {
     **{f"detection_{name}": _DETECTION for name in params.ATTACKS.values()},
     **{f"certificate_{name}": _CERTIFICATE for name in certificate.THROUGH},
     "certificate_searches": _SEARCHES,
+    "lesions": _LESIONS,
     **{f"forensics_{name}": {"metric": _any, "variant": _any} for name in params.ATTACKS.values()},
 }
 

@@ -1,5 +1,7 @@
 """Colors, names, sizes and marks that all figures share."""
 
+import base64
+import html
 import io
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -73,6 +75,15 @@ class Picture(Figure):
             png = _png(picture.quantize(256, kmeans=1, dither=Image.Dither.NONE))
         width, height = (round(SHOWN * inches) for inches in self.get_size_inches())
         return png, {"alt": self.get_label(), "width": width, "height": height}
+
+    def to_html(self) -> str:
+        """The picture as an HTML element, where a notebook's output cannot stand."""
+        png, look = self._repr_png_()
+        source = base64.b64encode(png).decode()
+        return (
+            f'<img class="figure" alt="{html.escape(look["alt"])}" width="{look["width"]}" '
+            f'src="data:image/png;base64,{source}">'
+        )
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -11,6 +11,7 @@ from pandas.io.formats.style import Styler
 from lib import params
 from lib.data import Provenance
 from lib.figures import formatting
+from lib.figures.style import Picture
 from lib.params import Parameters
 
 WARNINGS = {
@@ -117,9 +118,10 @@ def table(
     return style.format_index(lambda name: formatting.shown(str(name)), axis="columns")
 
 
-def folded(style: Styler, title: str) -> HTML:
-    """A table that is seen after a click on its title."""
-    return HTML(f'<details class="fold"><summary>{title}</summary>{style.to_html()}</details>')
+def folded(shown: Styler | Picture, title: str) -> HTML:
+    """A table or a figure that is seen after a click on its title."""
+    text = shown.to_html()
+    return HTML(f'<details class="fold"><summary>{title}</summary>{text}</details>')
 
 
 def ours_and_printed(

@@ -1,0 +1,86 @@
+"""Whether attacks change pixels inside marked lesions more often than chance would."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import poisson_binom
+
+from lib.data.lesions import COLUMNS, CORNER_AND_SIZE, IMAGE
+from lib.evidence.dataset_record import RUN, DatasetRecord, joined
+from lib.evidence.results_tables import nearest
+from lib.params.files import read_table
+
+FILE = "lesions.parquet"  # in the folder of a run
+
+
+def recorded(results: Path, found: DatasetRecord) -> pd.DataFrame:
+    """Boxes of the images attacked in the runs nearest to the paper's; empty where none are kept.
+
+    Args:
+        results: folder of the record.
+        found: the record of one data set.
+    """
+    runs = nearest(found.runs)[RUN].itertuples(index=False)
+    paths = [results / run.protocol / found.dataset / run.classifier / FILE for run in runs]
+    kept = joined([read_table(path) for path in paths if path.exists()])
+    return kept.drop_duplicates(ignore_index=True) if len(kept) else pd.DataFrame(columns=COLUMNS)
+
+
+def marked(boxes: np.ndarray, size: int) -> np.ndarray:
+    """Pixels whose center lies in a box.
+
+    Args:
+        boxes: float (N, 4): left, top, width and height as shares of the edge.
+        size: edge of the image in pixels.
+
+    Returns:
+        bool (size, size).
+    """
+    left, top, width, height = np.asarray(boxes, dtype=float).reshape(-1, 4).T[..., None]
+    center = (np.arange(size) + 0.5) / size
+    across = (left <= center) & (center < left + width)
+    down = (top <= center) & (center < top + height)
+    return (down[:, :, None] & across[:, None, :]).any(axis=0)
+
+
+def changed(attacks: pd.DataFrame, boxes: pd.DataFrame, size: int) -> pd.DataFrame:
+    """Changed pixels of successful attacks on images with boxes.
+
+    Args:
+        attacks: attack tables.
+        boxes: `lib.data.lesions.COLUMNS`.
+        size: edge of the images in pixels.
+
+    Returns:
+        One row a changed pixel: ``split, index, row, col, inside`` (a box) and ``chance``, the
+        share of the image's pixels that lie in its boxes.
+    """
+    within = {
+        name: marked(of[CORNER_AND_SIZE].to_numpy(), size) for name, of in boxes.groupby(IMAGE)
+    }
+    rows = []
+    fooled = attacks.loc[attacks["success"], [*IMAGE, "rows", "cols"]]
+    for split, index, *places in fooled.itertuples(index=False, name=None):
+        if (mask := within.get((split, index))) is not None:
+            rows += [
+                (split, index, row, col, bool(mask[row, col]), mask.mean())
+                for row, col in zip(*places, strict=True)
+            ]
+    return pd.DataFrame(rows, columns=[*IMAGE, "row", "col", "inside", "chance"])
+
+
+def against_chance(pixels: pd.DataFrame) -> tuple[int, float, int, int]:
+    """Changed pixels inside lesions, beside what pixels drawn uniformly in the same images give.
+
+    Their number is then Poisson binomial, each with the share of its image that is marked.
+
+    Args:
+        pixels: of `changed`, one at least.
+
+    Returns:
+        The number found; by chance its mean and the ends of its central 95 % range.
+    """
+    chance = poisson_binom(pixels["chance"].to_numpy())
+    low, high = map(int, chance.interval(0.95))
+    return int(pixels["inside"].sum()), float(chance.mean()), low, high
