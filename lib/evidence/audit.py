@@ -20,6 +20,7 @@ TEST_SHARE = 0.2  # the printed split (section 3.2.2)
 EPOCHS, TRAIN_SHARE = 100, 0.8  # if all printed epochs ran on 80 % of the images
 PIXELS = 224 * 224
 MOST_EVALUATIONS = 100 * 101  # population times (generations and the first one)
+NEITHER, UNCERTAIN = "neither", "reading uncertain"
 HALF = 0.00005 + 1e-9  # of the last printed digit of a share
 DENOISING = sorted(numbers["denoise"] for numbers in TABLES.values() if "denoise" in numbers)
 
@@ -122,8 +123,9 @@ def alphabetical(labels: list[str]) -> list[str]:
 def jensen() -> pd.DataFrame:
     """Mean PSNR against the bound that the mean MSE sets, on either scale (P1, P2).
 
-    PSNR is convex in MSE, so mean PSNR >= 10 log10(MAX^2 / mean MSE), up to rounding. "other
-    split": whether the run-together cells, cut elsewhere, would meet the bound on 0..255.
+    PSNR is convex in MSE, so mean PSNR >= 10 log10(MAX^2 / mean MSE), up to rounding. A row meets
+    the bound on 0..1, on 0..255 or on neither; its reading is uncertain where its cells run
+    together in the available text and would meet the bound on 0..255 if they were split elsewhere.
     """
     rows = []
     for number in (4, 5, *DENOISING):
@@ -133,12 +135,13 @@ def jensen() -> pd.DataFrame:
             met = {peak: row["psnr_db"] + 0.005 >= bound for peak, bound in bounds.items()}
             # A row that meets the bound of 8-bit values meets that of 0..1 by far: the scale is
             # the largest whose bound is met and near.
-            scale = "0..1" if row["mse"] < 1 and met[1] else "0..255" if met[255] else "neither"
+            scale = "0..1" if row["mse"] < 1 and met[1] else "0..255" if met[255] else NEITHER
+            if scale == NEITHER and "scale 255" in str(row.get("alternative_reading")):
+                scale = UNCERTAIN
             rows.append({
                 "table": number, "row": row.get("model", row.get("variant")),
                 "PSNR, dB": row["psnr_db"], "MSE": row["mse"], "bound on 0..1": bounds[1],
                 "bound on 0..255": bounds[255], "scale that fits": scale,
-                "other split": "scale 255" in str(row.get("alternative_reading")),
             })  # fmt: skip
     return pd.DataFrame(rows)
 
