@@ -8,7 +8,7 @@ from lib.figures.tables import intervals, table
 
 
 def recovery(summary: pd.DataFrame, caption: str = "") -> Styler:
-    """Recovered and kept classes, and errors in gray levels, of each defense of one run.
+    """Label recovery, clean retention, and errors in gray levels, of each defense of one run.
 
     Args:
         summary: of `lib.defense.restoration.summary`.
@@ -55,9 +55,9 @@ def vulnerable_positions(maps: list[Vulnerability], records: pd.DataFrame) -> pd
             "image": list(records["split"] + " " + records["index"].astype(str)),
             "vulnerable positions": [int(found.success.sum()) for found in maps],
             "share": [float(found.success.mean()) for found in maps],
-            "map: can be fooled": [bool(found.success.any()) for found in maps],
-            "search fooled it": list(records["success"]),
-            "evaluations of the search": list(records["evaluations"]),
-            "evaluations of the map": [found.success.size * found.colors for found in maps],
+            "map: vulnerable": [bool(found.success.any()) for found in maps],
+            "search: success": list(records["success"]),
+            "queries of the search": list(records["evaluations"]),
+            "queries of the map": [found.success.size * found.colors for found in maps],
         }
     )
