@@ -40,10 +40,10 @@ def banner(p: Parameters) -> str:
     return (
         f"**protocol** `{p.protocol}` · **classifiers** both, random weights · **seed** {p.seed} · "
         "**data source** `phantom` (one image, drawn by this page)\n\n"
-        "> Equality, windows and work are computed by this page, on an image that says nothing "
-        "about medicine. What was measured is read from `benchmarks/`, with its machine or data "
-        "named. A network takes as long with any weights, so rates are those of random ones; how "
-        "many candidates repeat in a search can depend on them."
+        "> This page computes equality, windows and work, on a synthetic image that says nothing "
+        "about medicine. Measurements are read from `benchmarks/`, with their machine or data "
+        "named. Speed does not depend on the weights, so rates are measured with random ones; only "
+        "the number of repeated candidates can depend on them."
     )
 
 

@@ -19,7 +19,7 @@ PLAIN_BAR = "#888888"
 PLACES = ("input", "stem", "stage 1", "stage 2", "stage 3", "stage 4")
 SMALLEST = 1e-4  # of the largest difference; what is smaller has the palest color
 CHANGE = LinearSegmentedColormap.from_list("change", ["#cfe5f2", OURS, "#002f4a"])
-NOT_MEASURED = "No rate was measured."
+NOT_MEASURED = "No speed was measured."
 
 
 @styled
@@ -101,7 +101,7 @@ def work(found: pd.DataFrame, title: str) -> Figure:
     reach = found["windows"] + found["gathered"]
     spoken = style.in_words(found, ["stage"], ["windows", "whole"], "{:,.0f}".format)
     figure, axes = style.rows(
-        list(found["stage"]), 0.38, title=title, xlabel="million multiply-adds of a candidate",
+        list(found["stage"]), 0.38, title=title, xlabel="million multiply-adds per candidate",
         xlim=(0, 1.12 * max(found["whole"].max(), reach.max())),
         alt=f"{title}: million multiply-adds with windows and whole: {spoken}.",
     )  # fmt: skip
@@ -117,7 +117,7 @@ def work(found: pd.DataFrame, title: str) -> Figure:
     style.below(figure, [
         Patch(color=PLAIN_BAR, label="whole maps"),
         Patch(color=OURS, label="windows, then whole maps"),
-        Patch(color=PEER, label="gathering, as the plan counts it"),
+        Patch(color=PEER, label="copying into windows"),
     ])  # fmt: skip
     return figure
 
@@ -163,7 +163,7 @@ def throughput(rates: pd.DataFrame, model: str, device: str) -> Figure:
     style.bare(axes)
     axes.set(
         xlim=(0, 1.35 * chosen["ratio_to_plain_dense"].max()), ylim=(at - 0.6, -0.7),
-        xlabel="times the plain network in float32; candidates a second beside the bars",
+        xlabel="times the plain network in float32; candidates per second beside the bars",
         title=f"{shown(model)}, {device}",
     )  # fmt: skip
     return figure
@@ -177,7 +177,7 @@ def peers(found: pd.DataFrame) -> Figure:
         found: the table ``peers`` of `benchmarks.measured`.
     """
     if not len(found):
-        return style.message("No peer was measured.")
+        return style.message("No other program was measured.")
     case = ["dataset", "model", "pixels"]
     found = found.sort_values(case, kind="stable", ignore_index=True)
     labels = [
@@ -191,7 +191,7 @@ def peers(found: pd.DataFrame) -> Figure:
     paints = np.where(found["method"].str.startswith("ours"), OURS, PEER)
     style.dots(axes, found, "rate", paints, scale=100)
     style.separators(axes, found[case])
-    style.below(figure, [key("ours, 95 % interval", "o", OURS), key("peers", "o", PEER)])
+    style.below(figure, [key("ours, 95 % interval", "o", OURS), key("other programs", "o", PEER)])
     return figure
 
 
