@@ -15,7 +15,7 @@ NAMES = {
     "independent_of_classifier": "Classifier does not matter",
     "order_of_data_sets": "Chest is easiest",
     "two_above_one": "Two pixels beat one",
-    "densenet_below_on_derma_only": "DenseNet121 is easier, except Derma",
+    "densenet_below_on_derma_only": "DenseNet121 is easier",
     "larger_is_easier": "Larger images are easier",
     "time_a_third_more": "DAE trains slower",
     "detection_better": "Detection is better",

@@ -95,14 +95,14 @@ def _findings(attacks: pd.DataFrame, of: pd.DataFrame, size: int, names: str) ->
     lost = (100 * (1 - of["kept"])).round()
     even = 100 * of.loc["dae", "pays_from"]
     worth = (
-        "never worth using" if even > 100
-        else f"worth using only if more than {even:.0f} % of images are attacked"
+        "It is never worth using" if even > 100
+        else f"Use it only if more than {even:.0f} % of images are attacked"
     )  # fmt: skip
     return [
         *found,
         f"After the DAE, **{back['dae']:.0f} of 100** attacked images are classified correctly "
         f"again; after a median filter, {back['median3']:.0f}.",
-        f"But **{lost['dae']:.0f} of 100** clean images no longer are. So the DAE is {worth}.",
+        f"But after the DAE, **{lost['dae']:.0f} of 100** clean images are misclassified. {worth}.",
     ]
 
 
