@@ -156,14 +156,11 @@ def finder_page(pages: list[Page], results: Path) -> str:
     def made(step: str, dataset: str | None, classifier: str | None) -> str:
         if step in ("status", "index"):
             return f"{{doc}}`{step}`"
-        found = [
-            f"{{doc}}`{page.label} ({page.protocol}) </{page.name}>`"
-            for page in pages
-            if page.step == step
-            and dataset in (None, page.dataset)
-            and classifier in (None, page.classifier)
-        ]
-        return ", ".join(found) or "–"
+        every = [page for page in pages if page.step == step and dataset in (None, page.dataset)]
+        # The other classifier's page where this one did not run; its name stands in the link.
+        same = [page for page in every if classifier in (None, page.classifier)] or every
+        links = (f"{{doc}}`{page.label} ({page.protocol}) </{page.name}>`" for page in same)
+        return ", ".join(links) or "–"
 
     def place(number: int | str) -> str:
         found = results_pages.places(number, there)

@@ -1,11 +1,16 @@
 """Tables and banners of the pages."""
 
+import base64
+import html
+import re
+
 import pandas as pd
 import pytest
 
 from lib import params
 from lib.data import Provenance
 from lib.figures import tables
+from lib.figures.style import message
 
 NAN = float("nan")
 
@@ -86,3 +91,11 @@ def test_printed_values_stand_below_ours():
     alone = tables.ours_and_printed(ours, None, "defense", ["psnr"])
     assert alone["values"].tolist() == ["ours", "ours"]
     assert "37.6" in tables.table(shown).to_html()
+
+
+def test_a_folded_figure_keeps_its_picture_and_its_alternative_text():
+    figure = message('Not "recorded" yet')
+    text = tables.folded(figure, "More").data
+    (alt, source), = re.findall(r'<img [^>]*alt="([^"]*)"[^>]*base64,([^"]+)"', text)  # fmt: skip
+    assert html.unescape(alt) == figure.get_label()
+    assert base64.b64decode(source) == figure._repr_png_()[0]

@@ -24,7 +24,7 @@ from lib.evidence.verdicts import (
     holding,
     over_data_sets,
 )
-from lib.figures.formatting import shown
+from lib.figures.formatting import enumerated, shown
 from lib.metrics.intervals import bootstrap_mean, newcombe, paired, rate
 from lib.params import Parameters
 
@@ -66,9 +66,10 @@ def _effort(p: Parameters) -> str:
     few, most = p.denoiser_large_limit, p.denoiser_train_limit
     if not few or few == most:
         return ""
+    large = enumerated([shown(name) for name in p.denoiser_large])
     return (
-        f" Noise2Noise and Median CNN were trained on {p.denoiser_crop}-pixel crops of at most "
-        f"{few:,} images, the autoencoders on {f'at most {most:,}' if most else 'all'} images."
+        f" {large} were trained on {p.denoiser_crop}-pixel crops of at most "
+        f"{few:,} images, the others on {f'at most {most:,}' if most else 'all'} images."
     )
 
 

@@ -177,11 +177,15 @@ class Parameters(BaseModel):
         min_length=1, description="noise levels of median_cnn; one is drawn for each image (NOI05)"
     )
     denoiser_train_limit: Count = Field(description="training images per epoch; 0: all")
+    denoiser_large: SetOf[Denoiser] = Field(
+        default=["noise2noise", "median_cnn"],
+        description="denoisers trained on crops of fewer images, to save time (GEN04)",
+    )
     denoiser_crop: Count = Field(
-        description="size of training crops of noise2noise and median_cnn; 0: whole images (GEN04)"
+        description="size of training crops of denoiser_large; 0: whole images (GEN04)"
     )
     denoiser_large_limit: Count = Field(
-        description="the same for noise2noise and median_cnn; 0: denoiser_train_limit"
+        description="training images per epoch of denoiser_large; 0: denoiser_train_limit"
     )
     denoiser_precision: Precision = Field(
         description="precision of training, see classifier_precision"
