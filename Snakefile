@@ -21,6 +21,7 @@ from lib import params
 from lib.params.errors import InputError
 from lib.params.files import fingerprint, md5, visible
 from lib.params.locks import Lock
+from lib.params.resources import asked
 from lib.params.runs import lock_file
 from lib.params.stages import RESULTS as RESULTS_PAGES
 
@@ -145,12 +146,22 @@ def cores(wildcards):
 
     On a cluster there is no such machine, and a job asks for as many cores as training fills.
     """
-    if PROTOCOL == "demo":
-        return 1
-    try:
-        return workflow.cores
-    except WorkflowError:
-        return 8
+    if PROTOCOL == "demo" or workflow.remote_exec or workflow.resource_settings.cores is None:
+        return asked("datasets", BASE)["cores"]
+    return workflow.cores
+
+
+def resource(step, name):
+    """Resource function of a step: one value of what its job asks a cluster for."""
+    return lambda wildcards: asked(step, of(wildcards, step))[name]
+
+
+def resources_of(step):
+    """Resources of a rule. A GPU must not be named where none is wanted: Kubernetes wants a maker."""
+    found = {name: resource(step, name) for name in ("mem_mb", "runtime")}
+    if "gpu" in asked(step, BASE):
+        found |= {"gpu": 1, "gpu_manufacturer": "nvidia"}
+    return found
 
 
 RUN = f"{RUNS}/{BASE.run_name}"
@@ -240,6 +251,9 @@ rule phantoms:
         seed=BASE.seed,
     wildcard_constraints:
         root=re.escape(BASE.data_root),
+    resources:
+        mem_mb=asked("phantoms", BASE)["mem_mb"],
+        runtime=asked("phantoms", BASE)["runtime"],
     shell:
         """
         OMP_NUM_THREADS=1 {sys.executable:q} -m lib.data.phantoms --root {wildcards.root:q} \
@@ -266,6 +280,46 @@ BEFORE["comparison"] = [
     PAGE["restoration"].format(dataset=dataset, classifier=network) for dataset, network in PAIRS
 ]
 
+
+def shards(wildcards):
+    """Marks of finished shards of a run's attacks; none where an attack is one job."""
+    p = of(wildcards, "pixel_attack")
+    place = NET.format(dataset=p.dataset, classifier=p.classifier)
+    return [
+        f"{place}/.{params.ATTACKS[pixels]}-{shard + 1}-of-{p.attack_shards}"
+        for pixels in p.attack_pixels for shard in range(p.attack_shards)
+        if p.attack_shards > 1
+    ]
+
+
+BEFORE["pixel_attack"].append(shards)
+
+
+# Some images of one attack; what it finds lies in the run folder for the notebook that merges it.
+rule attack_shard:
+    input:
+        PAGE["classifier"],
+    output:
+        temp(touch(f"{NET}/.{{attack}}-{{shard}}-of-{{shards}}")),
+    params:
+        pixels=lambda w: {name: pixels for pixels, name in params.ATTACKS.items()}[w.attack],
+        given=arguments("pixel_attack"),
+        values=settings("pixel_attack"),
+    wildcard_constraints:
+        attack="|".join(params.ATTACKS.values()),
+        shard=r"\d+",
+        shards=r"\d+",
+    threads: cores
+    resources:
+        **resources_of("pixel_attack"),
+    shell:
+        """
+        TQDM_DISABLE=1 OMP_NUM_THREADS={threads} {sys.executable:q} -m lib.attack \
+            {wildcards.shard}/{wildcards.shards} {params.pixels} {params.given:q}
+        {sys.executable:q} -m book.say {output:q}
+        """
+
+
 for step, page in PAGE.items():
 
     rule:
@@ -281,6 +335,8 @@ for step, page in PAGE.items():
             given=arguments(step),
             values=settings(step),
         threads: cores
+        resources:
+            **resources_of(step),
         shell:
             "OMP_NUM_THREADS={threads} {sys.executable:q} -m notebooks.execute {params.step} "
             "{output:q} {params.given:q}"

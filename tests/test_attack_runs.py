@@ -1,5 +1,6 @@
 """The attacks of a run: what is attacked, kept, killed, shared and read back."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -27,7 +28,6 @@ from lib.attack import (
 )
 from lib.attack.__main__ import main
 from lib.models.classifiers import as_text, decide, logits
-from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
 SMALL = PixelAttack(population=20, generations=8, batch=64)
@@ -232,27 +232,30 @@ def test_shards_make_up_the_whole(tiny, tmp_path):
     assert not counting.calls  # all was there
 
 
-def test_shards_on_the_command_line_are_merged_by_the_next_attack(tmp_path, monkeypatch):
-    p = P.model_copy(update={"runs": str(tmp_path)})
-    folder = p.run_folder
-    model, data = run_of(folder)
-    other = params.load("demo", "derma", **p.changed, seed=5, runs=str(tmp_path)).run_folder
-    run_of(other)
+def test_jobs_of_an_attack_are_merged_to_the_table_of_one_job(tmp_path, monkeypatch):
+    def run_folder(name, **given):
+        p = params.load(
+            "demo", "derma", **P.changed, device="cpu", runs=f"{tmp_path}/{name}", **given
+        )
+        model, data = run_of(p.run_folder)
+        return p, model, data
+
+    p, model, data = run_folder("one")
+    alone, counts = attack_run(model, data, 1, p, p.run_folder)
+    p, model, data = run_folder("many", attack_shards=3)
+    other, *_ = run_folder("many", seed=5)
     monkeypatch.setattr("lib.attack.__main__.data.load", lambda *_: data)
     monkeypatch.setattr("lib.attack.__main__.classifiers.load", lambda *_: model)
-    words = ["attack_population=4", "attack_generations=1", "device=cpu", f"runs={tmp_path}"]
-    for shard in ("1/2", "2/2"):
-        main([shard, "1", *words])
-        # A shard with other values works elsewhere.
-        main(["1/9", "1", *words, "seed=5"])
-    assert not (folder / "one_pixel.parquet").exists()
+    given = P.changed | {"device": "cpu", "runs": f"{tmp_path}/many"}
+    for shard in (2, 3, 1, 2):  # in any order, one of them again
+        main([f"{shard}/3", "1", json.dumps(given)])
+        main(["1/9", "1", json.dumps(given | {"seed": 5})])  # of other values: works elsewhere
+    assert not (p.run_folder / "one_pixel.parquet").exists()
     counting = Counting(model).eval()
-    merged, _ = attack_run(counting, data, 1, p, folder)
-    assert len(merged) and counting.calls == 1  # to choose the images; none was attacked anew
-    assert not list(folder.glob(".one_pixel*")) and len(list(other.glob(".one_pixel*"))) == 1
-
-
-def test_wrong_shards_are_named():
-    for words in ([], ["2", "1"], ["3/2", "1"], ["1/2", "5"], ["1/2", "1", "sed=1"]):
-        with pytest.raises(InputError):
-            main(words)
+    merged, counted = attack_run(counting, data, 1, p, p.run_folder)
+    assert counting.calls == 1  # to choose the images; none was attacked anew
+    assert len(merged) == len(alone) > 10
+    pd.testing.assert_frame_equal(merged.drop(columns="seconds"), alone.drop(columns="seconds"))
+    pd.testing.assert_frame_equal(counted, counts)
+    assert not list(p.run_folder.glob(".one_pixel*"))
+    assert len(list(other.run_folder.glob(".one_pixel*"))) == 1

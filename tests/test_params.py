@@ -126,7 +126,8 @@ def test_a_key_holds_what_can_change_a_result(monkeypatch):
     def key(**values):
         return params.load("demo", **values).key("pixel_attack", "attack_pixels")
 
-    same = {"device": "cpu", "runs": "x", "data_root": "y", "attack_batch": 7, "attack_pixels": [2]}
+    same = {"device": "cpu", "runs": "x", "data_root": "y", "attack_batch": 7,
+            "attack_shards": 9, "attack_pixels": [2]}  # fmt: skip
     assert key() == key(**same) and not set(same) & set(key())
     others = {"seed": 1, "attack_generations": 9, "data_split": "paper"}
     for name, value in (others | {"attack_evaluation": "screened"}).items():
@@ -163,7 +164,8 @@ def test_changed_values_give_a_run_a_folder_of_its_own():
 
 
 def test_places_and_values_of_the_protocol_itself_change_no_folder():
-    same = {"device": "cuda", "attack_batch": 9, "data_root": "elsewhere", "data_download": None}
+    same = {"device": "cuda", "attack_batch": 9, "attack_shards": 4, "data_root": "elsewhere",
+            "data_download": None}  # fmt: skip
     assert folder(**same) == folder() == folder(seed=0, attack_pixels=[1, 2], attack_generations=5)
     assert folder(runs="there").parents[2].name == "there"
 

@@ -1,5 +1,6 @@
 """The training loop: resume equals an uninterrupted run, bad numbers stop it."""
 
+import json
 import warnings
 
 import numpy as np
@@ -232,5 +233,5 @@ def test_notebooks_and_shards_record_what_was_computed_in(monkeypatch, images):
     monkeypatch.setattr(shard, "attack_run", lambda *a, **k: found.append(a[3].attack_precision))
     monkeypatch.setattr(shard.data, "load", lambda *a: images("derma", 4))
     monkeypatch.setattr(shard.classifiers, "load", lambda *a: None)
-    shard.main(["1/2", "1", "protocol=compact", "device=cpu"])
+    shard.main(["1/2", "1", json.dumps({"protocol": "compact", "device": "cpu"})])
     assert found == ["float32"]

@@ -208,7 +208,7 @@ def attack_run(
 
     Returns:
         The attack table, and for each class the images, the correct ones (in the parts that
-        images were taken from) and the attacked ones.
+        images were taken from) and the attacked ones; of a shard its rows alone.
 
     Raises:
         InputError: the data set has one class only, or no image is classified right.
@@ -244,12 +244,12 @@ def attack_run(
     # Alone an image may be classified otherwise than in the batch above.
     found = found[~found["skipped"].astype(bool)].reset_index(drop=True)
     found = found[list(attack_table.KEPT)]
+    if shard:
+        return found, pd.DataFrame()
     table = attack_table.availability(data, is_right)
     attacked = found["category"].value_counts()
     table["attacked"] = [int(attacked.get(place, 0)) for place in range(len(table))]
     _say_which_are_few(table, pixels, limit)
-    if shard:
-        return found, table
     found.attrs |= {"key": key, "images": table.to_dict("list")}
     write_table(path, found)
     shutil.rmtree(checkpoint, ignore_errors=True)

@@ -50,7 +50,9 @@ from lib.params.stages import COMMON, STEPS, VERSIONS
 
 REFERENCES = ("identity", "median3")
 # Where and in what batches work is done: results depend on them by float rounding at most.
-PLACES = ("device", "runs", "results", "data_root", "data_download", "attack_batch")
+PLACES = (
+    "device", "runs", "results", "data_root", "data_download", "attack_batch", "attack_shards",
+)  # fmt: skip
 ATTACKS = {1: "one_pixel", 2: "two_pixel"}
 
 
@@ -152,6 +154,9 @@ class Parameters(BaseModel):
     )
     attack_batch: Annotated[int, Field(ge=0, le=65_536)] = Field(
         description="candidates per batch; 0: chosen for the device"
+    )
+    attack_shards: Annotated[int, Field(ge=1, le=999)] = Field(
+        default=1, description="jobs that Snakemake splits each attack into, each for some images"
     )
     attack_precision: SearchPrecision = Field(
         description="precision of the search; a success is always confirmed in float32"
