@@ -27,8 +27,8 @@ ROOT = params.ROOT
 LOGS = ROOT / "build" / "logs"
 # PYTHON is make's own: the interpreter that .venv is made with.
 TAKES: dict[str, tuple[str, ...]] = {
-    "book": (*params.Parameters.model_fields, "jobs", "force"),
-    "run": (*params.Parameters.model_fields, "jobs", "force"),
+    "book": (*params.Parameters.model_fields, "jobs", "force", "profile"),
+    "run": (*params.Parameters.model_fields, "jobs", "force", "profile"),
     "data": ("source", "size", "dataset", "data_root"),
     "record": ("protocol", "runs", "results"),
     "verify": ("runs", "results", "data_root"),
@@ -38,7 +38,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "check": ("jobs",),
 }
 # Names that are written so, which may be in the environment too.
-IN_CAPITALS = ("PROTOCOL", "DATASET", "CLASSIFIER", "SOURCE", "SIZE", "JOBS", "FORCE")
+IN_CAPITALS = ("PROTOCOL", "DATASET", "CLASSIFIER", "SOURCE", "SIZE", "JOBS", "FORCE", "PROFILE")
 SOURCE = "../shared/data"  # of `make data`
 CHECKED = ("tests/test_site_pages.py", "tests/test_lab.py")
 PATIENCE = 3, 30  # seconds for Snakemake to end by itself, and after it was asked
@@ -86,14 +86,25 @@ def _check(target: str, given: dict[str, Any]) -> None:
         raise InputError(f"JOBS must be a number of cores or all, not {jobs!r}.")
     if (force := given.get("force") or "1") not in "01":
         raise InputError(f"FORCE must be 1 or 0, not {force!r}.")
+    profiles = [path.parent.name for path in (ROOT / "profiles").glob("*/config.yaml")]
+    if (profile := given.get("profile")) and profile not in profiles:
+        raise unknown("profile", profile, profiles)
+    if profile and shlex.quote(str(ROOT)) != str(ROOT):  # Snakemake writes it into jobs as it is
+        raise InputError(
+            f"On a cluster the path of the project must have letters, digits and ._-+ only, not {ROOT}: "
+            "move the project."
+        )
 
 
 def run(target: str, given: dict[str, str]) -> int:
     """Execute the notebooks of the runs asked for, then build the site of their folder."""
-    jobs, force = given.pop("jobs", "all"), given.pop("force", "0") == "1"
+    jobs, force = given.pop("jobs", ""), given.pop("force", "0") == "1"
+    where = ["--cores", jobs or "all"]
+    if profile := given.pop("profile", ""):  # which says how many jobs; cores are those of a node
+        where = ["--profile", f"profiles/{profile}", *(["--jobs", jobs] if jobs else [])]
     p = params.load_all(**given)[0]
     words = json.dumps([f"{name}={value}" for name, value in given.items()], ensure_ascii=False)
-    snakemake("--cores", jobs, *["--forceall"] * force, "--config", f"words={words}")
+    snakemake(*where, *["--forceall"] * force, "--config", f"words={words}")
     from book import build  # takes a while, for which a misspelled name need not wait
 
     build.site(ROOT / p.runs, ROOT / p.results)
@@ -156,18 +167,23 @@ def _become(module: str, *words: str) -> int:
 def snakemake(*words: str) -> None:
     """Run Snakemake; each step says its own line, and what Snakemake has to say goes to a log.
 
+    On a cluster the steps say it there, so what Snakemake says of its jobs is shown.
+
     Raises:
         InputError: not everything ran; the reason is in the message, or a step has said it.
         KeyboardInterrupt: interrupted; all processes have ended.
     """
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"snakemake-{os.getpid()}.log"
-    options = ("--nolock", "--rerun-incomplete", "--quiet", "host", "progress", "reason", "rules")
+    remote = "--profile" in words
+    quiet = ("host", "reason", "rules", *(() if remote else ("progress",)))
+    options = ("--nolock", "--rerun-incomplete", "--quiet", *quiet)
     said = False
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *options, *words], cwd=ROOT, stderr=errors,
-            stdout=subprocess.PIPE, encoding="utf-8", errors="replace",
+            [sys.executable, "-m", "snakemake", *options, *words], cwd=ROOT,
+            stderr=subprocess.STDOUT if remote else errors, stdout=subprocess.PIPE,
+            encoding="utf-8", errors="replace",
         )  # fmt: skip
         try:
             for line in process.stdout:
@@ -181,6 +197,9 @@ def snakemake(*words: str) -> None:
     if code == 0:
         log.unlink(missing_ok=True)
         return
+    if remote:
+        log.unlink()
+        raise InputError("some steps failed, Snakemake's lines say why; finished work is kept.")
     why = "" if said else _why(log.read_text(encoding="utf-8", errors="replace"), code)
     raise InputError(f"{why}some steps failed, log {log.relative_to(ROOT)}; finished work is kept.")
 

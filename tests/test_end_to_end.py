@@ -57,7 +57,7 @@ def done(tmp_path_factory):
         shutil.copy(ROOT / name, project)
         os.utime(project / name, (0, 0))  # or make would install anew
     ignore = shutil.ignore_patterns("__pycache__", "*.ipynb")
-    for name in ("lib", "params", "notebooks", "book", "benchmarks", "results"):
+    for name in ("lib", "params", "notebooks", "book", "benchmarks", "results", "profiles"):
         shutil.copytree(ROOT / name, project / name, ignore=ignore)
     (project / ".venv").symlink_to(ROOT / ".venv")
     # What users have on their machines.

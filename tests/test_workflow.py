@@ -36,7 +36,7 @@ def checkout(tmp_path):
     """A copy of the files that make reads, with this environment."""
     for name in ("Makefile", "Snakefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("lib", "params", "notebooks", "book"):
+    for name in ("lib", "params", "notebooks", "book", "profiles"):
         ignore = shutil.ignore_patterns("__pycache__", "*.ipynb")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
     return tmp_path
@@ -63,6 +63,7 @@ needs_venv = pytest.mark.skipif(
         (["CLASSIFIER=resnet"], "Unknown classifier 'resnet': did you mean 'resnet50'?"),
         (["seeed=1"], "Unknown parameter 'seeed': did you mean 'seed'?"),
         (["attack_population=2"], "attack_population"),
+        (["PROFILE=slrum"], "'slurm'"),
     ],
 )
 def test_make_run_refuses_bad_names_with_one_sentence(words, message):
@@ -138,6 +139,26 @@ def test_one_run_needs_its_own_steps_only(ready):
     assert planned(ready, "dataset=oct")["forensics"] == 2
     small = planned(ready, "dataset=oct", "protocol=compact-28", "classifier=resnet50")
     assert small["restoration"] == 1 and not {"denoisers", "forensics"} & small.keys()
+
+
+@needs_venv
+def test_a_cluster_refuses_a_path_that_its_jobs_could_not_read(ready):
+    odd = ready / "my project"
+    shutil.copytree(ready, odd, symlinks=True, ignore=shutil.ignore_patterns("my project"))
+    for name in ("pyproject.toml", "requirements.lock"):
+        os.utime(odd / name, (0, 0))  # or make would install anew
+    result = make("run", "PROFILE=slurm", cwd=odd)
+    assert result.returncode != 0 and "my project" in result.stderr
+    assert not (odd / ".snakemake").exists()
+
+
+@needs_venv
+def test_an_attack_is_split_into_as_many_jobs_as_are_asked_for(ready):
+    one = "dataset=oct", "classifier=resnet50"
+    whole, split = planned(ready, *one), planned(ready, *one, "attack_shards=3")
+    assert split.pop("attack_shard") == 3 * 2  # of one and of two pixels
+    assert split.pop("total") == whole.pop("total") + 6 and split == whole
+    assert planned(ready, *one, "attack_shards=3", "attack_pixels=[1]")["attack_shard"] == 3
 
 
 @needs_venv
