@@ -32,9 +32,9 @@ TIMES = {
 }  # fmt: skip
 
 
-def clone(folder: Path) -> Path:
-    """A clone of the project in a folder whose name needs quoting, with this environment."""
-    project = folder / "Größe & Maß (2026)"
+def clone(folder: Path, name: str = "Größe & Maß (2026)") -> Path:
+    """A clone of the project in a folder, whose name needs quoting, with this environment."""
+    project = folder / name
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(project)], check=True)
     (project / ".venv").symlink_to(Path(sys.executable).parent.parent)
     for name in ("pyproject.toml", "requirements.lock"):  # older than the environment
@@ -42,21 +42,21 @@ def clone(folder: Path) -> Path:
     return project
 
 
-def start(project: Path, runs: str) -> subprocess.Popen:
+def start(project: Path, runs: str, settings: tuple[str, ...] = SETTINGS) -> subprocess.Popen:
     """``make run`` as the leader of a group of processes."""
     log = (project / f"{runs}.log").open("ab")
-    command = ["make", "run", *SETTINGS, f"runs={runs}"]
+    command = ["make", "run", *settings, f"runs={runs}"]
     return subprocess.Popen(command, cwd=project, stdout=log, stderr=log, start_new_session=True)
 
 
-def finish(project: Path, runs: str) -> float:
+def finish(project: Path, runs: str, settings: tuple[str, ...] = SETTINGS) -> float:
     """Run to the end; seconds.
 
     Raises:
         SystemExit: the run failed.
     """
     began = time.monotonic()
-    if start(project, runs).wait():
+    if start(project, runs, settings).wait():
         log = (project / f"{runs}.log").read_text(encoding="utf-8", errors="replace")
         sys.exit("\n".join(log.splitlines()[-20:]))
     return time.monotonic() - began
@@ -118,7 +118,7 @@ def _without_times(value: Any, trainings: dict[str, str]) -> Any:
         return {
             name: _without_times(each, trainings)
             for name, each in value.items()
-            if name not in TIMES and name != "runs"
+            if name not in TIMES and name not in ("runs", "attack_shards")
         }
     if isinstance(value, list):
         return [_without_times(each, trainings) for each in value]

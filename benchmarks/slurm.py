@@ -1,0 +1,231 @@
+"""A run on a real SLURM records what a local one does, whatever is killed meanwhile.
+
+``python -m benchmarks.slurm FOLDER`` runs ``make run`` in a clone of this project under FOLDER: one
+data set of the demo with both classifiers, first on this machine, then with ``PROFILE=slurm`` and
+each attack in shards on a SLURM of one node that it starts on loopback, without accounting. There
+a job, the controller and Snakemake are killed. Needs root and Debian's packages ``slurm-wlm`` and
+``munge``. SLURM's own jobs look for ``/etc/slurm/slurm.conf`` alone, so that file is written, and
+removed at the end. Half an hour on two cores. What happened goes into ``benchmarks/slurm.json`` for
+the page "On a cluster"; exit status 1 if a record differs.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+from benchmarks.interruptions import (
+    SETTINGS,
+    clone,
+    contents,
+    differences,
+    finish,
+    pages,
+    start,
+)  # fmt: skip
+from lib.params import ROOT
+from lib.params.errors import InputError
+from lib.params.files import write_json
+from lib.params.runs import commit, hardware
+
+CONFIGURATION = Path("/etc/slurm/slurm.conf")
+MARK = "# Written by benchmarks/slurm.py"
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel")
+BOTH = tuple(word for word in SETTINGS if not word.startswith("CLASSIFIER="))
+ON_SLURM = (*BOTH, "PROFILE=slurm", "attack_shards=2")
+PATIENCE = 900  # seconds until a job runs
+SACCT = ROOT / "profiles" / "slurm" / "without-accounting"
+RESULT = ROOT / "benchmarks" / "slurm.json"
+
+
+def configuration(folder: Path) -> str:
+    """``slurm.conf`` of one node on loopback, its state and logs under ``folder``."""
+    host, memory = socket.gethostname(), psutil.virtual_memory().total // 2**20
+    return f"""{MARK}
+ClusterName=loopback
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+AuthType=auth/munge
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+MpiDefault=none
+ReturnToService=2
+KillWait=5
+MinJobAge=300
+StateSaveLocation={folder}/controller
+SlurmdSpoolDir={folder}/node
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+NodeName={host} NodeAddr=127.0.0.1 CPUs={os.cpu_count()} RealMemory={memory}
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+class Cluster:
+    """SLURM of one node.
+
+    Args:
+        folder: for state and logs; its name without blanks.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.processes: dict[str, subprocess.Popen] = {}
+        for name in ("controller", "node"):
+            (folder / name).mkdir(parents=True)
+        CONFIGURATION.parent.mkdir(exist_ok=True)
+        CONFIGURATION.write_text(configuration(folder.resolve()), encoding="utf-8")
+        sockets = Path("/run/munge")
+        sockets.mkdir(exist_ok=True)
+        shutil.chown(sockets, "munge", "munge")
+        self.begin("munged", "runuser", "-u", "munge", "--", "munged", "--foreground")
+        time.sleep(1)
+        self.begin("slurmctld", "slurmctld", "-D")
+        self.begin("slurmd", "slurmd", "-D")
+
+    def begin(self, name: str, *command: str) -> None:
+        """Start one of its processes."""
+        quiet = subprocess.DEVNULL
+        self.processes[name] = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+
+    def stop(self, name: str, number: int = signal.SIGTERM) -> None:
+        """Send a signal to one of its processes and wait for its end."""
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        process.wait()
+
+    def jobs(self, state: str = "all") -> list[str]:
+        """Numbers of jobs in a state."""
+        command = ["squeue", "--noheader", "--format=%i", f"--states={state}"]
+        return subprocess.run(command, capture_output=True, encoding="utf-8").stdout.split()
+
+    def cancel(self, *words: str) -> None:
+        """Run ``scancel``."""
+        subprocess.run(["scancel", *words], check=True)
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[Cluster]:
+    """SLURM of one node, ended at the end.
+
+    Raises:
+        InputError: it cannot run here.
+    """
+    if missing := [name for name in PROGRAMS if not shutil.which(name)]:
+        raise InputError(f"{missing[0]} is missing: install slurm-wlm and munge.")
+    if os.geteuid():
+        raise InputError("SLURM is started by root: run this as root.")
+    if CONFIGURATION.exists() and not CONFIGURATION.read_text(encoding="utf-8").startswith(MARK):
+        raise InputError(f"{CONFIGURATION} is of another SLURM: use a machine without one.")
+    found, before = Cluster(folder), os.environ["PATH"]
+    os.environ["PATH"] = os.pathsep.join((str(SACCT), before))
+    try:
+        yield found
+    finally:
+        os.environ["PATH"] = before
+        for name in reversed([*found.processes]):
+            found.stop(name)
+        CONFIGURATION.unlink()
+
+
+def until(found: Callable[[], object], process: subprocess.Popen) -> None:
+    """Wait until something is found, while a run is at work.
+
+    Raises:
+        SystemExit: the run has ended, or nothing was found in time.
+    """
+    began = time.monotonic()
+    while not found():
+        if process.poll() is not None or time.monotonic() - began > PATIENCE:
+            sys.exit("The run ended, or stood still, before it could be disturbed.")
+        time.sleep(1)
+
+
+def disturbed(project: Path, runs: str, slurm: Cluster) -> list[str]:
+    """Run on the cluster while a job, the controller and Snakemake are killed; what was hit."""
+    hit = []
+
+    def after(count: int, process: subprocess.Popen) -> str:
+        """The job that has run for the shortest time, once there are so many pages."""
+        until(lambda: len(pages(project / runs)) >= count and slurm.jobs("running"), process)
+        return max(slurm.jobs("running"), key=int)
+
+    process = start(project, runs, ON_SLURM)
+    job = after(1, process)
+    time.sleep(8)  # into its work
+    slurm.cancel("--signal=KILL", "--full", job)
+    hit.append(f"job {job} killed at {len(pages(project / runs))} pages")
+    print(hit[-1], flush=True)
+    job = after(4, process)
+    slurm.stop("slurmctld", signal.SIGKILL)
+    hit.append(f"slurmctld killed at {len(pages(project / runs))} pages, job {job} at work")
+    print(hit[-1], flush=True)
+    time.sleep(60)
+    slurm.begin("slurmctld", "slurmctld", "-D")
+    after(7, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    left = slurm.jobs("running,pending")
+    hit.append(
+        f"Snakemake killed at {len(pages(project / runs))} pages; it left {len(left)} jobs, "
+        "which were canceled"
+    )
+    print(hit[-1], flush=True)
+    # They would go on, and hold the steps' locks.
+    slurm.cancel(*left)
+    until(lambda: not slurm.jobs("running,pending,completing"), slurm.processes["slurmctld"])
+    finish(project, runs, ON_SLURM)
+    return hit
+
+
+def main(words: list[str]) -> int:
+    """The command line; 1 if a record differs, else 0."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.slurm", description=__doc__)
+    parser.add_argument("folder", type=Path, help="an empty one, for the clone")
+    given = parser.parse_args(words)
+    project = clone(given.folder, "project")  # in jobs Snakemake does not quote its path
+    seconds = finish(project, "local", BOTH)
+    print(f"local: {seconds:.0f} s, {len(pages(project / 'local'))} pages", flush=True)
+    began = time.monotonic()
+    with cluster(given.folder / "slurm") as slurm:
+        hit = disturbed(project, "cluster", slurm)
+        jobs = max(map(int, slurm.jobs()))  # they are numbered from 1
+    found = {
+        "versions": {"SLURM": _version(), "Snakemake": version("snakemake"),
+                     "executor plugin": version("snakemake-executor-plugin-slurm")},
+        "hardware": hardware(), "commit": commit(), "local_seconds": round(seconds),
+        "seconds": round(time.monotonic() - began), "jobs": jobs, "hit": hit,
+        "files": len(contents(project / "local")),
+        "differences": differences(project / "local", project / "cluster"),
+    }  # fmt: skip
+    write_json(RESULT, found)
+    print(f"SLURM: {found['seconds']} s, {jobs} jobs; ", end="")
+    print("; ".join(found["differences"]) or "records are identical", flush=True)
+    return int(bool(found["differences"]))
+
+
+def _version() -> str:
+    said = subprocess.run(["sinfo", "--version"], capture_output=True, encoding="utf-8").stdout
+    return said.removeprefix("slurm").strip()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except InputError as error:
+        sys.exit(f"error: {error}")
