@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from book import front_page, generated
+from book import cluster_text, front_page, generated
 from book.run_pages import Page, find_pages, write_page
 from book.say import say
 from lib import params
@@ -81,11 +81,8 @@ def assemble(runs: Path, results: Path) -> list[Page]:
     index = SOURCE / "index.md"
     page = front_page.page(index.read_text(encoding="utf-8"), results, pages, SOURCE)
     index.write_text(page, encoding="utf-8")
-    rerun = SOURCE / "rerun.md"
-    page = rerun.read_text(encoding="utf-8").replace(
-        generated.COSTS, generated.costs(results, pages)
-    )
-    rerun.write_text(page, encoding="utf-8")
+    _fill("rerun", {"costs": generated.costs(results, pages)})
+    _fill("cluster", cluster_text.texts(results))
     (SOURCE / "status.md").write_text(generated.status_page(pages, results), encoding="utf-8")
     (SOURCE / "parameters.md").write_text(generated.parameters_page(), encoding="utf-8")
     (SOURCE / "finder.md").write_text(generated.finder_page(pages, results), encoding="utf-8")
@@ -95,9 +92,18 @@ def assemble(runs: Path, results: Path) -> list[Page]:
     return pages
 
 
+def _fill(name: str, texts: dict[str, str]) -> None:
+    """Put texts at the places ``<!-- name -->`` of a page."""
+    page = SOURCE / f"{name}.md"
+    text = page.read_text(encoding="utf-8")
+    for place, said in texts.items():
+        text = text.replace(f"<!-- {place} -->", said)
+    page.write_text(text, encoding="utf-8")
+
+
 def fingerprint(runs: Path, results: Path) -> str:
     """Hash over size and time of everything the site is made from."""
-    folders = [runs, results, *(ROOT / name for name in ("book", "lib", "params"))]
+    folders = [runs, results, *(ROOT / name for name in ("benchmarks", "book", "lib", "params"))]
     files = [path for folder in folders for path in visible(folder, "**/*") if path.is_file()]
     files += [ROOT / "_config.yml", ROOT / "_toc.yml"]
     kept = [path for path in files if path.suffix in KINDS]

@@ -14,7 +14,6 @@ from lib.params.files import read_json, visible
 from lib.params.stages import COMMON, RESULTS, WRITES
 
 GIVEN = ("protocol", "dataset", "classifier")
-COSTS = "<!-- costs -->"  # a place in rerun.md
 RECORD = ["run", "data", "steps", "minutes", "precision", "finished", "commit", "machine"]
 
 

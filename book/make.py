@@ -91,8 +91,8 @@ def _check(target: str, given: dict[str, Any]) -> None:
         raise unknown("profile", profile, profiles)
     if profile and shlex.quote(str(ROOT)) != str(ROOT):  # Snakemake writes it into jobs as it is
         raise InputError(
-            f"On a cluster the path of the project must have letters, digits and ._-+ only, not {ROOT}: "
-            "move the project."
+            "On a cluster the path of the project must have letters, digits and ._-+ only, not "
+            f"{ROOT}: move the project."
         )
 
 
