@@ -204,7 +204,8 @@ def main(words: list[str]) -> int:
     began = time.monotonic()
     with cluster(given.folder / "slurm") as slurm:
         hit = disturbed(project, "cluster", slurm)
-        jobs = max(map(int, slurm.jobs()))  # they are numbered from 1
+    log = (project / "cluster.log").read_text(encoding="utf-8", errors="replace")
+    jobs = log.count("has been submitted with SLURM jobid")
     found = {
         "versions": {"SLURM": _version(), "Snakemake": version("snakemake"),
                      "executor plugin": version("snakemake-executor-plugin-slurm")},
