@@ -33,6 +33,7 @@ from benchmarks.interruptions import (
     pages,
     start,
 )  # fmt: skip
+from lib.figures.formatting import many
 from lib.params import ROOT
 from lib.params.errors import InputError
 from lib.params.files import write_json
@@ -169,11 +170,11 @@ def disturbed(project: Path, runs: str, slurm: Cluster) -> list[str]:
     job = after(1, process)
     time.sleep(8)  # into its work
     slurm.cancel("--signal=KILL", "--full", job)
-    hit.append(f"job {job} killed at {len(pages(project / runs))} pages")
+    hit.append(f"job {job} killed, {_done(project / runs)}")
     print(hit[-1], flush=True)
     job = after(4, process)
     slurm.stop("slurmctld", signal.SIGKILL)
-    hit.append(f"slurmctld killed at {len(pages(project / runs))} pages, job {job} at work")
+    hit.append(f"slurmctld killed while job {job} was at work, {_done(project / runs)}")
     print(hit[-1], flush=True)
     time.sleep(60)
     slurm.begin("slurmctld", "slurmctld", "-D")
@@ -182,8 +183,7 @@ def disturbed(project: Path, runs: str, slurm: Cluster) -> list[str]:
     process.wait()
     left = slurm.jobs("running,pending")
     hit.append(
-        f"Snakemake killed at {len(pages(project / runs))} pages; it left {len(left)} jobs, "
-        "which were canceled"
+        f"Snakemake killed, {_done(project / runs)}; it left {len(left)} jobs, which were canceled"
     )
     print(hit[-1], flush=True)
     # They would go on, and hold the steps' locks.
@@ -191,6 +191,10 @@ def disturbed(project: Path, runs: str, slurm: Cluster) -> list[str]:
     until(lambda: not slurm.jobs("running,pending,completing"), slurm.processes["slurmctld"])
     finish(project, runs, ON_SLURM)
     return hit
+
+
+def _done(folder: Path) -> str:
+    return f"with {many(len(pages(folder)), 'notebook')} done"
 
 
 def main(words: list[str]) -> int:
@@ -221,7 +225,8 @@ def main(words: list[str]) -> int:
 
 
 def _version() -> str:
-    said = subprocess.run(["sinfo", "--version"], capture_output=True, encoding="utf-8").stdout
+    # Other programs do not answer without a configuration.
+    said = subprocess.run(["slurmctld", "-V"], capture_output=True, encoding="utf-8").stdout
     return said.removeprefix("slurm").strip()
 
 
