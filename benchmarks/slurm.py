@@ -37,7 +37,7 @@ from lib.figures.formatting import many
 from lib.params import ROOT
 from lib.params.errors import InputError
 from lib.params.files import write_json
-from lib.params.runs import commit, hardware
+from lib.params.runs import hardware
 
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
 MARK = "# Written by benchmarks/slurm.py"
@@ -213,7 +213,7 @@ def main(words: list[str]) -> int:
     found = {
         "versions": {"SLURM": _version(), "Snakemake": version("snakemake"),
                      "executor plugin": version("snakemake-executor-plugin-slurm")},
-        "hardware": hardware(), "commit": commit(), "local_seconds": round(seconds),
+        "hardware": hardware(), "local_seconds": round(seconds),
         "seconds": round(time.monotonic() - began), "jobs": jobs, "hit": hit,
         "files": len(contents(project / "local")),
         "differences": differences(project / "local", project / "cluster"),
@@ -227,7 +227,7 @@ def main(words: list[str]) -> int:
 def _version() -> str:
     # Other programs do not answer without a configuration.
     said = subprocess.run(["slurmctld", "-V"], capture_output=True, encoding="utf-8").stdout
-    return said.removeprefix("slurm").strip()
+    return said.split()[-1]
 
 
 if __name__ == "__main__":

@@ -7,13 +7,7 @@ step a value belongs to. `lib.params.loading` merges the files of ``params/`` in
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    model_validator,
-)  # fmt: skip
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from lib.params.errors import InputError, unknown
 from lib.params.field_types import (
