@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from book import cluster_text, front_page, generated
+from book import cluster_text, front_page, generated, reviewers
 from book.run_pages import Page, find_pages, write_page
 from book.say import say
 from lib import params
@@ -83,6 +83,7 @@ def assemble(runs: Path, results: Path) -> list[Page]:
     index.write_text(page, encoding="utf-8")
     _fill("rerun", {"costs": generated.costs(results, pages)})
     _fill("cluster", cluster_text.texts(results))
+    _fill("reviewers", reviewers.texts(results, pages))
     (SOURCE / "status.md").write_text(generated.status_page(pages, results), encoding="utf-8")
     (SOURCE / "parameters.md").write_text(generated.parameters_page(), encoding="utf-8")
     (SOURCE / "finder.md").write_text(generated.finder_page(pages, results), encoding="utf-8")
