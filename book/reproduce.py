@@ -1,7 +1,8 @@
 """One recorded run made again from the data, and whether its numbers agree with the record.
 
-The rule, for each number: *identical* if it is the recorded one; *within* if it lies in the
-record's 95 % interval; else *outside*. A number without an interval is identical or outside.
+The rule, for each number: *identical* if it is the recorded one, of as many images; *within* if it
+lies in the record's 95 % interval; else *outside*. A number without an interval is never within.
+What is so by definition, as that no defense keeps every prediction, is not compared.
 """
 
 import io
@@ -29,6 +30,7 @@ RUN = ["protocol", "dataset", "classifier"]
 NUMBER = ["quantity", "pixels", "of"]  # names a number of a run
 # Of `results_tables.quality`, one row a defense.
 MEASURES = ("recovered", "kept", *results_tables.METRICS, "error_attacked", "error_elsewhere")
+UNDEFENDED = (*results_tables.METRICS, "error_attacked")  # not so by definition without a defense
 NEAR = 1e-9  # relative; a number that went through a file or another order of sums differs by less
 
 
@@ -117,9 +119,11 @@ def _check_images(record: dict[str, Any], p: Parameters) -> None:
         )
 
 
-def agreement(recorded: float, low: float, high: float, again: float) -> str:
-    """One of `AGREEMENTS`; two missing numbers are identical."""
-    if np.isclose(recorded, again, rtol=NEAR, atol=0, equal_nan=True):
+def agreement(
+    recorded: float, low: float, high: float, n: float, again: float, again_n: float
+) -> str:
+    """One of `AGREEMENTS`, of two numbers of ``n`` images each; two missing ones are identical."""
+    if n == again_n and np.isclose(recorded, again, rtol=NEAR, atol=0, equal_nan=True):
         return IDENTICAL
     return WITHIN if low <= again <= high else OUTSIDE
 
@@ -153,20 +157,26 @@ def _rows(found: dataset_record.DatasetRecord, p: Parameters) -> Iterator[tuple]
         values = (row[name] for name in ("rate", "low", "high", "n"))
         yield "attack success", row["pixels"], row["class"], *values
     for row in results_tables.quality(found, results_tables.ATTACK, *boot).to_dict("records"):
-        for name in MEASURES:
+        for name in MEASURES if row["defense"] != "identity" else UNDEFENDED:
             n = row["images"] if name == "kept" else row["n"]
             at = "restoration, " + name, row["pixels"], row["defense"]
             yield *at, *(row[name + end] for end in ("", "_low", "_high")), n
-    for row in results_tables.defenses(found, results_tables.RUN, *boot).to_dict("records"):
+    defended = results_tables.defenses(found, results_tables.RUN, *boot)
+    for row in _others(defended).to_dict("records"):
         values = (row["pays_from" + end] for end in ("", "_low", "_high"))
         yield "break-even attack prevalence", "", row["defense"], *values, row["n"]
-    for row in found.detection.to_dict("records"):
+    for row in _others(found.detection).to_dict("records"):
         at = f"detection, {row['score']} residual, {row['images']}", row["pixels"], row["defense"]
         yield *at, row["auc"], row["auc_low"], row["auc_high"], row["n"]
     for row in results_tables.attackers(found).to_dict("records"):
         for name in ("clean", "oblivious", "adaptive"):
             values = (row[name + end] for end in ("", "_low", "_high"))
             yield f"{name} images correct", row["pixels"], row["defense"], *values, row["n"]
+
+
+def _others(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of defenses other than none, whose values are what they are by definition."""
+    return table[table["defense"] != "identity"] if len(table) else table
 
 
 def compare(again: Again) -> pd.DataFrame:
@@ -184,7 +194,7 @@ def compare(again: Again) -> pd.DataFrame:
         new.rename(columns={"value": "reproduced", "n": "reproduced_n"})
         .drop(columns=["low", "high"]), "outer", NUMBER, sort=False,
     )  # fmt: skip
-    columns = ["recorded", "low", "high", "reproduced"]
+    columns = ["recorded", "low", "high", "n", "reproduced", "reproduced_n"]
     table["agreement"] = [agreement(*row) for row in table[columns].itertuples(index=False)]
     about = read_json(p.run_folder / "run.json")
     table = table.assign(

@@ -35,7 +35,9 @@ PLACE = "compact-28/oct/resnet50"
     ],
 )
 def test_the_rule(recorded, low, high, again, found):
-    assert reproduce.agreement(recorded, low, high, again) == found
+    assert reproduce.agreement(recorded, low, high, 9, again, 9) == found
+    of_fewer = reproduce.agreement(recorded, low, high, 9, again, 8)
+    assert of_fewer == ("within" if low <= again <= high else "outside")
 
 
 @pytest.fixture
