@@ -7,7 +7,7 @@ import pandas as pd
 from book import claim_cards, generated, reproduce, results_pages
 from book.run_pages import Page
 from lib.evidence import claims, record, step_times
-from lib.figures.formatting import attack, shown
+from lib.figures.formatting import many, shown
 from lib.params.files import read_json, visible
 from lib.params.stages import RESULTS
 
@@ -75,12 +75,12 @@ def reproduced(results: Path) -> str:
     for _, table in every.groupby(reproduce.RUN, sort=False):
         first = table.iloc[0]
         rows = [
-            [row["quantity"], _of(row), row["n"],
+            [row["quantity"].removeprefix("restoration, "), _of(row), row["n"],
              _number(row["recorded"]) + _range(row["low"], row["high"]),
              _number(row["reproduced"]), row["agreement"]]
             for row in table.to_dict("records")
         ]  # fmt: skip
-        header = ["number", "of", "n", "recorded (95 % interval)", "again", "agreement"]
+        header = ["number", "of", "n", "recorded", "again", "agreement"]
         parts.append(
             f"**{reproduce.title(first)}.** {reproduce.counted(table)} Recorded on "
             f"{first['recorded_on']}; made again on {first['reproduced_on']}, "
@@ -92,7 +92,7 @@ def reproduced(results: Path) -> str:
 
 def _of(row: dict) -> str:
     """Class or defense, and the number of pixels."""
-    pixels = [attack(int(row["pixels"]))] if row["pixels"] != "" else []
+    pixels = [many(int(row["pixels"]), "pixel")] if row["pixels"] != "" else []
     return ", ".join([*([shown(row["of"])] if row["of"] else []), *pixels])
 
 
