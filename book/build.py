@@ -83,9 +83,7 @@ def assemble(runs: Path, results: Path) -> list[Page]:
     index.write_text(page, encoding="utf-8")
     _fill("rerun", {"costs": generated.costs(results, pages)})
     _fill("cluster", cluster_text.texts(results))
-    review = SOURCE / "reviewers.md"
-    page = reviewers.page(review.read_text(encoding="utf-8"), results, pages)
-    review.write_text(page, encoding="utf-8")
+    _fill("reviewers", reviewers.texts(results, pages))
     (SOURCE / "status.md").write_text(generated.status_page(pages, results), encoding="utf-8")
     (SOURCE / "parameters.md").write_text(generated.parameters_page(), encoding="utf-8")
     (SOURCE / "finder.md").write_text(generated.finder_page(pages, results), encoding="utf-8")

@@ -11,7 +11,6 @@ from lib.figures.formatting import many, shown
 from lib.params.files import read_json, visible
 from lib.params.stages import RESULTS
 
-PLACES = ("<!-- claims -->", "<!-- reproduced -->", "<!-- runs -->")
 ATTACKS, RESTORED = "`*/<one|two>_pixel.parquet`", "`*/restoration_*.parquet`"
 # Results page and files of each claim; an empty page stands for those of the data sets.
 EVIDENCE = {
@@ -31,12 +30,12 @@ EVIDENCE = {
 }
 
 
-def page(text: str, results: Path, pages: list[Page]) -> str:
-    """The page with its places filled from the record."""
-    made = (claims_table(results, pages), reproduced(results), runs(results))
-    for place, content in zip(PLACES, made, strict=True):
-        text = text.replace(place, content)
-    return text
+def texts(results: Path, pages: list[Page]) -> dict[str, str]:
+    """What the places of the page are filled with, by name."""
+    return {
+        "claims": claims_table(results, pages), "reproduced": reproduced(results),
+        "runs": runs(results),
+    }  # fmt: skip
 
 
 def claims_table(results: Path, pages: list[Page]) -> str:
