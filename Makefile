@@ -6,12 +6,13 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 BIN := .venv/bin
 BENCH := .venv-bench/bin
+CRATE := .venv-archive/bin
 DO := $(BIN)/python -m book.make
 NO_VALUES = $(if $(filter-out PYTHON=%,$(MAKEOVERRIDES)),$(error make $@ takes no values))
 export PYTHONUNBUFFERED = 1
 export PYTHONUTF8 = 1
 
-.PHONY: help book run data record verify lab notebooks test check lint bench gpu-check clean pdf
+.PHONY: help book run data record verify reproduce weights archive lab notebooks test check lint bench gpu-check clean pdf
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,7 +30,16 @@ data: $(BIN)/.ready ## npz files of real images out of SOURCE=folder for SIZE=pi
 record: $(BIN)/.ready ## small results of finished runs of PROTOCOL, kept under results/
 	@$(DO) $@
 
-verify: $(BIN)/.ready ## all that is kept under results/, and the printed tables, checked
+verify: $(BIN)/.ready ## all that is kept under results/, and the printed tables, checked; or ARCHIVE=folder
+	@$(DO) $@
+
+reproduce: $(BIN)/.ready ## a recorded run again: DATASET=oct CLASSIFIER=resnet50; does each number agree?
+	@$(DO) $@
+
+weights: $(BIN)/.ready ## networks of finished runs as safetensors with a card each, in build/weights
+	@$(DO) $@
+
+archive: $(CRATE)/.ready ## source, record, notebooks, site and weights as one folder for a DOI: build/archive
 	@$(DO) $@
 
 lab: $(BIN)/.ready ## JupyterLab on the text notebooks, beginning with notebooks/explore.md
@@ -76,15 +86,24 @@ $(BIN)/.ready: requirements.lock pyproject.toml
 	@touch $@
 	@echo "environment: ready"
 
-# The peers alone are installed here; all else is the project's own environment, reached by a path
-# file. Without dependencies, as torchattacks asks for a requests of 2021, which JupyterLab cannot
-# take, and imports it nowhere; what else the two need is in requirements.lock.
+# Environments beside the project's own, which they reach by a path file: $(call beside,folder,lock).
+# Without dependencies: those that are not in requirements.lock are in the lock named.
+define beside
+@echo "$(1): installing $$(grep -c == $(2)) packages"
+@rm -rf $(1) && $(BIN)/python -m venv --without-pip $(1)
+@$(BIN)/python -m pip --python $(1)/bin/python install --quiet --quiet \
+--disable-pip-version-check --no-deps -r $(2)
+@site='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+$(BIN)/python -c "$$site" > "$$($(1)/bin/python -c "$$site")/project.pth"
+@touch $@
+@echo "$(1): ready"
+endef
+
+# The peers: torchattacks asks for a requests of 2021, which JupyterLab cannot take, and imports it
+# nowhere.
 $(BENCH)/.ready: $(BIN)/.ready benchmarks/requirements.lock
-	@echo "peers: installing $$(grep -c == benchmarks/requirements.lock) packages into .venv-bench"
-	@rm -rf .venv-bench && $(BIN)/python -m venv --without-pip .venv-bench
-	@$(BIN)/python -m pip --python $(BENCH)/python install --quiet --quiet \
-	--disable-pip-version-check --no-deps -r benchmarks/requirements.lock
-	@site='import sysconfig; print(sysconfig.get_path("purelib"))'; \
-	$(BIN)/python -c "$$site" > "$$($(BENCH)/python -c "$$site")/project.pth"
-	@touch $@
-	@echo "peers: ready"
+	$(call beside,.venv-bench,benchmarks/requirements.lock)
+
+# What writes and checks RO-Crate metadata.
+$(CRATE)/.ready: $(BIN)/.ready book/requirements.lock
+	$(call beside,.venv-archive,book/requirements.lock)

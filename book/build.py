@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from book import front_page, generated
+from book import front_page, generated, reviewers
 from book.run_pages import Page, find_pages, write_page
 from book.say import say
 from lib import params
@@ -86,6 +86,9 @@ def assemble(runs: Path, results: Path) -> list[Page]:
         generated.COSTS, generated.costs(results, pages)
     )
     rerun.write_text(page, encoding="utf-8")
+    review = SOURCE / "reviewers.md"
+    page = reviewers.page(review.read_text(encoding="utf-8"), results, pages)
+    review.write_text(page, encoding="utf-8")
     (SOURCE / "status.md").write_text(generated.status_page(pages, results), encoding="utf-8")
     (SOURCE / "parameters.md").write_text(generated.parameters_page(), encoding="utf-8")
     (SOURCE / "finder.md").write_text(generated.finder_page(pages, results), encoding="utf-8")

@@ -21,6 +21,7 @@ import psutil
 from book.say import START, say
 from lib import params
 from lib.params.errors import InputError, unknown
+from lib.params.files import shown
 from lib.params.given import make_words, only
 
 ROOT = params.ROOT
@@ -31,14 +32,17 @@ TAKES: dict[str, tuple[str, ...]] = {
     "run": (*params.Parameters.model_fields, "jobs", "force"),
     "data": ("source", "size", "dataset", "data_root"),
     "record": ("protocol", "runs", "results"),
-    "verify": ("runs", "results", "data_root"),
+    "verify": ("runs", "results", "data_root", "archive"),
+    "reproduce": ("dataset", "classifier", "protocol", "runs", "results", "data_root", "jobs"),
+    "archive": ("runs", "results"),
+    "weights": ("protocol", "runs", "results"),
     "lab": ("options",),
     "notebooks": ("jobs",),
     "test": ("jobs",),
     "check": ("jobs",),
 }
 # Names that are written so, which may be in the environment too.
-IN_CAPITALS = ("PROTOCOL", "DATASET", "CLASSIFIER", "SOURCE", "SIZE", "JOBS", "FORCE")
+IN_CAPITALS = ("PROTOCOL", "DATASET", "CLASSIFIER", "SOURCE", "SIZE", "JOBS", "FORCE", "ARCHIVE")
 SOURCE = "../shared/data"  # of `make data`
 CHECKED = ("tests/test_site_pages.py", "tests/test_lab.py")
 PATIENCE = 3, 30  # seconds for Snakemake to end by itself, and after it was asked
@@ -72,6 +76,7 @@ def main(target: str) -> int:
     given = {name: value for name, value in given.items() if value is not None}
     return {
         "book": run, "run": run, "data": data, "record": evidence, "verify": evidence,
+        "reproduce": reproduce, "archive": packed, "weights": packed,
         "lab": lab, "notebooks": notebooks, "test": tests, "check": tests,
     }[target](target, given)  # fmt: skip
 
@@ -119,10 +124,41 @@ def data(target: str, given: dict[str, str]) -> int:
 
 
 def evidence(target: str, given: dict[str, str]) -> int:
-    """Record what finished runs found, or check the record; then the texts that follow from it."""
+    """Record what finished runs found, or check the record; then the texts that follow from it.
+
+    With ``archive`` such a folder is checked instead.
+    """
+    if "archive" in given:
+        only(given, ["archive"], "make verify ARCHIVE=folder")
+        from book import archive
+
+        archive.check(Path(given["archive"]).expanduser())
+        return 0
     words = [f"{name}={value}" for name, value in given.items()]
     results = [word for word in words if word.startswith("results=")]
     return _python("lib.evidence", target, *words) or _python("book.summaries", target, *results)
+
+
+def reproduce(target: str, given: dict[str, str]) -> int:
+    """One recorded run again, from the data, and which of its numbers agree with the record."""
+    from book import reproduce as again
+
+    jobs = given.pop("jobs", "all")
+    plan = again.plan(given)
+    words = json.dumps([f"{name}={value}" for name, value in plan.given.items()])
+    snakemake("--cores", jobs, "--config", f"words={words}", "--", *plan.pages)
+    table = again.compare(plan)
+    print(again.text(table))
+    say(f"table: {shown(again.keep(table, ROOT / plan.p.results))}")
+    return 0
+
+
+def packed(target: str, given: dict[str, str]) -> int:
+    """One folder for a repository, or weights to use elsewhere."""
+    from book import archive, weights
+
+    (archive if target == "archive" else weights).main(given)
+    return 0
 
 
 def lab(target: str, given: dict[str, str]) -> int:

@@ -1,6 +1,5 @@
 """ImageNet weights, what classifiers start from (CLS02)."""
 
-import hashlib
 import io
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor
 from lib.data.download import stalls, unreachable
 from lib.models.weights import fill, plain_names
 from lib.params.errors import InputError
-from lib.params.files import unread, writable
+from lib.params.files import sha256, unread, writable
 
 
 def imagenet_weights(architecture: str) -> dict[str, Tensor]:
@@ -53,8 +52,7 @@ def _check(path: Path, architecture: str) -> None:
     """Refuse a file whose SHA-256 does not begin with the digits at the end of its name."""
     wanted = path.stem.rpartition("-")[2]
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256(path)
         size = path.stat().st_size
     except OSError as error:
         raise InputError(f"{path} cannot be read: {unread(error)}.") from None

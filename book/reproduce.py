@@ -1,0 +1,235 @@
+"""One recorded run made again from the data, and whether its numbers agree with the record.
+
+The rule, for each number: *identical* if it is the recorded one; *within* if it lies in the
+record's 95 % interval; else *outside*. A number without an interval is identical or outside.
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lib import params
+from lib.evidence import dataset_record, results_tables
+from lib.figures.formatting import shown
+from lib.params import Parameters
+from lib.params.device import settled
+from lib.params.errors import InputError
+from lib.params.files import atomic, md5, read_json, visible
+
+RUNS = "reproduced"  # a folder of its own, so that no earlier run is taken over
+TABLE = "reproduced.csv"  # in the folder of results
+STEPS = ("classifier", "pixel_attack", "restoration", "adaptive")  # whose numbers are compared
+IDENTICAL, WITHIN, OUTSIDE = AGREEMENTS = ("identical", "within", "outside")
+RUN = ["protocol", "dataset", "classifier"]
+NUMBER = ["quantity", "pixels", "of"]  # names a number of a run
+# Of `results_tables.quality`, one row a defense.
+MEASURES = ("recovered", "kept", *results_tables.METRICS, "error_attacked", "error_elsewhere")
+NEAR = 1e-9  # relative; a number that went through a file or another order of sums differs by less
+
+
+@dataclass(frozen=True)
+class Again:
+    """A recorded run, and what makes it again."""
+
+    record: dict[str, Any]  # its run.json
+    p: Parameters
+    given: dict[str, str]  # words for make, by name
+    steps: list[str]
+
+    @property
+    def pages(self) -> list[str]:
+        """Notebooks to execute, relative to the project."""
+        folder = Path(self.p.runs, self.p.run_name, self.p.dataset, self.p.classifier)
+        return [str(folder / f"{step}.ipynb") for step in self.steps]
+
+
+def plan(given: dict[str, str]) -> Again:
+    """What makes a recorded run again: its own values wherever today's protocol has others.
+
+    Args:
+        given: dataset and classifier; perhaps protocol (``compact``), runs, results, data_root.
+
+    Raises:
+        InputError: no such record, none that can be made again, or other images than it was made
+            on.
+    """
+    if missing := [name for name in ("dataset", "classifier") if not given.get(name)]:
+        raise InputError(f"{missing[0].upper()} is missing: name the recorded run, DATASET=oct "
+                         "CLASSIFIER=resnet50.")  # fmt: skip
+    given = {"protocol": "compact", "runs": RUNS} | given
+    p = settled(params.load(**given))
+    results = params.ROOT / p.results
+    folder = results / p.protocol / p.dataset / p.classifier
+    if not (folder / "run.json").exists():
+        known = [path.parent.relative_to(results) for path in visible(results, "*/*/*/run.json")]
+        known = [str(path) for path in known if path.name != "denoisers"]
+        raise InputError(f"{folder} holds no record: recorded are {', '.join(known) or 'none'}.")
+    record = read_json(folder / "run.json")
+    steps = [step for step in STEPS if step in record["steps"]]
+    if "pixel_attack" not in steps:
+        raise InputError(f"{folder} holds no attack, whose numbers could be compared.")
+    values = _values(record, folder.parent / "denoisers" / "run.json", steps)
+    now = p.recorded()
+    given |= {name: value for name, value in values.items() if now.get(name, value) != value}
+    p = settled(params.load(**given))
+    _check_images(record, p)
+    return Again(record, p, {name: _word(value) for name, value in given.items()}, steps)
+
+
+def _values(record: dict[str, Any], denoisers: Path, steps: list[str]) -> dict[str, Any]:
+    """The recorded values that decide the results, by name."""
+    sources = [(record["parameters"], steps)]
+    if denoisers.exists():
+        sources.append((read_json(denoisers)["parameters"], ["denoisers"]))
+    fixed = {"protocol", "dataset", "classifier", *params.PLACES}
+    values = {
+        name: recorded[name]
+        for recorded, of in sources
+        for step in of
+        for name in params.step_fields(step)
+        if name in recorded and name not in fixed
+    }
+    if values.get("classifier_weights") == "auto":  # what it stood for on that machine
+        values["classifier_weights"] = record["steps"]["classifier"]["start"]
+    return values
+
+
+def _word(value: Any) -> str:
+    """A value as a word of make's command line."""
+    if isinstance(value, list):
+        return "[" + ",".join(map(_word, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check_images(record: dict[str, Any], p: Parameters) -> None:
+    npz, wanted = record["data"]["npz"], record["data"]["md5"]
+    path = params.ROOT / p.data_root / npz
+    if not path.exists() or md5(path) != wanted:
+        found = f"has the MD5 {md5(path)}" if path.exists() else "is missing"
+        raise InputError(
+            f"{path} {found}; the record was made on {npz} with the MD5 {wanted}: make it with "
+            f"`make data SOURCE=folder SIZE={p.data_size} DATASET={p.dataset}`, or put it there."
+        )
+
+
+def agreement(recorded: float, low: float, high: float, again: float) -> str:
+    """One of `AGREEMENTS`; two missing numbers are identical."""
+    if np.isclose(recorded, again, rtol=NEAR, atol=0, equal_nan=True):
+        return IDENTICAL
+    return WITHIN if low <= again <= high else OUTSIDE
+
+
+def numbers(folder: Path, p: Parameters, name: str) -> pd.DataFrame:
+    """Every number of a run that is compared.
+
+    Args:
+        folder: of the record, or of the runs.
+        p: parameters of the run; its bootstrap is used.
+        name: of the run's folder.
+
+    Returns:
+        `NUMBER`, ``value, low, high, n``. Rates are of all attacked images, not of the test part
+        alone; metrics are means over successful attacks.
+    """
+    found = dataset_record.record(folder, p.dataset, [name])
+    kinds = ("runs", "attacks", "restored", "detection", "adaptive", "classes")
+    tables = {kind: getattr(found, kind) for kind in kinds}
+    tables = {kind: of[of["classifier"] == p.classifier] if len(of) else of
+              for kind, of in tables.items()}  # fmt: skip
+    found = dataset_record.DatasetRecord(p.dataset, denoisers=found.denoisers, **tables)
+    return pd.DataFrame(_rows(found, p), columns=[*NUMBER, "value", "low", "high", "n"])
+
+
+def _rows(found: dataset_record.DatasetRecord, p: Parameters) -> Iterator[tuple]:
+    boot = p.bootstrap_samples, p.seed
+    for row in results_tables.accuracies(found).itertuples():
+        yield "test accuracy", "", "", row.accuracy, row.low, row.high, row.n
+    for row in results_tables.success_by_class(found).to_dict("records"):
+        values = (row[name] for name in ("rate", "low", "high", "n"))
+        yield "attack success", row["pixels"], row["class"], *values
+    for row in results_tables.quality(found, results_tables.ATTACK, *boot).to_dict("records"):
+        for name in MEASURES:
+            n = row["images"] if name == "kept" else row["n"]
+            at = "restoration, " + name, row["pixels"], row["defense"]
+            yield *at, *(row[name + end] for end in ("", "_low", "_high")), n
+    for row in results_tables.defenses(found, results_tables.RUN, *boot).to_dict("records"):
+        values = (row["pays_from" + end] for end in ("", "_low", "_high"))
+        yield "break-even attack prevalence", "", row["defense"], *values, row["n"]
+    for row in found.detection.to_dict("records"):
+        at = f"detection, {row['score']} residual, {row['images']}", row["pixels"], row["defense"]
+        yield *at, row["auc"], row["auc_low"], row["auc_high"], row["n"]
+    for row in results_tables.attackers(found).to_dict("records"):
+        for name in ("clean", "oblivious", "adaptive"):
+            values = (row[name + end] for end in ("", "_low", "_high"))
+            yield f"{name} images correct", row["pixels"], row["defense"], *values, row["n"]
+
+
+def compare(again: Again) -> pd.DataFrame:
+    """Every number of the record beside the one made again.
+
+    Returns:
+        `RUN`, `NUMBER`, ``recorded, low, high, n``; ``reproduced, reproduced_n`` and ``agreement``;
+        ``recorded_on, reproduced_on``, the machines; ``finished`` (UTC) and ``commit`` of the new
+        run.
+    """
+    p = again.p
+    old = numbers(params.ROOT / p.results, p, p.protocol)
+    new = numbers(params.ROOT / p.runs, p, p.run_name)
+    table = old.rename(columns={"value": "recorded"}).merge(
+        new.rename(columns={"value": "reproduced", "n": "reproduced_n"})
+        .drop(columns=["low", "high"]), "outer", NUMBER, sort=False,
+    )  # fmt: skip
+    columns = ["recorded", "low", "high", "reproduced"]
+    table["agreement"] = [agreement(*row) for row in table[columns].itertuples(index=False)]
+    about = read_json(p.run_folder / "run.json")
+    table = table.assign(
+        protocol=p.protocol, dataset=p.dataset, classifier=p.classifier,
+        recorded_on=machine(again.record), reproduced_on=machine(about),
+        finished=about["finished"][:10], commit=about["commit"],
+    )  # fmt: skip
+    return table[[*RUN, *(name for name in table if name not in RUN)]]
+
+
+def machine(run: dict[str, Any]) -> str:
+    """Processor, threads and GPU of an entry of ``run.json``."""
+    of = run["hardware"]
+    parts = [of["processor"], f"{of['threads']} of {of['cores']} cores"]
+    return ", ".join([*parts, of["gpu"]] if of["gpu"] else parts)
+
+
+def keep(table: pd.DataFrame, results: Path) -> Path:
+    """Put the table into the folder of results, in place of an earlier one of the same run."""
+    path = results / TABLE
+    if path.exists():
+        earlier = pd.read_csv(path, keep_default_na=False)
+        same = (earlier[RUN] == table[RUN].iloc[0]).all(axis=1)
+        table = pd.concat([earlier[~same].astype(object), table.astype(object)])
+    with atomic(path) as temporary:
+        temporary.write_text(table.to_csv(index=False), encoding="utf-8")
+    return path
+
+
+def counted(table: pd.DataFrame) -> str:
+    """How many numbers agree, a sentence."""
+    counts = table["agreement"].value_counts()
+    words = [f"{counts.get(name, 0)} {name}" for name in AGREEMENTS]
+    return f"Of {len(table)} numbers: {', '.join(words)}."
+
+
+def text(table: pd.DataFrame) -> str:
+    """The table for a terminal."""
+    into = io.StringIO()
+    table[[*NUMBER, "recorded", "low", "high", "reproduced", "agreement"]].to_string(
+        into, index=False, float_format="{:.4g}".format, na_rep="-"
+    )
+    return f"{into.getvalue()}\n{counted(table)}"
+
+
+def title(row: dict[str, Any]) -> str:
+    """A run in words."""
+    return f"{shown(row['dataset'])}, {shown(row['classifier'])}, protocol {row['protocol']}"

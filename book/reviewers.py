@@ -1,0 +1,120 @@
+"""What the page for reviewers shows of the record: evidence of each claim, and runs made again."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from book import claim_cards, generated, reproduce, results_pages
+from book.run_pages import Page
+from lib.evidence import claims, record, step_times
+from lib.figures.formatting import attack, shown
+from lib.params.files import read_json, visible
+from lib.params.stages import RESULTS
+
+PLACES = ("<!-- claims -->", "<!-- reproduced -->", "<!-- runs -->")
+ATTACKS, RESTORED = "`*/<one|two>_pixel.parquet`", "`*/restoration_*.parquet`"
+# Results page and files of each claim; an empty page stands for those of the data sets.
+EVIDENCE = {
+    "dae_ahead": ("", RESTORED),
+    "modules_help": ("results_ablation", "`ablation.parquet`"),
+    "four_levels_best": ("results_ablation", "`ablation.parquet`"),
+    "independent_of_classifier": ("", RESTORED),
+    "order_of_data_sets": ("results_overview", ATTACKS),
+    "two_above_one": ("results_overview", ATTACKS),
+    "densenet_below_on_derma_only": ("results_overview", ATTACKS),
+    "larger_is_easier": ("results_size", ATTACKS),
+    "time_a_third_more": ("", "`denoisers/*.json`"),
+    "detection_better": ("", "`*/detection_*.parquet`"),
+    "dae_ahead_of_nothing": ("", RESTORED),
+    "dae_recovers_more": ("", RESTORED),
+    "dae_recovers_more_than_a_median": ("results_overview", RESTORED),
+}
+
+
+def page(text: str, results: Path, pages: list[Page]) -> str:
+    """The page with its places filled from the record."""
+    made = (claims_table(results, pages), reproduced(results), runs(results))
+    for place, content in zip(PLACES, made, strict=True):
+        text = text.replace(place, content)
+    return text
+
+
+def claims_table(results: Path, pages: list[Page]) -> str:
+    """Each claim with its verdict, the results pages, the recorded files and the test."""
+    records = record.every(results)
+    if not records:
+        return "Nothing is recorded yet."
+    cards = next((f"/{page.name}" for page in pages if page.step == "verdicts"), None)
+    rows = []
+    for row in claims.ledger(records).to_dict("records"):
+        name, (step, files) = claim_cards.NAMES[row["id"]], EVIDENCE[row["id"]]
+        linked = f"{{doc}}`{name} <{cards}>`" if cards else name
+        where = f"{files}<br>`{row['id']}`"
+        rows.append([linked, claim_cards.chip(row["verdict"]), _links(step, pages), where])
+    return generated.table(["claim", "verdict", "pages", "files and test"], rows)
+
+
+def _links(step: str, pages: list[Page]) -> str:
+    """Links to the results pages of a step, or of all data sets; names where they are not built."""
+    chosen = [page for page in pages if page.step == (step or "results_dataset")]
+    if not chosen:
+        return results_pages.TITLES.get(step, "each data set")
+    return ", ".join(
+        f"{{doc}}`{shown(page.dataset) if page.dataset else page.label} </{page.name}>`"
+        for page in chosen if page.step in RESULTS
+    )  # fmt: skip
+
+
+def reproduced(results: Path) -> str:
+    """What `book.reproduce` has found, run by run."""
+    path = results / reproduce.TABLE
+    if not path.exists():
+        return "No run has been made again yet."
+    every = pd.read_csv(path, keep_default_na=False)
+    parts = []
+    for _, table in every.groupby(reproduce.RUN, sort=False):
+        first = table.iloc[0]
+        rows = [
+            [row["quantity"], _of(row), row["n"],
+             _number(row["recorded"]) + _range(row["low"], row["high"]),
+             _number(row["reproduced"]), row["agreement"]]
+            for row in table.to_dict("records")
+        ]  # fmt: skip
+        header = ["number", "of", "n", "recorded (95 % interval)", "again", "agreement"]
+        parts.append(
+            f"**{reproduce.title(first)}.** {reproduce.counted(table)} Recorded on "
+            f"{first['recorded_on']}; made again on {first['reproduced_on']}, "
+            f"{first['finished']}, commit `{first['commit']}`.\n\n"
+            f":::{{div}} listing\n{generated.table(header, rows)}\n:::"
+        )
+    return "\n\n".join(parts)
+
+
+def _of(row: dict) -> str:
+    """Class or defense, and the number of pixels."""
+    pixels = [attack(int(row["pixels"]))] if row["pixels"] != "" else []
+    return ", ".join([*([shown(row["of"])] if row["of"] else []), *pixels])
+
+
+def _number(value: object) -> str:
+    return f"{float(value):.4g}" if value != "" else "–"
+
+
+def _range(low: object, high: object) -> str:
+    return f" ({_number(low)}–{_number(high)})" if low != "" else ""
+
+
+def runs(results: Path) -> str:
+    """Minutes of each recorded run with an attack, the shortest first."""
+    rows = []
+    for path in visible(results, "*/*/*/run.json"):
+        about = read_json(path)
+        if "pixel_attack" not in about["steps"]:
+            continue
+        minutes = sum(step_times.minutes(path.parent, step, run)
+                      for step, run in about["steps"].items())  # fmt: skip
+        names = [f"`{part}`" for part in path.parent.relative_to(results).parts]
+        rows.append((minutes, names, about["hardware"]["gpu"] or about["hardware"]["processor"]))
+    listed = [[*names, f"{minutes:.0f}", machine] for minutes, names, machine in sorted(rows)]
+    header = ["PROTOCOL", "DATASET", "CLASSIFIER", "minutes", "on"]
+    return f":::{{div}} listing\n{generated.table(header, listed)}\n:::"

@@ -1,0 +1,244 @@
+"""Weights of finished runs for use elsewhere: safetensors, how to load them, and a card each.
+
+``make weights`` writes ``build/weights/<run>/<dataset>/<name>.safetensors`` with ``<name>.json``,
+which ``classifier_weights`` and `lib.models.denoisers.load` read beside it, and ``<name>.md``.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from book.say import say
+from lib import params
+from lib.figures.formatting import shown
+from lib.metrics.intervals import rate
+from lib.params import DENOISERS
+from lib.params.errors import InputError
+from lib.params.files import atomic, md5, read_json, sha256, visible, write_json
+
+TARGET = params.ROOT / "build" / "weights"
+# Of the images, as on the page "Data"; weights made from images are given on under the same.
+LICENSES = {
+    "derma": "CC BY-NC 4.0", "pathology": "CC BY 4.0", "oct": "CC BY 4.0", "chest": "CC BY 4.0",
+    "abdomen_ct": "CC BY-SA 4.0",
+}  # fmt: skip
+OWN_LICENSE = "BSD-3-Clause"  # the project's, and that of the images that it draws
+LOADED = (
+    "architecture",
+    "classes",
+    "image_size",
+    "input_size",
+    "mean",
+    "std",
+    "task",
+    "class_names",
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A trained network of a run folder."""
+
+    path: Path  # of the safetensors file
+    about: dict[str, Any]  # content of the JSON file beside it
+    run: dict[str, Any]  # entry of its step in run.json
+    dataset: str
+    name: str  # of the classifier or denoiser
+    below: Path  # <run>/<dataset>/<name>, without an ending
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it is a classifier, else a denoiser."""
+        return self.path.stem == "classifier"
+
+    @property
+    def described(self) -> Path:
+        """The JSON file beside the weights."""
+        return self.path.with_suffix(".json")
+
+
+def finished(runs: Path, name: str = "*") -> Iterator[Weights]:
+    """Trained networks of finished steps.
+
+    Args:
+        runs: run folders.
+        name: of a run, or a pattern.
+
+    Raises:
+        InputError: a file is not the one that the run has written.
+    """
+    for path in visible(runs, f"{name}/*/*/*.json"):
+        run, dataset, folder = path.relative_to(runs).parts[:3]
+        step = "denoisers" if folder == "denoisers" else "classifier"
+        if path.stem not in (DENOISERS if step == "denoisers" else ["classifier"]):
+            continue
+        about, of = read_json(path), path.with_name("run.json")
+        steps = read_json(of)["steps"] if of.exists() else {}
+        weights = path.with_suffix(".safetensors")
+        if step not in steps or not weights.exists():
+            continue
+        if about.get("weights_md5") not in (None, md5(weights)):
+            raise InputError(f"{weights} is not the file that was written here: its MD5 is "
+                             f"{md5(weights)}, not {about['weights_md5']}.")  # fmt: skip
+        called = path.stem if step == "denoisers" else folder
+        yield Weights(weights, about, steps[step], dataset, called, Path(run, dataset, called))
+
+
+def recorded(weights: Weights, runs: Path, results: Path) -> bool:
+    """Whether the record of the same place names these very weights by their MD5."""
+    beside = results / weights.described.relative_to(runs)
+    return beside.exists() and read_json(beside).get("weights_md5") == md5(weights.path)
+
+
+def export(weights: Weights, target: Path, record: str = "") -> Path:
+    """Copy weights with the file that says how to load them, and a card.
+
+    Args:
+        weights: what is copied.
+        target: folder, below which the run and the data set have theirs.
+        record: folder of the record that rests on them, for the card.
+
+    Returns:
+        Path of the copy.
+    """
+    path = target / weights.below.with_name(weights.name + ".safetensors")
+    with atomic(path) as temporary:
+        shutil.copyfile(weights.path, temporary)
+    about = weights.about
+    if weights.is_classifier:
+        about = {name: about[name] for name in LOADED if name in about}
+    write_json(path.with_suffix(".json"), about | {"weights_md5": md5(path)})
+    with atomic(path.with_suffix(".md")) as temporary:
+        temporary.write_text(card(weights, path, record), encoding="utf-8")
+    return path
+
+
+def card(weights: Weights, path: Path, record: str = "") -> str:
+    """What somebody must know before using the weights, as Markdown.
+
+    Args:
+        weights: the network.
+        path: the file that it is in.
+        record: as for `export`.
+    """
+    run, data, facts = weights.run, weights.run["data"], params.facts(weights.dataset)
+    size, synthetic = run["parameters"]["data_size"], data["source"] == "phantom"
+    title = f"{shown(weights.name)}, {facts.title}, {size} px"
+    license = OWN_LICENSE if synthetic else LICENSES[weights.dataset]
+    rows = {
+        "file": f"`{path.name}`, {path.stat().st_size / 1e6:.1f} MB, state dict in safetensors",
+        "SHA-256": f"`{sha256(path)}`",
+        "MD5": f"`{md5(path)}`",
+        "network": _network(weights),
+        "data": f"{facts.title} ({facts.modality}), `{data['npz']}`, MD5 `{data['md5']}`",
+        "source of the images": " ".join([f"{data['source']}.", data.get("note", "")]).strip(),
+        **_quality(weights),
+        "license": f"{license} ({'the project' if synthetic else 'as the images'})",
+        "made by": f"step `{run['step']}`, protocol `{run['parameters']['protocol']}`, seed "
+        f"{run['seed']}, commit `{run['commit'] or 'none'}`, {run['finished'][:10]}",
+        "machine": f"{run['hardware']['processor']}, GPU: {run['hardware']['gpu'] or 'none'}; "
+        f"PyTorch {run['versions']['torch']}",
+        "record": f"`{record}` rests on these weights" if record else "none rests on these weights",
+    }  # fmt: skip
+    limits = [
+        "Trained for a replication, on few images and for few epochs. The accuracy above is that "
+        "of one training with one seed.",
+        "One changed pixel misleads it often; that is what it was made to study."
+        if weights.is_classifier else
+        "It was trained on added noise, not on attacks, and it changes clean images too.",
+        "Images of other cameras, hospitals or sizes were not tested.",
+    ]  # fmt: skip
+    if synthetic:
+        limits.insert(0, "Trained on synthetic images: it knows nothing of medicine.")
+    elif data["source"] == "rebuilt":
+        limits.insert(0, "Trained on an unofficial copy of the data set, with a split of its own.")
+    table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
+    listed = "\n".join(f"- {each}" for each in limits)
+    return (
+        f"# {title}\n\n| | |\n| --- | --- |\n{table}\n\n## Intended use\n\nTo repeat and extend "
+        "the attacks and defenses of the replication. Not for diagnosis, nor for any decision "
+        f"about a patient.\n\n## Limits\n\n{listed}\n\n## Use\n\n{_use(weights, path)}\n"
+    )
+
+
+def _network(weights: Weights) -> str:
+    about = weights.about
+    if weights.is_classifier:
+        return (f"torchvision's `{about['architecture']}`, {about['classes']} outputs, input of "
+                f"{about['input_size']} px, start: {about.get('start', 'unknown')}")  # fmt: skip
+    return f"`{weights.name}`, {about['parameters']['trainable']:,} parameters, " + (
+        "gray images" if about["channels"] == 1 else "color images")  # fmt: skip
+
+
+def _quality(weights: Weights) -> dict[str, str]:
+    """How well it does, as rows of the card."""
+    about = weights.about
+    if not weights.is_classifier:
+        return {
+            "training": f"{len(about['history'])} epochs, at most {about['settings']['limit']:,} "
+            "images",
+            "PSNR on validation images": f"{about['validation_psnr']:.2f} dB; noisy: "
+            f"{about['identity_psnr']:.2f} dB",
+        }
+    rows = {"training": f"{len(about.get('history') or [])} epochs, "
+                        f"{about.get('training_images', 0):,} images"}  # fmt: skip
+    if test := weights.run.get("test") or about.get("test"):
+        share, low, high = rate(test["correct"], test["images"])
+        constant = test.get("majority_accuracy", test.get("all_zero_accuracy"))
+        rows["accuracy on test images"] = (
+            f"{share:.1%} (95 % interval {low:.1%} to {high:.1%}) of {test['images']:,}"
+            + (f"; an answer that never changes: {constant:.1%}" if constant is not None else "")
+        )
+    return rows
+
+
+def _use(weights: Weights, path: Path) -> str:
+    protocol = weights.run["parameters"]["protocol"]
+    if weights.is_classifier:
+        return (
+            "Keep the JSON file beside the weights; it says how images enter the network.\n\n"
+            f"```sh\nmake run DATASET={weights.dataset} CLASSIFIER={weights.name} "
+            f"PROTOCOL={protocol} classifier_weights=PATH/{path.name}\n```"
+        )
+    return (
+        "Keep the JSON file beside the weights.\n\n```python\nfrom pathlib import Path\n\n"
+        "from lib.models import denoisers\n\n"
+        f'model = denoisers.load("{weights.name}", Path("PATH"), {weights.about["channels"]})\n'
+        "restored = denoisers.restore(model, images)  # uint8 (N, H, W, C)\n```"
+    )
+
+
+def export_all(runs: Path, results: Path, target: Path, name: str = "*", only: bool = False) -> int:
+    """`export` all finished weights; how many.
+
+    Args:
+        runs: run folders.
+        results: the record.
+        target: folder.
+        name: of a run, or a pattern.
+        only: leave out those on which no record rests.
+    """
+    number = 0
+    for weights in finished(runs, name):
+        known = recorded(weights, runs, results)
+        if known or not only:
+            folder = results.name / weights.described.relative_to(runs).parent
+            export(weights, target, folder.as_posix() if known else "")
+            number += 1
+    return number
+
+
+def main(given: dict[str, str]) -> None:
+    """``make weights``.
+
+    Raises:
+        InputError: no finished run.
+    """
+    p = params.load(**{name: given[name] for name in ("runs", "results") if name in given})
+    runs = params.ROOT / p.runs
+    number = export_all(runs, params.ROOT / p.results, TARGET, given.get("protocol", "*"))
+    if not number:
+        raise InputError(f"{runs} has no finished training: run one first.")
+    say(f"weights: {number} networks in {TARGET.relative_to(params.ROOT)}")

@@ -1,0 +1,68 @@
+"""The page for reviewers: every claim leads to its evidence, every run made again is shown."""
+
+import pandas as pd
+
+from book import reproduce, reviewers
+from book.run_pages import Page
+from lib import params
+from lib.evidence import claims
+from lib.params.files import visible
+
+TEXT = (params.ROOT / "book" / "reviewers.md").read_text(encoding="utf-8")
+RESULTS = params.ROOT / "results"
+
+
+def rows(text):
+    return [line for line in text.splitlines() if line.startswith("| ")][2:]
+
+
+def test_every_claim_has_its_evidence():
+    assert set(reviewers.EVIDENCE) == set(claims.TESTS)
+    assert len(rows(reviewers.claims_table(RESULTS, []))) == len(claims.TESTS)
+    for _, files in reviewers.EVIDENCE.values():
+        pattern = files.strip("`").replace("<one|two>", "*")
+        assert visible(RESULTS, f"*/*/{pattern}"), files
+
+
+def test_claims_lead_to_pages_that_are_built(tmp_path):
+    pages = [
+        Page(tmp_path / "results" / name, tmp_path)
+        for name in ("verdicts.ipynb", "oct/results_dataset.ipynb", "results_size.ipynb")
+    ]
+    text = reviewers.claims_table(RESULTS, pages)
+    for page in pages:
+        assert f"</{page.name}>`" in text, page.name
+    assert "results_ablation>" not in text
+
+
+def test_all_places_are_filled():
+    assert all(TEXT.count(place) == 1 for place in reviewers.PLACES)
+    filled = reviewers.page(TEXT, RESULTS, [])
+    assert not any(place in filled for place in reviewers.PLACES)
+
+
+def test_nothing_recorded_is_said(tmp_path):
+    filled = reviewers.page(TEXT, tmp_path, [])
+    assert not any(place in filled for place in reviewers.PLACES)
+
+
+def test_runs_come_with_the_shortest_first():
+    listed = rows(reviewers.runs(RESULTS))
+    minutes = [float(line.split("|")[4]) for line in listed]
+    assert minutes == sorted(minutes) and len(listed) > 10
+
+
+def test_runs_made_again_are_shown_with_every_number(tmp_path):
+    table = pd.DataFrame({
+        "protocol": "compact-28", "dataset": "oct", "classifier": "resnet50",
+        "quantity": ["test accuracy", "detection"], "pixels": ["", 1], "of": ["", "median3"],
+        "recorded": [0.505, None], "low": [0.4, None], "high": [0.6, None], "n": [200, 0],
+        "reproduced": [0.525, None], "reproduced_n": [200, 0], "agreement": ["within", "identical"],
+        "recorded_on": "a", "reproduced_on": "b", "finished": "2026-01-02", "commit": "abc+",
+    })  # fmt: skip
+    reproduce.keep(table, tmp_path)
+    reproduce.keep(table.assign(dataset="chest"), tmp_path)
+    text = reviewers.reproduced(tmp_path)
+    assert len([line for line in text.splitlines() if line.startswith("| test accuracy")]) == 2
+    for part in ("0.505", "0.4–0.6", "0.525", "2026-01-02", "abc+", "1 within", "1 identical"):
+        assert part in text, part
