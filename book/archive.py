@@ -140,8 +140,9 @@ Commit `{of}` of the replication of *Adversarial Defense for Medical Images*.
 Check that nothing is missing, added or changed, and that the record holds:
 
 ```sh
-sha256sum --check --quiet {SUMS}    # files alone, without our code
-cd source && make verify ARCHIVE=..
+sha256sum --check --quiet {SUMS}    # the files, without our code
+cp -r source ../replication && cd ../replication
+make verify ARCHIVE=path/of/this/folder
 ```
 
 Begin with the page "For reviewers", `source/book/reviewers.md`. No medical image is part of this

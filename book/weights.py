@@ -143,9 +143,9 @@ def card(weights: Weights, path: Path, record: str = "") -> str:
         "record": f"`{record}` rests on these weights" if record else "none rests on these weights",
     }  # fmt: skip
     limits = [
-        "Trained for a replication, on few images and for few epochs. The accuracy above is that "
-        "of one training with one seed.",
-        "One changed pixel misleads it often; that is what it was made to study."
+        "Trained for a replication, on few images. The quality above is that of one training with "
+        "one seed.",
+        "One changed pixel can mislead it; that is what it was made to study."
         if weights.is_classifier else
         "It was trained on added noise, not on attacks, and it changes clean images too.",
         "Images of other cameras, hospitals or sizes were not tested.",

@@ -321,8 +321,8 @@ def test_a_step_that_fails_says_why_in_one_line(slow):
     [
         ["run", "SIZE=64"], ["run", "JBOS=2"], ["run", "seed=1", "SEED=2"], ["run", "JOBS=many"],
         ["run", "FORCE=maybe"], ["data", "PROTOCOL=compact"], ["data", "DATASET=occt"],
-        ["verify", "PROTOCOL=x"], ["weights", "SIZE=28"],
-        ["archive", "PROTOCOL=x"], ["reproduce", "seed=1"], ["record", "seed=1"], ["lab", "DATASET=oct"], ["test", "seed=1"],
+        ["verify", "PROTOCOL=x"], ["weights", "SIZE=28"], ["archive", "PROTOCOL=x"],
+        ["reproduce", "seed=1"], ["record", "seed=1"], ["lab", "DATASET=oct"], ["test", "seed=1"],
         ["check", "SIZE=64"], ["notebooks", "DATASET=oct"], ["clean", "runs=x"], ["lint", "A=1"],
         ["help", "A=1"], ["book", "CLASIFIER=resnet50"],
     ],
