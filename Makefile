@@ -80,11 +80,7 @@ $(BIN)/.ready: requirements.lock pyproject.toml
 	echo "error: $$free GB of disk are free here, the environment needs 8: make room."; exit 1; }
 	@echo "environment: installing $$(grep -c == requirements.lock) packages into .venv"
 	@rm -rf .venv && "$(PYTHON)" -m venv .venv
-	@# pip compiles on one core. What is not compiled now is compiled again in every process, where
-	@# PYTHONDONTWRITEBYTECODE is set. Some packages have files that are no Python 3.
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile \
-	-r requirements.lock
-	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps \
 	--no-build-isolation -e .
 	@touch $@
