@@ -251,6 +251,7 @@ rule phantoms:
         seed=BASE.seed,
     wildcard_constraints:
         root=re.escape(BASE.data_root),
+    priority: 4
     resources:
         mem_mb=asked("phantoms", BASE)["mem_mb"],
         runtime=asked("phantoms", BASE)["runtime"],
@@ -295,6 +296,10 @@ def shards(wildcards):
 BEFORE["pixel_attack"].append(shards)
 
 
+# What others wait for comes first; pages that nothing waits for fill the cores at the end.
+PRIORITY = {"classifier": 3, "denoisers": 2, "pixel_attack": 2, "restoration": 1}
+
+
 # Some images of one attack; what it finds lies in the run folder for the notebook that merges it.
 rule attack_shard:
     input:
@@ -309,6 +314,7 @@ rule attack_shard:
         attack="|".join(params.ATTACKS.values()),
         shard=r"\d+",
         shards=r"\d+",
+    priority: PRIORITY["pixel_attack"]
     threads: cores
     resources:
         **resources_of("pixel_attack"),
@@ -334,6 +340,7 @@ for step, page in PAGE.items():
             step=step,
             given=arguments(step),
             values=settings(step),
+        priority: PRIORITY.get(step, 0)
         threads: cores
         resources:
             **resources_of(step),
