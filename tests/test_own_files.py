@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 import torch
+from conftest import SmallResNet
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from lib import params
 from lib.models import classifier_training, classifiers, pretrained
@@ -18,22 +18,9 @@ from lib.params.own_files import recorded
 from lib.params.runs import Run
 
 
-class Small(nn.Module):
-    """Stands for torchvision's network: a head called fc, a norm with a counter."""
-
-    def __init__(self, weights=None):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 4, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(4)
-        self.fc = nn.Linear(4, 1000)
-
-    def forward(self, x):
-        return self.fc(self.bn1(self.conv1(x)).mean((2, 3)))
-
-
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setitem(classifiers.NETWORKS, "resnet50", Small)
+    monkeypatch.setitem(classifiers.NETWORKS, "resnet50", SmallResNet)
 
 
 @pytest.fixture

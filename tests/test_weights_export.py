@@ -5,8 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import refused
-from torch import nn
+from conftest import SmallResNet, refused
 
 from book import weights
 from lib import data, params
@@ -16,22 +15,9 @@ from lib.params.files import md5, read_json, write_json
 from lib.params.runs import Run
 
 
-class Small(nn.Module):
-    """Stands for torchvision's network."""
-
-    def __init__(self, weights=None):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 4, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(4)
-        self.fc = nn.Linear(4, 1000)
-
-    def forward(self, x):
-        return self.fc(self.bn1(self.conv1(x)).mean((2, 3)))
-
-
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setitem(classifiers.NETWORKS, "resnet50", Small)
+    monkeypatch.setitem(classifiers.NETWORKS, "resnet50", SmallResNet)
 
 
 @pytest.fixture
@@ -136,6 +122,6 @@ def test_weights_that_were_changed_are_refused_and_unfinished_ones_left(place):
     (p.dataset_folder / "denoisers" / "run.json").unlink()
     assert [each.name for each in weights.finished(root / "runs")] == ["resnet50"]
     with torch.no_grad():
-        weights_of(Small(), path)
+        weights_of(SmallResNet(), path)
     with refused(path):
         list(weights.finished(root / "runs"))
