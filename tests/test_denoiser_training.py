@@ -308,7 +308,7 @@ def test_files_of_a_trained_denoiser(tmp_path, name):
     assert about["settings"]["crop"] == (12 if large else 0)
     assert about["settings"]["limit"] == (4 if large else 0)
     assert len(about["settings"]["noise"]) == (9 if name == "median_cnn" else 1)
-    assert about["settings"]["halving"] == (name in ("noise2noise", "median_cnn"))
+    assert about["settings"]["halving"] == (name in p.denoiser_halving)
     assert about["settings"]["noisy_targets"] == (name == "noise2noise")
     assert len(about["history"]) == 1
     assert about["best"]["epoch"] == 1

@@ -22,7 +22,6 @@ from lib.params.device import settled
 from lib.params.errors import InputError, check_number, unknown
 from lib.params.files import read_json, write_json
 
-DECAYING = ("noise2noise", "median_cnn")  # their learning rate is halved (N2N03, MED05)
 VALIDATION_IMAGES = 64  # at most, so that validation stays a small part of an epoch
 VALIDATION_NOISE = 0.1  # for every denoiser, whatever it was trained on: one scale for all
 EPSILON = 1e-8  # of the annealed L0 loss (audit N6)
@@ -34,8 +33,9 @@ def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: 
     The paper (3.1.2, 4.1.2): Adam, 100 epochs, batches of 16; learning rate missing. We: the same
     in the protocol ``paper`` with a rate of 0.001 (GEN02, GEN03), whole images for the
     autoencoders, and crops for the two large networks, whose printed times do not fit whole images
-    (GEN04, T5, T6); the rate of these two decays (N2N03, MED05). The weights are those of the last
-    epoch; the best epoch is reported (GEN06).
+    (GEN04, T5, T6); the rate of these two decays (N2N03, MED05), in ``sample`` that of all four: at a
+    constant rate the last epoch is one of luck. The weights are those of the last epoch; the best
+    epoch is reported (GEN06).
 
     An interrupted training is resumed. A denoiser finished with the same settings and images is
     read back.
@@ -67,7 +67,7 @@ def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: 
         "noise": p.denoiser_median_noise if name == "median_cnn" else [p.denoiser_noise],
         "seed": p.seed, "precision": p.denoiser_precision,
         "limit": (p.denoiser_large_limit if large else 0) or p.denoiser_train_limit,
-        "crop": p.denoiser_crop if large else 0, "halving": name in DECAYING,
+        "crop": p.denoiser_crop if large else 0, "halving": name in p.denoiser_halving,
         "noisy_targets": name == "noise2noise",
     }  # fmt: skip
     torch.manual_seed(p.seed)

@@ -186,6 +186,10 @@ class Parameters(BaseModel):
     denoiser_large_limit: Count = Field(
         description="training images per epoch of denoiser_large; 0: denoiser_train_limit"
     )
+    denoiser_halving: SetOf[Denoiser] = Field(
+        default=["noise2noise", "median_cnn"],
+        description="denoisers whose rate is halved after each quarter of the steps (N2N03, MED05)",
+    )
     denoiser_precision: Precision = Field(
         description="precision of training, see classifier_precision"
     )
