@@ -174,13 +174,8 @@ def ablated(variant: str, seed: str) -> None:
     p = parameters("abdomen_ct")
     images = data.load(p.dataset, p.data_root, p.ablation_size, "official", p.seed)
     folder = p.dataset_folder / "ablation"
-    every = ablation.variants
     if variant != "all":
-        ablation.variants = lambda channels: {variant: every(channels)[variant]}
-        # The key holds the first seed of a run, so that of a run of one seed must be put right.
-        seeds = range(p.seed, p.seed + p.ablation_seeds)
-        ablation.range = lambda *_: [int(seed)] if int(seed) in seeds else []
-        ablation.run(images, p, folder)
+        ablation.run(images, p, folder, [variant], [int(seed)])
         return
     run = Run(p.dataset_folder, "ablation", p, images.provenance.as_dict())
     result = ablation.run(images, p, folder)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import refused
 
 from lib import params
 from lib.evidence import ablation
@@ -45,6 +46,7 @@ def test_every_variant_is_trained_once_and_read_back(data, tmp_path, monkeypatch
     assert models.loc["proposed", "trainable"] == 3_024_545
     assert models.loc["original", "trainable"] == 7_009
     assert (models[["seconds", "images_per_second"]] > 0).all(axis=None)
+    assert models["validation_psnr"].map(len).tolist() == [p.ablation_epochs] * len(NAMES)
     assert set(first.restored) == set(NAMES)
     expected = image_quality.measure(first.clean, first.restored["proposed"])
     found = first.metrics[first.metrics["variant"] == "proposed"].reset_index(drop=True)
@@ -64,6 +66,21 @@ def test_every_variant_is_trained_once_and_read_back(data, tmp_path, monkeypatch
     (tmp_path / "attention-0.json").unlink()
     ablation.run(data, p, tmp_path)
     assert trained == ["attention, seed 0"]
+
+
+def test_variants_and_seeds_trained_apart_are_those_of_a_whole_run(data, tmp_path, monkeypatch):
+    p = settings(ablation_seeds=2, ablation_epochs=2)
+    apart = ablation.run(data, p, tmp_path, ["levels_3"], [1])
+    assert set(apart.metrics["variant"]) == {"identity", "levels_3"} and not apart.restored
+    assert np.isfinite(apart.models.loc[0, "validation_psnr"]).all()
+    trained = counted(monkeypatch)
+    whole = ablation.run(data, p, tmp_path, ["original", "levels_3"])
+    assert trained == ["original, seed 0", "levels_3, seed 0", "original, seed 1"]
+    assert whole.models[["variant", "seed"]].to_numpy().tolist() == [
+        ["original", 0], ["levels_3", 0], ["original", 1], ["levels_3", 1]
+    ]  # fmt: skip
+    with refused("levels_6"):
+        ablation.run(data, p, tmp_path, ["levels_6"])
 
 
 def test_a_killed_ablation_goes_on_in_the_middle_of_a_variant(data, tmp_path, monkeypatch):

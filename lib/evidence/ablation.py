@@ -5,7 +5,7 @@ state all of which images, how many and on what scale (audit D9; decisions DAT10
 DAE12).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from lib.models.training import throughput
 from lib.models.weights import write_tensors
 from lib.params import VERSIONS, Parameters
 from lib.params.device import pick_device
+from lib.params.errors import unknown
 from lib.params.files import fingerprint, read_json, read_table, write_json, write_table
 
 IDENTITY = "identity"
@@ -39,7 +40,7 @@ class Result(NamedTuple):
     """Result of `run`."""
 
     metrics: pd.DataFrame  # one row per variant, seed and test image
-    models: pd.DataFrame  # one row per variant and seed: sizes, seconds, images_per_second, loss
+    models: pd.DataFrame  # one row per variant and seed: sizes, times, loss, validation_psnr
     clean: np.ndarray  # the first test images, uint8 (n, H, W, C)
     noisy: np.ndarray  # the same images with noise
     restored: dict[str, np.ndarray]  # the same after each variant, trained with the first seed
@@ -51,7 +52,13 @@ def variants(channels: int) -> dict[str, Callable[[], nn.Module]]:
     return ablation_variants(channels) | {f"levels_{n}": depths[n] for n in depths if n != 4}
 
 
-def run(data: Images, p: Parameters, folder: Path) -> Result:
+def run(
+    data: Images,
+    p: Parameters,
+    folder: Path,
+    names: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Result:
     """Train every variant with every seed and measure it on noisy test images.
 
     A variant finished with the same data and settings is read back from ``folder``; an interrupted
@@ -61,15 +68,22 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
         data: AbdomenCT; trained on the training and validation parts (DAT10), measured on the test
             part.
         p: ablation_*, denoiser_* and seed are used.
-        folder: receives for each variant and seed ``<variant>-<seed>.json`` (parameters, times and
-            key), ``.parquet`` (metrics) and ``.safetensors`` (some restored images).
+        folder: receives for each variant and seed ``<variant>-<seed>.json`` (parameters, times,
+            ``validation_psnr`` after each epoch in dB, and key), ``.parquet`` (metrics) and
+            ``.safetensors`` (some restored images).
+        names: variants to train; None for all. A variant's result does not depend on the others.
+        seeds: to train with; None for ``ablation_seeds`` from ``seed`` on.
 
     Returns:
         Metrics of every image (``identity``: the noisy image itself), models and examples.
 
     Raises:
-        InputError: training diverges.
+        InputError: an unknown variant, or training that diverges.
     """
+    builders = variants(data.facts.channels)
+    for name in names or ():
+        if name not in builders:
+            raise unknown("variant", name, builders)
     train = data.take(data.part != "test")
     train = train.take(slice(0, p.ablation_train or None))
     test = data.in_part("test").take(slice(0, p.ablation_test or None))
@@ -81,8 +95,8 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
         p.seed, p.ablation_train, p.ablation_test, p.ablation_epochs, p.denoiser_batch,
         p.denoiser_learning_rate, p.denoiser_noise, p.denoiser_precision,
     ]  # fmt: skip
-    for seed in range(p.seed, p.seed + p.ablation_seeds):
-        for name, build in variants(data.facts.channels).items():
+    for seed in range(p.seed, p.seed + p.ablation_seeds) if seeds is None else seeds:
+        for name in builders if names is None else names:
             key = fingerprint([VERSIONS["ablation"], data.provenance.md5, settings, name, seed])
             about, table, images = (
                 folder / f"{name}-{seed}.{kind}" for kind in ("json", "parquet", "safetensors")
@@ -90,7 +104,7 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
             checkpoint = folder / f".{name}-{seed}-{key}.safetensors"
             if not about.exists() or read_json(about)["key"] != key:
                 torch.manual_seed(seed)
-                model = build()
+                model = builders[name]()
                 history = fit_denoiser(
                     model, train.images, test.images, epochs=p.ablation_epochs,
                     batch=p.denoiser_batch, learning_rate=p.denoiser_learning_rate,
@@ -104,7 +118,8 @@ def run(data: Images, p: Parameters, folder: Path) -> Result:
                 seconds, speed = throughput(history)
                 write_json(about, {
                     "variant": name, "seed": seed, **parameter_counts(model), "seconds": seconds,
-                    "loss": history[-1]["loss"], "images_per_second": speed, "key": key,
+                    "loss": history[-1]["loss"], "images_per_second": speed,
+                    "validation_psnr": [epoch["validation_psnr"] for epoch in history], "key": key,
                 })  # fmt: skip
                 checkpoint.unlink()
             tables.append(read_table(table).assign(variant=name, seed=seed))

@@ -62,5 +62,6 @@ def models(table: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
         table: one row a variant and seed, of `lib.evidence.ablation.run`.
         means: of `lib.evidence.ablation.summary`.
     """
-    sizes = table.groupby("variant", sort=False).mean().drop(columns="seed").reset_index()
+    sizes = table.drop(columns=["seed", "validation_psnr"], errors="ignore")
+    sizes = sizes.groupby("variant", sort=False).mean().reset_index()
     return sizes.merge(means[["variant", "seeds", "psnr_worst", "psnr_best"]], on="variant")
