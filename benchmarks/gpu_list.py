@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import searches
 from lib import attack, data, params
 from lib.defense import adaptive, detection, restoration
 from lib.evidence import ablation
@@ -26,6 +27,7 @@ from lib.models import classifier_training, classifiers, denoisers
 from lib.models.denoiser_training import train
 from lib.models.weights import checksums
 from lib.params.device import pick_device, settled
+from lib.params.errors import InputError
 from lib.params.files import read_json, read_table, write_json, write_table
 from lib.params.runs import Run, training
 
@@ -34,12 +36,25 @@ LOGS = params.ROOT / "runs" / "logs"
 
 
 def parameters(dataset: str, classifier: str = "resnet50"):
-    """The protocol's values, with what words of the environment variable GIVEN change."""
-    given = params.from_words(os.environ.get("GIVEN", "").split())
+    """The protocol's values, with what words of the environment variables GIVEN and, for one
+    classifier, GIVEN_<CLASSIFIER> change.
+    """
+    words = [os.environ.get(name, "") for name in ("GIVEN", f"GIVEN_{classifier.upper()}")]
+    given = params.from_words(" ".join(words).split())
     p = params.load(given.pop("protocol", "sample"), dataset, classifier, **given)
     p = settled(p)
     half = p.device != "cpu" and torch.cuda.is_available() and "attack_precision" not in given
     return p.model_copy(update={"attack_precision": "float16"}) if half else p
+
+
+def searched(dataset: str, network: str, pixels: str, images: str) -> None:
+    """The searches of `benchmarks.searches` on the same images, into a table beside the run."""
+    p = parameters(dataset, network)
+    out = p.run_folder / f"searches_{pixels}.csv"
+    words = [p.protocol, dataset, network, "--pixels", pixels, "--images", images]
+    words += ["--runs", str(p.runs), "--data-root", str(p.data_root), "--out", str(out)]
+    if error := searches.main([*words, "--generations", str(p.attack_generations)]):
+        raise InputError(error)
 
 
 def loaded(p):
@@ -191,7 +206,7 @@ def ablated(variant: str, seed: str) -> None:
 
 STEPS = {
     "classifier": classifier, "attack": pixel_attack, "denoiser": denoiser, "restored": restored,
-    "adaptive": adapted, "ablated": ablated,
+    "adaptive": adapted, "ablated": ablated, "searched": searched,
 }  # fmt: skip
 
 
