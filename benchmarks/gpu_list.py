@@ -36,15 +36,16 @@ LOGS = params.ROOT / "runs" / "logs"
 
 
 def parameters(dataset: str, classifier: str = "resnet50"):
-    """The protocol's values, with what words of the environment variables GIVEN and, for one
-    classifier, GIVEN_<CLASSIFIER> change.
+    """The protocol's values, with what words of the environment variable GIVEN change.
+
+    Words of GIVEN_<CLASSIFIER> change that classifier's, in the same run folder.
     """
-    words = [os.environ.get(name, "") for name in ("GIVEN", f"GIVEN_{classifier.upper()}")]
-    given = params.from_words(" ".join(words).split())
+    given = params.from_words(os.environ.get("GIVEN", "").split())
+    own = params.from_words(os.environ.get(f"GIVEN_{classifier.upper()}", "").split())
     p = params.load(given.pop("protocol", "sample"), dataset, classifier, **given)
     p = settled(p)
     half = p.device != "cpu" and torch.cuda.is_available() and "attack_precision" not in given
-    return p.model_copy(update={"attack_precision": "float16"}) if half else p
+    return p.model_copy(update=own | ({"attack_precision": "float16"} if half else {}))
 
 
 def searched(dataset: str, network: str, pixels: str, images: str) -> None:
@@ -226,9 +227,6 @@ def plan(datasets: list[str]) -> list[tuple[list[str], list[str], list[str]]]:
         found += [
             (["restored", dataset, n], [], [f"attack-{dataset}-{n}", *trained]) for n in NETWORKS
         ]
-    for dataset in datasets:
-        if dataset != "abdomen_ct":
-            found += [(["adaptive", dataset, n], [], [f"restored-{dataset}-{n}"]) for n in NETWORKS]
     if "abdomen_ct" in datasets:
         p = parameters("abdomen_ct")
         file = f"{p.data_root}/{params.facts('abdomen_ct').filename(p.ablation_size)}"
@@ -239,6 +237,14 @@ def plan(datasets: list[str]) -> list[tuple[list[str], list[str], list[str]]]:
         ]
         found += [(words, [file], []) for words in each]
         found.append((["ablated", "all", "0"], [], ["-".join(words) for words in each]))
+    for dataset in datasets:
+        if dataset != "abdomen_ct":
+            found += [
+                (["searched", dataset, n, pixels, "30"], [], [f"classifier-{dataset}-{n}"])
+                for n in NETWORKS
+                for pixels in ("1", "2")
+            ]
+            found += [(["adaptive", dataset, n], [], [f"restored-{dataset}-{n}"]) for n in NETWORKS]
     return found
 
 
@@ -275,6 +281,8 @@ def schedule(datasets: list[str], minutes: float, jobs: int) -> None:
 
 def main() -> None:
     if sys.argv[1] != "all":
+        if torch.cuda.is_available():  # side by side; an attack then halves its batch
+            torch.cuda.set_per_process_memory_fraction(float(os.environ.get("GPU_SHARE", 1)))
         STEPS[sys.argv[1]](*sys.argv[2:])
         return
     parser = argparse.ArgumentParser()

@@ -6,7 +6,8 @@ added to ``benchmarks/searches.csv`` after every few images, so a run that was s
 ``paired`` compares each method with the exact search in float32.
 
 Multiply-adds are counted from the plan: a computed candidate, a prediction and a gradient, which
-counts as two computed candidates. CPU seconds are those of all threads, of the whole call.
+counts as two computed candidates. Seconds are those of the whole call: on the CPU of all its
+threads, on a GPU by the clock. float16 is the GPU's search precision, bfloat16 the CPU's.
 """
 
 import argparse
@@ -31,6 +32,8 @@ from lib.attack.evaluators import CandidateEvaluator
 from lib.attack.incremental import Incremental, Tap
 from lib.data import Images, to_tensor
 from lib.models import classifiers
+from lib.models.inference import full_precision, placed
+from lib.params.device import pick_device
 from lib.params.errors import InputError
 
 EXACT = "exact, float32"
@@ -40,9 +43,11 @@ METHODS: dict[str, dict] = {
     "exact, bfloat16, not corrected": {"precision": "bfloat16"},
     "screened, float32": {"evaluation": "screened"},
     "screened, bfloat16": {"evaluation": "screened", "precision": "bfloat16"},
+    "exact, float16": {"precision": "float16"},
+    "screened, float16": {"evaluation": "screened", "precision": "float16"},
     "linear map, float32": {},
 }
-SAME = ["protocol", "dataset", "size", "model", "pixels", "generations"]
+SAME = ["protocol", "dataset", "size", "model", "pixels", "generations", "device"]
 CHUNK = 8  # images attacked together
 
 
@@ -76,9 +81,13 @@ def work(model: classifiers.Classifier, images: Images, pixels: int) -> tuple[fl
 
 def objectives(model: classifiers.Classifier, images: np.ndarray, labels: np.ndarray, criterion):
     """Objective of each stored image alone in float32."""
-    with torch.inference_mode():
+    device = placed(model)
+    with full_precision(device):
         return [
-            criterion(model(to_tensor(image[None])), torch.from_numpy(label[None]).long())[0].item()
+            criterion(
+                model(to_tensor(image[None]).to(device)),
+                torch.from_numpy(label[None]).long().to(device),
+            )[0].item()
             for image, label in zip(images, labels, strict=True)
         ]
 
@@ -96,14 +105,15 @@ def attacked(
         keys = {}
     else:
         attack = PixelAttack(pixels, generations=generations, seed=seed, **settings)
-    started = time.process_time()
+    clock = time.process_time if placed(model).type == "cpu" else time.perf_counter
+    started = clock()
     with uncorrected() if "not corrected" in method else nullcontext():
         found = attack(model, images.images, images.labels, **keys)
-    seconds = time.process_time() - started
+    seconds = clock() - started
     kept = found.table[["success", "evaluations", "computed", "screened"]].copy()
     each, predicted = work(model, images, pixels)
     kept["multiply_adds"] = (kept["computed"] * each + kept["screened"] * predicted).round()
-    kept["cpu_seconds"] = round(seconds / len(kept), 2)
+    kept["seconds"] = round(seconds / len(kept), 2)
     kept["clean"] = np.round(objectives(model, images.images, images.labels, criterion), 4)
     kept["final"] = np.round(objectives(model, found.images, images.labels, criterion), 4)
     return kept.assign(method=method, split=images.split, index=images.index)
@@ -116,7 +126,7 @@ def paired(rows: pd.DataFrame) -> pd.DataFrame:
         A row a case and method: ``images``; ``fooled``, ``exact_fooled``; ``lost`` (by the exact
         search alone), ``won``; ``p`` of McNemar's exact test; ``drop``: how far the median final
         objective goes down, as a share of the exact search's; how many times fewer
-        ``multiply_adds`` and ``cpu_seconds``.
+        ``multiply_adds`` and ``seconds``.
     """
     found = []
     for case, group in rows.groupby(SAME, sort=False):
@@ -137,7 +147,7 @@ def paired(rows: pd.DataFrame) -> pd.DataFrame:
                     "drop": (clean - both["final"].median())
                     / (clean - both["final_exact"].median()),
                     "multiply_adds": total["multiply_adds_exact"] / total["multiply_adds"],
-                    "cpu_seconds": total["cpu_seconds_exact"] / total["cpu_seconds"],
+                    "seconds": total["seconds_exact"] / total["seconds"],
                 }
             )  # fmt: skip
     return pd.DataFrame(found)
@@ -155,7 +165,7 @@ def main(words: list[str]) -> str | None:
     parser.add_argument("--pixels", type=int, default=1)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--generations", type=int, default=100)
-    parser.add_argument("--methods", default=";".join(METHODS), help="separated by semicolons")
+    parser.add_argument("--methods", help="separated by semicolons; default: all of the device")
     given = parser.parse_args(words)
     try:
         p = params.load(
@@ -163,16 +173,21 @@ def main(words: list[str]) -> str | None:
             data_root=given.data_root,
         )  # fmt: skip
         images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, False)
-        model = classifiers.load(p.run_folder, p.classifier)
+        device = pick_device(p.device)
+        other = ", float16" if device.type == "cpu" else "bfloat16"
+        methods = (
+            given.methods.split(";") if given.methods else [m for m in METHODS if other not in m]
+        )
+        model = classifiers.load(p.run_folder, p.classifier).to(device)
         places = np.sort(chosen(model, images, given.images, p))
         mixed = np.random.default_rng(p.seed).permutation(places)[: given.images]
         for start in range(0, len(mixed), CHUNK):
             some = images.take(mixed[start : start + CHUNK])
-            for method in given.methods.split(";"):
+            for method in methods:
                 case = {
                     "protocol": p.protocol, "dataset": p.dataset, "size": p.data_size,
                     "model": p.classifier, "pixels": given.pixels,
-                    "generations": given.generations,
+                    "generations": given.generations, "device": device.type,
                 }  # fmt: skip
                 before = pd.read_csv(given.out) if given.out.exists() else pd.DataFrame()
                 if len(before):

@@ -95,6 +95,8 @@ def run(
         p.seed, p.ablation_train, p.ablation_test, p.ablation_epochs, p.denoiser_batch,
         p.denoiser_learning_rate, p.denoiser_noise, p.denoiser_precision,
     ]  # fmt: skip
+    halving = "dae" in p.denoiser_halving  # all variants are stages of the DAE
+    settings += ["halving"] if halving else []
     for seed in range(p.seed, p.seed + p.ablation_seeds) if seeds is None else seeds:
         for name in builders if names is None else names:
             key = fingerprint([VERSIONS["ablation"], data.provenance.md5, settings, name, seed])
@@ -108,8 +110,9 @@ def run(
                 history = fit_denoiser(
                     model, train.images, test.images, epochs=p.ablation_epochs,
                     batch=p.denoiser_batch, learning_rate=p.denoiser_learning_rate,
-                    noise=p.denoiser_noise, seed=seed, precision=p.denoiser_precision,
-                    device=device, checkpoint=checkpoint, label=f"{name}, seed {seed}",
+                    noise=p.denoiser_noise, halving=halving, seed=seed,
+                    precision=p.denoiser_precision, device=device, checkpoint=checkpoint,
+                    label=f"{name}, seed {seed}",
                 )  # fmt: skip
                 about.unlink(missing_ok=True)  # written last, it vouches for the files beside it
                 restored = restore(model, noisy, device)

@@ -33,9 +33,9 @@ def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: 
     The paper (3.1.2, 4.1.2): Adam, 100 epochs, batches of 16; learning rate missing. We: the same
     in the protocol ``paper`` with a rate of 0.001 (GEN02, GEN03), whole images for the
     autoencoders, and crops for the two large networks, whose printed times do not fit whole images
-    (GEN04, T5, T6); the rate of these two decays (N2N03, MED05), in ``sample`` that of all four: at a
-    constant rate the last epoch is one of luck. The weights are those of the last epoch; the best
-    epoch is reported (GEN06).
+    (GEN04, T5, T6); the rate of these two decays (N2N03, MED05), in ``sample`` that of all four,
+    because at a constant rate the last epoch is one of luck. The weights are those of the last
+    epoch; the best epoch is reported (GEN06).
 
     An interrupted training is resumed. A denoiser finished with the same settings and images is
     read back.

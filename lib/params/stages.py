@@ -48,8 +48,8 @@ STEPS: dict[str, tuple[str, ...]] = {
     ),
     "ablation": (
         "data_root", "data_download", "data_phantom_images", "denoiser_batch",
-        "denoiser_learning_rate", "denoiser_noise", "denoiser_precision", "ablation_",
-        "bootstrap_samples",
+        "denoiser_learning_rate", "denoiser_noise", "denoiser_halving", "denoiser_precision",
+        "ablation_", "bootstrap_samples",
     ),
     "comparison": (),
     "engine": (),
