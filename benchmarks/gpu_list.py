@@ -32,6 +32,7 @@ from lib.params.files import read_json, read_table, write_json, write_table
 from lib.params.runs import Run, training
 
 NETWORKS = ("resnet50", "densenet121")
+SHARING = ("attack", "searched", "restored", "adaptive")  # steps that can take smaller batches
 LOGS = params.ROOT / "runs" / "logs"
 
 
@@ -281,7 +282,7 @@ def schedule(datasets: list[str], minutes: float, jobs: int) -> None:
 
 def main() -> None:
     if sys.argv[1] != "all":
-        if torch.cuda.is_available():  # side by side; an attack then halves its batch
+        if torch.cuda.is_available() and sys.argv[1] in SHARING:
             torch.cuda.set_per_process_memory_fraction(float(os.environ.get("GPU_SHARE", 1)))
         STEPS[sys.argv[1]](*sys.argv[2:])
         return
