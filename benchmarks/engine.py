@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import measured
 from lib import params
 from lib.attack.differential_evolution import gene_limits, initial_population, paint
 from lib.attack.incremental import Incremental, Layer, Plan, layers_of, stored_rows
@@ -49,6 +48,8 @@ def banner(p: Parameters) -> str:
 
 def subject(p: Parameters) -> tuple[tuple[pd.DataFrame, str], dict[str, str], str]:
     """What the notebook "engine" is about, as `notebooks.start` takes it: the measured rates."""
+    from benchmarks import measured  # it needs IPython, which a GPU machine may lack
+
     return measured.table("attack"), {"npz": "", "source": "phantom", "md5": ""}, banner(p)
 
 
