@@ -249,11 +249,12 @@ def plan(datasets: list[str]) -> list[tuple[list[str], list[str], list[str]]]:
     return found
 
 
-def schedule(datasets: list[str], minutes: float, jobs: int) -> None:
+def schedule(datasets: list[str], minutes: float, jobs: int, without: list[str]) -> None:
     """Start jobs as their needs are there, until the time is up; wait for those that run."""
     end = time.monotonic() + 60 * minutes
     LOGS.mkdir(parents=True, exist_ok=True)
-    waiting, running, done = plan(datasets), {}, set()
+    waiting = [entry for entry in plan(datasets) if entry[0][0] not in without]
+    running, done = {}, set()
     began = {}
     while (waiting and time.monotonic() < end) or running:
         for name, process in list(running.items()):
@@ -290,9 +291,10 @@ def main() -> None:
     parser.add_argument("all")
     parser.add_argument("--minutes", type=float, default=25)
     parser.add_argument("--jobs", type=int, default=6)
+    parser.add_argument("--without", action="append", default=[], choices=STEPS)
     parser.add_argument("datasets", nargs="+")
     given = parser.parse_args()
-    schedule(given.datasets, given.minutes, given.jobs)
+    schedule(given.datasets, given.minutes, given.jobs, given.without)
 
 
 if __name__ == "__main__":
