@@ -18,9 +18,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -115,9 +116,20 @@ class Cluster:
         command = ["squeue", "--noheader", "--format=%i", f"--states={state}"]
         return subprocess.run(command, capture_output=True, encoding="utf-8").stdout.split()
 
-    def cancel(self, *words: str) -> None:
-        """Run ``scancel``."""
-        subprocess.run(["scancel", *words], check=True)
+    def kill(self, job: str) -> bool:
+        """Kill the processes of a job; whether it has not ended by itself before."""
+        if subprocess.run(["scancel", "--signal=KILL", "--full", job]).returncode:
+            return False
+        until(lambda: job not in self.jobs("running,completing"), self.processes["slurmd"])
+        return job not in self.jobs("completed")
+
+    def clear(self) -> int:
+        """Cancel all jobs and wait for their end; how many there were."""
+        left = self.jobs("running,pending")
+        if left:
+            subprocess.run(["scancel", *left])  # one that has just ended is an error to it
+        until(lambda: not self.jobs("running,pending,completing"), self.processes["slurmd"])
+        return len(left)
 
 
 @contextmanager
@@ -144,57 +156,58 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         CONFIGURATION.unlink()
 
 
-def until(found: Callable[[], object], process: subprocess.Popen) -> None:
-    """Wait until something is found, while a run is at work.
+def until(found: Callable[[], Any], process: subprocess.Popen) -> Any:
+    """Wait until something is found, while a process is at work; what was found.
 
     Raises:
         SystemExit: the run has ended, or nothing was found in time.
     """
     began = time.monotonic()
-    while not found():
+    while not (value := found()):
         if process.poll() is not None or time.monotonic() - began > PATIENCE:
-            sys.exit("The run ended, or stood still, before it could be disturbed.")
+            sys.exit(f"{process.args[0]} ended, or nothing happened for {PATIENCE} s.")
         time.sleep(1)
+    return value
 
 
 def disturbed(project: Path, runs: str, slurm: Cluster) -> list[str]:
     """Run on the cluster while a job, the controller and Snakemake are killed; what was hit."""
-    hit = []
-
-    def after(count: int, process: subprocess.Popen) -> str:
-        """The job that has run for the shortest time, once there are so many pages."""
-        until(lambda: len(pages(project / runs)) >= count and slurm.jobs("running"), process)
-        return max(slurm.jobs("running"), key=int)
-
+    hit: list[str] = []
     process = start(project, runs, ON_SLURM)
-    job = after(1, process)
-    time.sleep(8)  # into its work
-    slurm.cancel("--signal=KILL", "--full", job)
-    hit.append(f"job {job} killed, {_done(project / runs)}")
-    print(hit[-1], flush=True)
-    job = after(4, process)
-    slurm.stop("slurmctld", signal.SIGKILL)
-    hit.append(f"slurmctld killed while job {job} was at work, {_done(project / runs)}")
-    print(hit[-1], flush=True)
-    time.sleep(60)
-    slurm.begin("slurmctld", "slurmctld", "-D")
-    after(7, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    left = slurm.jobs("running,pending")
-    hit.append(
-        f"Snakemake killed, {_done(project / runs)}; it left {len(left)} jobs, which were canceled"
-    )
-    print(hit[-1], flush=True)
-    # They would go on, and hold the steps' locks.
-    slurm.cancel(*left)
-    until(lambda: not slurm.jobs("running,pending,completing"), slurm.processes["slurmctld"])
+
+    def after(count: int) -> str:
+        """The youngest job at work, once there are so many pages."""
+        return max(
+            until(lambda: len(pages(project / runs)) >= count and slurm.jobs("running"), process),
+            key=int,
+        )
+
+    def tell(what: str) -> None:
+        hit.append(f"{what}, with {many(len(pages(project / runs)), 'notebook')} done")
+        print(hit[-1], flush=True)
+
+    try:
+        while True:
+            job = after(1)
+            time.sleep(8)  # into its work
+            if slurm.kill(job):
+                break
+        tell(f"job {job} killed")
+        job = after(4)
+        slurm.stop("slurmctld", signal.SIGKILL)
+        tell(f"slurmctld killed while job {job} was at work")
+        time.sleep(60)
+        slurm.begin("slurmctld", "slurmctld", "-D")
+        after(7)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        # They would go on, and hold the steps' locks.
+        left = slurm.clear()
+    tell(f"Snakemake killed, leaving {many(left, 'job')} that were canceled")
     finish(project, runs, ON_SLURM)
     return hit
-
-
-def _done(folder: Path) -> str:
-    return f"with {many(len(pages(folder)), 'notebook')} done"
 
 
 def main(words: list[str]) -> int:
