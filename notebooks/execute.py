@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import jupytext
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
+from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from book.say import say
@@ -23,6 +25,7 @@ from lib.params import ROOT
 from lib.params.files import atomic
 
 LOGS = ROOT / "build" / "logs"
+STARTS = 3  # of a kernel
 LONGEST = 500  # signs of a reason; an InputError is told in full
 
 
@@ -31,9 +34,25 @@ def execute(step: str, page: Path, given: dict[str, Any]) -> None:
     # A kernel of the same name in the user's home may be of another Python.
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
     notebook = jupytext.read(ROOT / "notebooks" / f"{step}.md")
-    done = papermill.execute_notebook(notebook, None, given, cwd=ROOT, progress_bar=False)
+    done = _executed(notebook, given)
     with atomic(page) as temporary:
         temporary.write_text(nbformat.writes(done), encoding="utf-8")
+
+
+def _executed(notebook: NotebookNode, given: dict[str, Any]) -> NotebookNode:
+    """The notebook with its outputs.
+
+    A kernel is told free ports, and another program may take one before the kernel does. Then it
+    dies before its first word, and is started again.
+    """
+    run = partial(papermill.execute_notebook, cwd=ROOT, progress_bar=False)
+    for _ in range(STARTS - 1):
+        try:
+            return run(notebook, None, given)
+        except RuntimeError as error:
+            if "kernel_info" not in str(error):
+                raise
+    return run(notebook, None, given)
 
 
 def reason(error: BaseException) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 import book.make
 from lib import params
+from notebooks import execute
 
 ROOT = params.ROOT
 
@@ -334,6 +335,28 @@ def test_a_step_that_fails_says_why_in_one_line(slow):
         assert result.returncode == 1
         assert reason in result.stdout and len(result.stdout.splitlines()) == 1
         assert not list(slow.glob("a b/*"))
+
+
+@pytest.mark.parametrize("deaths", [0, 2, 3])
+def test_a_kernel_that_dies_before_its_first_word_is_started_again(deaths, monkeypatch, tmp_path):
+    begun = []
+
+    def start(notebook, *args, **kwargs):
+        begun.append(notebook)
+        if len(begun) <= deaths:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return notebook
+
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    monkeypatch.setattr(execute.papermill, "execute_notebook", start)
+    page = tmp_path / "audit.ipynb"
+    if deaths < execute.STARTS:
+        execute.execute("audit", page, {})
+    else:
+        with pytest.raises(RuntimeError):
+            execute.execute("audit", page, {})
+    assert page.exists() == (deaths < execute.STARTS)
+    assert len(begun) == min(deaths + 1, execute.STARTS)
 
 
 @needs_venv
