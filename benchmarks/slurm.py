@@ -199,13 +199,15 @@ def disturbed(project: Path, runs: str, slurm: Cluster) -> list[str]:
         time.sleep(60)
         slurm.begin("slurmctld", "slurmctld", "-D")
         after(7)
+        tell("Snakemake killed")
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        # They would go on, and hold the steps' locks.
+        # Its jobs would go on, and hold the steps' locks.
         left = slurm.clear()
-    tell(f"Snakemake killed, leaving {many(left, 'job')} that were canceled")
+    hit[-1] += f"; it left {many(left, 'job')}, which were canceled"
+    print(hit[-1], flush=True)
     finish(project, runs, ON_SLURM)
     return hit
 
