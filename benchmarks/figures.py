@@ -163,7 +163,7 @@ def throughput(rates: pd.DataFrame, model: str, device: str) -> Figure:
     style.bare(axes)
     axes.set(
         xlim=(0, 1.35 * chosen["ratio_to_plain_dense"].max()), ylim=(at - 0.6, -0.7),
-        xlabel="times the plain network in float32; candidates per second beside the bars",
+        xlabel="times the plain network in float32; beside the bars: candidates/s",
         title=f"{shown(model)}, {device}",
     )  # fmt: skip
     return figure

@@ -258,6 +258,7 @@ def test_printed_times_imply_the_rates_of_the_audit():
         lambda: grown("densenet121"),
         lambda: figures.work(engine.profile("resnet50", 224), "T"),
         lambda: figures.throughput(attack_rows(), "resnet50", "cpu"),
+        lambda: figures.throughput(measured.table("attack")[0], "resnet50", "cpu"),
         lambda: figures.peers(peer_rows()),
         lambda: figures.vulnerable(recall_rows()),
         lambda: figures.vulnerable(recall_rows().head(3)),

@@ -372,6 +372,15 @@ def test_a_slope_is_green_where_the_interval_holds_the_printed_rate():
     assert [line.get_color() for line in lines] == [style.GOOD, style.BAD]
 
 
+def test_labels_of_slopes_stay_beside_their_own_lines():
+    rows = rate_rows(8).assign(dataset=["pathology", "derma", "oct"], size=[28, 224, 28])
+    panels = pd.concat([rows.assign(panel=name) for name in ("One", "Two", "Three")])
+    figure = slopes(panels)
+    for axes in figure.axes:
+        for label in axes.texts:
+            assert label.get_window_extent().x1 < axes.bbox.x1, label.get_text()
+
+
 def test_the_story_magnifies_the_changed_pixel():
     figure = figures.story([scene(True), scene(False), scene(True, None)], 3, 20)
     tiles = [axes for axes in figure.axes if axes.images]

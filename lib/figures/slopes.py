@@ -67,8 +67,7 @@ def draw_slopes(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot(0, printed, "D", color=PRINTED, mec=INK, mew=0.6, ms=6)
         axes.plot(1, rate, "o", color=paint, mec=INK, mew=0.6, ms=6.5)
     names = [
-        f"{shown(row.dataset)} {100 * row.rate:.0f} %"
-        + ("" if row.size == 224 else f", {row.size} px")
+        f"{shown(row.dataset)}{'' if row.size == SIZE else '*'} {100 * row.rate:.0f} %"
         for row in table.itertuples(index=False)
     ]
     for place, name in zip(_spread(shares[:, 1]), names, strict=True):
