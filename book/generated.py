@@ -261,9 +261,14 @@ def _recorded(results: Path) -> list[list[object]]:
 
 
 def _unnamed(results: Path) -> str:
-    """Which recorded runs do not name the denoisers that restored their images."""
+    """Which recorded runs do not name the denoisers that restored their images, a sentence."""
     from book import record_text
     from lib.evidence import dataset_record, record
 
-    runs = [record.read(results / name).runs for name in dataset_record.protocols(results)]
-    return " ".join(filter(None, (record_text.unnamed(found) for found in runs if found)))
+    found = {name: record.read(results / name).runs for name in dataset_record.protocols(results)}
+    names = {name: record_text.unnamed(runs) for name, runs in found.items() if runs}
+    without = "; ".join(f"`{name}`: {those}" for name, those in names.items() if those)
+    return without and (
+        "These runs were recorded before trainings had ids, so the denoiser checkpoints they used "
+        f"are not known. {without}."
+    )

@@ -20,15 +20,9 @@ def comparison_banner(p: Parameters, runs: ProtocolRuns) -> str:
 
 
 def unnamed(runs: ProtocolRuns) -> str:
-    """Runs that do not name the checkpoints behind their images, a sentence; empty if all do."""
-    without = [
+    """Runs that do not name the checkpoints behind their images; empty if all do."""
+    return ", ".join(
         f"{shown(dataset)} with {shown(classifier)}"
         for (dataset, classifier), ids in runs.restorers.items()
         if not ids and any(name == dataset for name, _ in runs.denoisers)
-    ]
-    if not without:
-        return ""
-    return (
-        "These runs were recorded before trainings had ids, so the denoiser checkpoints they used "
-        f"are not known: {', '.join(without)}."
     )
