@@ -1,5 +1,6 @@
 /* Tables of run pages: sort by a click or the Enter key on a heading, fold and filter the rows of long
-   ones, download them as CSV. No network, no library; without scripts the tables stay as they are. */
+   ones, download them as CSV. In all tables, lines break at good places. No network, no library; without
+   scripts the tables stay as they are. */
 "use strict";
 
 (() => {
@@ -110,7 +111,34 @@
     }).observe(box);
   };
 
+  /* Texts of a cell, split at places that a pattern finds, with what a function makes of each part. */
+  const split = (cell, pattern, made) => {
+    const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    const texts = [];
+    while (walker.nextNode()) texts.push(walker.currentNode);
+    texts.forEach((node) => {
+      const parts = node.data.split(pattern).filter(Boolean);
+      if (parts.length > 1) node.replaceWith(...parts.flatMap(made));
+    });
+  };
+
+  /* Names and paths may break after these signs; intervals, in brackets, and dates not at all. */
+  const breaks = (cell) => {
+    cell.querySelectorAll("code").forEach((code) => {
+      split(code, /(?<=[/=|]|\w_)/, (part) => [part, document.createElement("wbr")]);
+    });
+    const whole = /((?:\(|\[)[-+−\d.,% ]+(?:–| to |, )(?:never|[-+−\d.,% ]+)(?:\)|\])|\d{4}-\d\d-\d\d)/;
+    split(cell, whole, (part) => {
+      if (!whole.test(part)) return part;
+      const span = document.createElement("span");
+      span.className = "unbroken";
+      span.textContent = part;
+      return span;
+    });
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll(".bd-article td").forEach(breaks);
     const found = document.querySelectorAll(".bd-article :is(.cell_output, .listing) table");
     [...found].filter((table) => table.tHead && table.tBodies.length).forEach((table, place) => {
       sortable(table);
