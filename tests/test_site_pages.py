@@ -147,6 +147,13 @@ def test_a_page_fits_a_phone(open_page, name):
         Math.abs(i.clientWidth / i.clientHeight / i.naturalWidth * i.naturalHeight - 1) > 0.03)
         .map((i) => i.alt.slice(0, 60))"""
     assert page.evaluate(squashed) == [], "pictures that lost their shape"
+    tiny = """[...document.querySelectorAll('.bd-article :is(a.image-reference img, img.figure)')]
+        .filter((i) => i.clientWidth && i.clientWidth < 500).map((i) => i.alt.slice(0, 60))"""
+    assert page.evaluate(tiny) == [], "figures whose words cannot be read"
+    broken = """[...document.querySelectorAll('.bd-article td code')]
+        .filter((c) => c.getClientRects().length > c.textContent.split(/[\\s/_-]/).length)
+        .map((c) => c.textContent)"""
+    assert page.evaluate(broken) == [], "names that break inside a word"
 
 
 def test_search_finds_a_term(open_page):

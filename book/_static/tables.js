@@ -116,16 +116,15 @@
     const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
     const texts = [];
     while (walker.nextNode()) texts.push(walker.currentNode);
-    texts.forEach((node) => {
-      const parts = node.data.split(pattern).filter(Boolean);
-      if (parts.length > 1) node.replaceWith(...parts.flatMap(made));
+    texts.filter((node) => pattern.test(node.data)).forEach((node) => {
+      node.replaceWith(...node.data.split(pattern).filter(Boolean).flatMap(made));
     });
   };
 
   /* Names and paths may break after these signs; intervals, in brackets, and dates not at all. */
   const breaks = (cell) => {
     cell.querySelectorAll("code").forEach((code) => {
-      split(code, /(?<=[/=|]|\w_)/, (part) => [part, document.createElement("wbr")]);
+      split(code, /(?<=\/|\w_)/, (part) => [part, document.createElement("wbr")]);
     });
     const whole = /((?:\(|\[)[-+−\d.,% ]+(?:–| to |, )(?:never|[-+−\d.,% ]+)(?:\)|\])|\d{4}-\d\d-\d\d)/;
     split(cell, whole, (part) => {

@@ -82,7 +82,7 @@ def draw_slopes(axes: Axes, table: pd.DataFrame) -> None:
             fontsize=9,
         )  # fmt: skip
     axes.set_xticks([0, 1], ["printed", "here"])
-    axes.set_xlim(-0.5, 2.9)
+    axes.set_xlim(-0.6, 3.0)
     axes.set_ylim(-4, 104)
     axes.grid(False, axis="x")
 
