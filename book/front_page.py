@@ -160,7 +160,8 @@ def figure_of(printed: pd.DataFrame, defenses: pd.DataFrame, titles: tuple[str, 
         f"prediction retention: {'; '.join(of_defenses)}.",
     )  # fmt: skip
     draw_slopes(left, printed)
-    left.set(title=titles[0], ylabel="attack success, %")
+    # Above 100 %: room for the legend.
+    left.set(title=titles[0], ylabel="attack success, %", ylim=(-4, 130), yticks=range(0, 101, 20))
     figures.draw_marks(right, defenses)
     right.set(
         title=titles[1], xlim=(-4, 104), ylim=(-4, 104), xlabel="clean prediction retention, %",
