@@ -6,12 +6,12 @@ pixel then changes one gray value, never a color that the image cannot hold.
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
-import torchvision
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,9 +25,16 @@ from lib.params.errors import InputError, unknown
 from lib.params.files import read_json, write_json
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's (CLS08)
+
+
+def _torchvisions(architecture: str, **options: Any) -> nn.Module:
+    import torchvision  # takes longer than torch itself; work on tables alone does without it
+
+    return torchvision.models.get_model(architecture, **options)
+
+
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "resnet50": torchvision.models.resnet50,
-    "densenet121": torchvision.models.densenet121,
+    name: partial(_torchvisions, name) for name in ("resnet50", "densenet121")
 }
 Scale = Annotated[FiniteFloat, Field(gt=0)]
 Channels = tuple[FiniteFloat, FiniteFloat, FiniteFloat]

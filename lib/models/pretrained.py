@@ -6,7 +6,6 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
-import torchvision
 from torch import Tensor
 
 from lib.data.download import stalls, unreachable
@@ -24,6 +23,8 @@ def imagenet_weights(architecture: str) -> dict[str, Tensor]:
         ConnectionError: they cannot be downloaded.
         InputError: the file at hand is another one or cannot be read, or there is no room.
     """
+    import torchvision  # as in `lib.models.classifiers`
+
     weights = torchvision.models.get_model_weights(architecture).IMAGENET1K_V1
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     if path.exists():

@@ -11,9 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 try:
     import fcntl
@@ -21,6 +19,9 @@ except ImportError:  # Windows
     fcntl = None
 
 from lib.params.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent.parent  # of the project
 # Hidden files, backups of editors, copies of JupyterLab.
@@ -160,18 +161,20 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pd.DataFrame") -> None:
     """Write a table as parquet, atomically."""
     with atomic(path) as temporary:
         table.to_parquet(temporary, index=False)
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> "pd.DataFrame":
     """Read a parquet table.
 
     Raises:
         InputError: missing or unreadable.
     """
+    import pandas as pd  # takes longer than the rest of `lib.params`, which every command imports
+
     if not Path(path).exists():
         raise _missing(path)
     if Path(path).is_dir():  # which pandas takes for a table in parts

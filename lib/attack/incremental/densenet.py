@@ -7,7 +7,6 @@ the convolution before it, the first stays as a scale and a shift.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import densenet
 
 from lib.attack.incremental.layers import (
     Layer,
@@ -116,7 +115,7 @@ class LastNorm(Layer):
         return places_in * self.channels_in
 
 
-def layers(network: densenet.DenseNet, dtype: torch.dtype) -> list[Layer]:
+def layers(network: nn.Module, dtype: torch.dtype) -> list[Layer]:
     """A DenseNet of torchvision up to its last map.
 
     Raises:

@@ -1,9 +1,11 @@
 """A classifier that evaluates candidates by what their changed pixels change."""
 
+from collections.abc import Callable
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import DenseNet, ResNet
 
 from lib.attack.differential_evolution import gene_limits, initial_population, paint
 from lib.attack.incremental import densenet, resnet
@@ -14,18 +16,26 @@ from lib.data import unit
 from lib.models.classifiers import Classifier
 from lib.params.memory import is_out_of_memory
 
-KINDS = {ResNet: (resnet.layers, "fc"), DenseNet: (densenet.layers, "classifier")}
 CHECKED = 4  # candidates that are compared with the whole network
 TOLERANCE = 1e-3  # of a logit, relative to the largest
 
 
-def layers_of(network: ResNet | DenseNet, dtype: torch.dtype) -> list[Layer]:
+@cache
+def kinds() -> dict[type, tuple[Callable, str]]:
+    """What makes the layers of each kind of network, and the name of its last layer."""
+    # Takes longer than torch itself: who attacks no network does without it.
+    from torchvision.models import DenseNet, ResNet
+
+    return {ResNet: (resnet.layers, "fc"), DenseNet: (densenet.layers, "classifier")}
+
+
+def layers_of(network: nn.Module, dtype: torch.dtype) -> list[Layer]:
     """The layers of a torchvision network up to its last map.
 
     Raises:
         NotIncremental: it has other parts than torchvision's.
     """
-    return KINDS[type(network)][0](network, dtype)
+    return kinds()[type(network)][0](network, dtype)
 
 
 def split(model: nn.Module) -> tuple[nn.Module | None, nn.Module]:
@@ -39,7 +49,7 @@ def split(model: nn.Module) -> tuple[nn.Module | None, nn.Module]:
         front += network[:-1]
         network = network[-1]
     # A subclass may do anything.
-    if type(network) not in KINDS:
+    if type(network) not in kinds():
         raise NotIncremental
     return (nn.Sequential(*front).eval() if front else None), network
 
@@ -93,7 +103,7 @@ class Incremental:
             front, network = split(model)
             self.front = single = front or (lambda images: images)
             source = torch.arange(size)
-        layers, head = KINDS[type(network)]
+        layers, head = kinds()[type(network)]
         self.chain = layers(network, dtype)
         # The last layer keeps float32: one pixel of a large image moves the logits by less than a
         # step of bfloat16, and a search that sees equal scores is blind.

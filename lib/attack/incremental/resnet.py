@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet
 
 from lib.attack.incremental.layers import (
     Layer,
@@ -126,22 +125,22 @@ class Bottleneck(Layer):
         return places_in * self.narrow + places_out * self.channels_in
 
 
-BLOCKS = {resnet.BasicBlock: Basic, resnet.Bottleneck: Bottleneck}
-
-
-def layers(network: resnet.ResNet, dtype: torch.dtype) -> list[Layer]:
+def layers(network: nn.Module, dtype: torch.dtype) -> list[Layer]:
     """A ResNet of torchvision up to its last map.
 
     Raises:
         NotIncremental: it has other parts than torchvision's.
     """
+    from torchvision.models import resnet  # as in `lib.attack.incremental.network`
+
+    blocks = {resnet.BasicBlock: Basic, resnet.Bottleneck: Bottleneck}
     stem = Stem(network.conv1, network.bn1, dtype)
     found: list[Layer] = [stem, *pooling(network.maxpool, stem.channels_out)]
     stages = (network.layer1, network.layer2, network.layer3, network.layer4)
     for stage in stages:
         for block in stage:
-            if type(block) not in BLOCKS:
+            if type(block) not in blocks:
                 raise NotIncremental(f"the network has blocks of {type(block).__name__}.")
-            found.append(BLOCKS[type(block)](block, dtype))
+            found.append(blocks[type(block)](block, dtype))
         found[-1].tapped = stage is network.layer2
     return found
