@@ -14,12 +14,14 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from book import cluster_text, front_page, generated, reviewers
 from book.run_pages import Page, find_pages, write_page
 from book.say import say
 from lib import params
+from lib.evidence import claims, dataset_record, record
 from lib.params.errors import InputError
 from lib.params.files import left_over, visible
 from lib.params.locks import Lock
@@ -78,19 +80,29 @@ def assemble(runs: Path, results: Path) -> list[Page]:
     shutil.copy(ROOT / "_config.yml", SOURCE)
     for page in pages:
         write_page(page, SOURCE)
+    recorded, ledger = _record(results)
     index = SOURCE / "index.md"
-    page = front_page.page(index.read_text(encoding="utf-8"), results, pages, SOURCE)
+    page = front_page.page(index.read_text(encoding="utf-8"), results, ledger, pages, SOURCE)
     index.write_text(page, encoding="utf-8")
     _fill("rerun", {"costs": generated.costs(results, pages)})
     _fill("cluster", cluster_text.texts(results))
-    _fill("reviewers", reviewers.texts(results, pages))
-    (SOURCE / "status.md").write_text(generated.status_page(pages, results), encoding="utf-8")
+    _fill("reviewers", reviewers.texts(results, ledger, pages))
+    (SOURCE / "status.md").write_text(generated.status_page(pages, recorded), encoding="utf-8")
     (SOURCE / "parameters.md").write_text(generated.parameters_page(), encoding="utf-8")
     (SOURCE / "finder.md").write_text(generated.finder_page(pages, results), encoding="utf-8")
     (SOURCE / "_toc.yml").write_text(
         yaml.safe_dump(contents(pages), sort_keys=False), encoding="utf-8"
     )
     return pages
+
+
+def _record(results: Path) -> tuple[dict[str, record.Record], pd.DataFrame | None]:
+    """Each recorded protocol, and the verdicts on the claims: read once, which takes seconds."""
+    if not visible(results, "*/**/run.json"):
+        return {}, None
+    found = {name: record.read(results / name) for name in dataset_record.protocols(results)}
+    judged = [(found[name], params.load(name)) for name in record.PROTOCOLS if name in found]
+    return found, claims.ledger(judged) if judged else None
 
 
 def _fill(name: str, texts: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from book import claim_cards
 from book.run_pages import Page
-from lib.evidence import claims, dataset_record, record, results_tables, verdicts
+from lib.evidence import dataset_record, results_tables, verdicts
 from lib.evidence.dataset_record import DatasetRecord
 from lib.evidence.protocol_runs import shares
 from lib.figures import results as figures
@@ -117,8 +117,13 @@ def counted(ledger: pd.DataFrame) -> str:
     return f"Verdicts on {len(own)} claims of the paper: {enumerated(words)}."
 
 
-def page(text: str, results: Path, pages: list[Page], folder: Path) -> str:
-    """The front page with its places filled; the figure is written to ``folder``."""
+def page(
+    text: str, results: Path, ledger: pd.DataFrame | None, pages: list[Page], folder: Path
+) -> str:  # fmt: skip
+    """The front page with its places filled; the figure is written to ``folder``.
+
+    ``ledger`` is of `lib.evidence.claims.ledger`; None where nothing is recorded.
+    """
     content = dict.fromkeys(PLACES, "")
     found = first(results)
     content["headline"] = NONE if found is None else found.headline
@@ -127,7 +132,7 @@ def page(text: str, results: Path, pages: list[Page], folder: Path) -> str:
         (folder / FILE).write_bytes(png)
         content["figure"] = f"```{{image}} {FILE}\n:class: figure\n:alt: {about['alt']}\n```"
         content["findings"] = "\n".join(f"- {each}" for each in found.findings)
-        content["chips"] = claim_cards.chips(claims.ledger(record.every(results)))
+        content["chips"] = claim_cards.chips(ledger)
     doors = {page.step: page.name for page in pages if page.step == "results_overview"}
     text = text.replace("<!-- results -->", f"/{doors.get('results_overview', 'question')}")
     for name, words in content.items():

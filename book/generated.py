@@ -2,13 +2,16 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-from book import claim_cards, results_pages
+from book import claim_cards, record_text, results_pages
 from book.run_pages import Page, protocol_order
 from lib import params
 from lib.evidence import printed as paper
 from lib.evidence import step_times
+from lib.evidence.record import Record
 from lib.figures import formatting
 from lib.params.files import read_json, visible
 from lib.params.stages import COMMON, RESULTS, WRITES
@@ -201,10 +204,13 @@ def _covered(results: Path) -> dict[tuple[str, str], dict[str, str]]:
         return {(row["kind"], row["number"]): row for row in csv.DictReader(file)}
 
 
-def status_page(pages: list[Page], results: Path | None = None) -> str:
-    """Versions, hardware, time and data source of each page, and of each recorded run."""
+def status_page(pages: list[Page], record: Mapping[str, Record] = MappingProxyType({})) -> str:
+    """Versions, hardware, time and data source of each page, and of each recorded run.
+
+    ``record`` is what is recorded, by protocol.
+    """
     rows, versions, machines = [], {}, set()
-    recorded = _recorded(results) if results else []
+    recorded = _recorded(record)
     for page in pages:
         run = page.run
         if run is None:
@@ -234,7 +240,7 @@ def status_page(pages: list[Page], results: Path | None = None) -> str:
         + "\n\n## Recorded runs\n\nThese runs give the results on real images. *Precision* is that "
         "of training and search; success is always decided in float32.\n\n"
         + (_long(RECORD, recorded) if recorded else "Nothing is recorded yet.")
-        + (f"\n\n{_unnamed(results)}" if recorded else "")
+        + (f"\n\n{_unnamed(record)}" if recorded else "")
         + "\n\n## Machines\n\n"
         + "\n".join(f"- {machine}" for machine in sorted(machines))
         + "\n\n## Versions\n\n"
@@ -243,13 +249,10 @@ def status_page(pages: list[Page], results: Path | None = None) -> str:
     )
 
 
-def _recorded(results: Path) -> list[list[object]]:
+def _recorded(record: Mapping[str, Record]) -> list[list[object]]:
     """A row for each folder of the record, of protocols and variants."""
-    from lib.evidence import dataset_record, record
-
     rows = []
-    for base in dataset_record.protocols(results) if visible(results, "*/**/run.json") else ():
-        found = record.read(results / base)
+    for base, found in record.items():
         own = [(base, row) for row in found.folders.to_dict("records")]
         rows += own + [("", row) for row in found.variants.to_dict("records")]
     return [
@@ -260,13 +263,9 @@ def _recorded(results: Path) -> list[list[object]]:
     ]  # fmt: skip
 
 
-def _unnamed(results: Path) -> str:
+def _unnamed(record: Mapping[str, Record]) -> str:
     """Which recorded runs do not name the denoisers that restored their images, a sentence."""
-    from book import record_text
-    from lib.evidence import dataset_record, record
-
-    found = {name: record.read(results / name).runs for name in dataset_record.protocols(results)}
-    names = {name: record_text.unnamed(runs) for name, runs in found.items() if runs}
+    names = {name: record_text.unnamed(each.runs) for name, each in record.items() if each.runs}
     without = "; ".join(f"`{name}`: {those}" for name, those in names.items() if those)
     return without and (
         "These runs were recorded before trainings had ids, so the denoiser checkpoints they used "

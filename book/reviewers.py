@@ -6,7 +6,7 @@ import pandas as pd
 
 from book import claim_cards, generated, reproduce, results_pages
 from book.run_pages import Page
-from lib.evidence import claims, record, step_times
+from lib.evidence import step_times
 from lib.figures.formatting import many, shown
 from lib.params.files import read_json, visible
 from lib.params.stages import RESULTS
@@ -30,22 +30,24 @@ EVIDENCE = {
 }
 
 
-def texts(results: Path, pages: list[Page]) -> dict[str, str]:
+def texts(results: Path, ledger: pd.DataFrame | None, pages: list[Page]) -> dict[str, str]:
     """What the places of the page are filled with, by name."""
     return {
-        "claims": claims_table(results, pages), "reproduced": reproduced(results),
+        "claims": claims_table(ledger, pages), "reproduced": reproduced(results),
         "runs": runs(results),
     }  # fmt: skip
 
 
-def claims_table(results: Path, pages: list[Page]) -> str:
-    """Each claim with its verdict, the results pages, the recorded files and the test."""
-    records = record.every(results)
-    if not records:
+def claims_table(ledger: pd.DataFrame | None, pages: list[Page]) -> str:
+    """Each claim with its verdict, the results pages, the recorded files and the test.
+
+    ``ledger`` is of `lib.evidence.claims.ledger`; None where nothing is recorded.
+    """
+    if ledger is None:
         return "Nothing is recorded yet."
     cards = next((f"/{page.name}" for page in pages if page.step == "verdicts"), None)
     rows = []
-    for row in claims.ledger(records).to_dict("records"):
+    for row in ledger.to_dict("records"):
         name, (step, files) = claim_cards.NAMES[row["id"]], EVIDENCE[row["id"]]
         linked = f"{{doc}}`{name} <{cards}>`" if cards else name
         where = f"{files}<br>`{row['id']}`"

@@ -14,7 +14,14 @@ from conftest import refused
 
 from book import build, front_page, real_images, results_pages, run_pages
 from lib import params
-from lib.evidence import dataset_record, defenses_shown, results_shown, results_tables
+from lib.evidence import (
+    claims,
+    dataset_record,
+    defenses_shown,
+    record,
+    results_shown,
+    results_tables,
+)
 from lib.evidence import printed as paper
 from lib.evidence.record import PROTOCOLS
 from lib.figures import results as figures
@@ -278,7 +285,7 @@ def test_phantoms_stand_in_the_appendix_alone(tmp_path):
 
 def test_the_front_page_is_one_screen_of_the_record(tmp_path):
     index = (params.ROOT / "book/index.md").read_text()
-    text = front_page.page(index, RECORD, [], tmp_path)
+    text = front_page.page(index, RECORD, claims.ledger(record.every(RECORD)), [], tmp_path)
     assert (tmp_path / front_page.FILE).exists() and "<!--" not in text
     first = front_page.first(RECORD)
     assert len(first.findings) == 3
@@ -290,7 +297,7 @@ def test_the_front_page_is_one_screen_of_the_record(tmp_path):
 
 def test_the_front_page_without_a_record(tmp_path):
     index = (params.ROOT / "book/index.md").read_text()
-    assert front_page.NONE in front_page.page(index, tmp_path, [], tmp_path)
+    assert front_page.NONE in front_page.page(index, tmp_path, None, [], tmp_path)
 
 
 def test_figures_of_nothing_say_so():

@@ -3,43 +3,49 @@
 import re
 
 import pandas as pd
+import pytest
 
 from book import reproduce, reviewers
 from book.run_pages import Page
 from lib import params
-from lib.evidence import claims
+from lib.evidence import claims, record
 from lib.params.files import visible
 
 TEXT = (params.ROOT / "book" / "reviewers.md").read_text(encoding="utf-8")
 RESULTS = params.ROOT / "results"
 
 
+@pytest.fixture(scope="module")
+def ledger():
+    return claims.ledger(record.every(RESULTS))
+
+
 def rows(text):
     return [line for line in text.splitlines() if line.startswith("| ")][2:]
 
 
-def test_every_claim_has_its_evidence():
+def test_every_claim_has_its_evidence(ledger):
     assert set(reviewers.EVIDENCE) == set(claims.TESTS)
-    assert len(rows(reviewers.claims_table(RESULTS, []))) == len(claims.TESTS)
+    assert len(rows(reviewers.claims_table(ledger, []))) == len(claims.TESTS)
     for _, files in reviewers.EVIDENCE.values():
         pattern = files.strip("`").replace("<one|two>", "*")
         assert visible(RESULTS, f"*/*/{pattern}"), files
 
 
-def test_claims_lead_to_pages_that_are_built(tmp_path):
+def test_claims_lead_to_pages_that_are_built(tmp_path, ledger):
     pages = [
         Page(tmp_path / "results" / name, tmp_path)
         for name in ("verdicts.ipynb", "oct/results_dataset.ipynb", "results_size.ipynb")
     ]
-    text = reviewers.claims_table(RESULTS, pages)
+    text = reviewers.claims_table(ledger, pages)
     for page in pages:
         assert f"</{page.name}>`" in text, page.name
     assert "results_ablation>" not in text
 
 
-def test_all_places_are_filled_also_where_nothing_is_recorded(tmp_path):
-    for results in (RESULTS, tmp_path):
-        texts = reviewers.texts(results, [])
+def test_all_places_are_filled_also_where_nothing_is_recorded(tmp_path, ledger):
+    for results, judged in ((RESULTS, ledger), (tmp_path, None)):
+        texts = reviewers.texts(results, judged, [])
         assert {*re.findall(r"<!-- (\w+) -->", TEXT)} == texts.keys() and all(texts.values())
 
 
