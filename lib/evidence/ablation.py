@@ -67,7 +67,7 @@ def run(
     Args:
         data: AbdomenCT; trained on the training and validation parts (DAT10), measured on the test
             part.
-        p: ablation_*, denoiser_* and seed are used.
+        p: ablation_*, denoiser_* and seed are used; rates as the DAE's (``denoiser_halving``).
         folder: receives for each variant and seed ``<variant>-<seed>.json`` (parameters, times,
             ``validation_psnr`` after each epoch in dB, and key), ``.parquet`` (metrics) and
             ``.safetensors`` (some restored images).
