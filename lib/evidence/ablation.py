@@ -158,6 +158,14 @@ def summary(metrics: pd.DataFrame, p: Parameters) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def settled_variants(models: pd.DataFrame) -> list[str]:
+    """Variants of which each training has `settled`; ``models`` is of `run`."""
+    if "validation_psnr" not in models:
+        return []
+    every = models["validation_psnr"].map(settled).groupby(models["variant"], sort=False).all()
+    return every[every].index.tolist()
+
+
 def settled(curve: Sequence[float] | None) -> bool:
     """Whether the best PSNR so far rose by less than `SETTLED` an epoch in the last two epochs.
 
@@ -177,7 +185,7 @@ def contrasts(
     Args:
         metrics: of `run`.
         p: bootstrap_samples and seed are used.
-        pairs: models, each with its reference.
+        pairs: models, each with its reference; without both in ``metrics`` they are left out.
 
     Returns:
         One row per pair. ``variant`` is compared with ``reference``, which lacks its module or has
@@ -188,6 +196,8 @@ def contrasts(
     groups = {name: group for name, group in metrics.groupby("variant", sort=False)}
     rows = []
     for variant, reference in pairs:
+        if not {variant, reference} <= groups.keys():
+            continue
         one, other = groups[variant], groups[reference]
         both = (_by_image(one)["psnr"] - _by_image(other)["psnr"]).dropna()
         mean, low, high = bootstrap_mean(both, p.bootstrap_samples, p.seed)

@@ -81,9 +81,9 @@ def _contrasts(
     """Verdict on rows of `ablation.contrasts`; an answer that one seed could change is
     inconclusive.
     """
-    if not record.ablation:
+    table = ablation.contrasts(record.ablation[0], p, pairs) if record.ablation else ()
+    if not len(table):
         return of_differences({}, claim)
-    table = ablation.contrasts(record.ablation[0], p, pairs)
     differences = {}
     for row in table.to_dict("records"):
         sign = {"yes": 1.0, "no": -1.0}.get(row["better"], 0.0)

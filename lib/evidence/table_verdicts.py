@@ -11,7 +11,7 @@ from lib.evidence import ablation, claims, training_times
 from lib.evidence import printed as paper
 from lib.evidence.printed_comparison import MEDMNIST, compare
 from lib.evidence.record import Record
-from lib.evidence.verdicts import NOT_TESTABLE, Verdict, of_values
+from lib.evidence.verdicts import IN_PART, NOT_TESTABLE, REPLICATED, Verdict, of_values
 from lib.figures.formatting import enumerated, many, shown
 from lib.params import Parameters
 
@@ -75,9 +75,14 @@ def judge(compared: pd.DataFrame, record: Record, p: Parameters) -> pd.DataFrame
             ours = many(len(values), "count") if len(values) else ""
         elif number in TIMED:
             verdict = _timed(number, record)
+            ours = many(sum(verdict.counts), "order") if any(verdict.counts) else ""
         else:
-            orders = ABLATED[number](record, p) if number in ABLATED and len(values) else None
-            verdict = of_values(values, unlike(number, sources, record, p), orders)
+            why = unlike(number, sources, record, p)
+            verdict = (
+                _ablated(number, values, record, p)
+                if number in ABLATED and not why
+                else of_values(values, why)
+            )
         entry = {"number": number, "shows": paper.caption(number), "step": step}
         add("table", entry, ours, sources, verdict)
     for entry in paper.figures():
@@ -103,7 +108,7 @@ def unlike(number: int | str, sources: set[str], record: Record, p: Parameters) 
     """Why a table's values cannot be tested; empty if they can.
 
     They need real images, the paper's size and search budget; accuracies also its training images.
-    The ablation needs no search, but all images and trainings that have settled.
+    The ablation needs no search, but all images, and trainings that have settled.
     """
     if number in ABLATED and sources and sources <= REAL:
         return _unlike_ablation(number, record, p)
@@ -125,9 +130,23 @@ def _unlike_ablation(number: int, record: Record, p: Parameters) -> str:
         return f"not all images were used for training or measured ({p.protocol})"
     if models.groupby("variant")["seed"].nunique().min() < ABLATION_SEEDS:
         return f"a model was trained with fewer than {ABLATION_SEEDS} seeds"
-    curves = models.get("validation_psnr", pd.Series(index=models.index, dtype=object))
-    unsettled = int((~curves.map(ablation.settled).astype(bool)).sum())
-    return f"{unsettled} of {len(models)} trainings have not settled" if unsettled else ""
+    return "" if ablation.settled_variants(models) else "the trainings have not settled"
+
+
+def _ablated(number: int, values: pd.DataFrame, record: Record, p: Parameters) -> Verdict:
+    """Values and orders of the models whose trainings have settled; the others are left out."""
+    metrics, models = record.ablation
+    names = ablation.settled_variants(models)
+    left_out = [shown(name) for name in paper.ABLATIONS[number] if name not in names]
+    settled = replace(record, ablation=(metrics[metrics["variant"].isin(names)], models))
+    orders = ABLATED[number](settled, p)
+    verdict = of_values(values[values["row"].isin(names)], orders=orders)
+    reason = f"{verdict.reason} At {p.ablation_size} px."
+    if not left_out:
+        return replace(verdict, reason=reason)
+    word = IN_PART if verdict.word == REPLICATED else verdict.word
+    reason += f" Left out, because a training has not settled: {enumerated(left_out)}."
+    return replace(verdict, word=word, reason=reason)
 
 
 def _counted(number: int, values: pd.DataFrame) -> Verdict:

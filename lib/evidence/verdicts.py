@@ -51,7 +51,7 @@ def of_values(
     Args:
         rows: of `printed_comparison.compare`, of one table.
         unlike: why the values need not agree, such as another image size; there is no verdict then.
-        orders: on orders in the same table; each counts as a value does.
+        orders: on orders in the same table; each counts as a value does, if any was compared.
         unit: what the values that agree do.
     """
     held, count = int(rows["holds"].sum()), len(rows)
@@ -62,7 +62,7 @@ def of_values(
         return Verdict(NOT_TESTABLE, f"Not comparable: {unlike}. {reason}")
     if orders:
         held, count = held + orders.counts[0], count + sum(orders.counts)
-        reason += f" {orders.reason}"
+        reason += f" {orders.reason}" if sum(orders.counts) else ""
     return Verdict(REPLICATED if held == count else IN_PART if held else NOT_REPLICATED, reason)
 
 
