@@ -5,6 +5,7 @@ import pandas as pd
 from lib import params
 from lib.defense import adaptive, restoration
 from lib.evidence import verdicts
+from lib.evidence.printed_comparison import EXACT
 from lib.evidence.protocol_runs import KEYS, shares
 from lib.evidence.record import Record
 from lib.figures.formatting import attack, break_even, enumerated, pixels, place, rate, shown
@@ -144,6 +145,7 @@ def tested(compared: pd.DataFrame) -> str:
     Args:
         compared: of `printed_comparison.nearest`.
     """
+    compared = compared[~compared["quantity"].isin(EXACT)]
     full = compared["size"] == 224
     held = compared["holds"]
     return (

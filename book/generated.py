@@ -10,7 +10,7 @@ from book import claim_cards, record_text, results_pages
 from book.run_pages import Page, protocol_order
 from lib import params
 from lib.evidence import printed as paper
-from lib.evidence import step_times
+from lib.evidence import step_times, verdicts
 from lib.evidence.record import Record
 from lib.figures import formatting
 from lib.params.files import read_json, visible
@@ -184,9 +184,12 @@ def finder_page(pages: list[Page], results: Path) -> str:
         for each in paper.figures()
     ]  # fmt: skip
     header = ["table", "shows", "verdict", "why", "where"]
+    words = verdicts.counts(row["verdict"] for (kind, _), row in covered.items() if kind == "table")
+    counted = formatting.enumerated([f"**{count}** {word}" for word, count in words.items()])
     return (
         "# Find a table or figure\n\nThis page lists every table and figure of the paper, with its "
-        "verdict and a link to our counterpart.\n\n"
+        "verdict and a link to our counterpart. Of the tables, "
+        f"{counted}; {{doc}}`rule` says how.\n\n"
         "## Tables\n\n:::{div} listing whole\n"
         + table(header, tables)
         + "\n:::\n\n## Figures\n\n:::{div} listing whole\n"

@@ -119,12 +119,15 @@ def test_other_settings_train_anew_in_the_same_place(data, tmp_path, monkeypatch
     monkeypatch.setattr(ablation, "variants", lambda channels: few)
     trained = counted(monkeypatch)
     ablation.run(data, settings(), tmp_path)
-    for given in ({"denoiser_noise": 0.2}, {"ablation_epochs": 2}, {"ablation_train": 3}):
+    for given in (
+        {"denoiser_noise": 0.2}, {"ablation_epochs": 2}, {"ablation_train": 3},
+        {"denoiser_halving": ["dae"]},
+    ):  # fmt: skip
         ablation.run(data, settings(**given), tmp_path)
-    assert len(trained) == 4
+    assert len(trained) == 5
     key = read_json(tmp_path / "original-0.json")["key"]
     ablation.run(data, settings(ablation_seeds=2), tmp_path)
-    assert trained[4:] == ["original, seed 0", "original, seed 1"]
+    assert trained[5:] == ["original, seed 0", "original, seed 1"]
     assert read_json(tmp_path / "original-0.json")["key"] != key
 
 

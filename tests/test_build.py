@@ -239,6 +239,7 @@ def test_finder_leads_from_each_table_and_figure_to_a_page(tmp_path):
     text = generated.finder_page(run_pages.find_pages(tmp_path), tmp_path)
     tables, figures = text.split("## Figures")
     rows = {line.split(" | ")[0]: line for line in tables.splitlines() if line.startswith("| ")}
+    assert "**1** in part" in tables and "**0** replicated" in tables
     assert len(rows) == 52 + 2 and figures.count("\n| ") == 26 + 2
     assert "</runs/demo/derma/resnet50/pixel_attack>" in rows["| 17"]
     assert ">in part</span> | because |" in rows["| 17"] and "| – |" in rows["| 36"]

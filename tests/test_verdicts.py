@@ -114,13 +114,29 @@ LEVELS = {"identity": 40.0, "dae": 35.0, "noise2noise": 30.0, "median_cnn": 31, 
 )  # fmt: skip
 def test_values_follow_the_rule(holds, word):
     rows = pd.DataFrame({"holds": holds, "source": "official", "protocol": "paper"})
-    assert verdicts.of_values(rows.astype({"holds": bool}), True).word == word
+    assert verdicts.of_values(rows.astype({"holds": bool})).word == word
 
 
 def test_values_of_another_size_get_no_verdict_but_are_counted():
     rows = pd.DataFrame({"holds": [True, False], "source": "rebuilt", "protocol": "compact"})
-    verdict = verdicts.of_values(rows, False)
+    verdict = verdicts.of_values(rows, "it is small")
     assert verdict.word == "not testable" and "1 of 2" in verdict.reason
+    assert "it is small" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("holds", "signs", "word"),
+    [
+        ([True], "++", "replicated"), ([True], "+0", "in part"), ([False], "+-", "in part"),
+        ([False], "-0", "not replicated"),
+    ],
+)  # fmt: skip
+def test_orders_of_a_table_count_as_its_values_do(holds, signs, word):
+    rows = pd.DataFrame({"holds": holds, "source": "rebuilt", "protocol": "sample"})
+    orders = verdicts.of_differences(differences(signs), "it is so")
+    verdict = verdicts.of_values(rows, orders=orders)
+    assert verdict.word == word and orders.reason in verdict.reason
+    assert verdicts.of_values(rows, "it is small", orders).word == "not testable"
 
 
 SIGNS = {"+": (1.0, 0.5, 1.5), "-": (-1.0, -1.5, -0.5), "0": (0.1, -0.5, 0.7)}
@@ -501,7 +517,7 @@ def test_printed_numbers_stand_beside_ours():
     found = recorded(RUN, ("derma", "densenet121", 2, 0.2), ablated=ablated(), **LEVELS)
     table = printed_comparison.compare(found, P)
     assert list(table.columns) == list(printed_comparison.COLUMNS)
-    assert set(table["table"]) == {1, 2, 3, 4, 5, 19, 20, 33, 35, 36, 43}
+    assert set(table["table"]) == {1, 2, 3, 4, 5, 6, 19, 20, 33, 35, 36, 43}
     total = table[(table["table"] == 33)].iloc[0]
     assert (total["printed"], total["n"]) == (0.2614, 200)
     assert total["ours"] == pytest.approx(0.5, abs=0.01)  # each class as often as in Table 19
@@ -510,7 +526,7 @@ def test_printed_numbers_stand_beside_ours():
     assert (table["ours"] <= table["high"] + 1e-9).all()
     sizes = table[table["source"] == "code"]
     assert sizes["holds"].all() and sizes["printed"].tolist() == [7009, 8163]
-    assert set(table["source"]) == {"code", "rebuilt"}
+    assert set(table["source"]) == {"code", "MedMNIST", "rebuilt"}
     told = printed_comparison.shown(table)
     assert len(told) == len(table)
     of = told[told["table"] == 35].iloc[0]
@@ -528,7 +544,8 @@ def test_coverage_has_a_row_for_each_table_and_figure():
         assert tables["number"].tolist() == [*range(1, 52), "A1"]
         assert table.loc[table["kind"] == "figure", "number"].tolist() == list(range(1, 27))
         assert set(table["notebook"]) <= {*params.STEPS, "status", "index"}
-        assert (tables["verdict"] == "not testable").all()
+        judged = tables[tables["verdict"] != "not testable"]
+        assert judged["number"].tolist() == [6]  # which needs no run
     assert "of 7" in tables.set_index("number").loc[19, "reason"]
 
 
@@ -542,13 +559,13 @@ def test_values_get_a_verdict_at_the_papers_size_on_official_images():
 
 def test_only_runs_with_the_papers_size_and_budget_test_a_value():
     sample, compact = (params.load(name) for name in ("sample", "compact"))
-    assert table_verdicts.comparable(33, {"rebuilt"}, sample)
-    assert not table_verdicts.comparable(33, {"rebuilt"}, compact)
-    assert not table_verdicts.comparable(33, {"phantom"}, sample)
-    assert not table_verdicts.comparable(33, set(), sample)
-    assert not table_verdicts.comparable(12, {"rebuilt"}, sample)  # of which it has too few
+    assert not table_verdicts.unlike(33, {"rebuilt"}, NOTHING, sample)
+    assert table_verdicts.unlike(33, {"rebuilt"}, NOTHING, compact)
+    assert table_verdicts.unlike(33, {"phantom"}, NOTHING, sample)
+    assert table_verdicts.unlike(33, set(), NOTHING, sample)
+    assert table_verdicts.unlike(12, {"rebuilt"}, NOTHING, sample)  # of which it has too few
     small = sample.model_copy(update={"attack_generations": 30})
-    assert not table_verdicts.comparable(33, {"rebuilt"}, small)
+    assert table_verdicts.unlike(33, {"rebuilt"}, NOTHING, small)
 
 
 def test_a_table_is_judged_on_the_first_protocol_that_has_its_counterpart():

@@ -33,6 +33,10 @@ from lib.params.files import fingerprint, read_json, read_table, write_json, wri
 IDENTITY = "identity"
 EXAMPLES = 4  # restored images kept of each variant, for the paper's Figure 2
 MODULES, DEPTHS = paper.ABLATIONS[4], paper.ABLATIONS[5]
+# Each model with that without its module, and the model of four levels with the other depths.
+STEPS = tuple(zip(MODULES[1:], MODULES[:-1], strict=True))
+DEEPER = tuple(("proposed", name) for name in DEPTHS if name != "proposed")
+SETTLED = 0.1  # dB an epoch, see `settled`
 ONE_SEED = "one seed, inconclusive"
 
 
@@ -67,7 +71,7 @@ def run(
     Args:
         data: AbdomenCT; trained on the training and validation parts (DAT10), measured on the test
             part.
-        p: ablation_*, denoiser_* and seed are used.
+        p: ablation_*, denoiser_* and seed are used; rates as the DAE's (``denoiser_halving``).
         folder: receives for each variant and seed ``<variant>-<seed>.json`` (parameters, times,
             ``validation_psnr`` after each epoch in dB, and key), ``.parquet`` (metrics) and
             ``.safetensors`` (some restored images).
@@ -154,8 +158,34 @@ def summary(metrics: pd.DataFrame, p: Parameters) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def contrasts(metrics: pd.DataFrame, p: Parameters) -> pd.DataFrame:
+def settled_variants(models: pd.DataFrame) -> list[str]:
+    """Variants of which each training has `settled`; ``models`` is of `run`."""
+    if "validation_psnr" not in models:
+        return []
+    every = models["validation_psnr"].map(settled).groupby(models["variant"], sort=False).all()
+    return every[every].index.tolist()
+
+
+def settled(curve: Sequence[float] | None) -> bool:
+    """Whether the best PSNR so far rose by less than `SETTLED` an epoch in the last two epochs.
+
+    Args:
+        curve: ``validation_psnr`` of `run`; None or NaN in older records, which count as unsettled.
+    """
+    if np.ndim(curve) != 1 or len(curve) < 3:
+        return False
+    return max(curve) - max(curve[:-2]) < 2 * SETTLED
+
+
+def contrasts(
+    metrics: pd.DataFrame, p: Parameters, pairs: Sequence[tuple[str, str]] = STEPS + DEEPER
+) -> pd.DataFrame:
     """Does each module help (Table 4), and are four levels best (Table 5)?
+
+    Args:
+        metrics: of `run`.
+        p: bootstrap_samples and seed are used.
+        pairs: models, each with its reference; without both in ``metrics`` they are left out.
 
     Returns:
         One row per pair. ``variant`` is compared with ``reference``, which lacks its module or has
@@ -164,10 +194,10 @@ def contrasts(metrics: pd.DataFrame, p: Parameters) -> pd.DataFrame:
         excludes 0 and all seeds agree, else ``inconclusive``; with a single seed, `ONE_SEED`.
     """
     groups = {name: group for name, group in metrics.groupby("variant", sort=False)}
-    pairs = [*zip(MODULES[1:], MODULES[:-1], strict=True)]
-    pairs += [("proposed", name) for name in DEPTHS if name != "proposed"]
     rows = []
     for variant, reference in pairs:
+        if not {variant, reference} <= groups.keys():
+            continue
         one, other = groups[variant], groups[reference]
         both = (_by_image(one)["psnr"] - _by_image(other)["psnr"]).dropna()
         mean, low, high = bootstrap_mean(both, p.bootstrap_samples, p.seed)

@@ -185,6 +185,11 @@ def denoiser_minutes(dataset: str) -> pd.DataFrame | None:
     return _select(_of_dataset(dataset, 48), "model", **TIMES)
 
 
+def overview() -> pd.DataFrame:
+    """Table 6: ``dataset, images, classes`` of the original data sets."""
+    return _select(6, "dataset", image_count="images", class_count="classes")
+
+
 def class_counts(dataset: str) -> pd.DataFrame | None:
     """Tables 7 to 10: ``class, count, share`` of the images of each class."""
     return _select(_of_dataset(dataset, 7), "class", count="count", share_percent="share")

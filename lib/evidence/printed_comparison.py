@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from medmnist.info import INFO
 
 from lib import params
 from lib.defense import restoration
@@ -24,6 +26,8 @@ COLUMNS = (
 SHARE = 0.00005  # half a unit of the last printed digit of a share
 MEASURES = ("psnr", "ssim", "gmsd", "fsim", "mse")
 RATES = ("success rate", "test accuracy")
+EXACT = ("parameters", "images", "classes")  # quantities without an interval
+MEDMNIST = "MedMNIST"  # source of the counts that MedMNIST publishes
 
 
 def compare(record: Record, p: Parameters) -> pd.DataFrame:
@@ -34,7 +38,7 @@ def compare(record: Record, p: Parameters) -> pd.DataFrame:
         ``low..high``, widened by half a printed unit, contains ``printed``. Rows whose printed MSE
         is not on 0..1 (audit P1) have no MSE here.
     """
-    rows = [*_sizes()]
+    rows = [*_sizes(), *_counts(record)]
     rows += [*_classifiers(record)] if len(record.classifiers) else []
     rows += [*_rates(record), *_restored(record, p)] if record.runs else []
     rows += [*_ablation(record, p)] if record.ablation else []
@@ -53,7 +57,11 @@ def nearest(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
     Args:
         records: with their parameters, nearest to the paper's protocol first.
     """
-    tables = [compare(record, p).assign(size=p.data_size) for record, p in records]
+    tables = []
+    for record, p in records:
+        found = compare(record, p)
+        ablated = found["table"].isin(paper.ABLATIONS)
+        tables.append(found.assign(size=np.where(ablated, p.ablation_size, p.data_size)))
     every = pd.concat(tables, ignore_index=True).drop_duplicates(["table", "row", "quantity"])
     return every.sort_values("table", kind="stable", ignore_index=True)
 
@@ -81,6 +89,29 @@ def _sizes() -> Iterator[tuple[Any, ...]]:
         ours = sum(parameter_counts(build("autoencoder", channels)).values())
         total = printed["Total parameters"]
         yield number, "all layers", "parameters", total, ours, ours, ours, 1, "code", 0
+
+
+def published(dataset: str) -> tuple[int, int]:
+    """Images and classes of an original data set, as MedMNIST publishes them."""
+    facts = params.facts(dataset)
+    about = INFO[facts.flag]
+    return sum(about["n_samples"][part] for part in facts.source_parts), len(about["label"])
+
+
+def _counts(record: Record) -> Iterator[tuple[Any, ...]]:
+    """Table 6, and Tables 7 to 10 where we hold all images of the data set."""
+    for row in paper.overview().to_dict("records"):
+        images, classes = published(row["dataset"])
+        for name, ours in (("images", images), ("classes", classes)):
+            yield 6, row["dataset"], name, row[name], ours, ours, ours, images, MEDMNIST, 0
+    for dataset, group in record.counts.groupby("dataset") if len(record.counts) else ():
+        printed, total = paper.class_counts(dataset), int(group["images"].sum())
+        if printed is None or total != published(dataset)[0]:
+            continue
+        for row in group.merge(printed).to_dict("records"):
+            ours = (row["images"],) * 3
+            number = printed.attrs["table"]
+            yield number, row["class"], "images", row["count"], *ours, total, row["source"], 0
 
 
 def _classifiers(record: Record) -> Iterator[tuple[Any, ...]]:
@@ -137,7 +168,15 @@ def _restored(record: Record, p: Parameters) -> Iterator[tuple[Any, ...]]:
 
 
 def _ablation(record: Record, p: Parameters) -> Iterator[tuple[Any, ...]]:
-    means = ablation.summary(record.ablation[0], p)
+    """Tables 3 to 5; intervals cover those of all seeds."""
+    metrics = record.ablation[0]
+    means = ablation.summary(metrics, p).set_index("variant")
+    each = [ablation.summary(group, p) for _, group in metrics.groupby("seed")]
+    ends = pd.concat(each).groupby("variant")
+    for name in MEASURES:
+        means[f"{name}_low"] = ends[f"{name}_low"].min()
+        means[f"{name}_high"] = ends[f"{name}_high"].max()
+    means = means.reset_index()
     for number in (4, 5, 3):
         yield from _metrics(paper.ablation(number), means, "variant", _source(record, "abdomen_ct"))
 

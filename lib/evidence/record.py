@@ -8,7 +8,7 @@ import pandas as pd
 
 from lib import params
 from lib.evidence import printed as paper
-from lib.evidence import step_times, variants
+from lib.evidence import step_times, training_times, variants
 from lib.evidence.protocol_runs import ProtocolRuns
 from lib.figures.formatting import many
 from lib.params import DENOISERS, Parameters
@@ -37,6 +37,8 @@ class Record:
     repeats: tuple[ProtocolRuns, ...] = ()  # the runs again with other seeds
     resized: tuple[ProtocolRuns, ...] = ()  # the runs again with images of other sizes
     variants: pd.DataFrame = field(default_factory=pd.DataFrame)  # folders of the variants
+    counts: pd.DataFrame = field(default_factory=pd.DataFrame)  # images by data set and class
+    times: pd.DataFrame = field(default_factory=training_times.none)  # of `training_times.read`
 
     @property
     def trainings(self) -> tuple[ProtocolRuns, ...]:
@@ -81,6 +83,8 @@ def read(folder: Path) -> Record:
         repeats=repeats,
         resized=resized,
         variants=pd.DataFrame(of_variants),
+        counts=_counts(about),
+        times=training_times.read(folder.parent),
     )
 
 
@@ -103,6 +107,16 @@ def _ablation(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     if not models:
         return None
     return pd.concat(metrics, ignore_index=True), pd.concat(models, ignore_index=True)
+
+
+def _counts(about: dict[Path, dict[str, Any]]) -> pd.DataFrame:
+    """``dataset, class, images, source`` of the files whose classes were counted."""
+    rows = []
+    for path, run in about.items():
+        step = run["steps"].get("datasets", {})
+        at = {"dataset": path.name, "source": run["data"]["source"]}
+        rows += [{**row, **at} for row in step.get("counts", [])]
+    return pd.DataFrame(rows, columns=["dataset", "class", "images", "source"])
 
 
 def every(results: Path) -> list[tuple[Record, Parameters]]:

@@ -40,22 +40,29 @@ class Verdict:
         return self.word == NOT_REPLICATED and self.counts[1] > 0
 
 
-def of_values(rows: pd.DataFrame, comparable: bool) -> Verdict:
+def of_values(
+    rows: pd.DataFrame,
+    unlike: str = "",
+    orders: Verdict | None = None,
+    unit: str = "intervals contain the printed value",
+) -> Verdict:
     """Verdict on a table: how many of our intervals contain the printed number.
 
     Args:
         rows: of `printed_comparison.compare`, of one table.
-        comparable: whether image size, source and budget are the paper's; if not, there is no
-            verdict.
+        unlike: why the values need not agree, such as another image size; there is no verdict then.
+        orders: on orders in the same table; each counts as a value does, if any was compared.
+        unit: what the values that agree do.
     """
     held, count = int(rows["holds"].sum()), len(rows)
     if not count:
         return Verdict(NOT_TESTABLE, "We have no counterpart yet.")
-    reason = f"{held} of {count} intervals contain the printed value."
-    if not comparable:
-        sources = " and ".join(sorted(set(rows["source"])))
-        about = f"size, budget or images differ ({rows['protocol'].iloc[0]}, {sources})"
-        return Verdict(NOT_TESTABLE, f"Not comparable: {about}. {reason}")
+    reason = f"{held} of {count} {unit}."
+    if unlike:
+        return Verdict(NOT_TESTABLE, f"Not comparable: {unlike}. {reason}")
+    if orders:
+        held, count = held + orders.counts[0], count + sum(orders.counts)
+        reason += f" {orders.reason}" if sum(orders.counts) else ""
     return Verdict(REPLICATED if held == count else IN_PART if held else NOT_REPLICATED, reason)
 
 
