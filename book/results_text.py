@@ -134,7 +134,7 @@ def reasons(found: DatasetRecord, success: pd.DataFrame) -> str:
 
 
 def weighted(found: DatasetRecord, success: pd.DataFrame) -> str:
-    """Rates in the paper's mix of classes, and how many attacked images are of the test part.
+    """Which searches were screened, rates in the paper's mix of classes, and test images.
 
     Args:
         found: the record.
@@ -150,7 +150,14 @@ def weighted(found: DatasetRecord, success: pd.DataFrame) -> str:
         f"{row.tested} of {row.n} ({formatting.attack(row.pixels)}, {shown(row.classifier)})"
         for row in near[near["tested"] < near["n"]].itertuples()
     ]
+    runs = recorded.nearest(found.runs)
+    screened = [shown(name) for name in runs.loc[runs["evaluation"] == "screened", "classifier"]]
     lines = []
+    if screened:
+        lines.append(
+            f"The search on {enumerated(screened)} was screened: it predicted most candidates and "
+            "computed the most promising ones. The other searches computed every candidate."
+        )
     if mixed:
         lines.append(f"Class-weighted, with the paper's mix of classes: {enumerated(mixed)}.")
     if tested:
@@ -166,9 +173,15 @@ def validation(found: DatasetRecord) -> str:
     reached = enumerated(
         [f"{shown(row.denoiser)} {row.psnr:.1f} dB" for row in trained.itertuples()]
     )
+    constant = [shown(name) for name in trained.loc[~trained["halving"], "denoiser"]]
     return (
         "Validation images with training noise have a PSNR of "
-        f"{trained['noisy_psnr'].iloc[0]:.1f} dB. After each denoiser: {reached}."
+        f"{trained['noisy_psnr'].iloc[0]:.1f} dB. After each denoiser: {reached}. "
+    ) + (
+        f"The learning rate of {enumerated(constant)} was constant, so their values depend on the "
+        "epoch that was last."
+        if constant
+        else "The learning rate of each was halved after each quarter of the steps."
     )
 
 

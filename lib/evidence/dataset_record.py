@@ -121,6 +121,7 @@ def _run(net: dict, values: dict) -> dict:
     test = net.get("test", {})
     return {
         "budget": values.get("attack_population", 0) * (values.get("attack_generations", 0) + 1),
+        "evaluation": values.get("attack_evaluation", "exact"),
         "training_images": net.get("training_images"),
         "n": test.get("images"),
         "correct": test.get("correct"),
@@ -133,6 +134,7 @@ def _run(net: dict, values: dict) -> dict:
 def _denoiser(about: dict) -> dict:
     return {
         "epochs": len(about["history"]),
+        "halving": about.get("settings", {}).get("halving", False),
         "psnr": about.get("validation_psnr", np.nan),
         "noisy_psnr": about.get("identity_psnr", np.nan),
         "minutes": _minutes(about),
