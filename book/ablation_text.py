@@ -26,6 +26,23 @@ def conclusion(means: pd.DataFrame, contrasts: pd.DataFrame) -> str:
     )
 
 
+def rising(models: pd.DataFrame) -> str:
+    """How many models might still have improved with more training, a sentence or nothing.
+
+    Args:
+        models: of `lib.evidence.ablation.run`.
+    """
+    every = models["variant"].nunique()
+    left = every - len(ablation.settled_variants(models))
+    if not left:
+        return ""
+    return (
+        f"When training ended, the PSNR of {left} of {many(every, 'model')} still rose by "
+        f"{ablation.SETTLED} dB per epoch or more, or its course is not recorded. So longer "
+        "training could change values and small differences."
+    )
+
+
 def changes(base: str, names: Iterable[str]) -> str:
     """What each variant of a protocol changes, a list."""
     return "\n".join(
