@@ -15,7 +15,7 @@ import pandas as pd
 from lib import params
 from lib.evidence import printed as paper
 from lib.evidence.verdicts import Differences, Verdict, of_differences, over_data_sets
-from lib.figures.formatting import enumerated
+from lib.figures.formatting import enumerated, shown
 from lib.params.errors import InputError
 
 FILE = "training_times.csv"
@@ -50,6 +50,32 @@ def read(results: Path) -> pd.DataFrame:
     return table
 
 
+def beside_printed(times: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Measured milliseconds an image of the denoisers, beside the minutes of Tables 48 to 51.
+
+    Returns:
+        ``network, milliseconds an image, hardware, printed minutes``, fastest first.
+    """
+    printed = paper.denoiser_minutes(dataset).set_index("defense")["minutes"]
+    found = _of(times[times["batch"] == BATCH], printed, dataset).sort_values("seconds_per_image")
+    return pd.DataFrame({
+        "network": [shown(name) for name in found["network"]],
+        "milliseconds an image": (1000 * found["seconds_per_image"]).map("{:.1f}".format),
+        "hardware": found["hardware"],
+        "printed minutes": found["network"].map(printed).map("{:.1f}".format),
+    })  # fmt: skip
+
+
+def _of(times: pd.DataFrame, printed: pd.Series, dataset: str) -> pd.DataFrame:
+    """Measurements on a GPU that are of a data set's images and of the printed networks."""
+    return times[
+        (times["device"] != "cpu")
+        & (times["size"] == 224)
+        & (times["channels"] == params.facts(dataset).channels)
+        & times["network"].isin(printed.index)
+    ]
+
+
 def denoisers(times: pd.DataFrame, dataset: str) -> Verdict:
     """Verdict on a data set's table of Tables 48 to 51: the order of each pair of networks."""
     printed = paper.denoiser_minutes(dataset).set_index("defense")["minutes"]
@@ -73,15 +99,9 @@ def _judged(times: pd.DataFrame, printed: pd.Series, dataset: str) -> Verdict:
 
     Several setups count as several trainings do: an order must hold in each.
     """
-    chosen = times[
-        (times["device"] != "cpu")
-        & (times["size"] == 224)
-        & (times["channels"] == params.facts(dataset).channels)
-        & times["network"].isin(printed.index)
-    ]
     differences: Differences = {}
     machines, margin = [], np.log1p(APART)
-    for setup, group in chosen.groupby(SETUP, sort=False):
+    for setup, group in _of(times, printed, dataset).groupby(SETUP, sort=False):
         seconds = group.groupby("network")["seconds_per_image"].mean()
         if len(seconds) < len(printed):
             continue
