@@ -37,6 +37,7 @@ DIFFERENCE = 1e-4  # of float32 logits on two devices, relative to the largest
 EXACT = 1e-10  # of the engine in float64
 BATCHES = {"cuda": (256, 512, 1024, 2048, 4096, 8192), "cpu": (16, 32)}
 SIZE = {"cuda": 224, "cpu": 28}
+PRECISION = {"cuda": torch.bfloat16, "cpu": torch.float32}
 LIMIT = 280  # seconds, after which no further rate is measured
 
 
@@ -80,8 +81,7 @@ def evaluator(name: str, device: torch.device, batch: int) -> tuple[Incremental,
     """An engine in the precision of the search, and a call that evaluates one batch."""
     size = SIZE[device.type]
     model = engine.example(name, size, 0).to(device, memory_format=torch.channels_last)
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    made = Incremental(model, 3, size, 1, batch, dtype)
+    made = Incremental(model, 3, size, 1, batch, PRECISION[device.type])
     slots = torch.zeros(batch, dtype=torch.long, device=device)
     made.enter(slots[:1], engine.phantom(size, 0).to(device))
     genes = torch.stack([
@@ -154,14 +154,19 @@ def main(words: list[str]) -> str | None:
     if device.type == "cpu":
         print("No GPU is here: small sizes on the CPU, and no row is written.", flush=True)
     wrong = list(golden(device))
-    print(f"frozen attacks: {'found again' if not wrong else wrong[0]}", flush=True)
+    golden_said = wrong[0] if wrong else "found again"
+    print(f"frozen attacks: {golden_said}", flush=True)
     equal = equality(device)
     print(equal.to_string(index=False), flush=True)
     if equal["largest_difference"].max() > EXACT:
         wrong.append("the engine's logits in float64 are not the whole network's")
     if equal["from_cpu"].max() > DIFFERENCE:
         wrong.append("the logits are not the CPU's")
-    about: dict = {"hardware": hardware(), "torch": torch.__version__, "size": SIZE[device.type]}
+    about: dict = {
+        "hardware": hardware(), "torch": torch.__version__, "size": SIZE[device.type],
+        "precision": str(PRECISION[device.type]).removeprefix("torch."),
+        "golden": golden_said, "equality": equal.to_dict("records"),
+    }  # fmt: skip
     for name in engine.CLASSIFIERS:
         rates = batches(name, device, given.seconds)
         best = max(rates, key=rates.get)
