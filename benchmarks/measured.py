@@ -16,6 +16,8 @@ from lib.params.files import read_json
 
 FOLDER = params.ROOT / "benchmarks"
 PLAIN, WHOLE, WINDOWS, SEARCH = "plain dense", "ours, whole maps", "ours, windows", "ours, search"
+MAKERS = dict.fromkeys(("peers", "recall"), "python -m benchmarks.recall")
+MAKERS["searches"] = "python -m benchmarks.searches"
 BUDGET = 100 * 101  # candidates of an image in the paper: population x (generations + the first)
 COLUMNS = {
     "attack": (
@@ -31,6 +33,10 @@ COLUMNS = {
         "dataset", "split", "index", "label", "pixels_vulnerable", "positions", "colors",
         "share_vulnerable", "map_success", "search_success", "search_row", "search_col",
         "evaluations", "computed", "source",
+    ),
+    "searches": (
+        "protocol", "dataset", "size", "model", "pixels", "generations", "device", "method",
+        "split", "index", "success", "multiply_adds", "seconds", "clean", "final", "source",
     ),
 }  # fmt: skip
 
@@ -49,7 +55,7 @@ def table(name: str) -> tuple[pd.DataFrame, str]:
     """
     path = FOLDER / f"{name}.csv"
     if not path.exists():
-        maker = "python -m benchmarks.recall" if name in ("peers", "recall") else "make bench"
+        maker = MAKERS.get(name, "make bench")
         said = f"Not shown: `benchmarks/{name}.csv` is missing. `{maker}` makes it."
         return pd.DataFrame(columns=list(COLUMNS[name])), said
     try:
