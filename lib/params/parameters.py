@@ -180,9 +180,7 @@ class Parameters(BaseModel):
         default=["noise2noise", "median_cnn"],
         description="denoisers trained on crops of fewer images, to save time (GEN04)",
     )
-    denoiser_crop: Count = Field(
-        description="size of training crops of denoiser_large; 0: whole images (GEN04)"
-    )
+    denoiser_crop: Count = Field(description="crop size of denoiser_large; 0: whole images (GEN04)")
     denoiser_large_limit: Count = Field(
         description="training images per epoch of denoiser_large; 0: denoiser_train_limit"
     )
@@ -190,9 +188,7 @@ class Parameters(BaseModel):
         default=["noise2noise", "median_cnn"],
         description="denoisers whose rate is halved after each quarter of the steps (N2N03, MED05)",
     )
-    denoiser_precision: Precision = Field(
-        description="precision of training, see classifier_precision"
-    )
+    denoiser_precision: Precision = Field(description="precision of training; as for classifiers")
 
     restoration_patch_denoisers: SetOf[Filter] = Field(
         description="defenses also tested with patch selection, if the run has them (EVA14)"
