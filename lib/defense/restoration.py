@@ -244,9 +244,11 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     for name, every in frame.groupby("defense", sort=False):
         won = every[every["success"]]
         row = {"defense": name, "exact": won["exact"].sum()}
-        for metric in MEASURES:
-            values = won.loc[~won["exact"], metric] if metric == "psnr" else won[metric]
-            row |= intervals.columns(metric, intervals.bootstrap_mean(values, samples, seed))
+        measures = {name: won[name] for name in MEASURES}
+        measures["psnr"] = won.loc[~won["exact"], "psnr"]
+        for metric, mean in intervals.bootstrap_means(measures, samples, seed).items():
+            values = measures[metric]
+            row |= intervals.columns(metric, mean)
             row[f"{metric}_median"], row[f"{metric}_deviation"] = values.median(), values.std()
         rows.append(row)
     return shares(frame).merge(pd.DataFrame(rows), on="defense")

@@ -18,7 +18,7 @@ from torch import nn
 from lib.data import Images
 from lib.evidence import printed as paper
 from lib.metrics import image_quality
-from lib.metrics.intervals import bootstrap_mean, columns
+from lib.metrics.intervals import bootstrap_mean, bootstrap_means, columns
 from lib.models.denoiser_training import fit_denoiser
 from lib.models.denoisers import ablation_variants, depth_variants, restore
 from lib.models.denoisers.base import parameter_counts
@@ -151,8 +151,8 @@ def summary(metrics: pd.DataFrame, p: Parameters) -> pd.DataFrame:
         images, by_seed = _by_image(group), _by_seed(group)
         row = {"variant": name, "n": len(images), "seeds": group["seed"].nunique()}
         row["exact"] = int(np.isinf(group["psnr"]).sum())
-        for metric in image_quality.COLUMNS:
-            mean = bootstrap_mean(images[metric].dropna(), p.bootstrap_samples, p.seed)
+        finite = {metric: images[metric].dropna() for metric in image_quality.COLUMNS}
+        for metric, mean in bootstrap_means(finite, p.bootstrap_samples, p.seed).items():
             row |= columns(metric, mean)
         rows.append(row | {"psnr_worst": by_seed.min(), "psnr_best": by_seed.max()})
     return pd.DataFrame(rows)
