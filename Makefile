@@ -5,6 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 	command -v $(name) >/dev/null 2>&1 && \
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps
 BENCH := .venv-bench/bin
 CRATE := .venv-archive/bin
 DO := $(BIN)/python -m book.make
@@ -70,6 +71,8 @@ clean: ## delete what was made, except real images, runs of other protocols and 
 pdf: $(BIN)/.ready ## print the narrative and results pages of the built site to build/book.pdf (needs chromium)
 	$(NO_VALUES)@$(BIN)/python -m book.pdf
 
+# Three pips at once: one alone leaves the second core idle. The lock is complete, and what is
+# imported is compiled then.
 $(BIN)/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed and none was found: \
 	install one, or name it with PYTHON=/path/to/python3."; exit 1; }
@@ -80,9 +83,9 @@ $(BIN)/.ready: requirements.lock pyproject.toml
 	echo "error: $$free GB of disk are free here, the environment needs 8: make room."; exit 1; }
 	@echo "environment: installing $$(grep -c == requirements.lock) packages into .venv"
 	@rm -rf .venv && "$(PYTHON)" -m venv .venv
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps \
-	--no-build-isolation -e .
+	@awk '{print > ("$(BIN)/part-" (/^nvidia|^torch=|^triton/ ? 0 : 1 + NR % 2))}' requirements.lock
+	@printf '%s\n' 0 1 2 | xargs -P 3 -I{} $(PIP) --no-compile -r $(BIN)/part-{}
+	@$(PIP) --no-build-isolation -e .
 	@touch $@
 	@echo "environment: ready"
 
