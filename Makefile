@@ -19,7 +19,7 @@ export PYTHONUTF8 = 1
 help: ## list these commands
 	$(NO_VALUES)@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-book: $(BIN)/.ready ## make phantoms, run all notebooks of the protocol demo, build the site; FORCE=1: run all again
+book: $(BIN)/.ready ## make phantoms, run all notebooks of the demo, build the site; FORCE=1: run all again
 	@$(DO) $@
 
 run: $(BIN)/.ready ## run notebooks and build their pages: DATASET=derma CLASSIFIER=resnet50 PROTOCOL=compact NAME=VALUE

@@ -159,7 +159,8 @@ def bootstrap_means(
                 batch=max(1, CHUNK_VALUES // n), rng=np.random.default_rng(seed),
             ).confidence_interval  # fmt: skip
         means = together.mean(axis=1) if n else [math.nan] * len(names)
-        found |= dict(zip(names, zip(*(map(float, e) for e in (means, low, high))), strict=True))
+        for name, *estimate in zip(names, means, low, high, strict=True):
+            found[name] = tuple(map(float, estimate))
     return {name: found[name] for name in measures}
 
 
