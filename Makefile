@@ -71,8 +71,7 @@ clean: ## delete what was made, except real images, runs of other protocols and 
 pdf: $(BIN)/.ready ## print the narrative and results pages of the built site to build/book.pdf (needs chromium)
 	$(NO_VALUES)@$(BIN)/python -m book.pdf
 
-# Three pips at once: one alone leaves the second core idle. The lock is complete, and what is
-# imported is compiled then.
+# Three pips at once, because one alone leaves the second core idle; the lock is complete.
 $(BIN)/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed and none was found: \
 	install one, or name it with PYTHON=/path/to/python3."; exit 1; }
@@ -84,7 +83,7 @@ $(BIN)/.ready: requirements.lock pyproject.toml
 	@echo "environment: installing $$(grep -c == requirements.lock) packages into .venv"
 	@rm -rf .venv && "$(PYTHON)" -m venv .venv
 	@awk '{print > ("$(BIN)/part-" (/^nvidia|^torch=|^triton/ ? 0 : 1 + NR % 2))}' requirements.lock
-	@printf '%s\n' 0 1 2 | xargs -P 3 -I{} $(PIP) --no-compile -r $(BIN)/part-{}
+	@printf '%s\n' 0 1 2 | xargs -P 3 -I{} $(PIP) -r $(BIN)/part-{}
 	@$(PIP) --no-build-isolation -e .
 	@touch $@
 	@echo "environment: ready"
