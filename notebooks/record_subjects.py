@@ -4,8 +4,8 @@ Their pages begin with a result, so they have no banner.
 """
 
 from lib import params
+from lib.evidence import attackers, dataset_record, record
 from lib.evidence import certificates as recorded
-from lib.evidence import dataset_record, record
 from lib.params import Parameters
 from notebooks.start import Subject
 
@@ -22,10 +22,11 @@ def datasets(p: Parameters) -> Subject:
     return _joined({n: dataset_record.record(folder, n) for n in dataset_record.datasets(folder)})
 
 
-def attacked_adaptively(p: Parameters) -> Subject:
-    """The record of each data set that has adaptive attacks, by name."""
-    records = datasets(p)[0]
-    return _joined({name: found for name, found in records.items() if len(found.adaptive)})
+def attacked_knowingly(p: Parameters) -> Subject:
+    """Attacks that know the defense: the record of each data set, by name; attackers; masking."""
+    records = {name: found for name, found in datasets(p)[0].items() if len(found.adaptive)}
+    *tables, sources = attackers.read(params.ROOT / p.results)
+    return (records, *tables), _joined(records)[1] | sources, ""
 
 
 def certificates(p: Parameters) -> Subject:

@@ -5,10 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from lib.attack.certificate import THROUGH
+from lib.evidence import run_tables
+from lib.evidence.run_tables import RUN
 from lib.metrics import intervals
-from lib.params.files import read_json, read_table, visible
+from lib.params.files import read_json
 
-RUN = ["protocol", "dataset", "size", "classifier"]
 BUDGETS = (100, 1_000, 10_000, 100_000)  # evaluations of an image
 
 
@@ -16,25 +17,12 @@ def read(results: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str,
     """All recorded certificates, the searches of images that they prove vulnerable, and sources.
 
     Returns:
-        The tables ``certificate_<through>`` and ``certificate_searches`` with the columns of `RUN`
-        in front, each empty if nothing is recorded; and the provenance of the images by folder.
+        The tables ``certificate_<through>`` and ``certificate_searches`` as of `run_tables.read`,
+        and the provenance of the images by folder.
     """
-    tables: tuple[list, list] = ([], [])
-    sources = {}
-    for path in visible(results, "*/*/*/certificate_*.parquet"):
-        protocol, dataset, classifier = path.parts[-4:-1]
-        about = read_json(path.with_name("run.json"))
-        values = protocol, dataset, about["parameters"]["data_size"], classifier
-        table = read_table(path).drop(columns="dataset")
-        for place, column in enumerate(zip(RUN, values, strict=True)):
-            table.insert(place, *column)
-        tables[path.stem == "certificate_searches"].append(table)
-        sources["/".join(path.parts[-4:-1])] = about["data"]
-    found, searched = (
-        pd.concat(each, ignore_index=True) if each else pd.DataFrame(columns=columns)
-        for each, columns in zip(tables, ([*RUN, "through"], [*RUN, "method"]), strict=True)
-    )
-    return found, searched, sources
+    found, sources = run_tables.read(results, [f"certificate_{name}" for name in THROUGH])
+    searched, more = run_tables.read(results, ["certificate_searches"])
+    return found, searched, sources | more
 
 
 def below_baseline(results: Path, found: pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +59,7 @@ def accuracy(found: pd.DataFrame) -> pd.DataFrame:
         of a robust image). `THROUGH` gives the order.
     """
     rows = []
-    for names, group in found.groupby([*RUN, "through"], sort=False):
+    for names, group in found.groupby([*RUN, "through"], sort=False) if len(found) else ():
         n, clean, robust = len(group), ~group["skipped"], group["robust"].astype(bool)
         row = dict(zip([*RUN, "through"], names, strict=True)) | {"n": n}
         row |= intervals.columns("clean", intervals.rate(int(clean.sum()), n))
@@ -96,7 +84,7 @@ def found_by(searched: pd.DataFrame) -> pd.DataFrame:
         95 % Wilson interval in ``found_low`` and ``found_high``.
     """
     rows = []
-    for names, group in searched.groupby([*RUN, "method"], sort=False):
+    for names, group in searched.groupby([*RUN, "method"], sort=False) if len(searched) else ():
         for budget in BUDGETS:
             hits = (group["success"].astype(bool) & (group["evaluations"] <= budget)).sum()
             row = dict(zip([*RUN, "method"], names, strict=True))

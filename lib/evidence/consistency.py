@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from lib.defense.worst_case import NONE, PIXELS
 from lib.evidence.schema import ROUNDING, first
 from lib.params import ATTACKS
 from lib.params.errors import InputError
@@ -23,8 +24,8 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
     that split is used. A restoration table must hold each attacked image once per defense, with its
     label and success; ``recovered`` and ``kept`` must follow from the classes. An adaptive table
     must hold the same images for each defense, as they are in the attack; without a defense also
-    the outcome of the attack. No one-pixel attack may succeed where a certificate proves that none
-    can.
+    the outcome of the attack. A table of attackers must hold attacked images only. No one-pixel
+    attack may succeed where a certificate proves that none can.
 
     Args:
         folder: holds the files.
@@ -45,13 +46,16 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
     for name in ATTACKS.values():
         attack = folder / f"{name}.parquet"
         # The adaptive attack covers only some of the images.
-        for kind, rules in (("restoration", _restored), ("adaptive", _adaptive)):
+        for kind, rules in RULES.items():
             path = folder / f"{kind}_{name}.parquet"
             if path.stem in tables and not attack.exists():
                 yield f"{path} has no {attack.name} beside it."
             elif path.stem in tables and attack.stem in tables:
-                both = tables[path.stem], tables[attack.stem]
-                yield from _beside(path, *both, attack.name, rules, kind == "restoration")
+                table = tables[path.stem]
+                if kind == "attackers":  # many rows an image, of which these are the clean ones
+                    table = table[table["attacker"] == NONE].reset_index(drop=True)
+                known = tables[attack.stem]
+                yield from _beside(path, table, known, attack.name, rules, kind == "restoration")
 
 
 def _beside(
@@ -79,9 +83,14 @@ def _proved(folder: Path, tables: dict[str, pd.DataFrame]) -> Iterator[str]:
     """Successes on images that a certificate proves robust."""
     certified = tables["certificate_bare"]
     robust = pd.MultiIndex.from_frame(certified.loc[certified["robust"], IMAGE])
-    for name in {"certificate_searches", ATTACKS[1]} & tables.keys():
+    for name in {"certificate_searches", ATTACKS[1], f"attackers_{ATTACKS[1]}"} & tables.keys():
         table = tables[name]
-        wrong = pd.MultiIndex.from_frame(table[IMAGE]).isin(robust) & table["success"].astype(bool)
+        if name.startswith("attackers_"):
+            one = (table["family"] == PIXELS) & (table["budget"] == 1)
+            success = one & (table["defense"] == "identity") & ~table["correct"]
+        else:
+            success = table["success"].astype(bool)
+        wrong = pd.MultiIndex.from_frame(table[IMAGE]).isin(robust) & success
         why = "image {} is fooled, and certificate_bare.parquet proves that no pixel can"
         yield from first(folder / f"{name}.parquet", wrong, why, _names(table))
 
@@ -98,7 +107,7 @@ def _restored(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]
 
 def _adaptive(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
     """Columns expected in an adaptive table."""
-    must = {column: before[column] for column in ("label", "category", "part")}
+    must = _image(table, before)
     correct = ~before["success"].astype(bool)
     outcome = {column: before[column] for column in ("predicted", "adversarial")}
     outcome |= {"clean": pd.Series(True, correct.index), "oblivious": correct, "adaptive": correct}
@@ -106,6 +115,16 @@ def _adaptive(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]
     for column, values in outcome.items():
         must[column] = table[column].astype(object).where(behind, values.astype(object))
     return must
+
+
+def _image(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
+    """Columns of an image itself."""
+    return {column: before[column] for column in ("label", "category", "part")}
+
+
+RULES: dict[str, Rules] = {
+    "restoration": _restored, "adaptive": _adaptive, "attackers": _image,
+}  # fmt: skip
 
 
 def _differing(

@@ -123,3 +123,40 @@ def attackers(table: pd.DataFrame, searched: pd.DataFrame | None = None) -> pd.D
         means = searched[searched["evaluations"] > 0].groupby("defense")["evaluations"].mean()
         shown["queries, mean"] = shown["defense"].map(means)
     return sized(shown)
+
+
+def worst(table: pd.DataFrame) -> pd.DataFrame:
+    """Images classified correctly after each kind of attack, `lib.evidence.attackers.worst`."""
+    if not len(table):
+        return table
+    shown = table[["dataset", "size", "classifier", "pixels", "defense", "n"]].copy()
+    titles = {
+        "clean": "clean", "oblivious": "paper's attack", "adaptive": "adaptive attack",
+        "same": "worst, same pixels", "most": "worst, more pixels", "dense": "worst, all values",
+    }  # fmt: skip
+    for name, title in titles.items():
+        shown[title] = rates(table, name)
+    return sized(shown)
+
+
+def proved(table: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy and certified accuracy of double masking, `lib.evidence.attackers.proved`."""
+    if not len(table):
+        return table
+    shown = table[["dataset", "size", "classifier", "n"]].copy()
+    titles = {
+        "clean": "classifier alone", "defended": "double masking", "certified": "certified",
+    }  # fmt: skip
+    for name, title in titles.items():
+        shown[title] = rates(table, name)
+    for name, title in {"seconds": "prediction, s", "seconds_certify": "certificate, s"}.items():
+        shown[title] = fixed(table[name], 1)
+    return sized(shown)
+
+
+def checks(table: pd.DataFrame) -> pd.DataFrame:
+    """Exceptions to each check of the attacks by defense, `lib.evidence.attackers.checks`."""
+    if not len(table):
+        return table
+    summed = table.groupby(["check", "defense"], sort=False)[["n", "against"]].sum().reset_index()
+    return summed.rename(columns={"n": "compared", "against": "exceptions"})

@@ -10,6 +10,7 @@ from lib import params
 from lib.attack import certificate
 from lib.attack.attack_table import KEPT
 from lib.defense.detection import ALL, FOOLED, SCORES, column
+from lib.defense.worst_case import LINF, NONE, PIXELS
 
 Check = Callable[[pd.Series], pd.Series]  # True where a value is as it must be
 ROUNDING = 1e-9  # an area or a share that is computed in two ways differs by less
@@ -45,6 +46,7 @@ def _area(values: pd.Series) -> pd.Series:
 
 
 _any, _flag = pd.Series.notna, _one_of(True, False)
+_IMAGE = ["split", "index"]
 _SHARE, _SPLIT = _between(0, 1), _one_of("train", "val", "test")
 _KEY = {"dataset": _any, "split": _SPLIT, "index": _whole(0), "label": _any, "success": _flag}
 _METRICS = {
@@ -83,6 +85,16 @@ _CERTIFICATE = {name: check for name, check in _KEY.items() if name != "success"
 _SEARCHES = _KEY | {
     "method": _any, "evaluations": _whole(0), "computed": _whole(0), "seconds": _between(0),
 }  # fmt: skip
+_ATTACKERS = {name: check for name, check in _KEY.items() if name != "success"} | {
+    "category": _whole(0), "part": _SPLIT, "defense": _any, "attacker": _any,
+    "family": _one_of("", PIXELS, LINF), "budget": _whole(0), "correct": _flag, "certified": _flag,
+    "rows": _numbers, "cols": _numbers, "values": _colors, "evaluations": _whole(0),
+    "seconds": _between(0),
+}  # fmt: skip
+_MASKING = {name: check for name, check in _KEY.items() if name != "success"} | {
+    "category": _whole(-1), "part": _SPLIT, "clean": _flag, "defended": _flag, "certified": _flag,
+    "seconds": _between(0), "seconds_certify": _between(0),
+}  # fmt: skip
 _LESIONS = {"split": _SPLIT, "index": _whole(0), "label": _any} | dict.fromkeys(
     ("x", "y", "width", "height"), _SHARE
 )
@@ -94,6 +106,8 @@ TABLES: dict[str, dict[str, Check]] = {
     **{name: _ATTACK for name in params.ATTACKS.values()},
     **{f"restoration_{name}": _RESTORATION for name in params.ATTACKS.values()},
     **{f"adaptive_{name}": _ADAPTIVE for name in params.ATTACKS.values()},
+    **{f"attackers_{name}": _ATTACKERS for name in params.ATTACKS.values()},
+    "masking": _MASKING,
     **{f"detection_{name}": _DETECTION for name in params.ATTACKS.values()},
     **{f"certificate_{name}": _CERTIFICATE for name in certificate.THROUGH},
     "certificate_searches": _SEARCHES,
@@ -135,7 +149,7 @@ def problems(
         yield from first(path, wrong, f"{name} is {{!r}}, which cannot be", values)
     if not valid:
         return
-    if columns.keys() >= _PIXELS.keys():
+    if columns is not _ATTACKERS and columns.keys() >= _PIXELS.keys():
         yield from _pixel_problems(path, table, size)
     if path.stem in params.ATTACKS.values():
         fooled = table["predicted"] != table["adversarial"]
@@ -147,6 +161,11 @@ def problems(
     if path.stem.startswith("adaptive_"):
         wrong = (table["oblivious"] | table["adaptive"]) & ~table["clean"]
         yield from first(path, wrong, "correct when attacked, but wrong after the defense alone")
+    if columns is _MASKING:
+        wrong = table["certified"] & ~table["defended"]
+        yield from first(path, wrong, "certified, but misclassified by the same defense")
+    if columns is _ATTACKERS:
+        yield from _attacker_problems(path, table)
     if columns is _CERTIFICATE:
         yield from _certificate_problems(path, table, size)
     if path.stem.startswith("detection_"):
@@ -189,6 +208,23 @@ def _pixel_problems(path: Path, table: pd.DataFrame, size: float) -> Iterator[st
 def _all_whole(values: Sequence[float], high: float) -> bool:
     numbers = np.asarray(values, dtype=float)
     return bool(((numbers >= 0) & (numbers <= high) & (numbers == numbers.round())).all())
+
+
+def _attacker_problems(path: Path, table: pd.DataFrame) -> Iterator[str]:
+    """Broken certificates, attacks that come twice, and more correct than the defense alone."""
+    one_pixel = (table["family"] == PIXELS) & (table["budget"] == 1)
+    broken = table["certified"] & one_pixel & ~table["correct"]
+    yield from first(path, broken, "one pixel breaks a certificate, which cannot be")
+    twice = table.duplicated([*_IMAGE, "defense", "attacker", "family", "budget"])
+    yield from first(path, twice, "the same attack comes twice")
+    if twice.any():
+        return
+    behind = [*_IMAGE, "defense"]
+    clean = table[table["attacker"] == NONE].set_index(behind)["correct"]
+    before = clean.reindex(pd.MultiIndex.from_frame(table[behind])).set_axis(table.index)
+    yield from first(path, before.isna(), "the clean image behind this defense is missing")
+    wrong = table["correct"] & before.eq(False)
+    yield from first(path, wrong, "correct when attacked, but wrong after the defense alone")
 
 
 def _certificate_problems(path: Path, table: pd.DataFrame, size: float) -> Iterator[str]:

@@ -118,7 +118,9 @@ def contrasts(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
         return pd.DataFrame()
     names = ["accuracy", "n", "rate", "rate_low", "rate_high"]
     base, rows = _attacks(every[protocol]), []
-    for variant in (name for name in every if name != protocol):
+    # Other sizes are other images, so that nothing else may differ.
+    unlike = {name for name in every if "data_size" in changes(name)} - {*resized(protocol)}
+    for variant in (name for name in every if name not in {protocol, *unlike}):
         kept = (_WITH_SIZE | _WITH_SEED) - {"data_size", "seed"}
         changed = ", ".join(name for name in changes(variant) if name not in kept)
         for key, (row, success) in _attacks(every[variant]).items():

@@ -1,0 +1,133 @@
+"""What recorded attackers say: the worst of all, and what double masking proves."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from lib.defense import worst_case
+from lib.defense.worst_case import LINF, NONE, PIXELS, WORST
+from lib.evidence import run_tables
+from lib.evidence.certificates import below_baseline
+from lib.evidence.run_tables import RUN
+from lib.metrics import intervals
+from lib.params import ATTACKS
+
+KEYS = [*RUN, "pixels"]
+CASES = ("clean", "oblivious", "adaptive", "same", "most", "dense")
+
+
+def read(results: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str, str]]]:
+    """All recorded attackers, all recorded certificates of double masking, and sources.
+
+    Returns:
+        The tables of `lib.defense.attackers.attack_all`, with ``pixels``, and ``masking``, as of
+        `run_tables.read`; and the provenance of the images by folder.
+    """
+    names = {f"attackers_{name}": pixels for pixels, name in ATTACKS.items()}
+    attacked, sources = run_tables.read(results, names)
+    masked, more = run_tables.read(results, ["masking"])
+    return attacked.assign(pixels=attacked["table"].map(names)), masked, sources | more
+
+
+def worst(attacked: pd.DataFrame) -> pd.DataFrame:
+    """Images classified correctly through each defense, after each kind of attack.
+
+    Args:
+        attacked: of `read`.
+
+    Returns:
+        One row a run, number of pixels and defense: ``n`` images, and with their 95 % intervals in
+        ``_low`` and ``_high`` the shares that are correct: ``clean``; ``oblivious``, after the
+        paper's attack; ``adaptive``, after the same search through defense and classifier;
+        ``same``, ``most`` and ``dense``, after the worst of all attacks with as many pixels, with
+        more, and with a small change of all values. NaN where there was no such attack.
+    """
+    rows = []
+    for names, group in attacked.groupby(KEYS, sort=False):
+        shares = worst_case.worst_case(group)
+        for defense, of in shares.groupby("defense", sort=False):
+            row = dict(zip(KEYS, names, strict=True)) | {"defense": defense}
+            row["n"] = int(of.loc[of["attacker"] == NONE, "n"].iloc[0])
+            for case in CASES:
+                found = _case(of, case, names[-1])
+                estimate = found[["correct", "correct_low", "correct_high"]].to_numpy()
+                row |= intervals.columns(case, estimate[0] if len(found) else intervals.NONE)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _case(shares: pd.DataFrame, case: str, pixels: int) -> pd.DataFrame:
+    """The row of a case among those of one defense, of `worst_case.worst_case`; none without it."""
+    if case in ("clean", "oblivious", "adaptive"):
+        of = shares[shares["attacker"] == (NONE if case == "clean" else case)]
+        return of[of["budget"].isin((0, pixels))]
+    of = shares[shares["attacker"] == WORST]
+    of = of[of["family"] == (LINF if case == "dense" else PIXELS)]
+    if case == "same":
+        return of[of["budget"] == pixels]
+    if case == "most":
+        of = of[of["budget"] > pixels]
+    return of[of["budget"] == of["budget"].max()]
+
+
+def pooled(results: Path, attacked: pd.DataFrame) -> pd.DataFrame:
+    """`worst_case.worst_case` of all runs together, one pixel and more.
+
+    Runs whose classifier is right less often than a constant answer are left out. Each run attacks
+    its own images: an image attacked in two runs counts twice.
+    """
+    one = attacked[attacked["pixels"] == 1]
+    weak = pd.MultiIndex.from_frame(below_baseline(results, one)[RUN])
+    one = one[~pd.MultiIndex.from_frame(one[RUN]).isin(weak)]
+    if not len(one):
+        return pd.DataFrame()
+    run = one[RUN].astype(str).agg("/".join, axis=1)
+    return worst_case.worst_case(one.drop(columns=RUN).assign(dataset=run))
+
+
+def ends(shares: pd.DataFrame) -> pd.DataFrame:
+    """Of `pooled` the clean images and the worst attacks: the paper's budget and the largest."""
+    if not len(shares):
+        return shares
+    of = shares[shares["attacker"] == WORST]
+    edges = of.groupby(["defense", "family"])["budget"]
+    largest = of["budget"] == edges.transform("max")
+    of = of[(of["budget"] == 1) | largest]
+    return shares[(shares["attacker"] == NONE) | shares.index.isin(of.index)]
+
+
+def checks(attacked: pd.DataFrame) -> pd.DataFrame:
+    """`worst_case.sanity` of each run and number of pixels, with `KEYS` in front."""
+    tables = [
+        worst_case.sanity(group).assign(**dict(zip(KEYS, names, strict=True)))
+        for names, group in attacked.groupby(KEYS, sort=False)
+    ]
+    if not tables:
+        return pd.DataFrame()
+    table = pd.concat(tables, ignore_index=True)
+    return table[[*KEYS, *table.columns.difference(KEYS, sort=False)]]
+
+
+def proved(masked: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy and certified accuracy of double masking on clean test images.
+
+    Args:
+        masked: of `read`.
+
+    Returns:
+        One row a run: ``n`` images; ``clean``, the share that the classifier alone gets right,
+        ``defended`` and ``certified`` with 95 % intervals in ``_low`` and ``_high``; ``seconds`` of
+        a decision, ``seconds_certify`` of a certificate that holds.
+    """
+    rows = []
+    for names, group in masked.groupby(RUN, sort=False):
+        row = dict(zip(RUN, names, strict=True)) | {"n": len(group)}
+        for name in ("clean", "defended", "certified"):
+            row |= intervals.columns(name, intervals.rate(int(group[name].sum()), len(group)))
+        sure = group[group["certified"].astype(bool)]
+        row |= {
+            "seconds": group["seconds"].mean(),
+            "seconds_certify": sure["seconds_certify"].mean(),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,133 @@
+"""What recorded attackers say, and what a record of them must not contradict."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lib.evidence import attackers, consistency, defenses_shown, schema
+from lib.params.files import write_json, write_table
+
+GIVEN = {"dataset": "oct", "data_split": "official"}
+# Per image: correct when clean, after the paper's attack, and after the adaptive one.
+OUTCOMES = {"identity": [(1, 0, 0), (1, 1, 1)], "double_masking": [(1, 1, 1), (0, 0, 0)]}
+
+
+def rows(defense, image, clean, oblivious, adaptive):
+    about = {
+        "dataset": "oct", "split": "test", "index": image, "label": 0, "category": 0,
+        "part": "test", "defense": defense, "p_after": 0.5, "rows": [], "cols": [], "values": [],
+        "evaluations": 10, "seconds": 0.1, "certified": defense == "double_masking" and not image,
+    }  # fmt: skip
+    found = [("none", "", 0, clean), ("oblivious", "pixels", 1, oblivious)]
+    found += [("adaptive", "pixels", 1, adaptive), ("more_pixels", "pixels", 64, 0)]
+    found += [("pgd", "linf", 8, 0)]
+    return [
+        about | {"attacker": name, "family": family, "budget": budget, "correct": bool(correct)}
+        for name, family, budget, correct in found
+    ]
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame([
+        row for defense, images in OUTCOMES.items() for image, each in enumerate(images)
+        for row in rows(defense, image, *each)
+    ])  # fmt: skip
+
+
+@pytest.fixture
+def results(tmp_path, table):
+    """A record of two images."""
+    folder = tmp_path / "compact-certified" / "oct" / "resnet50"
+    write_table(folder / "attackers_one_pixel.parquet", table)
+    image = table.loc[[0, 1], ["dataset", "split", "index", "label", "category", "part"]]
+    proof = {"clean": True, "defended": [True, False], "certified": [True, False]}
+    masking = image.assign(index=[0, 1], **proof, seconds=0.5, seconds_certify=2.0)
+    write_table(folder / "masking.parquet", masking)
+    write_json(folder / "run.json", {"parameters": {"data_size": 28}, "data": {"npz": "a"}})
+    test = {"images": 20, "accuracy": 0.8, "majority_accuracy": 0.5}
+    write_json(folder / "classifier.json", {"test": test})
+    return tmp_path
+
+
+def test_the_worst_attack_counts_for_each_image(results):
+    attacked, _, sources = attackers.read(results)
+    found = attackers.worst(attacked).set_index("defense")
+    bare = found.loc["identity"]
+    assert (bare["n"], bare["size"], bare["pixels"]) == (2, 28, 1)
+    assert [bare[name] for name in attackers.CASES] == [1, 0.5, 0.5, 0.5, 0, 0]
+    assert bare["same_low"] < 0.5 < bare["same_high"]
+    assert found.loc["double_masking", "clean"] == 0.5
+    assert sources == {"compact-certified/oct/resnet50": {"npz": "a"}}
+
+
+def test_an_attack_that_was_not_tried_has_no_share(results):
+    attacked = attackers.read(results)[0]
+    found = attackers.worst(attacked[attacked["attacker"] != "pgd"])
+    assert found["dense"].isna().all() and found["same"].notna().all()
+
+
+def test_weak_classifiers_stay_out_of_pooled_rates(results):
+    attacked = attackers.read(results)[0]
+    pooled = attackers.pooled(results, attacked)
+    assert set(pooled["defense"]) == {*OUTCOMES}
+    assert set(attackers.ends(pooled)["budget"]) == {0, 1, 8, 64}
+    path = results / "compact-certified" / "oct" / "resnet50" / "classifier.json"
+    write_json(path, {"test": {"images": 20, "accuracy": 0.4, "majority_accuracy": 0.5}})
+    assert not len(attackers.pooled(results, attacked))
+
+
+def test_certified_accuracy_is_of_all_test_images(results):
+    row = attackers.proved(attackers.read(results)[1]).iloc[0]
+    assert (row["n"], row["clean"], row["defended"], row["certified"]) == (2, 1, 0.5, 0.5)
+    assert row["seconds_certify"] == 2.0
+
+
+def test_nothing_recorded_gives_empty_tables(tmp_path):
+    attacked, masked, sources = attackers.read(tmp_path)
+    tables = [attackers.worst(attacked), attackers.proved(masked), attackers.checks(attacked)]
+    tables += [attackers.ends(attackers.pooled(tmp_path, attacked))]
+    tables += [defenses_shown.worst(tables[0]), defenses_shown.checks(tables[2])]
+    assert not any(map(len, tables)) and not sources
+
+
+def problems(table, name="attackers_one_pixel"):
+    return list(schema.problems(Path(f"{name}.parquet"), table))
+
+
+def test_a_record_must_not_contradict_itself(table):
+    assert not problems(table)
+    broken = table.copy()
+    certified = (table["certified"]) & (table["attacker"] == "adaptive")
+    broken.loc[certified, "correct"] = False
+    assert len(problems(broken)) == 1
+    assert len(problems(pd.concat([table, table[:1]], ignore_index=True))) == 1
+    assert len(problems(table[table["attacker"] != "none"].reset_index(drop=True))) == 1
+    wrong = table.assign(correct=table["correct"] | (table["attacker"] == "adaptive"))
+    assert len(problems(wrong)) == 1  # correct again, though the defense alone is not
+
+
+def test_a_certificate_needs_a_correct_prediction(results):
+    masked = pd.read_parquet(results / "compact-certified/oct/resnet50/masking.parquet")
+    assert not problems(masked, "masking")
+    assert len(problems(masked.assign(certified=True), "masking")) == 1
+
+
+def test_attacked_images_are_those_of_the_attack(table, tmp_path):
+    known = table.iloc[[0, 5]].reset_index(drop=True)
+    write_table(tmp_path / "one_pixel.parquet", known)
+    tables = {"attackers_one_pixel": table, "one_pixel": known}
+    assert not list(consistency.problems(tmp_path, GIVEN, tables))
+    tables["one_pixel"] = known[:1]
+    assert len(list(consistency.problems(tmp_path, GIVEN, tables))) == 1
+
+
+def test_no_attacker_beats_a_certificate_of_the_bare_classifier(table, tmp_path):
+    certificate = table.iloc[[0, 5]].assign(robust=[False, True]).reset_index(drop=True)
+    tables = {"attackers_one_pixel": table, "certificate_bare": certificate}
+    tables["one_pixel"] = certificate.assign(success=False)
+    write_table(tmp_path / "one_pixel.parquet", certificate)
+    assert not list(consistency.problems(tmp_path, GIVEN, tables))
+    tables["certificate_bare"] = certificate.assign(robust=True)
+    assert len(list(consistency.problems(tmp_path, GIVEN, tables))) == 1
