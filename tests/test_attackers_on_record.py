@@ -87,7 +87,7 @@ def test_certified_accuracy_is_of_all_test_images(results):
 def test_nothing_recorded_gives_empty_tables(tmp_path):
     attacked, masked, sources = attackers.read(tmp_path)
     tables = [attackers.worst(attacked), attackers.proved(masked), attackers.checks(attacked)]
-    tables += [attackers.ends(attackers.pooled(tmp_path, attacked))]
+    tables += [attackers.ends(attackers.pooled(tmp_path, attacked)), attackers.proofs(tmp_path)]
     tables += [defenses_shown.worst(tables[0]), defenses_shown.checks(tables[2])]
     assert not any(map(len, tables)) and not sources
 
@@ -131,3 +131,17 @@ def test_no_attacker_beats_a_certificate_of_the_bare_classifier(table, tmp_path)
     assert not list(consistency.problems(tmp_path, GIVEN, tables))
     tables["certificate_bare"] = certificate.assign(robust=True)
     assert len(list(consistency.problems(tmp_path, GIVEN, tables))) == 1
+
+
+def test_proofs_are_of_classifiers_better_than_a_constant_answer(results):
+    (row,) = attackers.proofs(results).to_dict("records")
+    assert (row["dataset"], row["size"], row["defense"], row["n"]) == (
+        "oct",
+        28,
+        "double_masking",
+        2,
+    )
+    assert row["robust"] == 0.5 and row["robust_low"] < 0.5 < row["robust_high"]
+    path = results / "compact-certified" / "oct" / "resnet50" / "classifier.json"
+    write_json(path, {"test": {"images": 20, "accuracy": 0.4, "majority_accuracy": 0.5}})
+    assert not len(attackers.proofs(results))

@@ -100,6 +100,39 @@ def test_an_image_that_is_already_wrong_is_refused(p):
     labels[session.positions[0]] = 1 - labels[session.positions[0]].clip(max=1)
     with pytest.raises(InputError):
         session.search(0, 1)
+    with pytest.raises(InputError):
+        session.worst(0, 1, "identity")
+    assert not session.proved(0)
+
+
+def test_the_worst_attack_goes_through_the_defense(p):
+    session, told = Session(p), []
+    for defense in ("identity", "median3"):
+        told.clear()
+        row = session.worst(0, 2, defense, told.append)
+        assert row["attacker"] == told[-1] and len(set(told)) == len(told)
+        picture = session.image(0)[None].copy()
+        for at in zip(row["rows"], row["cols"], row["values"], strict=True):
+            picture[0, at[0], at[1]] = at[2]
+        decide = classifiers.predictor(session.models[defense], session.p, session.device)
+        clean, attacked = decide(np.concatenate([session.image(0)[None], picture]))
+        assert row["success"] == (clean != attacked)
+
+
+def test_all_attackers_can_be_stopped_between_two(p):
+    session = Session(p)
+    stopped = session.worst(0, 1, "identity", lambda name: session.stop.set())
+    assert stopped is None or stopped["success"]  # the first attacker finished and won
+
+
+def test_a_proof_holds_against_the_attackers(explorer):
+    session = explorer.session
+    proved = [index for index in range(4) if session.proved(index)]
+    for index in proved:
+        assert not session.worst(index, 1, params.MASKING)["success"]
+    explorer.prove.click()
+    explorer.thread.join(60)
+    assert explorer.said.value.startswith("<span") and not explorer.prove.disabled
 
 
 def test_the_buttons(explorer):

@@ -289,7 +289,7 @@ def test_the_front_page_is_one_screen_of_the_record(tmp_path):
     assert (tmp_path / front_page.FILE).exists() and "<!--" not in text
     first = front_page.first(RECORD)
     assert len(first.findings) == 3
-    assert len(" ".join([first.headline, *first.findings]).split()) < 80
+    assert len(" ".join([first.headline, *first.findings]).split()) < 100
     assert not re.search(r"[\[\]()]", " ".join([first.headline, *first.findings]))
     sizes = {found.sizes[0] for found in map(lambda n: dataset_record.record(RECORD, n), DATASETS)}
     assert f"{max(sizes)} px" in first.findings[0]

@@ -10,11 +10,15 @@ import numpy as np
 import torch
 
 from lib import attack, data, params
+from lib.defense import attackers
 from lib.models import classifiers, denoisers
 from lib.params import Parameters
 from lib.params.device import pick_device
 from lib.params.errors import InputError
 from lib.params.files import visible
+
+BARE = "identity"  # no defense
+ATTACKERS = ["adaptive", "random", "sparse_rs", "doubled", "restarts"]
 
 
 def finished_runs(runs: Path) -> list[str]:
@@ -143,15 +147,76 @@ class Session:
             told(len(rows) / len(image))
         return attack.Vulnerability.stack(rows)
 
+    @property
+    def trained(self) -> list[str]:
+        """Denoisers that the run has trained."""
+        folder = self.run.dataset_folder / "denoisers"
+        return [name for name in params.DENOISERS if (folder / f"{name}.safetensors").exists()]
+
+    @property
+    def through(self) -> list[str]:
+        """What an attack can go through: no defense, each filter, with patches too, and masks."""
+        filters = [name for name in (*params.REFERENCES, *self.trained) if name != BARE]
+        each = (name + more for name in filters for more in ("", params.PATCHES))
+        return [BARE, *each, params.MASKING]
+
+    @cached_property
+    def models(self) -> dict[str, torch.nn.Module]:
+        """The classifier behind each defense of `through`, as one model."""
+        used = {"attackers_defenses": self.through, "denoiser_names": self.trained}
+        p, folder = self.run.model_copy(update=used), self.run.dataset_folder / "denoisers"
+        return attackers.defended(self.model, self.images, p, folder)
+
+    def worst(
+        self, index: int, pixels: int, defense: str, told: Callable[[str], None] = lambda name: None
+    ) -> dict | None:
+        """Attack a test image through a defense with one attacker after the other, until one wins.
+
+        Args:
+            index: of the image.
+            pixels: that are changed, 1 or 2.
+            defense: one of `through`.
+            told: gets the name of each attacker before it begins.
+
+        Returns:
+            The row of the attack table with ``attacker``; of the last one if none succeeds; None if
+            it was stopped.
+
+        Raises:
+            InputError: the image is misclassified without an attack.
+        """
+        self.stop.clear()
+        behind, one = self.models[defense], self.images.take(self.positions[index : index + 1])
+        # With the number of pixels of the run, and no attack that changes more.
+        p = self.p.model_copy(update={"attackers_names": ATTACKERS, "attackers_epsilons": []})
+        row: dict = {}
+        for each in attackers.attackers_of(p, pixels, behind, self.images):
+            if self.stop.is_set():
+                return None
+            told(each.name)
+            row = each.attack(behind, one.images, one.labels).table.iloc[0].to_dict()
+            if row["skipped"]:
+                raise InputError("This image is misclassified without an attack: choose another.")
+            if row["success"]:
+                break
+        return row | {"attacker": each.name}
+
+    def proved(self, index: int) -> bool:
+        """Whether double masking proves that no change of one pixel alters the prediction.
+
+        False also where the prediction is wrong.
+        """
+        one = self.images.take(self.positions[index : index + 1])
+        masking = self.models[params.MASKING]
+        return bool(masking.certify(one.images, one.labels, self.device)[0])
+
     @cached_property
     def defenses(self) -> dict[str, torch.nn.Module]:
         """The reference defenses and the denoisers that the run has trained, by name."""
         channels = self.images.facts.channels
         folder = self.run.dataset_folder / "denoisers"
         found = {name: denoisers.build(name, channels) for name in params.REFERENCES}
-        for name in params.DENOISERS:
-            if (folder / f"{name}.safetensors").exists():
-                found[name] = denoisers.load(name, folder, channels)
+        found |= {name: denoisers.load(name, folder, channels) for name in self.trained}
         return {name: network.to(self.device).eval() for name, network in found.items()}
 
     def defended(self, picture: np.ndarray) -> dict[str, np.ndarray]:

@@ -58,9 +58,10 @@ class Explorer:
         self.clean = widgets.Checkbox(False, description="without the pixel")
         self.bars, self.said = widgets.HTML(), widgets.HTML()
         self.pixels = widgets.ToggleButtons(options=[1, 2], description="pixels")
-        self.attack, self.map, self.defend, self.stop = (
-            widgets.Button(description=name, layout={"width": "auto"})
-            for name in ("attack", "where is it vulnerable?", "defend", "stop")
+        self.through = widgets.Dropdown(description="through")
+        names = "attack", "all attackers", "where is it vulnerable?", "defend", "prove", "stop"
+        self.attack, self.worst, self.map, self.defend, self.prove, self.stop = (
+            widgets.Button(description=name, layout={"width": "auto"}) for name in names
         )
         self.stop.disabled = True
         self.progress = widgets.FloatProgress(value=0, min=0, max=1, layout={"width": "320px"})
@@ -84,12 +85,16 @@ class Explorer:
         for each in (self.row, self.col, self.color, self.gray, self.clean):
             each.observe(lambda _: self._moved(), "value")
         self.attack.on_click(lambda _: self._start(self._attack))
+        self.worst.on_click(lambda _: self._start(self._worst))
         self.map.on_click(lambda _: self._start(self._map))
+        self.prove.on_click(lambda _: self._start(self._prove))
         self.defend.on_click(lambda _: self._defend())
         self.stop.on_click(lambda _: self.session.stop.set())
         picture = widgets.VBox([self.canvas, self.row, self.col, self.color, self.gray, self.clean])
-        buttons = widgets.HBox([self.attack, self.map, self.defend, self.stop])
-        right = widgets.VBox([self.bars, self.pixels, buttons, self.progress, self.line, self.said])
+        buttons = widgets.HBox([self.attack, self.map, self.defend, self.prove, self.stop])
+        many = widgets.HBox([self.worst, self.through])
+        found = [self.progress, self.line, self.said]
+        right = widgets.VBox([self.bars, self.pixels, buttons, many, *found])
         self.box = widgets.VBox(
             [widgets.HBox([self.run, self.index]), widgets.HBox([picture, right]), self.restored]
         )
@@ -107,6 +112,7 @@ class Explorer:
         name = f"{p.protocol}/{p.dataset}/{p.classifier}"
         if name in self.run.options:
             self.run.value = name
+        self.through.options = [(shown(name), name) for name in self.session.through]
         edge = self.session.images.size - 1
         self.row.max = self.col.max = edge
         self.index.value, self.index.max = 0, len(self.session.positions) - 1
@@ -187,14 +193,16 @@ class Explorer:
             return self._say("An attack or a map is running: stop it first.", BAD)
 
         def run() -> None:
-            self.attack.disabled = self.map.disabled = True
+            for button in (self.attack, self.worst, self.map, self.prove):
+                button.disabled = True
             self.stop.disabled = False
             try:
                 work()
             except InputError as error:
                 self._say(str(error), BAD)
             finally:
-                self.attack.disabled = self.map.disabled = False
+                for button in (self.attack, self.worst, self.map, self.prove):
+                    button.disabled = False
                 self.stop.disabled = True
 
         self.thread = threading.Thread(target=run, daemon=True)
@@ -213,17 +221,44 @@ class Explorer:
         record = session.search(index, self.pixels.value, told)
         if record is None or self._left(session, index):
             return self._say("stopped")
-        facts = session.images.facts
+        return self._finished(record)
+
+    def _worst(self) -> None:
+        session, index, defense = self.session, self.index.value, self.through.value
+
+        def told(attacker: str) -> None:
+            self._say(f"{shown(attacker)}: searching ...")
+
+        record = session.worst(index, self.pixels.value, defense, told)
+        if record is None or self._left(session, index):
+            return self._say("stopped")
+        if not record["success"]:
+            return self._say("no attacker succeeds")
+        return self._finished(record, f", by {shown(record['attacker'])}")
+
+    def _finished(self, record: dict, by: str = "") -> None:
+        """Show what a search found."""
+        facts = self.session.images.facts
         tried = f"{record['evaluations']:,} queries"
         if not record["success"]:
             return self._say(f"not misclassified after {tried}")
-        picture = session.image(index).copy()
+        picture = self.session.image(self.index.value).copy()
         for row, col, value in zip(record["rows"], record["cols"], record["values"], strict=True):
             picture[row, col] = value
         self.adversarial = picture
         self._show()
         now = gallery.change(record["predicted"], record["adversarial"], facts)
-        return self._say(f"misclassified after {tried}: {now}", GOOD)
+        return self._say(f"misclassified after {tried}{by}: {now}", GOOD)
+
+    def _prove(self) -> None:
+        session, index = self.session, self.index.value
+        self._say("hiding every pair of masks ...")
+        proved = session.proved(index)
+        if self._left(session, index):
+            return self._say("stopped")
+        if proved:
+            return self._say("proved: with double masking, no change of one pixel matters", GOOD)
+        return self._say("not proved: under some masks, the classifier is wrong")
 
     def _left(self, session: Session, index: int) -> bool:
         """Whether another image or run is shown by now than the one that work was begun on."""
