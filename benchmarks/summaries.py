@@ -73,7 +73,8 @@ def conditions(row) -> dict[str, tuple[bool | None, str]]:
     )  # fmt: skip
     least = CPU_TIME.get((row.size, row.pixels), 2)
     time = None if pd.isna(row.seconds) else row.seconds >= least
-    found["CPU time"] = (time, f"{_times(row.seconds)} less, at least {least}")
+    name = "CPU time" if row.device == "cpu" else "GPU time"
+    found[name] = (time, f"{_times(row.seconds)} less, at least {least}")
     return found
 
 
