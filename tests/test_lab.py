@@ -1,6 +1,7 @@
 """The explorer in a running JupyterLab, as a hand would use it; needs the runs of `make book`."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -91,6 +92,14 @@ def test_the_explorer_in_a_browser(lab):
         expect(attack).to_be_enabled()
         expect(stop).to_be_disabled()
         page.get_by_role("button", name="defend").click()
-        expect(page.get_by_text("DAE (proposed)").first).to_be_visible()
+        expect(page.get_by_role("img", name="DAE (proposed)").first).to_be_visible()
+
+        # All attackers go through the defense that is chosen; a proof is given or not.
+        page.get_by_label("through").select_option("Median 3x3")
+        page.get_by_role("button", name="all attackers").click()
+        expect(stop).to_be_enabled()
+        expect(stop).to_be_disabled()
+        page.get_by_role("button", name="prove").click()
+        expect(page.get_by_text(re.compile("^(not )?proved: "))).to_be_visible()
         browser.close()
     assert {path: path.read_bytes() for path in before} == before  # nothing was saved by looking
