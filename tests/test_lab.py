@@ -98,8 +98,8 @@ def test_the_explorer_in_a_browser(lab):
         page.get_by_label("through").select_option("Median 3x3")
         page.get_by_role("button", name="all attackers").click()
         expect(stop).to_be_enabled()
-        expect(stop).to_be_disabled()
+        expect(stop).to_be_disabled(timeout=300_000)
         page.get_by_role("button", name="prove").click()
-        expect(page.get_by_text(re.compile("^(not )?proved: "))).to_be_visible()
+        expect(page.get_by_text(re.compile("^(not )?proved: "))).to_be_visible(timeout=300_000)
         browser.close()
     assert {path: path.read_bytes() for path in before} == before  # nothing was saved by looking
