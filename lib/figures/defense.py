@@ -220,9 +220,12 @@ def attackers(shares: pd.DataFrame) -> Figure:
     """
     if not len(shares):
         return style.message("No image was attacked.")
-    budgets = {"": "clean", "pixels": "{} pixels", "linf": "{} of 255"}
+    budgets = {"": "clean", "pixels": "{} pixel{}", "linf": "{} of 255"}
     named = shares[["defense", "family", "budget"]].itertuples(index=False)
-    labels = [f"{shown(name)}, {budgets[family].format(count)}" for name, family, count in named]
+    labels = [
+        f"{shown(name)}, {budgets[family].format(count, 's' * (count > 1))}"
+        for name, family, count in named
+    ]
     values = zip(labels, shares["correct"], strict=True)
     said = "; ".join(f"{label}: {value:.0%}" for label, value in values)
     figure, axes = style.rows(
