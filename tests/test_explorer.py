@@ -105,7 +105,9 @@ def test_an_image_that_is_already_wrong_is_refused(p):
     assert not session.proved(0)
 
 
-def test_the_worst_attack_goes_through_the_defense(p):
+def test_the_worst_attack_goes_through_the_defense(p, monkeypatch):
+    # Two that differ; the others repeat the first with larger budgets.
+    monkeypatch.setattr("notebooks.explorer.session.ATTACKERS", ["adaptive", "sparse_rs"])
     session, told = Session(p), []
     for defense in ("identity", "median3"):
         told.clear()
@@ -127,12 +129,11 @@ def test_all_attackers_can_be_stopped_between_two(p):
 
 def test_a_proof_holds_against_the_attackers(explorer):
     session = explorer.session
-    proved = [index for index in range(4) if session.proved(index)]
-    for index in proved:
-        assert not session.worst(index, 1, params.MASKING)["success"]
+    if proved := session.proved(0):
+        assert not session.worst(0, 1, params.MASKING)["success"]
     explorer.prove.click()
     explorer.thread.join(60)
-    assert explorer.said.value.startswith("<span") and not explorer.prove.disabled
+    assert (view.GOOD in explorer.said.value) == proved and not explorer.prove.disabled
 
 
 def test_the_buttons(explorer):

@@ -142,10 +142,10 @@ def proofs(results: Path) -> pd.DataFrame:
     Returns:
         One row a data set, size and defense: ``n`` images, with two classifiers each twice, and
         ``robust`` with its 95 % interval. ``identity`` and ``median3`` are from the exact
-        certificates, which no attack can beat nor miss; ``double_masking`` from its own.
+        certificates; ``double_masking`` is from its own, which can miss what holds.
     """
     exact = certificates.read(results)[0]
-    masked = read(results)[1]
+    masked = run_tables.read(results, ["masking"])[0]
     tables = [
         found.assign(defense=defense, robust=robust)
         for found, defense, robust in (

@@ -195,11 +195,12 @@ class Session:
                 return None
             told(each.name)
             row = each.attack(behind, one.images, one.labels).table.iloc[0].to_dict()
+            row["attacker"] = each.name
             if row["skipped"]:
                 raise InputError("This image is misclassified without an attack: choose another.")
             if row["success"]:
                 break
-        return row | {"attacker": each.name}
+        return row
 
     def proved(self, index: int) -> bool:
         """Whether double masking proves that no change of one pixel alters the prediction.

@@ -63,6 +63,7 @@ class Explorer:
         self.attack, self.worst, self.map, self.defend, self.prove, self.stop = (
             widgets.Button(description=name, layout={"width": "auto"}) for name in names
         )
+        self.working = self.attack, self.worst, self.map, self.prove  # one at a time
         self.stop.disabled = True
         self.progress = widgets.FloatProgress(value=0, min=0, max=1, layout={"width": "320px"})
         self.line, self.restored = widgets.HTML(), widgets.HTML()
@@ -193,21 +194,22 @@ class Explorer:
             return self._say("An attack or a map is running: stop it first.", BAD)
 
         def run() -> None:
-            for button in (self.attack, self.worst, self.map, self.prove):
-                button.disabled = True
-            self.stop.disabled = False
+            self._busy(True)
             try:
                 work()
             except InputError as error:
                 self._say(str(error), BAD)
             finally:
-                for button in (self.attack, self.worst, self.map, self.prove):
-                    button.disabled = False
-                self.stop.disabled = True
+                self._busy(False)
 
         self.thread = threading.Thread(target=run, daemon=True)
         self.thread.start()
         return None
+
+    def _busy(self, busy: bool) -> None:
+        for button in self.working:
+            button.disabled = busy
+        self.stop.disabled = not busy
 
     def _attack(self) -> None:
         session, index = self.session, self.index.value
