@@ -159,7 +159,8 @@ def attack_all(
         name = f"{ATTACKS[pixels]}.parquet"
         others = [file for file in visible(folder.parent, f"*/{name}") if file.parent != folder]
         key = fingerprint([
-            p.key("attackers", "masking_images"), pixels, data.provenance.md5,
+            p.key("attackers", "masking_images", "attack_pixels"), pixels,
+            pixels == min(p.attack_pixels), data.provenance.md5,
             checksums(folder, [each for each in models if each != MASKING]),
             [[file.parent.name, md5(file)] for file in others], chosen[IMAGE].to_dict("list"),
         ])  # fmt: skip
