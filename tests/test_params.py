@@ -44,12 +44,15 @@ def test_a_data_set_may_override_its_protocol_and_the_caller_both():
 
 def test_a_variant_differs_from_its_base_in_its_own_values_alone():
     for name in params.variants("compact"):
-        given = {key for key in params.read("protocols", name) if key != "base"}
-        assert given, f"{name} changes nothing"
+        given = dict(params.read("protocols", name))
+        overrides = given.pop("overrides", {})
+        assert given.pop("base") and given, f"{name} changes nothing"
         for dataset in params.names("datasets"):
             one = params.load("compact", dataset).model_dump()
             other = params.load(name, dataset).model_dump()
-            assert {key for key in one if one[key] != other[key]} <= given | {"protocol"}
+            assert {key for key in one if one[key] != other[key]} <= (
+                given.keys() | overrides.get(dataset, {}).keys() | {"protocol"}
+            )
     assert params.load("compact-28", "derma").data_size == 28
     assert params.load("compact-paper-split", "pathology").data_size == 28  # its base's override
     assert params.base("compact-28") == params.base("compact") == "compact"
