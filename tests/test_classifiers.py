@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from lib import params
+from lib.data import unit
 from lib.metrics import classification
 from lib.models import classifier_training, classifiers, fit_classifier, pretrained
 from lib.models.classifiers import Classifier
@@ -213,6 +214,24 @@ def test_sizes_grow_and_only_the_last_may_stop(images):
     assert [epoch["size"] for epoch in history] == [32, 56]
     assert {size for training, size in seen if training} == {32, 56}
     assert {size for training, size in seen if not training} == {56}
+
+
+def test_masks_hide_parts_of_training_images_alone(images):
+    data, seen = colored(images), []
+    stored = unit(torch.from_numpy(data.images).permute(0, 3, 1, 2))
+    forward = Classifier.forward
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Classifier, "forward",
+            lambda self, x: (seen.append((self.training, x.clone())), forward(self, x))[1],
+        )  # fmt: skip
+        fitted(data, masking=7, epochs=1)
+    for training, batch in seen:
+        for image in batch:
+            hidden = (stored != image).any(1).sum((1, 2)).min()
+            assert 0 < hidden <= 2 * 7**2 if training else hidden == 0
+    with refused(29):
+        fitted(data, masking=29)
 
 
 def test_the_stopping_rule_reads_float32(images):

@@ -12,7 +12,8 @@ from torch import nn
 from lib.attack import PixelAttack
 from lib.data import to_tensor
 from lib.defense import DoubleMasking
-from lib.defense.double_masking import inpaint, mask_corners, masking_table
+from lib.defense.double_masking import masking_table
+from lib.models.masks import inpaint, mask_corners, masks_of, under_two
 from lib.params.errors import InputError
 
 
@@ -85,6 +86,20 @@ def test_filling_looks_at_the_nearest_visible_pixels_and_at_nothing_hidden(seed,
     other = np.where(hidden[:, None], rng.integers(0, 2, images.shape), images).astype(np.float32)
     again = inpaint(torch.from_numpy(other), torch.from_numpy(hidden)).numpy()
     np.testing.assert_array_equal(filled, again)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**31), st.integers(1, 6))
+def test_training_images_are_hidden_under_one_or_two_masks_of_the_set(seed, mask):
+    images = torch.from_numpy(np.random.default_rng(seed).random((4, 2, 6, 7), np.float32))
+    masks = masks_of(6, 7, mask)
+    made = under_two(images, mask, torch.Generator().manual_seed(seed))
+    again = under_two(images, mask, torch.Generator().manual_seed(seed))
+    assert torch.equal(made, again)
+    unions = [a | b for a in masks for b in masks]
+    for image, result in zip(images, made, strict=True):
+        options = [inpaint(image[None], union[None])[0] for union in unions]
+        assert any(torch.equal(result, option) for option in options)
 
 
 def reference_votes(defense, image, regions):

@@ -14,6 +14,7 @@ from lib.data import Images, as_images, unit
 from lib.metrics import classification
 from lib.models.classifiers import Classifier, bring, classify, load, save
 from lib.models.inference import Device, outputs, placed, uses_bfloat16
+from lib.models.masks import masks_of, under_two
 from lib.models.pretrained import start_weights
 from lib.models.training import check_training, fit, key_of
 from lib.models.weights import read_weights
@@ -46,6 +47,7 @@ def fit_classifier(
     weight_decay: float = 0.0,
     sizes: Sequence[int] = (),
     stop: tuple[float, float] = (0.95, 0.90),
+    masking: int = 0,
     threshold: float = 0.5,
     seed: int = 0,
     precision: str = "float32",
@@ -72,6 +74,8 @@ def fit_classifier(
         sizes: edges that images are reduced to one after another, each for an equal share of the
             epochs; none: as they are.
         stop: training ends when training and validation accuracy exceed these, at the last size.
+        masking: edge in pixels of two masks that hide parts of each training image (Xiang et al.
+            2022), drawn anew each time; see `lib.models.masks.under_two`. 0: none.
         threshold: a label counts when its sigmoid exceeds it.
         seed: of the order of images; the first weights are the caller's.
         precision: ``float32``, ``bfloat16`` or ``auto``; accuracies are always of float32.
@@ -99,6 +103,7 @@ def fit_classifier(
     check_number("momentum", momentum, 0, 1, ends="[)")
     check_number("weight_decay", weight_decay, 0, math.inf)
     check_number("threshold", threshold, 0, 1, ends="()")
+    check_number("masking", masking, 0, math.inf, whole=True)
     for size in sizes:
         check_number("sizes", size, 1, math.inf, whole=True)
     if len(images) < 2:
@@ -115,6 +120,8 @@ def fit_classifier(
     model.to(memory_format=torch.channels_last)
     precision = "bfloat16" if uses_bfloat16(precision, device) else "float32"
     sizes = list(sizes) or [edge]
+    if masking:
+        masks_of(min(*sizes, edge), min(*sizes, edge), masking)  # refuses one that is too large
     target = torch.from_numpy(labels)
     target = target.float() if multi_label else target.long()
     steps = -(-len(images) // batch)
@@ -155,10 +162,10 @@ def fit_classifier(
     settings = [
         VERSIONS["classifier"], epochs, batch, optimizer, schedule, learning_rate, momentum,
         weight_decay, sizes, stop, threshold, seed, precision,
-    ]  # fmt: skip
+    ] + [masking] * bool(masking)  # fmt: skip
     arrays = (images, labels, validation_images, validation_labels)
     return fit(
-        model, loss, _batches(images, target, batch, seed, device, size_of), evaluate,
+        model, loss, _batches(images, target, batch, seed, device, size_of, masking), evaluate,
         optimizer=made, schedule=rates, epochs=epochs, steps_per_epoch=steps,
         checkpoint=checkpoint, key=key_of(model, arrays, settings) if checkpoint else "",
         stop=good_enough, precision=precision, device=device, label=label,
@@ -167,7 +174,7 @@ def fit_classifier(
 
 def _batches(
     images: np.ndarray, labels: Tensor, batch: int, seed: int, device: torch.device,
-    size_of: Callable[[int], int],
+    size_of: Callable[[int], int], masking: int,
 ) -> Callable:  # fmt: skip
     """Batches of a shuffled epoch; a last batch of one image is left out (batch norm needs two).
 
@@ -182,6 +189,8 @@ def _batches(
                 given, size = unit(given.permute(0, 3, 1, 2)), size_of(epoch)
                 if size < given.shape[-1]:
                     given = F.interpolate(given, size=size, mode="bilinear", antialias=True)
+                if masking:
+                    given = under_two(given, masking, generator)
                 yield given, labels[chosen].to(device)
 
     return batches
@@ -261,7 +270,8 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
             model.network.load_state_dict(fits, strict=False)
         history = fit_classifier(
             model, learned.images, learned.labels, validation.images, validation.labels,
-            sizes=p.classifier_sizes, threshold=p.classifier_threshold,
+            sizes=p.classifier_sizes, masking=p.classifier_masking,
+            threshold=p.classifier_threshold,
             stop=(p.classifier_stop_train, p.classifier_stop_validation), seed=p.seed,
             precision=p.classifier_precision, device=p.device, checkpoint=checkpoint,
             label=p.classifier, **settings,

@@ -93,6 +93,11 @@ class Parameters(BaseModel):
     classifier_sizes: ListOf[Annotated[int, Field(ge=28, le=MOST)]] = Field(
         description="image sizes used one after another, for equally many epochs; []: full size"
     )
+    classifier_masking: Annotated[Count, Field(le=MOST)] = Field(
+        default=0,
+        description="edge in pixels of two masks that hide parts of each training image, as double "
+        "masking does; 0: none",
+    )
     classifier_stop_train: Share = Field(
         description="training accuracy of the stopping rule; both must be exceeded (CLS06)"
     )
