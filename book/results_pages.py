@@ -10,7 +10,7 @@ TITLES = {
     "results_overview": "Overview",
     "results_ablation": "Ablation and sensitivity",
     "results_size": "Size of the image",
-    "results_attackers": "Adaptive attack",
+    "results_attackers": "Strongest attacks",
     "results_certificates": "Certificates",
     "verdicts": "Claims",
 }

@@ -7,6 +7,7 @@ from lib.evidence import results_tables as recorded
 from lib.evidence.dataset_record import DatasetRecord
 from lib.evidence.lesions import against_chance
 from lib.evidence.results_shown import printed_share
+from lib.evidence.run_tables import UNDER_MASKS
 from lib.figures import formatting
 from lib.figures.formatting import enumerated, rate, shown
 
@@ -222,12 +223,20 @@ def adaptive(pooled: pd.DataFrame) -> str:
 
 def proved(table: pd.DataFrame) -> str:
     """What double masking proves; ``table`` of `lib.evidence.attackers.proved`."""
-    lines = [
-        f" On {shown(row.dataset)} at {row.size} px with {shown(row.classifier)}, double masking "
-        f"proves {rate(row.certified)} of {row.n} test images correct under any one-pixel attack."
-        for row in table.itertuples()
+    if not len(table):
+        return ""
+    places = ["most"] if len(table) == 1 else ["most", "fewest"]
+    ordered = table.sort_values("certified", ascending=False)
+    found = [
+        f"{rate(row.certified)} on {shown(row.dataset)} at {row.size} px ({shown(row.classifier)}"
+        f"{', trained under masks' if row.training == UNDER_MASKS else ''})"
+        for row in (ordered.iloc[0], ordered.iloc[-1])[: len(places)]
     ]
-    return "".join(lines)
+    held = ", ".join(f"at {word} {text}" for word, text in zip(places, found, strict=True))
+    return (
+        " The share of test images that double masking proves correct under any one-pixel attack: "
+        f"{held}."
+    )
 
 
 def only(rows: pd.DataFrame) -> str:

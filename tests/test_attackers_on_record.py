@@ -1,5 +1,6 @@
 """What recorded attackers say, and what a record of them must not contradict."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -78,6 +79,17 @@ def test_weak_classifiers_stay_out_of_pooled_rates(results):
     assert not len(attackers.pooled(results, attacked))
 
 
+def test_training_under_masks_is_told_apart(results):
+    here, other = (results / name / "oct" / "resnet50" for name in ("compact-certified", "masks"))
+    shutil.copytree(here, other)
+    given = {"data_size": 28, "classifier_masking": 7}
+    write_json(other / "run.json", {"parameters": given, "data": {"npz": "a"}})
+    attacked, masked, _ = attackers.read(results)
+    assert list(attackers.proved(masked)["training"]) == ["plain", "under masks"]
+    assert list(attackers.proofs(results)["n"]) == [2, 2]
+    assert attackers.pooled(results, attacked)["n"].eq(2).all()
+
+
 def test_certified_accuracy_is_of_all_test_images(results):
     row = attackers.proved(attackers.read(results)[1]).iloc[0]
     assert (row["n"], row["clean"], row["defended"], row["certified"]) == (2, 1, 0.5, 0.5)
@@ -131,6 +143,24 @@ def test_no_attacker_beats_a_certificate_of_the_bare_classifier(table, tmp_path)
     assert not list(consistency.problems(tmp_path, GIVEN, tables))
     tables["certificate_bare"] = certificate.assign(robust=True)
     assert len(list(consistency.problems(tmp_path, GIVEN, tables))) == 1
+
+
+@pytest.mark.parametrize("kind", ["attackers", "adaptive"])
+def test_no_attacker_beats_a_certificate_through_the_median(table, tmp_path, kind):
+    through = table[table["defense"] == "identity"].assign(defense="median3")
+    certificate = through.iloc[[0, 5]].assign(robust=[False, True]).reset_index(drop=True)
+    known = certificate.assign(success=False)
+    if kind == "adaptive":  # of the first image alone the adaptive attack succeeds
+        about = {"clean": True, "oblivious": True, "adaptive": [False, True], "adversarial": 0}
+        through = known.assign(predicted=0, **about)
+        known = known.assign(predicted=0, adversarial=0)
+    tables = {f"{kind}_one_pixel": through.reset_index(drop=True), "one_pixel": known}
+    write_table(tmp_path / "one_pixel.parquet", known)
+    assert not list(
+        consistency.problems(tmp_path, GIVEN, tables | {"certificate_median3": certificate})
+    )
+    broken = {"certificate_median3": certificate.assign(robust=True)}
+    assert len(list(consistency.problems(tmp_path, GIVEN, tables | broken))) == 1
 
 
 def test_proofs_are_of_classifiers_better_than_a_constant_answer(results):

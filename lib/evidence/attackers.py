@@ -7,12 +7,13 @@ import pandas as pd
 from lib.defense import worst_case
 from lib.defense.worst_case import LINF, NONE, PIXELS, WORST
 from lib.evidence import certificates, run_tables
-from lib.evidence.run_tables import RUN
+from lib.evidence.run_tables import PLAIN, RUN
 from lib.metrics import intervals
 from lib.params import ATTACKS, MASKING
 
 BARE = {"bare": "identity"}  # a certificate's name for no defense
-KEYS = [*RUN, "pixels"]
+KEYS = [*RUN, "training", "pixels"]
+TRAINED = f"{MASKING}_trained"  # double masking of a classifier that was trained under masks
 CASES = ("clean", "oblivious", "adaptive", "same", "most", "dense")
 
 
@@ -73,10 +74,10 @@ def _case(shares: pd.DataFrame, case: str, pixels: int) -> pd.DataFrame:
 def pooled(results: Path, attacked: pd.DataFrame) -> pd.DataFrame:
     """`worst_case.worst_case` of all runs together, one pixel and more.
 
-    Runs whose classifier is right less often than a constant answer are left out. Each run attacks
-    its own images: an image attacked in two runs counts twice.
+    Runs whose classifier is right less often than a constant answer, or was trained under masks,
+    are left out. Each run attacks its own images: an image attacked in two runs counts twice.
     """
-    one = attacked[attacked["pixels"] == 1]
+    one = attacked[(attacked["pixels"] == 1) & (attacked["training"] == PLAIN)]
     weak = pd.MultiIndex.from_frame(certificates.below_baseline(results, one)[RUN])
     one = one[~pd.MultiIndex.from_frame(one[RUN]).isin(weak)]
     if not len(one):
@@ -120,8 +121,8 @@ def proved(masked: pd.DataFrame) -> pd.DataFrame:
         a decision, ``seconds_certify`` of a certificate that holds.
     """
     rows = []
-    for names, group in masked.groupby(RUN, sort=False):
-        row = dict(zip(RUN, names, strict=True)) | {"n": len(group)}
+    for names, group in masked.groupby([*RUN, "training"], sort=False):
+        row = dict(zip([*RUN, "training"], names, strict=True)) | {"n": len(group)}
         for name in ("clean", "defended", "certified"):
             row |= intervals.columns(name, intervals.rate(int(group[name].sum()), len(group)))
         sure = group[group["certified"].astype(bool)]
@@ -142,15 +143,17 @@ def proofs(results: Path) -> pd.DataFrame:
     Returns:
         One row a data set, size and defense: ``n`` images, with two classifiers each twice, and
         ``robust`` with its 95 % interval. ``identity`` and ``median3`` are from the exact
-        certificates; ``double_masking`` is from its own, which can miss what holds.
+        certificates; ``double_masking`` is from its own, which can miss what holds, and `TRAINED`
+        the same of classifiers that were trained under masks.
     """
     exact = certificates.read(results)[0]
     masked = run_tables.read(results, ["masking"])[0]
+    defenses = masked["training"].map({PLAIN: MASKING}).fillna(TRAINED)
     tables = [
         found.assign(defense=defense, robust=robust)
         for found, defense, robust in (
             (exact, exact.get("through"), exact.get("robust")),
-            (masked, MASKING, masked.get("certified")),
+            (masked, defenses, masked.get("certified")),
         )
         if len(found)
     ]

@@ -13,6 +13,12 @@ from lib.params.errors import InputError
 from lib.params.files import read_json
 
 IMAGE = ["split", "index"]  # identify an image within its data set
+# Defenses by the certificates about them, and kinds of the tables of one-pixel attacks.
+CERTIFIED = {"bare": "identity", "median3": "median3"}
+ONE_PIXEL = {
+    "certificate_searches": "attack", ATTACKS[1]: "attack", f"adaptive_{ATTACKS[1]}": "adaptive",
+    f"attackers_{ATTACKS[1]}": "attackers",
+}  # fmt: skip
 # From a table and the matching row of the attack for each of its rows to the columns expected.
 Rules = Callable[[pd.DataFrame, pd.DataFrame], dict[str, pd.Series]]
 
@@ -41,8 +47,7 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
             yield from _differing(path, table, {"dataset": dataset}, "in this folder")
         if "part" in table and given["data_split"] == "official":
             yield from _differing(path, table, {"part": table["split"]}, "in the official split")
-    if "certificate_bare" in tables:
-        yield from _proved(folder, tables)
+    yield from _proved(folder, tables)
     for name in ATTACKS.values():
         attack = folder / f"{name}.parquet"
         # The adaptive attack covers only some of the images.
@@ -80,19 +85,33 @@ def _beside(
 
 
 def _proved(folder: Path, tables: dict[str, pd.DataFrame]) -> Iterator[str]:
-    """Successes on images that a certificate proves robust."""
-    certified = tables["certificate_bare"]
-    robust = pd.MultiIndex.from_frame(certified.loc[certified["robust"], IMAGE])
-    for name in {"certificate_searches", ATTACKS[1], f"attackers_{ATTACKS[1]}"} & tables.keys():
-        table = tables[name]
-        if name.startswith("attackers_"):
-            one = (table["family"] == PIXELS) & (table["budget"] == 1)
-            success = one & (table["defense"] == "identity") & ~table["correct"]
-        else:
-            success = table["success"].astype(bool)
-        wrong = pd.MultiIndex.from_frame(table[IMAGE]).isin(robust) & success
-        why = "image {} is fooled, and certificate_bare.parquet proves that no pixel can"
-        yield from first(folder / f"{name}.parquet", wrong, why, _names(table))
+    """Successes with one pixel on images that a certificate proves robust."""
+    for through, defense in CERTIFIED.items():
+        if f"certificate_{through}" not in tables:
+            continue
+        certified = tables[f"certificate_{through}"]
+        robust = pd.MultiIndex.from_frame(certified.loc[certified["robust"], IMAGE])
+        for name, kind in ONE_PIXEL.items():
+            if name not in tables:
+                continue
+            table = tables[name]
+            success = _successes(table, kind, defense)
+            wrong = pd.MultiIndex.from_frame(table[IMAGE]).isin(robust) & success
+            why = (
+                f"image {{}} is fooled, and certificate_{through}.parquet proves that no pixel can"
+            )
+            yield from first(folder / f"{name}.parquet", wrong, why, _names(table))
+
+
+def _successes(table: pd.DataFrame, kind: str, defense: str) -> pd.Series:
+    """Where a one-pixel attack succeeds through a defense, among correct images of a table."""
+    if kind == "attack":
+        return table["success"].astype(bool) & (defense == "identity")
+    behind = table["defense"] == defense
+    if kind == "adaptive":
+        return behind & table["clean"] & ~(table["oblivious"] & table["adaptive"])
+    one = (table["family"] == PIXELS) & (table["budget"] == 1)
+    return behind & one & ~table["correct"]
 
 
 def _restored(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:

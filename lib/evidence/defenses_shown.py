@@ -129,7 +129,8 @@ def worst(table: pd.DataFrame) -> pd.DataFrame:
     """Images classified correctly after each kind of attack, `lib.evidence.attackers.worst`."""
     if not len(table):
         return table
-    shown = table[["dataset", "size", "classifier", "pixels", "defense", "n"]].copy()
+    shown = table[["dataset", "size", "classifier", *_training(table)]].copy()
+    shown = shown.join(table[["pixels", "defense", "n"]])
     titles = {
         "clean": "clean", "oblivious": "paper's attack", "adaptive": "adaptive attack",
         "same": "worst, same pixels", "most": "worst, more pixels", "dense": "worst, all values",
@@ -143,7 +144,7 @@ def proved(table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy and certified accuracy of double masking, `lib.evidence.attackers.proved`."""
     if not len(table):
         return table
-    shown = table[["dataset", "size", "classifier", "n"]].copy()
+    shown = table[["dataset", "size", "classifier", *_training(table), "n"]].copy()
     titles = {
         "clean": "classifier alone", "defended": "double masking", "certified": "certified",
     }  # fmt: skip
@@ -152,6 +153,11 @@ def proved(table: pd.DataFrame) -> pd.DataFrame:
     for name, title in {"seconds": "prediction, s", "seconds_certify": "certificate, s"}.items():
         shown[title] = fixed(table[name], 1)
     return sized(shown)
+
+
+def _training(table: pd.DataFrame) -> list[str]:
+    """The column that says how classifiers were trained, where they differ in that."""
+    return ["training"] * (table["training"].nunique() > 1)
 
 
 def checks(table: pd.DataFrame) -> pd.DataFrame:
