@@ -44,7 +44,7 @@ FILES = {
     "restoration": ("restoration_*", "detection_*"),
     "forensics": ("forensics_*",),
     "adaptive": ("adaptive_*",),
-    "attackers": ("attackers_*", "masking.parquet"),
+    "attackers": ("attackers_*", "masking.parquet", "fine_tuning.parquet"),
     "ablation": ("ablation*",),
 }
 HOMES = {

@@ -41,6 +41,7 @@ TINY = {
     "denoiser_large_limit": 4, "ablation_train": 8, "ablation_test": 4, "ablation_epochs": 1,
     "bootstrap_samples": 20, "vulnerability_images": 1, "adaptive_images": 1,
     "attackers_images": 1, "attackers_names": ["adaptive", "pgd"], "masking_size": 14,
+    "fine_tuning_epochs": 1,
     "classifier_threshold": 0.9,  # after one epoch nothing passes it, so Normal is correct
 }  # fmt: skip
 
@@ -160,7 +161,7 @@ def test_a_run_leaves_what_the_contract_names(executed):
     for name in params.ATTACKS.values():
         kinds = ("", "restoration_", "detection_", "adaptive_", "attackers_")
         names |= {f"{kind}{name}.parquet" for kind in kinds}
-    names.add("masking.parquet")
+    names |= {"masking.parquet", "fine_tuning.parquet"}
     names.add("forensics_two_pixel.parquet")  # the paper has no one-pixel table for DenseNet121
     assert {path.name for path in run.iterdir()} == names
     denoisers = {f"{name}.{kind}" for name in params.DENOISERS for kind in ("safetensors", "json")}

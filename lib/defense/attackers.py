@@ -44,6 +44,11 @@ COLUMNS = (*IMAGE, "defense", "attacker", "family", "budget", "correct", "certif
            "rows", "cols", "values", "evaluations", "seconds")  # fmt: skip
 # Of what an attack returns.
 KEPT = ("image", "success", "p_after", "rows", "cols", "values", "evaluations", "seconds")
+# Parameters of the step that do not concern the attacks.
+ELSEWHERE = (
+    "attack_pixels", "masking_images", "fine_tuning_epochs", "classifier_include_normal",
+    "classifier_precision", "classifier_train_limit",
+)  # fmt: skip
 CHUNK = 4  # images between two checkpoints
 RESTARTS, MOST_PIXELS = 5, 64
 # A candidate costs double masking as many evaluations as it has masks: it gets fewer attackers,
@@ -159,7 +164,7 @@ def attack_all(
         name = f"{ATTACKS[pixels]}.parquet"
         others = [file for file in visible(folder.parent, f"*/{name}") if file.parent != folder]
         key = fingerprint([
-            p.key("attackers", "masking_images", "attack_pixels"), pixels,
+            p.key("attackers", *ELSEWHERE), pixels,
             pixels == min(p.attack_pixels), data.provenance.md5,
             checksums(folder, [each for each in models if each != MASKING]),
             [[file.parent.name, md5(file)] for file in others], chosen[IMAGE].to_dict("list"),

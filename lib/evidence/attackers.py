@@ -134,6 +134,25 @@ def proved(masked: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def fine_tuned(results: Path) -> pd.DataFrame:
+    """Accuracy behind each denoiser, before and after the classifier learned from its images.
+
+    Returns:
+        One row a run and defense: ``n`` clean test images; ``before`` and ``after``, shares that
+        are correct, and ``gain``, each with its 95 % interval in ``_low`` and ``_high``.
+    """
+    rows = []
+    for names, group in run_tables.read(results, ["fine_tuning"])[0].groupby(
+        [*RUN, "defense"], sort=False
+    ):
+        row = dict(zip([*RUN, "defense"], names, strict=True)) | {"n": len(group)}
+        for name in ("before", "after"):
+            row |= intervals.columns(name, intervals.rate(int(group[name].sum()), len(group)))
+        gain = group["after"].astype(int) - group["before"].astype(int)
+        rows.append(row | intervals.columns("gain", intervals.paired(gain)))
+    return pd.DataFrame(rows)
+
+
 def proofs(results: Path) -> pd.DataFrame:
     """Which share of test images is proved correct under any one-pixel attack, by defense.
 

@@ -155,6 +155,17 @@ def proved(table: pd.DataFrame) -> pd.DataFrame:
     return sized(shown)
 
 
+def fine_tuned(table: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy before and after fine-tuning, `lib.evidence.attackers.fine_tuned`."""
+    if not len(table):
+        return table
+    shown = table[["dataset", "size", "classifier", "defense", "n"]].copy()
+    titles = {"before": "as trained", "after": "after fine-tuning", "gain": "gain"}
+    for name, title in titles.items():
+        shown[title] = rates(table, name)
+    return sized(shown)
+
+
 def _training(table: pd.DataFrame) -> list[str]:
     """The column that says how classifiers were trained, where they differ in that."""
     return ["training"] * (table["training"].nunique() > 1)

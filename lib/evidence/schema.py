@@ -95,6 +95,9 @@ _MASKING = {name: check for name, check in _KEY.items() if name != "success"} | 
     "category": _whole(-1), "part": _SPLIT, "clean": _flag, "defended": _flag, "certified": _flag,
     "seconds": _between(0), "seconds_certify": _between(0),
 }  # fmt: skip
+_FINE_TUNING = {name: check for name, check in _KEY.items() if name != "success"} | {
+    "category": _whole(-1), "part": _SPLIT, "defense": _any, "before": _flag, "after": _flag,
+}  # fmt: skip
 _LESIONS = {"split": _SPLIT, "index": _whole(0), "label": _any} | dict.fromkeys(
     ("x", "y", "width", "height"), _SHARE
 )
@@ -108,6 +111,7 @@ TABLES: dict[str, dict[str, Check]] = {
     **{f"adaptive_{name}": _ADAPTIVE for name in params.ATTACKS.values()},
     **{f"attackers_{name}": _ATTACKERS for name in params.ATTACKS.values()},
     "masking": _MASKING,
+    "fine_tuning": _FINE_TUNING,
     **{f"detection_{name}": _DETECTION for name in params.ATTACKS.values()},
     **{f"certificate_{name}": _CERTIFICATE for name in certificate.THROUGH},
     "certificate_searches": _SEARCHES,

@@ -226,6 +226,10 @@ class Parameters(BaseModel):
         description="mask size of double masking, in pixels"
     )
     masking_images: Count = Field(description="test images of each class to certify; 0: all")
+    fine_tuning_epochs: Rounds = Field(
+        default=0,
+        description="epochs of fine-tuning copies of the classifier on denoised images; 0: none",
+    )
 
     ablation_size: Size = Field(description="size of the AbdomenCT images in pixels")
     ablation_train: Count = Field(description="training images; 0: all (DAT10)")

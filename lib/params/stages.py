@@ -45,6 +45,8 @@ STEPS: dict[str, tuple[str, ...]] = {
     "attackers": (
         "dataset", "classifier", "data_", "classifier_threshold", "attack_", "denoiser_names",
         "restoration_patch_size", "restoration_patch_threshold", "attackers_", "masking_",
+        "classifier_include_normal", "classifier_precision", "classifier_train_limit",
+        "fine_tuning_epochs",
     ),
     "ablation": (
         "data_root", "data_download", "data_phantom_images", "denoiser_batch",
@@ -72,7 +74,12 @@ LASTING: dict[str, tuple[str, ...]] = {
     "denoisers": ("{dataset}/denoisers", "*.safetensors", "*.json"),
     "pixel_attack": ("{dataset}/{classifier}", "one_pixel.parquet", "two_pixel.parquet"),
     "adaptive": ("{dataset}/{classifier}", "adaptive_*.parquet"),
-    "attackers": ("{dataset}/{classifier}", "attackers_*.parquet", "masking.parquet"),
+    "attackers": (
+        "{dataset}/{classifier}",
+        "attackers_*.parquet",
+        "masking.parquet",
+        "fine_tuning.parquet",
+    ),
     "ablation": ("{dataset}", "ablation/*"),
 }
 # Files of each notebook below ``runs/<protocol>/``, besides itself executed and ``run.json``; those
@@ -90,7 +97,10 @@ WRITES: dict[str, tuple[str, ...]] = {
     ),
     "forensics": (f"{_NET}forensics_<one|two>_pixel.parquet",),
     "adaptive": (f"{_NET}adaptive_<one|two>_pixel.parquet",),
-    "attackers": (f"{_NET}attackers_<one|two>_pixel.parquet", f"{_NET}masking.parquet"),
+    "attackers": (
+        f"{_NET}attackers_<one|two>_pixel.parquet", f"{_NET}masking.parquet",
+        f"{_NET}fine_tuning.parquet",
+    ),
     "ablation": (
         "abdomen_ct/ablation.parquet", "abdomen_ct/ablation_models.parquet",
         "abdomen_ct/ablation/<variant>-<seed>.*",
