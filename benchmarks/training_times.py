@@ -21,6 +21,7 @@ from lib.models.denoiser_training import fit_denoiser
 from lib.params import ROOT
 from lib.params.device import pick_device
 from lib.params.errors import InputError
+from lib.params.memory import is_out_of_memory
 from lib.params.runs import hardware
 
 CASES = [
@@ -52,8 +53,8 @@ def row(name: str, channels: int, size: int, steps: int) -> dict:
         try:
             found = seconds(name, channels, size, batch, steps)
             break
-        except InputError:
-            if batch == 1:
+        except InputError as error:
+            if batch == 1 or not is_out_of_memory(error.__context__):
                 raise
         batch //= 2
         torch.cuda.empty_cache()
