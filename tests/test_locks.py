@@ -11,6 +11,7 @@ import pytest
 from lib import params
 from lib.params import runs
 from lib.params.errors import InputError
+from lib.params.files import read_json, write_json
 from lib.params.locks import Lock
 
 HOLDER = """
@@ -104,6 +105,22 @@ def test_results_of_unlike_runs_never_meet(tmp_path, change, data):
         runs.Run(p.run_folder, "pixel_attack", p, DATA)
     runs.Run(p.run_folder, "classifier", p, DATA).finish()
     runs.Run(p.run_folder, "pixel_attack", p, DATA).finish()
+
+
+@pytest.mark.parametrize("value", [0, 7])
+def test_a_parameter_added_since_had_its_default(tmp_path, value):
+    p = of(tmp_path, classifier_masking=value)
+    runs.Run(p.run_folder, "classifier", p, DATA).finish()
+    about = read_json(p.run_folder / "run.json")
+    del about["steps"]["classifier"]["parameters"]["classifier_masking"]
+    write_json(p.run_folder / "run.json", about)
+    if value:
+        with pytest.raises(InputError, match="classifier_masking"):
+            runs.Run(p.run_folder, "pixel_attack", p, DATA)
+        return
+    made = runs.Run(p.run_folder, "pixel_attack", p, DATA).finish()
+    assert made["step"] == "pixel_attack"
+    assert read_json(p.run_folder / "run.json")["parameters"]["classifier_masking"] == 0
 
 
 def test_results_of_another_version_or_place_of_work(tmp_path, monkeypatch):

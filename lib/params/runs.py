@@ -174,9 +174,14 @@ def _unlike(made: dict[str, Any], p: Parameters, step: str, data: dict[str, Any]
         # Each machine settles by itself what "auto" stands for.
         if name in PLACES or getattr(given, name) == "auto":
             continue
-        if (before := made["parameters"].get(name)) != value:
+        if (before := _value(made, name)) != value:
             return f"{name}={before}, not {value}"
     return ""
+
+
+def _value(made: dict[str, Any], name: str) -> Any:
+    """A parameter of an entry of ``run.json``; one that was added since then had its default."""
+    return made["parameters"].get(name, Parameters.model_fields[name].default)
 
 
 class Run:
@@ -234,7 +239,7 @@ class Run:
             steps = {name: steps[name] for name in steps if name != self.step} | {self.step: record}
             merged = dict(record["parameters"])
             for name, of in steps.items():
-                merged |= {field: of["parameters"][field] for field in step_fields(name)}
+                merged |= {field: _value(of, field) for field in step_fields(name)}
             write_json(path, {**record, "parameters": merged, "steps": steps})
         if self.lock:
             self.lock.release()
