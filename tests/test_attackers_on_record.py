@@ -96,11 +96,26 @@ def test_certified_accuracy_is_of_all_test_images(results):
     assert row["seconds_certify"] == 2.0
 
 
+def test_what_fine_tuning_gains_is_paired_by_image(results):
+    folder = results / "compact-certified" / "oct" / "resnet50"
+    image = pd.read_parquet(folder / "masking.parquet").loc[[0] * 10, ["dataset", "split", "label"]]
+    before, after = [True] * 2 + [False] * 8, [True] * 9 + [False]
+    learned = image.assign(
+        index=range(10), category=0, part="test", defense="dae", before=before, after=after
+    )
+    write_table(folder / "fine_tuning.parquet", learned)
+    assert not problems(learned, "fine_tuning")
+    row = attackers.fine_tuned(results).iloc[0]
+    assert (row["n"], row["before"], row["after"]) == (10, 0.2, 0.9)
+    assert row["gain"] == 0.7 and 0 < row["gain_low"] < 0.7 < row["gain_high"]
+
+
 def test_nothing_recorded_gives_empty_tables(tmp_path):
     attacked, masked, sources = attackers.read(tmp_path)
     tables = [attackers.worst(attacked), attackers.proved(masked), attackers.checks(attacked)]
     tables += [attackers.ends(attackers.pooled(tmp_path, attacked)), attackers.proofs(tmp_path)]
     tables += [defenses_shown.worst(tables[0]), defenses_shown.checks(tables[2])]
+    tables += [defenses_shown.fine_tuned(attackers.fine_tuned(tmp_path))]
     assert not any(map(len, tables)) and not sources
 
 

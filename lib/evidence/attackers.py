@@ -141,10 +141,10 @@ def fine_tuned(results: Path) -> pd.DataFrame:
         One row a run and defense: ``n`` clean test images; ``before`` and ``after``, shares that
         are correct, and ``gain``, each with its 95 % interval in ``_low`` and ``_high``.
     """
-    rows = []
-    for names, group in run_tables.read(results, ["fine_tuning"])[0].groupby(
-        [*RUN, "defense"], sort=False
-    ):
+    table, rows = run_tables.read(results, ["fine_tuning"])[0], []
+    if not len(table):
+        return table
+    for names, group in table.groupby([*RUN, "defense"], sort=False):
         row = dict(zip([*RUN, "defense"], names, strict=True)) | {"n": len(group)}
         for name in ("before", "after"):
             row |= intervals.columns(name, intervals.rate(int(group[name].sum()), len(group)))
