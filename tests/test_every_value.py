@@ -248,6 +248,7 @@ def test_a_value_that_is_taken_is_used_to_the_end(route, light, tmp_path_factory
         ({"dataset": "derma", "attack_criterion": "any_label"}, "attack_criterion"),
         ({"dataset": "chest", "attack_criterion": "class"}, "attack_criterion"),
         ({"classifier": "densenet121", "classifier_sizes": [64, 28]}, "classifier_sizes"),
+        ({"classifier_masking": 29}, "classifier_masking"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_before_anything_runs(given, named):

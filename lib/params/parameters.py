@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from lib.params.errors import InputError, unknown
+from lib.params.errors import unknown
 from lib.params.field_types import (
     MOST,
     AnyDefense,
@@ -39,8 +39,8 @@ from lib.params.field_types import (
 )  # fmt: skip
 from lib.params.files import ROOT
 from lib.params.own_files import name_of_run, recorded
-from lib.params.protocols import names, read
 from lib.params.stages import COMMON, STEPS, VERSIONS
+from lib.params.together import check_together
 
 REFERENCES = ("identity", "median3")
 # Where and in what batches work is done: results depend on them by float rounding at most.
@@ -244,34 +244,8 @@ class Parameters(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _known_names(self) -> "Parameters":
-        for kind, value in (("protocol", self.protocol), ("classifier", self.classifier)):
-            if value not in names(f"{kind}s"):
-                raise unknown(kind, value, names(f"{kind}s"))
-        if self.dataset not in names("datasets"):
-            raise unknown("data set", self.dataset, names("datasets"))
-        if self.restoration_patch_size % 2 == 0:
-            raise InputError(
-                f"restoration_patch_size must be odd, not {self.restoration_patch_size}, because a "
-                "patch has a pixel in its middle."
-            )
-        smallest = read("classifiers", self.classifier)["smallest_input"]
-        if self.classifier_sizes and min(self.classifier_sizes) < smallest:
-            raise InputError(
-                f"classifier_sizes must be {smallest} or more, the least that {self.classifier} "
-                f"takes, not {min(self.classifier_sizes)}."
-            )
-        if self.classifier_train_limit == 1:
-            raise InputError("classifier_train_limit must be 2 or more, or 0 for all images.")
-        if self.attack_dither[0] > self.attack_dither[1]:
-            raise InputError(f"attack_dither {self.attack_dither} must begin with the lower bound.")
-        for name in ("runs", "results"):
-            if ROOT.is_relative_to((ROOT / getattr(self, name)).resolve()):
-                raise InputError(f"{name} must be a folder of its own, not the project's.")
-        if self.data_phantom_images and self.data_download:
-            raise InputError(
-                "data_download and data_phantom_images exclude each other: set one of them to 0."
-            )
+    def _together(self) -> "Parameters":
+        check_together(self)
         return self
 
     @property

@@ -1,0 +1,51 @@
+"""Values of parameters that do not go together."""
+
+from typing import Any
+
+from lib.params.errors import InputError, unknown
+from lib.params.files import ROOT
+from lib.params.protocols import names, read
+
+
+def check_together(p: Any) -> None:
+    """Refuse values that no step can use together.
+
+    Args:
+        p: `lib.params.Parameters`, each value valid by itself.
+
+    Raises:
+        InputError: a name that no file has, or values that exclude each other.
+    """
+    for kind, value in (("protocol", p.protocol), ("classifier", p.classifier)):
+        if value not in names(f"{kind}s"):
+            raise unknown(kind, value, names(f"{kind}s"))
+    if p.dataset not in names("datasets"):
+        raise unknown("data set", p.dataset, names("datasets"))
+    if p.restoration_patch_size % 2 == 0:
+        raise InputError(
+            f"restoration_patch_size must be odd, not {p.restoration_patch_size}, because a "
+            "patch has a pixel in its middle."
+        )
+    smallest = read("classifiers", p.classifier)["smallest_input"]
+    if p.classifier_sizes and min(p.classifier_sizes) < smallest:
+        raise InputError(
+            f"classifier_sizes must be {smallest} or more, the least that {p.classifier} "
+            f"takes, not {min(p.classifier_sizes)}."
+        )
+    trained = min([p.data_size, *p.classifier_sizes])
+    if p.classifier_masking > trained:
+        raise InputError(
+            f"classifier_masking must be at most {trained}, the smallest size of the training "
+            f"images, not {p.classifier_masking}."
+        )
+    if p.classifier_train_limit == 1:
+        raise InputError("classifier_train_limit must be 2 or more, or 0 for all images.")
+    if p.attack_dither[0] > p.attack_dither[1]:
+        raise InputError(f"attack_dither {p.attack_dither} must begin with the lower bound.")
+    for name in ("runs", "results"):
+        if ROOT.is_relative_to((ROOT / getattr(p, name)).resolve()):
+            raise InputError(f"{name} must be a folder of its own, not the project's.")
+    if p.data_phantom_images and p.data_download:
+        raise InputError(
+            "data_download and data_phantom_images exclude each other: set one of them to 0."
+        )
