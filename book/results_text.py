@@ -225,17 +225,12 @@ def proved(table: pd.DataFrame) -> str:
     """What double masking proves; ``table`` of `lib.evidence.attackers.proved`."""
     if not len(table):
         return ""
-    places = ["most"] if len(table) == 1 else ["most", "fewest"]
-    ordered = table.sort_values("certified", ascending=False)
-    found = [
-        f"{rate(row.certified)} on {shown(row.dataset)} at {row.size} px ({shown(row.classifier)}"
-        f"{', trained under masks' if row.training == UNDER_MASKS else ''})"
-        for row in (ordered.iloc[0], ordered.iloc[-1])[: len(places)]
-    ]
-    held = ", ".join(f"at {word} {text}" for word, text in zip(places, found, strict=True))
+    best = table.loc[table["certified"].idxmax()]
+    training = ", trained under masks" if best["training"] == UNDER_MASKS else ""
     return (
-        " The share of test images that double masking proves correct under any one-pixel attack: "
-        f"{held}."
+        f" Of {len(table)} runs with double masking, the best proves {rate(best['certified'])} of "
+        f"{best['n']} test images correct under any one-pixel attack ({shown(best['dataset'])} at "
+        f"{best['size']} px, {shown(best['classifier'])}{training})."
     )
 
 

@@ -14,7 +14,7 @@ from lib.data import Images, as_images, unit
 from lib.metrics import classification
 from lib.models.classifiers import Classifier, bring, classify, load, save
 from lib.models.inference import Device, outputs, placed, uses_bfloat16
-from lib.models.masks import masks_of, under_two
+from lib.models.masks import mask_corners, under_two
 from lib.models.pretrained import start_weights
 from lib.models.training import check_training, fit, key_of
 from lib.models.weights import read_weights
@@ -121,7 +121,8 @@ def fit_classifier(
     precision = "bfloat16" if uses_bfloat16(precision, device) else "float32"
     sizes = list(sizes) or [edge]
     if masking:
-        masks_of(min(*sizes, edge), min(*sizes, edge), masking)  # refuses one that is too large
+        smallest = min(*sizes, edge)
+        mask_corners(smallest, smallest, masking)  # refuses one that is too large
     target = torch.from_numpy(labels)
     target = target.float() if multi_label else target.long()
     steps = -(-len(images) // batch)
