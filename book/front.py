@@ -17,8 +17,8 @@ DEFENSES = ("dae", f"dae{params.PATCHES}", "median3", "identity")
 
 COUNTED = (
     "All images are test images. An attacked image counts once for each classifier and number of "
-    "pixels, a clean image once for each classifier. Confidence intervals treat repeated attacks "
-    "on one image as one observation."
+    "pixels, a clean image once for each classifier. Confidence intervals allow for several rows "
+    "of one image and for several images of one patient."
 )
 NONE = "No run on real images is recorded in this copy yet."
 
@@ -110,7 +110,7 @@ def _success(records: pd.DataFrame, count: int) -> str:
     if not len(of_count):
         return f"No attack with {pixels(count)} is recorded."
     images = len(of_count[restoration.IMAGE].drop_duplicates())
-    estimate = intervals.rate(int(of_count["success"].sum()), len(of_count), images)
+    estimate = intervals.share(of_count["success"], of_count)
     attempts = f"{len(of_count):,} attempts on {images:,} images"
     return f"The {attack(count)} succeeded in {rate(*estimate, digits=1)} of {attempts}."
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lib.attack import attack_images, attack_of, locate, rebuild
 from lib.data import Images, rounded, unit
 from lib.defense.patch_selection import blend
-from lib.metrics.intervals import columns, rate
+from lib.metrics.intervals import columns, share
 from lib.models import denoisers
 from lib.models.classifiers import Classifier, logits
 from lib.models.inference import batch_for, placed
@@ -219,14 +219,13 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per defense: ``defense, n``; ``clean, oblivious, adaptive``, shares 0..1 with 95 %
-            Wilson intervals in ``_low`` and ``_high``, which treat repeated attacks on one image as
-            one observation; ``searched``, images that were attacked.
+            intervals in ``_low`` and ``_high``, see `lib.metrics.intervals.share`; ``searched``,
+            images that were attacked.
     """
     rows = []
     for name, of in table.groupby("defense", sort=False):
         row = {"defense": name, "n": len(of), "searched": int(of["clean"].sum())}
-        units = len(of[IMAGE[:3]].drop_duplicates())
-        for share in SHARES:
-            row |= columns(share, rate(int(of[share].sum()), len(of), units))
+        for kind in SHARES:
+            row |= columns(kind, share(of[kind], of))
         rows.append(row)
     return pd.DataFrame(rows)

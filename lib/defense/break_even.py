@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lib.defense.restoration import image_columns
-from lib.metrics import intervals
+from lib.metrics import clusters, intervals
 
 SAMPLES = 2000  # bootstrap resamples
 
@@ -20,7 +20,7 @@ def break_even_prevalence(
     Args:
         restored: rows of `lib.defense.restoration.restore_all`, of one run or of several with
             ``classifier`` and ``pixels``.
-        samples, seed: of the bootstrap over images.
+        samples, seed: of the bootstrap over images; those of one patient are drawn together.
 
     Returns:
         By defense ``pays_from``, 0..1, where images saved equal images lost, and its 95 %
@@ -28,7 +28,8 @@ def break_even_prevalence(
         that saves none; NaN for ``identity``, and for all without that row.
     """
     image = image_columns(restored)
-    keys = [name for name in (*image, "classifier", "pixels") if name in restored]
+    restored = restored.assign(cluster=clusters.of(restored))
+    keys = [name for name in ("cluster", *image, "classifier", "pixels") if name in restored]
     right, kept = (
         restored.pivot(index=keys, columns="defense", values=name).astype(float)
         for name in ("recovered", "kept")
@@ -39,8 +40,8 @@ def break_even_prevalence(
     if "identity" not in right:
         return found
     others = [name for name in names if name != "identity"]
-    saved = right[others].sub(right["identity"], axis=0).groupby(level=image).sum().to_numpy()
-    lost = (1 - kept[others]).groupby(level=image).sum().to_numpy()
+    saved = right[others].sub(right["identity"], axis=0).groupby(level="cluster").sum().to_numpy()
+    lost = (1 - kept[others]).groupby(level="cluster").sum().to_numpy()
     found.loc[others, "pays_from"] = _even(saved.sum(0), lost.sum(0))
     draws = intervals.resampled(len(saved), samples, seed)
     drawn = np.concatenate([_even(counts @ saved, counts @ lost) for counts in draws])

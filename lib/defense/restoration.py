@@ -16,7 +16,7 @@ import pandas as pd
 from lib.data import as_images
 from lib.defense import detection
 from lib.defense.patch_selection import select_patches
-from lib.metrics import image_quality, intervals
+from lib.metrics import clusters, image_quality, intervals
 from lib.models.classifiers import as_text, classify
 from lib.models.denoisers import restore
 from lib.models.inference import Device, Network, placed
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lib.attack import Found
 
 IMAGE = ["dataset", "split", "index"]  # which image a row of a run is of
-KEYS = (*IMAGE, "image", "label", "success")  # copied from an attack table that has them
+KEYS = (*IMAGE, "image", "group", "label", "success")  # copied from an attack table that has them
 MEASURES = (*image_quality.COLUMNS, "error_attacked", "error_elsewhere")
 CHUNK = 64  # images restored by all defenses at a time, which bounds the memory
 
@@ -208,20 +208,19 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
             ``recovered``, the share of the ``n`` that are classified as before the attack;
             ``right``, the same share of all ``attacks``; ``images`` attacked, counted once per
             classifier, and ``kept``, the share of them that keep their class when clean (EVA10).
-            Shares are 0..1 with 95 % Wilson intervals in ``_low`` and ``_high``, which treat
-            repeated attacks on one image as one observation; NaN where there is no image.
+            Shares are 0..1 with 95 % intervals in ``_low`` and ``_high``, see
+            `lib.metrics.intervals.share`; NaN where there is no image.
     """
-    rows, image = [], image_columns(frame)
+    rows = []
     # A clean image is defended once for each classifier.
-    once = [*image, *(["classifier"] if "classifier" in frame else [])]
+    once = [*image_columns(frame), *(["classifier"] if "classifier" in frame else [])]
     for name, every in frame.groupby("defense", sort=False):
         won, clean = every[every["success"]], every.drop_duplicates(once)
         row = {"defense": name, "images": len(clean), "attacks": len(every), "n": len(won)}
         for share, of, column in (
             ("recovered", won, "recovered"), ("right", every, "recovered"), ("kept", clean, "kept"),
         ):  # fmt: skip
-            units = len(of[image].drop_duplicates()) or None
-            row |= intervals.columns(share, intervals.rate(of[column].sum(), len(of), units))
+            row |= intervals.columns(share, intervals.share(of[column], of))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -236,20 +235,21 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     Returns:
         The columns of `shares`, and over the successful attacks (EVA02): ``exact``, how many were
         restored exactly; mean of each metric ``m`` and of ``error_attacked`` and
-        ``error_elsewhere``, its 95 % bootstrap interval ``m_low, m_high``, ``m_median`` and
-        ``m_deviation`` over images (EVA03), PSNR without exact matches (EVA04). NaN where there is
-        no image.
+        ``error_elsewhere``, its 95 % bootstrap interval ``m_low, m_high``, in which images of one
+        patient are drawn together, ``m_median`` and ``m_deviation`` over images (EVA03), PSNR
+        without exact matches (EVA04). NaN where there is no image.
     """
     rows = []
     for name, every in frame.groupby("defense", sort=False):
         won = every[every["success"]]
         row = {"defense": name, "exact": won["exact"].sum()}
-        measures = {name: won[name] for name in MEASURES}
-        measures["psnr"] = won.loc[~won["exact"], "psnr"]
-        for metric, mean in intervals.bootstrap_means(measures, samples, seed).items():
-            values = measures[metric]
-            row |= intervals.columns(metric, mean)
-            row[f"{metric}_median"], row[f"{metric}_deviation"] = values.median(), values.std()
+        for of, names in ((won[~won["exact"]], MEASURES[:1]), (won, MEASURES[1:])):
+            values = {metric: of[metric] for metric in names}
+            means = intervals.bootstrap_means(values, samples, seed, clusters.of(of))
+            for metric, mean in means.items():
+                row |= intervals.columns(metric, mean)
+                row[f"{metric}_median"] = of[metric].median()
+                row[f"{metric}_deviation"] = of[metric].std()
         rows.append(row)
     return shares(frame).merge(pd.DataFrame(rows), on="defense")
 

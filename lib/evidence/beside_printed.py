@@ -7,11 +7,8 @@ from pandas.io.formats.style import Styler
 from torch import nn
 
 from lib.evidence import printed as paper
-from lib.evidence.protocol_runs import named_classes
 from lib.figures import formatting, tables
-from lib.metrics import intervals
 from lib.models.denoisers.base import parameter_counts
-from lib.params import facts
 
 METRICS = ("psnr", "ssim", "mse", "gmsd", "fsim")
 
@@ -138,24 +135,13 @@ def denoisers(about: dict[str, dict[str, Any]], dataset: str) -> Styler:
     return tables.table(shown, f"{source(printed)} Hardware, image size and epochs differ.")
 
 
-def success_by_class(records: pd.DataFrame) -> pd.DataFrame:
-    """Success rate of each attacked class, and of all: see `lib.metrics.intervals.rate_table`.
-
-    Args:
-        records: attack table of one run and number of pixels.
-    """
-    dataset = records["dataset"].iloc[0]
-    names = [item.name for item in facts(dataset).attack_classes]
-    return intervals.rate_table(named_classes(records, dataset), "class", "success", names)
-
-
 def success(
     rates: pd.DataFrame, available: pd.DataFrame, dataset: str, classifier: str, pixels: int
 ) -> Styler:
     """Success rate of each class, with the images that there were to attack.
 
     Args:
-        rates: of `success_by_class`.
+        rates: of `lib.evidence.protocol_runs.success_by_class`.
         available: counts of images by class, of the attack.
         dataset: its name.
         classifier: its name.

@@ -6,8 +6,8 @@ from itertools import combinations, pairwise, product
 from lib import params
 from lib.evidence.protocol_runs import KEYS, MATCHED, rates
 from lib.evidence.record import Record
-from lib.evidence.variants import FEWEST, outcomes
-from lib.evidence.verdicts import Verdict, everywhere, of_differences, over_data_sets
+from lib.evidence.variants import FEWEST, outcome_differences
+from lib.evidence.verdicts import Differences, Verdict, everywhere, of_differences, over_data_sets
 from lib.figures.formatting import enumerated, percent, place, shown
 from lib.metrics.intervals import newcombe, paired
 from lib.params import Parameters
@@ -43,13 +43,14 @@ def order_of_data_sets(record: Record, p: Parameters) -> Verdict:
 
 def two_above_one(record: Record, p: Parameters) -> Verdict:
     """Success with two pixels minus success with one, on images attacked with both."""
-    differences = {}
+    found = {}
     groups = record.runs.records.groupby(KEYS[:2], sort=False) if record.runs else ()
     for key, group in groups:
-        one, two = (outcomes(group[group["pixels"] == pixels]) for pixels in (1, 2))
-        if len(both := (two - one).dropna()) >= FEWEST:
-            differences[key] = [paired(both)]
-    return everywhere(differences, "two pixels succeed more often than one")
+        one, two = (group[group["pixels"] == pixels] for pixels in (1, 2))
+        both, of = outcome_differences(two, one)
+        if len(both) >= FEWEST:
+            found[key] = [paired(both, of)]
+    return everywhere(found, "two pixels succeed more often than one")
 
 
 def densenet_below_on_derma_only(record: Record, p: Parameters) -> Verdict:
@@ -58,19 +59,26 @@ def densenet_below_on_derma_only(record: Record, p: Parameters) -> Verdict:
     for runs in (*record.trainings, *record.resized):
         records = runs.tested.records
         for dataset, group in records[records["pixels"] == 2].groupby("dataset", sort=False):
-            resnet, densenet = (
-                outcomes(group[group["classifier"] == name]) for name in ("resnet50", "densenet121")
+            above, below = (
+                group[group["classifier"] == name] for name in ("densenet121", "resnet50")
             )
-            both = (resnet - densenet if dataset == "derma" else densenet - resnet).dropna()
+            if dataset == "derma":
+                above, below = below, above
+            both, of = outcome_differences(above, below)
             if len(both) >= FEWEST:
-                shared[dataset, f"{runs.sizes.get(dataset, 0)} px"].append(both)
-    differences = {key: [*map(paired, each)] for key, each in shared.items()}
-    return everywhere(differences, "the classifiers are in the printed order", _counted(shared))
+                shared[dataset, f"{runs.sizes.get(dataset, 0)} px"].append((both, of))
+    return everywhere(
+        _intervals(shared), "the classifiers are in the printed order", _counted(shared)
+    )
+
+
+def _intervals(shared: dict[tuple, list]) -> Differences:
+    return {key: [paired(*each) for each in trainings] for key, trainings in shared.items()}
 
 
 def _counted(shared: dict[tuple, list]) -> str:
     """A sentence: the number of images behind each comparison."""
-    counts = [len(both) for each in shared.values() for both in each]
+    counts = [len(both) for each in shared.values() for both, _ in each]
     if not counts:
         return ""
     few, most = min(counts), max(counts)
@@ -87,14 +95,14 @@ def larger_is_easier(record: Record, p: Parameters) -> Verdict:
     accuracy = defaultdict(lambda: defaultdict(list))
     for runs in (*record.trainings, *record.resized):
         for key, group in runs.tested.records.groupby(KEYS, sort=False):
-            tried[key][runs.sizes.get(key[0], 0)].append(outcomes(group))
+            tried[key][runs.sizes.get(key[0], 0)].append(group)
         for net, about in runs.classifiers.items():
             accuracy[net][runs.sizes[net[0]]].append(about["test"]["accuracy"])
     shared = {}
     for key, by_size in tried.items():
         for small, large in pairwise(sorted(by_size)):
-            both = [(a - b).dropna() for a, b in product(by_size[large], by_size[small])]
-            if both := [each for each in both if len(each) >= FEWEST]:
+            both = [outcome_differences(*each) for each in product(by_size[large], by_size[small])]
+            if both := [each for each in both if len(each[0]) >= FEWEST]:
                 shared[*key, f"{large} against {small} px"] = both
     accuracies = [
         f"{place(*net)} {enumerated([*map(percent, each)])} at {size} px"
@@ -105,5 +113,6 @@ def larger_is_easier(record: Record, p: Parameters) -> Verdict:
         f"{_counted(shared)} Each size has its own classifier, so the effects of size and "
         f"classifier cannot be separated. Test accuracy: {'; '.join(accuracies)}."
     )
-    differences = {key: [*map(paired, each)] for key, each in shared.items()}
-    return of_differences(differences, "attacks on the larger images succeed more often", more)
+    return of_differences(
+        _intervals(shared), "attacks on the larger images succeed more often", more
+    )

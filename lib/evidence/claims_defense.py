@@ -10,7 +10,7 @@ from lib.defense.restoration import IMAGE
 from lib.evidence import printed as paper
 from lib.evidence.protocol_runs import KEYS, ProtocolRuns
 from lib.evidence.record import Record
-from lib.evidence.variants import FEWEST
+from lib.evidence.variants import FEWEST, patients
 from lib.evidence.verdicts import (
     IN_PART,
     NOT_REPLICATED,
@@ -25,7 +25,8 @@ from lib.evidence.verdicts import (
     over_data_sets,
 )
 from lib.figures.formatting import enumerated, shown
-from lib.metrics.intervals import bootstrap_mean, newcombe, paired, rate
+from lib.metrics import clusters
+from lib.metrics.intervals import bootstrap_mean, newcombe, paired, share
 from lib.params import Parameters
 
 SAME_DB = 1.0  # a difference of mean PSNR below this is taken as none
@@ -33,8 +34,9 @@ OTHERS = ("noise2noise", "median_cnn", "autoencoder")
 
 
 def _dae_less(
-    record: Record, others: Sequence[str], column: str, interval: Callable[[pd.Series], Interval]
-) -> Differences:
+    record: Record, others: Sequence[str], column: str,
+    interval: Callable[[pd.Series, np.ndarray], Interval],
+) -> Differences:  # fmt: skip
     """A column for the DAE minus that for others, by test image where the attack succeeded.
 
     Returns:
@@ -52,12 +54,15 @@ def _dae_less(
                 )
                 both = (ours - theirs).replace([np.inf, -np.inf], np.nan).dropna()
                 if len(both) >= FEWEST:
-                    differences[*key, *others[1:] and [other]].append(interval(both))
+                    of = patients(group, both.index)
+                    differences[*key, *others[1:] and [other]].append(interval(both, of))
     return differences
 
 
 def _psnr(record: Record, others: Sequence[str], p: Parameters) -> Differences:
-    mean = lambda both: bootstrap_mean(both, p.bootstrap_samples, p.seed)  # noqa: E731
+    def mean(both: pd.Series, of: np.ndarray) -> Interval:
+        return bootstrap_mean(both, p.bootstrap_samples, p.seed, of)
+
     return _dae_less(record, others, "psnr", mean)
 
 
@@ -118,9 +123,12 @@ def independent_of_classifier(record: Record, p: Parameters) -> Verdict:
             if not _one_checkpoint(runs, dataset, group):
                 unlike.add(dataset)
                 continue
-            means = (bootstrap_mean(each["psnr"], p.bootstrap_samples, p.seed) for each in nets)
+            means = (
+                bootstrap_mean(each["psnr"], p.bootstrap_samples, p.seed, clusters.of(each))
+                for each in nets
+            )
             psnr[dataset].append(newcombe(*means))
-            rates = (rate(int(each["recovered"].sum()), len(each)) for each in nets)
+            rates = (share(each["recovered"], each) for each in nets)
             recovery[dataset].append(newcombe(*rates))
     # If a data set has runs with several seeds, only those with another seed are left out.
     left_out = "".join(

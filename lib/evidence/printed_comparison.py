@@ -11,10 +11,10 @@ from lib import params
 from lib.defense import restoration
 from lib.evidence import ablation
 from lib.evidence import printed as paper
-from lib.evidence.protocol_runs import KEYS, MATCHED, named_classes, rates
+from lib.evidence.protocol_runs import KEYS, MATCHED, rates, success_by_class
 from lib.evidence.record import Record
 from lib.figures import formatting, tables
-from lib.metrics.intervals import rate_table, wilson
+from lib.metrics.intervals import wilson
 from lib.models.denoisers import build
 from lib.models.denoisers.base import parameter_counts
 from lib.params import Parameters
@@ -138,8 +138,7 @@ def _rates(record: Record) -> Iterator[tuple[Any, ...]]:
             continue
         source = _source(record, dataset)
         printed = paper.attack_table(dataset, classifier, pixels).set_index("class")["printed_rate"]
-        by_class = rate_table(named_classes(group, dataset), "class", "success")
-        for row in by_class.to_dict("records"):
+        for row in success_by_class(group).to_dict("records"):
             if row["class"] in printed.index and row["n"]:
                 ours = (row[name] for name in ("rate", "low", "high", "n"))
                 yield (

@@ -11,12 +11,14 @@ from lib import params
 from lib.defense import restoration
 from lib.defense.break_even import SAMPLES, break_even_prevalence
 from lib.evidence import printed as paper
-from lib.metrics.intervals import rate, rate_table, standardized
+from lib.metrics import clusters
+from lib.metrics.intervals import rate_table, share, standardized
 from lib.params import ATTACKS, DENOISERS
 from lib.params.errors import InputError
 from lib.params.files import read_json, read_table
 
 KEYS = ["dataset", "classifier", "pixels"]  # names an attack
+UNKNOWN = -1  # patient or lesion of an image whose file or record does not name it
 MATCHED = ("matched", "matched_low", "matched_high")
 
 
@@ -80,10 +82,12 @@ def read_runs(folder: Path, datasets: Sequence[str] = paper.DATASETS) -> Protoco
                     continue
                 at = {"classifier": classifier, "pixels": pixels}
                 attacks = read_table(run / f"{name}.parquet").assign(**at)
+                attacks["group"] = attacks.get("group", UNKNOWN)
                 tables["records"].append(attacks)
                 if (path := run / f"restoration_{name}.parquet").exists():
-                    part = attacks[[*restoration.IMAGE, "part"]]
-                    tables["restored"].append(read_table(path).assign(**at).merge(part, "left"))
+                    known = attacks[[*restoration.IMAGE, "part", "group"]]
+                    restored = read_table(path).drop(columns="group", errors="ignore")
+                    tables["restored"].append(restored.assign(**at).merge(known, "left"))
                 for kind in ("detection", "adaptive"):
                     if (path := run / f"{kind}_{name}.parquet").exists():
                         tables[kind].append(read_table(path).assign(**{"dataset": dataset} | at))
@@ -121,23 +125,32 @@ def rates(runs: ProtocolRuns, pixels: int) -> pd.DataFrame:
     chosen = runs.records[runs.records["pixels"] == pixels]
     for (dataset, classifier), group in chosen.groupby(KEYS[:2], sort=False):
         n, count, printed = len(group), int(group["success"].sum()), float("nan")
+        rate = share(group["success"], group)
         if pixels == 2:
             printed = paper.rates().set_index("dataset").loc[dataset, classifier]
         elif classifier == "resnet50":
             printed = paper.totals(1).set_index("dataset").loc[dataset, "rate"]
         matched = (float("nan"),) * 3
         if (table := paper.attack_table(dataset, classifier, pixels)) is not None:
-            by_class = rate_table(named_classes(group, dataset), "class", "success")
             weights = table.set_index("class")["printed_n"]
-            matched = standardized(by_class.set_index("class"), weights)
-        rows.append((dataset, classifier, n, count, *rate(count, n), *matched, printed))
+            matched = standardized(success_by_class(group).set_index("class"), weights)
+        rows.append((dataset, classifier, n, count, *rate, *matched, printed))
     return pd.DataFrame(rows, columns=columns)
 
 
-def named_classes(records: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Attack records of a data set with the name of the class of each image in ``class``."""
-    names = dict(enumerate(item.name for item in params.facts(dataset).attack_classes))
-    return records.assign(**{"class": records["category"].map(names)})
+def success_by_class(records: pd.DataFrame) -> pd.DataFrame:
+    """Success rate of each attacked class, and of all: see `lib.metrics.intervals.rate_table`.
+
+    Args:
+        records: attack table of one run and number of pixels; with ``group`` where patients are
+            known.
+
+    Returns:
+        The classes in the paper's order, also those without an attacked image, in ``class``.
+    """
+    names = [item.name for item in params.facts(records["dataset"].iloc[0]).attack_classes]
+    named = records.assign(**{"class": records["category"].map(dict(enumerate(names)))})
+    return rate_table(named, "class", "success", names, clusters.of(records))
 
 
 def shares(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> pd.DataFrame:

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import params
 from lib.defense import adaptive, restoration
 from lib.evidence import printed as paper
 from lib.evidence import protocol_runs, variants
 from lib.evidence.dataset_record import RUN, DatasetRecord, joined, protocols
 from lib.figures.formatting import attack, shown
-from lib.metrics.intervals import CLASS_MEAN, rate, rate_table
+from lib.metrics.intervals import CLASS_MEAN, rate
 
 ATTACK = [*RUN, "pixels"]
 METRICS = ("psnr", "ssim", "mse", "gmsd", "fsim")
@@ -94,12 +93,10 @@ def success_by_class(found: DatasetRecord) -> pd.DataFrame:
         paper's order, those without an attacked image too; the last row of an attack is ``all``,
         which has no printed value, as the mix of classes differs (see `success`).
     """
-    names = [item.name for item in params.facts(found.dataset).attack_classes]
     tables = []
     for key, group in _groups(found.attacks):
         at = dict(zip(ATTACK, key, strict=True))
-        named = protocol_runs.named_classes(group, found.dataset)
-        table = rate_table(named, "class", "success", names)
+        table = protocol_runs.success_by_class(group)
         table = table[table["class"] != CLASS_MEAN]
         beside = paper.attack_table(found.dataset, at["classifier"], at["pixels"])
         known = {} if beside is None else beside.set_index("class")["printed_rate"]

@@ -11,7 +11,8 @@ import pandas as pd
 from lib import params
 from lib.defense import restoration
 from lib.evidence.protocol_runs import KEYS, ProtocolRuns, by_group, rates, read_runs
-from lib.metrics.intervals import columns, paired
+from lib.metrics import clusters
+from lib.metrics.intervals import NONE, columns, paired
 from lib.params.errors import InputError
 
 BESIDE = ["accuracy", "n", "rate", "low", "high"]
@@ -98,6 +99,23 @@ def outcomes(records: pd.DataFrame) -> pd.Series:
     return records.set_index(["split", "index"])["success"].astype(float)
 
 
+def patients(records: pd.DataFrame, images: pd.Index) -> np.ndarray:
+    """Patient or lesion of images, as a cluster for an interval; see `lib.metrics.clusters.of`.
+
+    Args:
+        records: table of a run that holds these images.
+        images: their places, as the index of `outcomes`, or with the data set in front.
+    """
+    rows = records.drop_duplicates([*images.names]).set_index([*images.names]).loc[images]
+    return clusters.of(rows.reset_index())
+
+
+def outcome_differences(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.Series, np.ndarray]:
+    """Outcomes of one run's attacks minus another's, by shared image, and their `patients`."""
+    both = (outcomes(one) - outcomes(other)).dropna()
+    return both, patients(one, both.index)
+
+
 def contrasts(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
     """Each run of a variant beside the protocol's run of the same data set and classifier.
 
@@ -123,24 +141,24 @@ def contrasts(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
     for variant in (name for name in every if name not in {protocol, *unlike}):
         kept = (_WITH_SIZE | _WITH_SEED) - {"data_size", "seed"}
         changed = ", ".join(name for name in changes(variant) if name not in kept)
-        for key, (row, success) in _attacks(every[variant]).items():
+        for key, (row, tried) in _attacks(every[variant]).items():
             if key not in base:
                 continue
             own, before = base[key]
-            both = (success - before).dropna()
+            both, of = outcome_differences(tried, before)
             rows.append(
                 dict(zip(KEYS, key, strict=True))
                 | {"variant": variant, "changed": changed, "printed": row["printed"]}
                 | dict(row[BESIDE])
                 | {f"base_{name}": own[old] for name, old in zip(names, BESIDE, strict=True)}
                 | {"shared": len(both)}
-                | columns("difference", paired(both if len(both) >= FEWEST else []))
+                | columns("difference", paired(both, of) if len(both) >= FEWEST else NONE)
             )
     return pd.DataFrame(rows)
 
 
-def _attacks(runs: ProtocolRuns) -> dict[tuple, tuple[pd.Series, pd.Series]]:
-    """Rate with the classifier's test accuracy, and outcomes by image, of each attack."""
+def _attacks(runs: ProtocolRuns) -> dict[tuple, tuple[pd.Series, pd.DataFrame]]:
+    """Rate with the classifier's test accuracy, and the attacked images, of each attack."""
     runs, found = runs.tested, {}
     for pixels in params.ATTACKS:
         for row in rates(runs, pixels).iloc:
@@ -148,4 +166,4 @@ def _attacks(runs: ProtocolRuns) -> dict[tuple, tuple[pd.Series, pd.Series]]:
             row["accuracy"] = runs.classifiers[net]["test"]["accuracy"]
             found[*net, pixels] = row
     groups = runs.records.groupby(KEYS, sort=False)
-    return {key: (found[key], outcomes(group)) for key, group in groups}
+    return {key: (found[key], group) for key, group in groups}

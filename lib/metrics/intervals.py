@@ -1,4 +1,7 @@
-"""95 % confidence intervals: Wilson for rates, bootstrap over images for means and areas."""
+"""95 % confidence intervals: Wilson for rates, bootstrap for means and areas.
+
+Where images come in clusters, such as several of one patient, see `lib.metrics.clusters`.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,6 +11,7 @@ import pandas as pd
 from scipy.stats import bootstrap
 from statsmodels.stats.proportion import proportion_confint
 
+from lib.metrics.clusters import effective, of, totals
 from lib.params.errors import InputError
 
 TOTAL = "all"
@@ -18,15 +22,14 @@ NONE = (math.nan,) * 3
 CHUNK_VALUES = 2**18
 
 
-def wilson(successes: int, n: int, units: int | None = None) -> tuple[float, float]:
+def wilson(successes: int, n: int, units: float | None = None) -> tuple[float, float]:
     """95 % Wilson score interval of a rate (Wilson 1927).
 
     Args:
         successes: 0..n.
         n: number of trials; with 0 both bounds are NaN.
-        units: number of images, if one image stands for several trials. The interval is then that
-            of the same rate in so many trials, as if all trials of an image had the same outcome:
-            conservative.
+        units: number of independent trials that ``n`` dependent ones are worth. The interval is
+            then that of the same rate in so many trials.
 
     Returns:
         Lower and upper bound, 0..1.
@@ -41,16 +44,30 @@ def wilson(successes: int, n: int, units: int | None = None) -> tuple[float, flo
     if units is None:
         units = n
     elif not 0 < units <= n:
-        raise InputError(f"{n} trials cannot be of {units} images.")
+        raise InputError(f"{n} trials cannot be worth {units} independent ones.")
     share = successes / n
     low, high = proportion_confint(share * units, units, method="wilson")
     # At a rate of 0 or 1 one bound is the rate itself, up to a rounding.
     return min(low, share), max(high, share)
 
 
-def rate(successes: int, n: int, units: int | None = None) -> tuple[float, float, float]:
+def rate(successes: int, n: int, units: float | None = None) -> tuple[float, float, float]:
     """A rate with its `wilson` interval; all NaN without trials."""
     return successes / n if n else math.nan, *wilson(successes, n, units)
+
+
+def share(outcomes: pd.Series, frame: pd.DataFrame) -> tuple[float, float, float]:
+    """`rate` of outcomes whose rows may be of the same image, patient or lesion.
+
+    Args:
+        outcomes: booleans, one a row of ``frame``.
+        frame: says which rows belong together, see `lib.metrics.clusters.of`.
+    """
+    return _share(outcomes, of(frame))
+
+
+def _share(outcomes: pd.Series, clusters: np.ndarray | None) -> tuple[float, float, float]:
+    return rate(int(outcomes.sum()), len(outcomes), effective(outcomes, clusters) or None)
 
 
 def columns(name: str, estimate: Sequence[float]) -> dict[str, float]:
@@ -72,7 +89,9 @@ def newcombe(one: Sequence[float], other: Sequence[float]) -> tuple[float, float
     return a - b, a - b - down, a - b + up
 
 
-def paired(differences: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
+def paired(
+    differences: Sequence[float] | np.ndarray, clusters: Sequence[int] | np.ndarray | None = None
+) -> tuple[float, float, float]:
     """Difference of two rates on the same images, with a conservative exact interval.
 
     Only images with different outcomes distinguish the two. The share of those in favor of the
@@ -82,6 +101,8 @@ def paired(differences: Sequence[float] | np.ndarray) -> tuple[float, float, flo
 
     Args:
         differences: first outcome minus second, one per image: -1, 0 or 1.
+        clusters: equal for images of one patient or lesion, see `lib.metrics.clusters.of`; all
+            counts are then divided by the design effect.
 
     Returns:
         Mean difference, lower and upper 95 % bound, -1..1; NaN without images.
@@ -95,9 +116,12 @@ def paired(differences: Sequence[float] | np.ndarray) -> tuple[float, float, flo
     if not len(values):
         return NONE
     ahead, differ = int((values == 1).sum()), int(np.count_nonzero(values))
-    few, most = wilson(differ, len(values))
-    share = proportion_confint(ahead, differ, method="beta") if differ else (0.0, 1.0)
-    low, high = (2 * bound - 1 for bound in share)
+    worth = effective(values, clusters) / len(values)
+    few, most = wilson(differ, len(values), worth * len(values))
+    in_favor = (0.0, 1.0)
+    if differ:
+        in_favor = proportion_confint(worth * ahead, worth * differ, method="beta")
+    low, high = (2 * bound - 1 for bound in in_favor)
     low, high = low * (most if low < 0 else few), high * (most if high > 0 else few)
     return float(values.mean()), low, high
 
@@ -124,7 +148,10 @@ def standardized(table: pd.DataFrame, weights: pd.Series) -> tuple[float, float,
 
 
 def bootstrap_mean(
-    values: Sequence[float] | np.ndarray, samples: int, seed: int
+    values: Sequence[float] | np.ndarray,
+    samples: int,
+    seed: int,
+    clusters: Sequence[int] | np.ndarray | None = None,
 ) -> tuple[float, float, float]:
     """Mean and 95 % percentile bootstrap interval over images (Efron; EVA12).
 
@@ -132,36 +159,48 @@ def bootstrap_mean(
         values: one finite value per image; their order does not matter.
         samples: number of resamples.
         seed: fixes the resamples.
+        clusters: equal for images of one patient or lesion, which are drawn together; None for
+            images that are independent. See `lib.metrics.clusters.of`.
 
     Returns:
-        Mean, lower and upper bound. All NaN without values; NaN bounds with a single value.
+        Mean, lower and upper bound. All NaN without values; NaN bounds with a single cluster.
 
     Raises:
         InputError: a value is NaN or infinite (leave it out and count it), or no samples.
     """
-    return bootstrap_means({"": values}, samples, seed)[""]
+    return bootstrap_means({"": values}, samples, seed, clusters)[""]
 
 
 def bootstrap_means(
-    measures: Mapping[str, Sequence[float] | np.ndarray], samples: int, seed: int
+    measures: Mapping[str, Sequence[float] | np.ndarray],
+    samples: int,
+    seed: int,
+    clusters: Sequence[int] | np.ndarray | None = None,
 ) -> dict[str, tuple[float, float, float]]:
     """`bootstrap_mean` of each of several measures; those of equally many images draw once."""
-    rows = {name: np.sort(np.asarray(values, float)) for name, values in measures.items()}
     found = {}
-    for n in {len(values) for values in rows.values()}:
-        names = [name for name, values in rows.items() if len(values) == n]
-        together = np.stack([rows[name] for name in names])
-        _check_resampling(together, samples)
-        low, high = np.full((2, len(names)), math.nan)
-        if n > 1:
-            low, high = bootstrap(
-                [together], np.mean, axis=-1, n_resamples=samples, method="percentile",
-                batch=max(1, CHUNK_VALUES // n), rng=np.random.default_rng(seed),
-            ).confidence_interval  # fmt: skip
-        means = together.mean(axis=1) if n else [math.nan] * len(names)
-        for name, *estimate in zip(names, means, low, high, strict=True):
-            found[name] = tuple(map(float, estimate))
+    for n in {len(values) for values in measures.values()}:
+        names = [name for name, values in measures.items() if len(values) == n]
+        means = _means([measures[name] for name in names], samples, seed, clusters)
+        found |= dict(zip(names, means, strict=True))
     return {name: found[name] for name in measures}
+
+
+def _means(rows: list, samples: int, seed: int, clusters) -> Iterator[tuple[float, float, float]]:
+    """`bootstrap_mean` of rows of equally many values."""
+    _check_resampling(np.stack([np.asarray(values, float) for values in rows]), samples)
+    sums, counts = map(np.stack, zip(*(totals(values, clusters) for values in rows), strict=True))
+    order = np.lexsort((counts, sums))  # of each row for itself
+    sums, counts = (np.take_along_axis(each, order, 1) for each in (sums, counts))
+    low, high = np.full((2, len(rows)), math.nan)
+    if sums.shape[1] > 1:
+        low, high = bootstrap(
+            (sums, counts), lambda s, n, axis: s.sum(axis) / n.sum(axis), axis=-1, paired=True,
+            n_resamples=samples, method="percentile", rng=np.random.default_rng(seed),
+            batch=max(1, CHUNK_VALUES // sums.shape[1]),
+        ).confidence_interval  # fmt: skip
+    means = sums.sum(1) / counts.sum(1) if sums.size else np.full(len(rows), math.nan)
+    yield from (tuple(map(float, each)) for each in zip(means, low, high, strict=True))
 
 
 def resampled(n: int, samples: int, seed: int) -> Iterator[np.ndarray]:
@@ -237,7 +276,11 @@ def _check_resampling(values: np.ndarray, samples: int) -> None:
 
 
 def rate_table(
-    frame: pd.DataFrame, by: str, success: str, groups: Iterable[object] | None = None
+    frame: pd.DataFrame,
+    by: str,
+    success: str,
+    groups: Iterable[object] | None = None,
+    clusters: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Success rates by group, overall, and the mean of the groups' rates (ATK20).
 
@@ -248,6 +291,8 @@ def rate_table(
         by: column to group by.
         success: column of booleans.
         groups: order of the groups, also of those without a trial; default: as found.
+        clusters: equal for trials on one patient or lesion, see `lib.metrics.clusters.of`; None for
+            independent trials.
 
     Returns:
         Columns ``by, n, successes, rate, low, high``: a row per group, then `TOTAL`, then
@@ -267,11 +312,11 @@ def rate_table(
     if strange := [group for group in found if group not in groups]:
         raise InputError(f"Column {by!r} has {strange[0]!r}, which is none of {groups}.")
 
-    trials = [frame.loc[frame[by] == group, success] for group in groups]
-    rows = [
-        (name, len(of), int(of.sum()), *rate(int(of.sum()), len(of)))
-        for name, of in zip([*groups, TOTAL], [*trials, frame[success]], strict=True)
-    ]
+    masks = [*((frame[by] == group).to_numpy() for group in groups), np.full(len(frame), True)]
+    rows = []
+    for name, mask in zip([*groups, TOTAL], masks, strict=True):
+        won, of_whom = frame.loc[mask, success], None if clusters is None else clusters[mask]
+        rows.append((name, len(won), int(won.sum()), *_share(won, of_whom)))
     table = pd.DataFrame(rows, columns=[by, "n", "successes", "rate", "low", "high"])
     tried = table[:-1].query("n > 0")
     mean = standardized(tried, pd.Series(1.0, tried.index))

@@ -1,0 +1,79 @@
+"""How many independent images those of one patient or one lesion are worth.
+
+Rao and Scott (1992, doi:10.2307/2532311): a rate of clustered trials keeps its interval for
+independent ones if their number is divided by the design effect, the ratio of the two variances.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from lib.params.errors import InputError
+
+IMAGE = ("dataset", "split", "index", "image")
+
+
+def of(frame: pd.DataFrame) -> np.ndarray:
+    """The cluster of each row: its patient or lesion, or where that is unknown its image.
+
+    Args:
+        frame: rows of images, with any of `IMAGE`, and with ``group`` where patients are known
+            (-1 where not). Without any of them each row is a cluster of its own.
+
+    Returns:
+        int64 (N,), equal for rows of one cluster.
+    """
+    image = [name for name in IMAGE if name in frame]
+    alone = frame.groupby(image).ngroup() if image else pd.RangeIndex(len(frame))
+    found = np.asarray(alone, dtype=np.int64)
+    if "group" not in frame:
+        return found
+    keys = [name for name in ("dataset", "group") if name in frame]
+    together = len(frame) + frame.groupby(keys).ngroup().to_numpy()
+    return np.where(frame["group"] >= 0, together, found)
+
+
+def totals(values: Sequence[float] | np.ndarray, clusters: Sequence[int] | np.ndarray | None):
+    """Sum of the values and number of rows of each cluster, both (M,).
+
+    Args:
+        values: (N,).
+        clusters: (N,), equal for rows of one cluster; None for one cluster a row.
+
+    Raises:
+        InputError: lengths differ.
+    """
+    values = np.asarray(values, dtype=float)
+    if clusters is None:
+        return values, np.ones(len(values))
+    if len(clusters) != len(values):
+        raise InputError(f"{len(values)} values cannot be of {len(clusters)} rows with a cluster.")
+    _, place = np.unique(clusters, return_inverse=True)
+    return np.bincount(place, weights=values), np.bincount(place).astype(float)
+
+
+def effective(
+    values: Sequence[float] | np.ndarray, clusters: Sequence[int] | np.ndarray | None
+) -> float:
+    """How many independent rows have a mean as certain as that of these.
+
+    Args:
+        values: finite, (N,).
+        clusters: as of `totals`.
+
+    Returns:
+        N over the design effect, at most N. Where all values are equal they say nothing about the
+        likeness within a cluster: then it is the number of clusters.
+
+    Raises:
+        InputError: as `totals`.
+    """
+    values = np.asarray(values, dtype=float)
+    sums, counts = totals(values, clusters)
+    n, m = len(values), len(sums)
+    if m == n or m < 2 or np.ptp(values) == 0:
+        return float(m)
+    # Without the factor m / (m - 1) of the source: rows that are copies then count exactly once.
+    clustered = np.square(sums - counts * values.mean()).sum() / n**2
+    return min(float(n), values.var() / clustered) if clustered else float(n)

@@ -1,0 +1,100 @@
+"""Intervals where several images are of one patient or lesion."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.metrics import clusters, intervals
+from lib.params.errors import InputError
+
+
+def frame(groups, copies=1) -> pd.DataFrame:
+    index = np.repeat(np.arange(len(groups)), copies)
+    return pd.DataFrame({"dataset": "oct", "split": "test", "index": index,
+                         "group": np.repeat(groups, copies)})  # fmt: skip
+
+
+def test_patients_join_images_and_unknown_ones_stand_alone():
+    of = clusters.of(frame([7, -1, 7, -1, 0]))
+    assert of[0] == of[2]
+    assert len(set(of)) == 4
+    twice = clusters.of(frame([-1, -1], copies=2))  # two attacks on each image
+    assert twice[0] == twice[1] != twice[2]
+    assert len(set(clusters.of(pd.DataFrame({"success": [True] * 3})))) == 3
+    # Patient 7 of one data set is not patient 7 of another.
+    both = pd.concat([frame([7]), frame([7]).assign(dataset="chest")])
+    assert len(set(clusters.of(both))) == 2
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=40), st.integers(2, 4))
+def test_copies_count_once_and_single_images_as_they_are(outcomes, copies):
+    single = frame(np.arange(len(outcomes)))
+    plain = intervals.rate(sum(outcomes), len(outcomes))
+    assert intervals.share(pd.Series(outcomes), single) == pytest.approx(plain)
+    repeated = frame(np.arange(len(outcomes)), copies)
+    again = intervals.share(pd.Series(np.repeat(outcomes, copies)), repeated)
+    assert again == pytest.approx(plain)
+
+
+@given(st.data(), st.integers(2, 30))
+def test_effective_number_lies_between_one_and_all(data, n):
+    values = data.draw(st.lists(st.floats(-50, 50), min_size=n, max_size=n))
+    groups = data.draw(st.lists(st.integers(0, 5), min_size=n, max_size=n))
+    assert 0 < clusters.effective(values, groups) <= n
+    assert clusters.effective(values, None) == n
+    order = data.draw(st.permutations(range(n)))
+    shuffled = clusters.effective(np.array(values)[order], np.array(groups)[order])
+    assert shuffled == pytest.approx(clusters.effective(values, groups), rel=1e-6)
+
+
+def test_outcomes_that_are_all_equal_count_by_patient():
+    assert clusters.effective([1] * 6, [0, 0, 0, 1, 1, 2]) == 3
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.9])
+def test_intervals_cover_the_truth_when_patients_are_alike(alike):
+    """With likeness, intervals over images would cover far less than 95 %."""
+    random, share = np.random.default_rng(3), 0.3
+    kinds = ("rate", "mean", "images")
+    covered = dict.fromkeys(kinds, 0)
+    groups, rounds = np.repeat(np.arange(60), 4), 300
+    for turn in range(rounds):
+        own, common = random.random(240), np.repeat(random.random(60), 4)
+        won = np.where(random.random(240) < alike, common, own) < share
+        bounds = (
+            intervals.share(pd.Series(won), frame(groups)),
+            intervals.bootstrap_mean(won, 200, turn, groups),
+            intervals.rate(int(won.sum()), len(won)),
+        )
+        for kind, (_, low, high) in zip(kinds, bounds, strict=True):
+            covered[kind] += low <= share <= high
+    assert covered["rate"] > 0.9 * rounds
+    assert covered["mean"] > 0.88 * rounds
+    if alike:
+        assert covered["images"] < 0.85 * rounds
+
+
+def test_bootstrap_draws_patients():
+    values, groups = np.array([1.0, 1, 5, 5, 9, 9]), [0, 0, 1, 1, 2, 2]
+    by_patient = intervals.bootstrap_mean(values, 2000, 0, groups)
+    assert by_patient == intervals.bootstrap_mean(values[::2], 2000, 0)
+    moved = intervals.bootstrap_mean(values[::-1], 2000, 0, groups[::-1])
+    assert moved == by_patient
+    assert np.isnan(intervals.bootstrap_mean([1, 2], 10, 0, [4, 4])[1:]).all()
+
+
+def test_a_paired_difference_of_copies_is_that_of_the_images():
+    differences = np.array([1] * 12 + [-1] * 3 + [0] * 20)
+    groups = np.arange(35)
+    twice = intervals.paired(np.repeat(differences, 2), np.repeat(groups, 2))
+    assert twice == pytest.approx(intervals.paired(differences))
+    assert intervals.paired(differences, groups) == pytest.approx(intervals.paired(differences))
+
+
+def test_lengths_must_fit():
+    with pytest.raises(InputError):
+        intervals.bootstrap_mean([1.0, 2.0], 10, 0, [0])
+    with pytest.raises(InputError):
+        clusters.effective([1.0, 2.0], [0, 1, 2])
