@@ -105,7 +105,8 @@ def test_what_sound_attacks_cannot_do_is_seen():
         rows("dae", "adaptive", "pixels", 1, [0, 0, 1, 0, 0]),
         rows("dae", "doubled", "pixels", 1, [1, 0, 0, 0, 0]),
     )
-    assert not lost["budget"] and lost["all, pixels"]
+    assert not lost["budget"]
+    assert "all, pixels" not in lost  # one pixel need not be enough
     assert not held(rows("dae", "more", "pixels", 64, [0, 0, 1, 0, 0]))["all, pixels"]
     assert not held(
         rows("dae", "more", "pixels", 2, [1, 0, 0, 0, 0]),
