@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lib.attack import PixelAttack, rebuild
-from lib.defense.stronger import MorePixels, Restarts, by_pixels, doubled
+from lib.defense.stronger import MorePixels, Restarts, doubled
 from lib.models.classifiers import logits
 from lib.params.errors import InputError
 
@@ -72,16 +72,12 @@ def test_more_pixels_never_undo_a_success(toy):
     assert found.table["skipped"].sum() == 1
     assert found.success.sum() == 19  # every image falls
     one = ATTACK(model, images, wrong)
-    table = by_pixels(found.table, (1, 2, 4, 8, 16, 32, 64))
-    shares = table.groupby("pixels")["success"].mean()
-    assert shares.is_monotonic_increasing and 0 < shares[1] < shares[64] == 1
-    assert table.groupby("pixels")["image"].count().eq(19).all()
-    np.testing.assert_array_equal(
-        table.loc[table["pixels"] == 1, "success"], one.success[np.arange(20) != 3]
-    )
-    changed = (found.images != images).sum((1, 2))
-    assert (changed <= found.table["rows"].map(len)).all() and changed[3] == 0
+    taken = found.table["rows"].map(len).to_numpy()
     kept = np.arange(20) != 3
+    assert set(taken[kept]) <= {1, 2, 4, 8, 16, 32, 64} and len(set(taken[kept])) > 1
+    np.testing.assert_array_equal((taken == 1)[kept], one.success[kept])
+    changed = (found.images != images).sum((1, 2))
+    assert (changed <= taken).all() and changed[3] == 0
     assert (logits(model, found.images).argmax(1) != labels)[kept].all()
     few = MorePixels(ATTACK, 5)(model, images, wrong)
     assert few.table["rows"].map(len).max() == 4 and not few.success[kept].all()

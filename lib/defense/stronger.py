@@ -91,27 +91,6 @@ class MorePixels:
         return found
 
 
-def by_pixels(table: pd.DataFrame, counts: tuple[int, ...]) -> pd.DataFrame:
-    """What `MorePixels` reached with each number of pixels.
-
-    Args:
-        table: of what it found.
-        counts: numbers of pixels.
-
-    Returns:
-        One row an attacked image and number: ``image, pixels, success``.
-    """
-    attacked = table[~table["skipped"].astype(bool)]
-    needed = attacked["rows"].map(len)
-    return pd.concat([
-        pd.DataFrame({
-            "image": attacked["image"], "pixels": count,
-            "success": attacked["success"].astype(bool) & (needed <= count),
-        })
-        for count in counts
-    ], ignore_index=True)  # fmt: skip
-
-
 def _standing(found: Found) -> np.ndarray:
     """Positions of attacked images whose attack has not succeeded."""
     return np.flatnonzero(~found.success & ~found.table["skipped"].to_numpy(bool))
