@@ -23,7 +23,8 @@ P = params.load(
     "demo", "oct", "resnet50", attack_population=8, attack_generations=2, attack_pixels=[1],
     device="cpu", denoiser_names=[], attackers_images=2, masking_size=7, masking_images=2,
     attackers_defenses=["identity", "dae", "median3+patches", "double_masking"],
-    attackers_names=["adaptive", "restarts", "more_pixels", "pgd"], attackers_epsilons=[1, 16],
+    attackers_names=["adaptive", "restarts", "more_pixels", "fgsm", "pgd"],
+    attackers_epsilons=[1, 16],
 )  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def test_rows_say_what_the_attacked_images_do_through_each_defense(run, table):
     assert list(table.columns) == list(attackers.COLUMNS)
     assert set(table["defense"]) == set(models)  # the run has no DAE
     counts = table.groupby(["defense", "attacker", "budget"]).size().to_dict()
-    one, dense = ("none", "oblivious", "adaptive", "shared"), ("pgd",)
+    one, dense = ("none", "oblivious", "adaptive", "shared"), ("fgsm", "pgd")
     for name, behind in models.items():
         right = logits(behind, clean.images, batch=1).argmax(1) == clean.labels
         of = table[table["defense"] == name].set_index("attacker")
@@ -111,7 +112,9 @@ def test_rows_say_what_the_attacked_images_do_through_each_defense(run, table):
     assert none["certified"].tolist() == sure.tolist() and sure.any() and not sure.all()
     assert not table.loc[table["defense"] != "double_masking", "certified"].any()
     checks = sanity(table).set_index(["check", "defense"])["holds"]
-    assert checks["certificate"].all() and checks["budget"].all()
+    assert checks["certificate"].all() and checks["budget"].all() and checks["steps"].all()
+    steps = table[table["attacker"] == "fgsm"]["evaluations"]
+    assert set(steps) == {0, 1}  # one step, and none where the defense alone misleads
     shares = worst_case(table)
     assert (shares.loc[shares["attacker"] == "none", "n"] == len(records)).all()
 

@@ -119,6 +119,10 @@ def test_what_sound_attacks_cannot_do_is_seen():
             rows("dae", "random", "pixels", 1, [0] * count),
         )
         assert blind["knowing"] == holds
+        hidden = held(
+            rows("dae", "pgd", "linf", 4, [1] * count), rows("dae", "fgsm", "linf", 4, [0] * count)
+        )
+        assert hidden["steps"] == holds
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,9 @@ def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) ->
         more = MorePixels(attack, MOST_PIXELS)
         found.append(Attacker("more_pixels", PIXELS, MOST_PIXELS, more))
     for epsilon in p.attackers_epsilons:
-        dense = {"pgd": PGD(epsilon, criterion=attack.criterion, seed=p.seed)}
+        pgd = PGD(epsilon, criterion=attack.criterion, seed=p.seed)
+        # One step from the image to the edge of the ball (Goodfellow et al. 2015).
+        dense = {"fgsm": replace(pgd, steps=1, step=float(epsilon), starts=1), "pgd": pgd}
         if not multi_label:
             dense["apgd"] = AutoAttack(epsilon, APGD, p.seed)
             dense["autoattack"] = AutoAttack(epsilon, seed=p.seed)

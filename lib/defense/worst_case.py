@@ -27,7 +27,8 @@ EXTENDS = {"doubled": "adaptive", "restarts": "adaptive"}
 # Budgets at which an attack on an unproved defense should leave no image correct.
 ENOUGH = {PIXELS: 64, LINF: 8}
 BY_CLASS = Misclassification()
-KNOWING = ("adaptive", "doubled", "restarts", "map", "sparse_rs", "pgd", "apgd", "autoattack")
+KNOWING = ("adaptive", "doubled", "restarts", "map", "sparse_rs", "fgsm", "pgd", "apgd",
+           "autoattack")  # fmt: skip
 
 
 def correct(
@@ -125,8 +126,9 @@ def sanity(table: pd.DataFrame) -> pd.DataFrame:
         succeeded. ``all``: where the largest budget of a family is at least that of `ENOUGH`, it
         leaves no image correct.
         ``knowing``: attackers who do not know the defense succeed no more often than those who do,
-        beyond chance (the paired 95 % interval). ``certificate``: no attack of one pixel succeeds
-        on a certified image.
+        beyond chance (the paired 95 % interval). ``steps``: one gradient step succeeds no more
+        often than several of the same budget, likewise. ``certificate``: no attack of one pixel
+        succeeds on a certified image.
     """
     image, rows = image_columns(table), []
     for name, of in table.groupby("defense", sort=False):
@@ -141,17 +143,10 @@ def sanity(table: pd.DataFrame) -> pd.DataFrame:
                          "n": len(most[image].drop_duplicates()), "against": left,
                          "holds": left == 0})  # fmt: skip
         knows = attacks["attacker"].isin(KNOWING)
-        sides = [
-            attacks[side & (attacks["budget"] == attacks["budget"].min())]
-            .groupby(image)["correct"].all()
-            for side in (knows, ~knows)
-        ]  # fmt: skip
-        both = pd.concat(sides, axis=1, join="inner", keys=["knowing", "other"]).astype(int)
-        if len(both):
-            gap = both["knowing"] - both["other"]
-            rows.append({"check": "knowing", "defense": name, "n": len(both),
-                         "against": int((gap > 0).sum()),
-                         "holds": not intervals.paired(gap)[1] > 0})  # fmt: skip
+        least = attacks["budget"] == attacks["budget"].min()
+        rows += _no_weaker("knowing", name, attacks[knows & least], attacks[~knows & least], image)
+        one, several = (attacks[attacks["attacker"] == of] for of in ("fgsm", "pgd"))
+        rows += _no_weaker("steps", name, several, one, [*image, "budget"])
         if "certified" in of and of["certified"].any():
             sure = attacks[attacks["certified"] & (attacks["family"] == PIXELS)
                            & (attacks["budget"] == 1)]  # fmt: skip
@@ -159,6 +154,17 @@ def sanity(table: pd.DataFrame) -> pd.DataFrame:
             rows.append({"check": "certificate", "defense": name, "n": len(sure),
                          "against": broken, "holds": broken == 0})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _no_weaker(
+    check: str, name: str, strong: pd.DataFrame, weak: pd.DataFrame, keys: list[str]
+) -> list[dict[str, Any]]:
+    """Row of `sanity` on attackers that should leave no more correct than others do."""
+    sides = [of.groupby(keys)["correct"].all() for of in (strong, weak)]
+    both = pd.concat(sides, axis=1, join="inner", keys=["strong", "weak"]).astype(int)
+    gap = both["strong"] - both["weak"]
+    found = {"check": check, "defense": name, "n": len(both), "against": int((gap > 0).sum())}
+    return [found | {"holds": not intervals.paired(gap)[1] > 0}] if len(both) else []
 
 
 def _budgets(name: str, attacks: pd.DataFrame, image: list[str]) -> list[dict[str, Any]]:

@@ -129,6 +129,7 @@ Attacker = Literal[
     "random",
     "sparse_rs",
     "more_pixels",
+    "fgsm",
     "pgd",
     "apgd",
     "autoattack",
