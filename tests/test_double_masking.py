@@ -96,10 +96,11 @@ def test_training_images_are_hidden_under_one_or_two_masks_of_the_set(seed, mask
     made = under_two(images, mask, torch.Generator().manual_seed(seed))
     again = under_two(images, mask, torch.Generator().manual_seed(seed))
     assert torch.equal(made, again)
-    unions = [a | b for a in masks for b in masks]
+    first, second = torch.triu_indices(len(masks), len(masks))
+    unions = masks[first] | masks[second]
     for image, result in zip(images, made, strict=True):
-        options = [inpaint(image[None], union[None])[0] for union in unions]
-        assert any(torch.equal(result, option) for option in options)
+        options = inpaint(image.expand(len(unions), -1, -1, -1), unions)
+        assert (options == result).flatten(1).all(1).any()
 
 
 def reference_votes(defense, image, regions):

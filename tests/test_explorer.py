@@ -46,7 +46,7 @@ def p(request, tmp_path_factory):
 
 @pytest.fixture
 def explorer(p):
-    return Explorer(p)
+    return Explorer(p.model_copy(update={"masking_size": 14}))  # few masks take little time
 
 
 def shown(explorer):

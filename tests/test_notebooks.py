@@ -41,6 +41,7 @@ TINY = {
     "denoiser_large_limit": 4, "ablation_train": 8, "ablation_test": 4, "ablation_epochs": 1,
     "bootstrap_samples": 20, "vulnerability_images": 1, "adaptive_images": 1,
     "attackers_images": 1, "attackers_names": ["adaptive", "pgd"], "masking_size": 14,
+    "attackers_defenses": ["identity", "median3+patches", "double_masking"],
     "fine_tuning_epochs": 1,
     "classifier_threshold": 0.9,  # after one epoch nothing passes it, so Normal is correct
 }  # fmt: skip
