@@ -13,12 +13,13 @@ from torch import nn
 
 from book import forensics_text
 from lib import figures
-from lib.evidence import forensic_hypotheses, forensics
+from lib.evidence import forensic_hypotheses, forensic_tables, forensics
 from lib.evidence import printed as paper
 from lib.metrics import image_quality
 from lib.metrics.legacy_fsim import fsim_measures, psnr_measures, ssim_measures
 from lib.models.denoisers.median_cnn import MedianCNN, MedianLayer
 from lib.params.errors import InputError
+from lib.params.files import write_json, write_table
 
 DEFENSES = ("dae", "noise2noise", "median_cnn", "autoencoder")
 
@@ -283,6 +284,22 @@ def test_the_rule(of, verdict, order):
     assert (row["verdict"], row["order"]) == (verdict, order)
     sentence = forensics_text.hypotheses(forensic_hypotheses.judge(readings_table(**of)))[1]
     assert verdict in sentence
+
+
+def test_recorded_tables_of_one_size_are_counted_together(tmp_path):
+    both = {"dae": (0.13, 0.01, 0.13), "noise2noise": (0.24, 0.02, 0.25)}
+    part = {"dae": (0.13, 0.01, 0.13), "noise2noise": (0.24, 0.02, 0.50)}
+    for protocol, size in (("sample", 224), ("compact", 64)):
+        run = tmp_path / protocol / "oct" / "resnet50"
+        about = {"parameters": {"data_size": size}, "data": {"source": "rebuilt"}}
+        write_json(run / "run.json", about)
+        write_table(run / "forensics_one_pixel.parquet", readings_table(**both))
+        write_table(run / "forensics_two_pixel.parquet", readings_table(**part))
+    row = forensic_tables.tried(tmp_path, 224).set_index("audit").loc["F1"]
+    assert (row["reached"], row["plain reading"]) == ("3 of 4", "0 of 4")
+    verdicts = [forensic_hypotheses.YES, forensic_hypotheses.PART, forensic_hypotheses.NO]
+    assert row[verdicts].tolist() == [1, 1, 0]
+    assert not len(forensic_tables.tried(tmp_path, 28))
 
 
 def test_undefended_images_are_counted_against_denoisers_and_printed_values(table):

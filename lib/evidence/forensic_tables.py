@@ -1,12 +1,16 @@
-"""Tables of the forensic page: the FSIM package quirk by quirk, and every reading of a measure."""
+"""Tables about how the printed measures may have been made: quirks, readings, hypotheses."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from lib.evidence import forensics
+from lib.evidence import forensics, run_tables
+from lib.evidence.forensic_hypotheses import NEEDLESS, NO, PART, UNTRIED, YES, judge
 from lib.figures import formatting, tables
 from lib.metrics.legacy_fsim import fsim_measures
+from lib.params import ATTACKS
 
 QUIRKS = {
     "as published": forensics.PUBLISHED,
@@ -48,3 +52,33 @@ def readings(compared: pd.DataFrame, caption: str = "") -> Styler:
     order = pd.MultiIndex.from_frame(rows[["metric", "reading"]].drop_duplicates())
     wide = wide.loc[order.sortlevel(0, sort_remaining=False)[0]].reset_index()
     return tables.table(wide.rename(columns=formatting.shown), caption)
+
+
+def tried(results: Path, size: int) -> pd.DataFrame:
+    """Every hypothesis over all recorded attacks on images of a size, for a page.
+
+    Args:
+        results: folder of the record.
+        size: edge of the images in pixels.
+
+    Returns:
+        One row a hypothesis: ``audit`` (ids), ``hypothesis``; ``reached``, how many of its printed
+            values lie in the range over our images, and ``plain reading``, how many without it; and
+            for each verdict the number of printed tables that got it. Empty without a record.
+    """
+    found = run_tables.read(results, [f"forensics_{name}" for name in ATTACKS.values()])[0]
+    found = found[found["size"] == size]
+    judged = [judge(of) for _, of in found.groupby([*run_tables.RUN, "table"], sort=False)]
+    if not judged:
+        return pd.DataFrame()
+    rows = []
+    for (item, claim), of in pd.concat(judged).groupby(["item", "hypothesis"], sort=False):
+        counted = of[of["verdict"] != UNTRIED]
+        values, ours, plain = counted[["values", "reached", "plain_reached"]].sum()
+        row = {
+            "audit": item, "hypothesis": claim, "reached": f"{ours} of {values}",
+            "plain reading": f"{plain} of {values}",
+        }  # fmt: skip
+        verdicts = of["verdict"].value_counts()
+        rows.append(row | {word: int(verdicts.get(word, 0)) for word in (YES, PART, NO, NEEDLESS)})
+    return pd.DataFrame(rows)

@@ -11,7 +11,9 @@ from lib.params import ATTACKS
 
 SIZE = "image, px"
 # Columns of texts, which begin at the left.
-TEXTS = {"data set", "dataset", "classifier", "class", "defense", "changed", "reference"}
+TEXTS = {
+    "data set", "dataset", "classifier", "class", "defense", "changed", "reference", "hypothesis",
+}  # fmt: skip
 
 
 def rates(table: pd.DataFrame, name: str = "rate") -> list[str]:

@@ -30,7 +30,7 @@ def read(results: Path, names: Iterable[str]) -> tuple[pd.DataFrame, dict[str, d
         given = about["parameters"]
         values = protocol, dataset, given["data_size"], classifier
         training = UNDER_MASKS if given.get("classifier_masking") else PLAIN
-        table = read_table(path).drop(columns="dataset")
+        table = read_table(path).drop(columns="dataset", errors="ignore")
         table = table.assign(table=path.stem, training=training)
         for place, column in enumerate(zip(RUN, values, strict=True)):
             table.insert(place, *column)
