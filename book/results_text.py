@@ -2,7 +2,9 @@
 
 import pandas as pd
 
+from lib import params
 from lib.data.lesions import IMAGE
+from lib.evidence import printed as paper
 from lib.evidence import results_tables as recorded
 from lib.evidence.dataset_record import DatasetRecord
 from lib.evidence.lesions import against_chance
@@ -235,9 +237,14 @@ def proved(table: pd.DataFrame) -> str:
 
 
 def only(rows: pd.DataFrame) -> str:
-    """Which runs a table is of, and that others may differ; rows with dataset and classifier."""
-    runs = rows[["dataset", "classifier"]].drop_duplicates().itertuples(index=False)
-    names = enumerated([f"{shown(dataset)} with {shown(net)}" for dataset, net in runs])
+    """Which runs a table is of, and that others may differ; rows with dataset and classifier.
+
+    Nothing where all data sets and classifiers are recorded.
+    """
+    runs = rows[["dataset", "classifier"]].drop_duplicates()
+    if len(runs) == len(paper.DATASETS) * len(params.names("classifiers")):
+        return ""
+    names = enumerated([f"{shown(of.dataset)} with {shown(of.classifier)}" for of in runs.iloc])
     return f"Recorded only for {names}. Other data sets and defenses may behave differently."
 
 

@@ -48,3 +48,8 @@ def test_ids_are_shown_by_their_names():
     assert formatting.shown("dae+patches") == "DAE + patches"
     assert formatting.shown("printed_rate") == "printed rate"
     assert formatting.listed("oct, resnet50") == "OCT, ResNet50"
+
+
+def test_a_gain_has_a_sign_and_no_negative_zero():
+    assert formatting.gain(0.14, 0.04, 0.27) == "+14 (+4 to +27)"
+    assert formatting.gain(-0.004, -0.03, -0.004) == "+0 (-3 to +0)"

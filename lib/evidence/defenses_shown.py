@@ -160,9 +160,10 @@ def fine_tuned(table: pd.DataFrame) -> pd.DataFrame:
     if not len(table):
         return table
     shown = table[["dataset", "size", "classifier", "defense", "n"]].copy()
-    titles = {"before": "as trained", "after": "after fine-tuning", "gain": "gain"}
-    for name, title in titles.items():
+    for name, title in {"before": "as trained", "after": "after fine-tuning"}.items():
         shown[title] = rates(table, name)
+    gains = table[["gain", "gain_low", "gain_high"]].itertuples(index=False)
+    shown["gain, points"] = [formatting.gain(*row) for row in gains]
     return sized(shown)
 
 

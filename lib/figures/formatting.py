@@ -93,6 +93,12 @@ def rate(share: float, low: float = math.nan, high: float = math.nan, digits: in
     return f"{text} ({100 * low:.{digits}f}–{top})"
 
 
+def gain(share: float, low: float, high: float) -> str:
+    """A difference of two shares with its interval in percentage points, ``+14 (+4 to +27)``."""
+    value, bottom, top = (f"{100 * each:+z.0f}" for each in (share, low, high))
+    return f"{value} ({bottom} to {top})"
+
+
 def break_even(share: float, low: float = math.nan, high: float = math.nan, digits: int = 0) -> str:
     """A break-even attack prevalence as text, ``55 % (50–60)``, ``never``; see `pays_from`."""
     return "never" if math.isinf(share) else rate(share, low, high, digits)
