@@ -94,6 +94,13 @@ def test_the_first_call_of_a_notebook_is_start(step):
 
 
 @pytest.mark.parametrize("step", STEPS)
+def test_a_notebook_links_pages_from_the_root_of_the_book(step):
+    """Its own page lies as deep as its run's folder, so that a relative link finds nothing."""
+    linked = re.findall(r"{doc}`(?:[^`<]*<)?([^`>]+)", (FOLDER / f"{step}.md").read_text())
+    assert all(page.startswith("/") for page in linked)
+
+
+@pytest.mark.parametrize("step", STEPS)
 def test_a_run_folder_is_the_one_of_the_step(step, tmp_path):
     p = params.load(runs=str(tmp_path), dataset="oct")
     place = folder(p, step).relative_to(tmp_path).parts
