@@ -9,7 +9,7 @@ from lib.evidence.printed_comparison import EXACT
 from lib.evidence.protocol_runs import KEYS, shares
 from lib.evidence.record import Record
 from lib.figures.formatting import attack, break_even, enumerated, pixels, place, rate, shown
-from lib.metrics import intervals
+from lib.metrics import clusters, intervals
 from lib.params import Parameters
 
 # The paper's proposal, the same with patch selection, the plainest filter, and no defense.
@@ -110,7 +110,7 @@ def _success(records: pd.DataFrame, count: int) -> str:
     if not len(of_count):
         return f"No attack with {pixels(count)} is recorded."
     images = len(of_count[restoration.IMAGE].drop_duplicates())
-    estimate = intervals.share(of_count["success"], of_count)
+    estimate = intervals.share(of_count["success"], clusters.of(of_count))
     attempts = f"{len(of_count):,} attempts on {images:,} images"
     return f"The {attack(count)} succeeded in {rate(*estimate, digits=1)} of {attempts}."
 

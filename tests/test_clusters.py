@@ -32,9 +32,9 @@ def test_patients_join_images_and_unknown_ones_stand_alone():
 def test_copies_count_once_and_single_images_as_they_are(outcomes, copies):
     single = frame(np.arange(len(outcomes)))
     plain = intervals.rate(sum(outcomes), len(outcomes))
-    assert intervals.share(pd.Series(outcomes), single) == pytest.approx(plain)
+    assert intervals.share(pd.Series(outcomes), clusters.of(single)) == pytest.approx(plain)
     repeated = frame(np.arange(len(outcomes)), copies)
-    again = intervals.share(pd.Series(np.repeat(outcomes, copies)), repeated)
+    again = intervals.share(np.repeat(outcomes, copies), clusters.of(repeated))
     assert again == pytest.approx(plain)
 
 
@@ -64,7 +64,7 @@ def test_intervals_cover_the_truth_when_patients_are_alike(alike):
         own, common = random.random(240), np.repeat(random.random(60), 4)
         won = np.where(random.random(240) < alike, common, own) < share
         bounds = (
-            intervals.share(pd.Series(won), frame(groups)),
+            intervals.share(won, clusters.of(frame(groups))),
             intervals.bootstrap_mean(won, 200, turn, groups),
             intervals.rate(int(won.sum()), len(won)),
         )

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lib.attack import attack_images, attack_of, locate, rebuild
 from lib.data import Images, rounded, unit
 from lib.defense.patch_selection import blend
+from lib.metrics import clusters
 from lib.metrics.intervals import columns, share
 from lib.models import denoisers
 from lib.models.classifiers import Classifier, logits
@@ -223,9 +224,10 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
             images that were attacked.
     """
     rows = []
+    table = table.assign(cluster=clusters.of(table))
     for name, of in table.groupby("defense", sort=False):
         row = {"defense": name, "n": len(of), "searched": int(of["clean"].sum())}
         for kind in SHARES:
-            row |= columns(kind, share(of[kind], of))
+            row |= columns(kind, share(of[kind], of["cluster"]))
         rows.append(row)
     return pd.DataFrame(rows)

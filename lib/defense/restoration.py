@@ -214,13 +214,14 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     # A clean image is defended once for each classifier.
     once = [*image_columns(frame), *(["classifier"] if "classifier" in frame else [])]
+    frame = frame.assign(cluster=clusters.of(frame))
     for name, every in frame.groupby("defense", sort=False):
         won, clean = every[every["success"]], every.drop_duplicates(once)
         row = {"defense": name, "images": len(clean), "attacks": len(every), "n": len(won)}
         for share, of, column in (
             ("recovered", won, "recovered"), ("right", every, "recovered"), ("kept", clean, "kept"),
         ):  # fmt: skip
-            row |= intervals.columns(share, intervals.share(of[column], of))
+            row |= intervals.columns(share, intervals.share(of[column], of["cluster"]))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -239,13 +240,13 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
         patient are drawn together, ``m_median`` and ``m_deviation`` over images (EVA03), PSNR
         without exact matches (EVA04). NaN where there is no image.
     """
-    rows = []
-    for name, every in frame.groupby("defense", sort=False):
+    rows, clustered = [], frame.assign(cluster=clusters.of(frame))
+    for name, every in clustered.groupby("defense", sort=False):
         won = every[every["success"]]
         row = {"defense": name, "exact": won["exact"].sum()}
         for of, names in ((won[~won["exact"]], MEASURES[:1]), (won, MEASURES[1:])):
             values = {metric: of[metric] for metric in names}
-            means = intervals.bootstrap_means(values, samples, seed, clusters.of(of))
+            means = intervals.bootstrap_means(values, samples, seed, of["cluster"])
             for metric, mean in means.items():
                 row |= intervals.columns(metric, mean)
                 row[f"{metric}_median"] = of[metric].median()

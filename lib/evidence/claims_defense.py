@@ -128,7 +128,7 @@ def independent_of_classifier(record: Record, p: Parameters) -> Verdict:
                 for each in nets
             )
             psnr[dataset].append(newcombe(*means))
-            rates = (share(each["recovered"], each) for each in nets)
+            rates = (share(each["recovered"], clusters.of(each)) for each in nets)
             recovery[dataset].append(newcombe(*rates))
     # If a data set has runs with several seeds, only those with another seed are left out.
     left_out = "".join(

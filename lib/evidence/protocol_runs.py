@@ -125,7 +125,7 @@ def rates(runs: ProtocolRuns, pixels: int) -> pd.DataFrame:
     chosen = runs.records[runs.records["pixels"] == pixels]
     for (dataset, classifier), group in chosen.groupby(KEYS[:2], sort=False):
         n, count, printed = len(group), int(group["success"].sum()), float("nan")
-        rate = share(group["success"], group)
+        rate = share(group["success"], clusters.of(group))
         if pixels == 2:
             printed = paper.rates().set_index("dataset").loc[dataset, classifier]
         elif classifier == "resnet50":

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import bootstrap
 from statsmodels.stats.proportion import proportion_confint
 
-from lib.metrics.clusters import effective, of, totals
+from lib.metrics.clusters import effective, totals
 from lib.params.errors import InputError
 
 TOTAL = "all"
@@ -56,17 +56,16 @@ def rate(successes: int, n: int, units: float | None = None) -> tuple[float, flo
     return successes / n if n else math.nan, *wilson(successes, n, units)
 
 
-def share(outcomes: pd.Series, frame: pd.DataFrame) -> tuple[float, float, float]:
-    """`rate` of outcomes whose rows may be of the same image, patient or lesion.
+def share(
+    outcomes: pd.Series | np.ndarray, clusters: Sequence[int] | np.ndarray | None = None
+) -> tuple[float, float, float]:
+    """`rate` of outcomes of which several may be of the same image, patient or lesion.
 
     Args:
-        outcomes: booleans, one a row of ``frame``.
-        frame: says which rows belong together, see `lib.metrics.clusters.of`.
+        outcomes: booleans (N,).
+        clusters: (N,), equal for outcomes that belong together, see `lib.metrics.clusters.of`; None
+            for independent ones.
     """
-    return _share(outcomes, of(frame))
-
-
-def _share(outcomes: pd.Series, clusters: np.ndarray | None) -> tuple[float, float, float]:
     return rate(int(outcomes.sum()), len(outcomes), effective(outcomes, clusters) or None)
 
 
@@ -188,8 +187,9 @@ def bootstrap_means(
 
 def _means(rows: list, samples: int, seed: int, clusters) -> Iterator[tuple[float, float, float]]:
     """`bootstrap_mean` of rows of equally many values."""
-    _check_resampling(np.stack([np.asarray(values, float) for values in rows]), samples)
-    sums, counts = map(np.stack, zip(*(totals(values, clusters) for values in rows), strict=True))
+    values = np.stack([np.asarray(row, float) for row in rows])
+    _check_resampling(values, samples)
+    sums, counts = map(np.stack, zip(*(totals(row, clusters) for row in values), strict=True))
     order = np.lexsort((counts, sums))  # of each row for itself
     sums, counts = (np.take_along_axis(each, order, 1) for each in (sums, counts))
     low, high = np.full((2, len(rows)), math.nan)
@@ -316,7 +316,7 @@ def rate_table(
     rows = []
     for name, mask in zip([*groups, TOTAL], masks, strict=True):
         won, of_whom = frame.loc[mask, success], None if clusters is None else clusters[mask]
-        rows.append((name, len(won), int(won.sum()), *_share(won, of_whom)))
+        rows.append((name, len(won), int(won.sum()), *share(won, of_whom)))
     table = pd.DataFrame(rows, columns=[by, "n", "successes", "rate", "low", "high"])
     tried = table[:-1].query("n > 0")
     mean = standardized(tried, pd.Series(1.0, tried.index))
