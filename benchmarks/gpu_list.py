@@ -20,7 +20,7 @@ import torch
 
 from benchmarks import searches
 from lib import attack, data, params
-from lib.defense import adaptive, detection, restoration
+from lib.defense import adaptive, attackers, certified, detection, restoration
 from lib.evidence import ablation
 from lib.metrics import classification
 from lib.models import classifier_training, classifiers, denoisers
@@ -32,7 +32,7 @@ from lib.params.files import read_json, read_table, write_json, write_table
 from lib.params.runs import Run, training
 
 NETWORKS = ("resnet50", "densenet121")
-SHARING = ("attack", "searched", "restored", "adaptive")  # steps that can take smaller batches
+SHARING = ("attack", "searched", "restored", "adaptive", "attackers")  # steps that can take smaller batches
 LOGS = params.ROOT / "runs" / "logs"
 
 
@@ -186,6 +186,25 @@ def adapted(dataset: str, network: str) -> None:
     )
 
 
+def attacked(dataset: str, network: str) -> None:
+    p = parameters(dataset, network)
+    images = loaded(p)
+    run = Run(p.run_folder, "attackers", p, images.provenance.as_dict())
+    model = classifiers.load(p.run_folder, p.classifier)
+    records = {
+        n: read_table(p.run_folder / f"{params.ATTACKS[n]}.parquet") for n in p.attack_pixels
+    }
+    found = attackers.attack_all(model, images, records, p, p.run_folder)
+    certified.certified_accuracy(model, images, p, p.run_folder)
+    used = [n for n in next(iter(found.values()))["defense"].unique() if n != params.MASKING]
+    store = p.dataset_folder / "denoisers"
+    bases = dict.fromkeys(name.removesuffix(params.PATCHES) for name in used)
+    run.finish(
+        weights=checksums(p.run_folder, used),
+        denoisers={n: training(store / f"{n}.json") for n in bases if n in denoisers.TRAINED},
+    )
+
+
 def ablated(variant: str, seed: str) -> None:
     """One variant and seed; ``all`` collects them."""
     p = parameters("abdomen_ct")
@@ -208,7 +227,7 @@ def ablated(variant: str, seed: str) -> None:
 
 STEPS = {
     "classifier": classifier, "attack": pixel_attack, "denoiser": denoiser, "restored": restored,
-    "adaptive": adapted, "ablated": ablated, "searched": searched,
+    "adaptive": adapted, "attackers": attacked, "ablated": ablated, "searched": searched,
 }  # fmt: skip
 
 
@@ -226,7 +245,9 @@ def plan(datasets: list[str]) -> list[tuple[list[str], list[str], list[str]]]:
         found += [(["denoiser", dataset, n], [file], []) for n in reversed(names)]
         trained = [f"denoiser-{dataset}-{n}" for n in names]
         found += [
-            (["restored", dataset, n], [], [f"attack-{dataset}-{n}", *trained]) for n in NETWORKS
+            ([step, dataset, n], [], [f"attack-{dataset}-{n}", *trained])
+            for n in NETWORKS
+            for step in ("restored", "attackers")
         ]
     if "abdomen_ct" in datasets:
         p = parameters("abdomen_ct")
