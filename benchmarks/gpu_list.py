@@ -32,7 +32,8 @@ from lib.params.files import read_json, read_table, write_json, write_table
 from lib.params.runs import Run, training
 
 NETWORKS = ("resnet50", "densenet121")
-SHARING = ("attack", "searched", "restored", "adaptive", "attackers")  # steps that can take smaller batches
+# Steps that can take smaller batches.
+SHARING = ("attack", "searched", "restored", "adaptive", "attackers")
 LOGS = params.ROOT / "runs" / "logs"
 
 

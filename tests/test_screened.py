@@ -122,12 +122,55 @@ def test_a_linear_map_skips_what_is_misclassified_and_takes_no_images():
     assert len(linear_map()(model, images[:0], labels[:0]).table) == 0
 
 
-@pytest.mark.parametrize("attack", [SCREENED, LinearMapAttack()], ids=["screened", "map"])
-def test_models_without_taps_are_refused_in_one_sentence(attack):
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5)).eval()
-    _, images, labels = problem(count=2)
+class Linear(nn.Module):
+    """A model whose logits are linear in its input; ``hidden``: without a gradient."""
+
+    def __init__(self, hidden=False):
+        super().__init__()
+        torch.manual_seed(3)
+        self.last, self.hidden = nn.Linear(3 * 8 * 8, 5), hidden
+
+    def forward(self, images):
+        logits = self.last(images.flatten(1))
+        return logits.detach() if self.hidden else logits
+
+
+class Logit:
+    """The true class's logit: an objective that is linear in the logits. Nothing succeeds."""
+
+    multi_label = False
+
+    def __call__(self, logits, labels):
+        objective = logits.gather(1, labels[:, None])[:, 0]
+        return objective, torch.zeros_like(labels, dtype=torch.bool)
+
+
+def linear_problem(hidden=False):
+    model, (_, images, _) = Linear(hidden).eval(), problem(count=2, size=8)
+    return model, images, model(images.permute(0, 3, 1, 2) / 255).argmax(1)
+
+
+def test_screening_refuses_a_model_without_taps_in_one_sentence():
     with pytest.raises(InputError, match="ResNet or DenseNet"):
-        attack(model, images, model(images.permute(0, 3, 1, 2) / 255).argmax(1))
+        SCREENED(*linear_problem())
+
+
+def test_a_linear_map_refuses_a_model_without_a_gradient_in_one_sentence():
+    with pytest.raises(InputError, match="gradient"):
+        LinearMapAttack()(*linear_problem(hidden=True))
+
+
+def test_a_linear_map_finds_the_best_pixels_of_a_linear_model():
+    model, images, labels = linear_problem()
+    found = LinearMapAttack(pixels=2, criterion=Logit())(model, images, labels)
+    for n, (image, label) in enumerate(zip(images, labels, strict=True)):
+        weights = model.last.weight[label].detach().view(3, 8, 8)
+        values = image.permute(2, 0, 1) / 255
+        # What each channel can gain at most: the value to 0 or to 1.
+        gains = torch.maximum(weights * values, -weights * (1 - values)).sum(0).flatten()
+        expected = model(values[None])[0, label] - gains.sort(descending=True).values[:2].sum()
+        after = model(found.images[n].permute(2, 0, 1)[None] / 255)[0, label]
+        assert after.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
 @pytest.mark.parametrize(

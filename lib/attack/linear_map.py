@@ -19,6 +19,8 @@ from lib.attack.attack_table import COLUMNS
 from lib.attack.criteria import Criterion, Misclassification, check_criterion, misjudged
 from lib.attack.differential_evolution import paint
 from lib.attack.evaluators import PRECISIONS, dtype_of
+from lib.attack.incremental import Incremental
+from lib.attack.input_gradient import InputGradient
 from lib.attack.outcome import Outcome
 from lib.attack.pixel_attack import Found
 from lib.attack.scoring import ExactScores
@@ -71,8 +73,10 @@ class LinearMapAttack:
         """Attack images.
 
         Args:
-            model: in evaluation mode: a torchvision ResNet or DenseNet, as for incremental
-                evaluation (`lib.attack.incremental`).
+            model: in evaluation mode. For a torchvision ResNet or DenseNet, as for incremental
+                evaluation (`lib.attack.incremental`), predictions are made in the middle of the
+                network; for any other model with a gradient, such as a defense and a classifier
+                as one, at its input.
             images: uint8 (N, S, S, 1 or 3) or (N, S, S), of numpy or torch.
             labels: classes, int (N,), or 0/1 labels (N, K).
 
@@ -81,7 +85,7 @@ class LinearMapAttack:
             ``generations`` is 0; a gradient counts as two computed candidates.
 
         Raises:
-            InputError: as for `PixelAttack`, or another model.
+            InputError: as for `PixelAttack`, or a model without a gradient.
         """
         rows = list(self.iterate(model, images, labels))
         return Found.of(pd.DataFrame(rows, columns=list(COLUMNS)), images)
@@ -115,7 +119,8 @@ class _Search:
             outcome.model, attack.criterion, example, 1, BATCH, dtype_of(attack.precision, device),
             BATCH, 1,
         )  # fmt: skip
-        self.tap = tap_of(self.scores)
+        incremental = isinstance(self.scores.evaluator.evaluator, Incremental)
+        self.tap = tap_of(self.scores) if incremental else InputGradient(outcome.model, example, 1)
         self.colors = torch.from_numpy(color_grid(example.shape[0], 2)).long().to(device)
         self.slot = torch.zeros(1, dtype=torch.long, device=device)
 

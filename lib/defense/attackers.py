@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from lib.attack import (
     Criterion,
     Found,
+    LinearMapAttack,
     RandomSearch,
     SparseRS,
     attack_of,
@@ -90,6 +91,7 @@ def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) ->
         "adaptive": attack,
         "doubled": doubled(attack),
         "restarts": Restarts(attack, RESTARTS),
+        "map": LinearMapAttack(pixels, criterion=attack.criterion),
         "random": RandomSearch(**settings),
         "sparse_rs": SparseRS(**settings),
     }

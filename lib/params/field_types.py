@@ -126,6 +126,7 @@ Attacker = Literal[
     "adaptive",
     "doubled",
     "restarts",
+    "map",
     "random",
     "sparse_rs",
     "more_pixels",

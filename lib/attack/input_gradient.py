@@ -1,0 +1,63 @@
+"""The objective of a changed pixel, predicted from the gradient at the input, for any model."""
+
+import torch
+from torch import Tensor, nn
+
+from lib.attack.criteria import Criterion
+from lib.attack.differential_evolution import paint
+from lib.data import unit
+from lib.params.errors import InputError
+
+
+class InputGradient:
+    """Linear predictions of the objective from the image itself.
+
+    `lib.attack.incremental.Tap` predicts better, but knows only torchvision's ResNets and
+    DenseNets. This one takes every model with a gradient, such as a defense and a classifier as one
+    model. Methods are called as those of `Tap`; candidates change one pixel.
+
+    Args:
+        model: in evaluation mode, on its device.
+        example: one of the images, uint8 (C, H, W).
+        slots: images in work at the same time.
+    """
+
+    def __init__(self, model: nn.Module, example: Tensor, slots: int) -> None:
+        self.model = model
+        self.images = example.new_zeros(slots, *example.shape)
+        self.gradients = torch.zeros(self.images.shape, device=example.device)
+        self.objectives = self.gradients.new_zeros(slots)
+
+    def enter(self, slots: Tensor, images: Tensor) -> None:
+        """Put images, uint8 (n, C, H, W), into slots, int64 (n,); `aim` each before predictions."""
+        self.images[slots] = images
+
+    def aim(
+        self, slot: int, criterion: Criterion, label: Tensor, candidate: Tensor | None = None
+    ) -> None:
+        """Take the gradient that predictions for an image are made with; as `Tap.aim`.
+
+        Raises:
+            InputError: model and criterion have no gradient.
+        """
+        images = self.images[slot : slot + 1]
+        if candidate is not None:
+            images = torch.cat([images, paint(images, candidate.view(1, 1, -1))])
+        with torch.inference_mode(False), torch.enable_grad():
+            values, label = unit(images.clone()).requires_grad_(), label.clone()
+            label = label.expand(len(values), *label.shape[1:])
+            objective, _ = criterion(self.model(values).float(), label)
+            if not objective.requires_grad:
+                raise InputError(
+                    f"{type(self.model).__name__} and {type(criterion).__name__} give an objective "
+                    "without a gradient: predictions need one."
+                )
+            (gradient,) = torch.autograd.grad(objective.sum(), values)
+        self.gradients[slot] = gradient.mean(0)
+        self.objectives[slot] = objective[0].detach()
+
+    def predict(self, slots: Tensor, candidates: Tensor) -> Tensor:
+        """Predicted objectives (N,) of candidates (N, 2 + C) of the images in slots (N,)."""
+        row, col = candidates[:, 0], candidates[:, 1]
+        change = (candidates[:, 2:] - self.images[slots, :, row, col].long()) / 255
+        return self.objectives[slots] + (change * self.gradients[slots, :, row, col]).sum(1)
