@@ -4,6 +4,9 @@ import pandas as pd
 
 from lib import params
 from lib.data.lesions import IMAGE
+from lib.defense import worst_case
+from lib.defense.worst_case import LINF, WORST
+from lib.evidence import attackers
 from lib.evidence import printed as paper
 from lib.evidence import results_tables as recorded
 from lib.evidence.dataset_record import DatasetRecord
@@ -234,6 +237,34 @@ def proved(table: pd.DataFrame) -> str:
         f"{best['n']} test images correct under any one-pixel attack ({shown(best['dataset'])} at "
         f"{best['size']} px, {shown(best['classifier'])}{training})."
     )
+
+
+def at_printed_size(attacked: pd.DataFrame) -> str:
+    """What the strongest attacks do at the paper's 224 px; ``attacked`` of `attackers.read`."""
+    if not len(attacked):
+        return ""
+    text = []
+    for names, of in attacked[attacked["size"] == 224].groupby(attackers.KEYS, sort=False):
+        run, shares = dict(zip(attackers.KEYS, names, strict=True)), worst_case.worst_case(of)
+        images = int(shares["n"].iloc[0])
+        knowing = shares[(shares["attacker"] == "adaptive") & (shares["budget"] == run["pixels"])]
+        left = (knowing.set_index("defense")["correct"] * images).round().astype(int)
+        if not {"identity", "dae"} <= set(left.index):
+            continue
+        text.append(
+            f"At {run['size']} px, the adaptive {formatting.attack(run['pixels'])} leaves "
+            f"{left['dae']} of {images} {shown(run['dataset'])} images correct with the DAE, and "
+            f"{left['identity']} without a defense ({shown(run['classifier'])})."
+        )
+        dense = shares[(shares["attacker"] == WORST) & (shares["family"] == LINF)]
+        if len(dense):
+            smallest = dense[dense["budget"] == dense["budget"].min()]
+            most = round(smallest["correct"].max() * images)
+            text.append(
+                f"A change of every value by {smallest['budget'].iloc[0]:.0f}/255 leaves "
+                f"{f'at most {most}' if most else 'none'} of them correct, whatever the defense."
+            )
+    return " ".join(text)
 
 
 def only(rows: pd.DataFrame) -> str:

@@ -1,11 +1,13 @@
 """What recorded attackers say, and what a record of them must not contradict."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from book import results_text
 from lib.evidence import attackers, consistency, defenses_shown, schema
 from lib.params.files import write_json, write_table
 
@@ -50,6 +52,14 @@ def results(tmp_path, table):
     test = {"images": 20, "accuracy": 0.8, "majority_accuracy": 0.5}
     write_json(folder / "classifier.json", {"test": test})
     return tmp_path
+
+
+def test_the_text_on_the_printed_size_counts_images_of_that_size_alone(results):
+    attacked = attackers.read(results)[0]
+    assert results_text.at_printed_size(attacked) == ""
+    large = attacked.assign(size=224).replace({"defense": {"double_masking": "dae"}})
+    numbers = re.findall(r"\d+", results_text.at_printed_size(large))
+    assert numbers[:4] == ["224", "1", "2", "1"] and numbers[-2:] == ["8", "255"]
 
 
 def test_the_worst_attack_counts_for_each_image(results):

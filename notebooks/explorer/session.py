@@ -18,7 +18,7 @@ from lib.params.errors import InputError
 from lib.params.files import visible
 
 BARE = "identity"  # no defense
-ATTACKERS = ["adaptive", "random", "sparse_rs", "doubled", "restarts"]
+ATTACKERS = ["adaptive", "map", "random", "sparse_rs", "doubled", "restarts"]
 
 
 def finished_runs(runs: Path) -> list[str]:
