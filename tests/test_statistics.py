@@ -126,6 +126,17 @@ def test_a_bootstrap_in_small_batches_has_the_same_resamples(monkeypatch):
     assert [len(each) for each in resampled(10, 20, 0)] == [6, 6, 6, 2]
 
 
+def test_copies_of_an_image_in_its_cluster_leave_the_area_and_its_interval_as_they_were():
+    random = np.random.default_rng(5)
+    negative = random.normal(size=30)
+    positive, copies = negative + random.normal(0.4, 1, 30), np.repeat(np.arange(30), 3)
+    alone = bootstrap_auc(positive, negative, 500, 0)
+    assert bootstrap_auc(positive, negative, 500, 0, np.arange(30)) == alone
+    together = bootstrap_auc(positive[copies], negative[copies], 500, 0, copies)
+    assert together == pytest.approx(alone, abs=1e-12)
+    assert np.isnan(bootstrap_auc(positive, negative, 500, 0, np.zeros(30))[1:]).all()
+
+
 def test_bootstrap_of_few_values():
     assert np.isnan(bootstrap_mean([], 10, 0)).all()
     mean, low, high = bootstrap_mean([2.5], 10, 0)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lib.data import as_images
-from lib.metrics import intervals
+from lib.metrics import clusters, intervals
 
 # A single changed pixel shows in the largest difference; the mean is the usual measure.
 SCORES = ("largest", "mean")
@@ -56,14 +56,15 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     Returns:
         One row per defense, score and choice of ``images`` (`FOOLED`: those whose attack succeeded,
         `ALL`: all attacked): ``n`` images of each kind, and ``auc`` with its 95 % interval over
-        images, ``auc_low`` and ``auc_high``. 0.5 is chance; NaN where there is no image.
+        images, or patients where ``group`` names them, ``auc_low`` and ``auc_high``. 0.5 is chance;
+        NaN where there is no image.
     """
     rows = []
     for name, every in frame.groupby("defense", sort=False):
         for images, chosen in ((FOOLED, every[every["success"]]), (ALL, every)):
             for score in SCORES:
                 attacked, clean = _pair(chosen, score)
-                area = intervals.bootstrap_auc(attacked, clean, samples, seed)
+                area = intervals.bootstrap_auc(attacked, clean, samples, seed, clusters.of(chosen))
                 row = {"defense": name, "score": score, "images": images, "n": len(chosen)}
                 rows.append(row | intervals.columns("auc", area))
     return pd.DataFrame(rows)

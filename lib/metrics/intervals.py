@@ -204,7 +204,7 @@ def _means(rows: list, samples: int, seed: int, clusters) -> Iterator[tuple[floa
 
 
 def resampled(n: int, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """Bootstrap resamples as counts: how often each of ``n`` images is drawn.
+    """Bootstrap resamples as counts: how often each of ``n`` images or clusters is drawn.
 
     `scipy.stats.bootstrap` cannot handle images that stand in several rows or infinite statistics,
     and copies too much memory for areas over all pairs.
@@ -222,22 +222,24 @@ def bootstrap_auc(
     negative: Sequence[float] | np.ndarray,
     samples: int,
     seed: int,
+    clusters: Sequence[int] | np.ndarray | None = None,
 ) -> tuple[float, float, float]:
     """Area under the ROC curve of a score with its 95 % bootstrap interval over images.
 
     The area is the share of all (positive, negative) pairs of scores in the right order, ties
     counting half: 0.5 is chance. A resample draws images with both of their scores, because a
-    positive and a negative of one image are not independent. It pairs an image with itself more
-    often than the original does; the bounds are corrected for this bias.
+    positive and a negative of one image are not independent. It pairs an image, or a cluster, with
+    itself more often than the original does; the bounds are corrected for this bias.
 
     Args:
         positive: one finite score per image in the state to detect, such as attacked.
         negative: the score of the same images in the other state, in the same order.
         samples: number of resamples.
         seed: fixes the resamples.
+        clusters: as of `bootstrap_mean`.
 
     Returns:
-        Area, lower and upper bound. All NaN without images; NaN bounds with a single image. Where
+        Area, lower and upper bound. All NaN without images; NaN bounds with a single cluster. Where
         all scores are in order, the bounds are 1 however few the images.
 
     Raises:
@@ -250,21 +252,25 @@ def bootstrap_auc(
     _check_resampling(np.concatenate([positive, negative]), samples)
     if n == 0:
         return NONE
+    own = pd.factorize(np.arange(n) if clusters is None else clusters)[0]
     # For each positive, the number of negatives below it, and of those not above it.
     order = np.argsort(negative)
     below, upto = (np.searchsorted(negative[order], positive, side) for side in ("left", "right"))
-    area = float((below + upto).mean() / (2 * n))
-    if n == 1:
+    area, count = float((below + upto).mean() / (2 * n)), own.max() + 1
+    if count == 1:
         return area, *NONE[1:]
     areas = []
-    for drawn in resampled(n, samples, seed):
+    for chosen in resampled(count, samples, seed):
+        drawn = chosen[:, own]
         # How many of the lowest 0, 1, ... n negatives were drawn, which counts all pairs at once.
         lowest = np.pad(drawn[:, order].cumsum(axis=1), ((0, 0), (1, 0)))
-        areas.append((drawn * (lowest[:, below] + lowest[:, upto])).sum(axis=1) / (2 * n * n))
+        right = (drawn * (lowest[:, below] + lowest[:, upto])).sum(axis=1)
+        areas.append(right / (2 * drawn.sum(axis=1) ** 2))
     bounds = np.quantile(np.concatenate(areas), [0.025, 0.975])
-    # In expectation a resample has a share of 1/n more pairs of an image with itself.
-    alone = (np.sign(positive - negative).mean() + 1) / 2
-    low, high = np.clip(bounds - (alone - area) / n, 0, 1)
+    # In expectation a resample has every pair within a cluster once more.
+    each, other = np.nonzero(own[:, None] == own)
+    within = np.sign(positive[each] - negative[other]) / 2 + 0.5
+    low, high = np.clip(bounds - (within - area).sum() / n**2, 0, 1)
     return area, float(low), float(high)
 
 
