@@ -89,6 +89,14 @@ def test_weak_classifiers_stay_out_of_pooled_rates(results):
     assert not len(attackers.pooled(results, attacked))
 
 
+def test_runs_of_a_protocol_with_fewer_images_are_not_pooled(results):
+    attacked = attackers.read(results)[0]
+    other = attacked[attacked["index"] == 0].assign(protocol="more", budget=16)
+    mixed = pd.concat([other, attacked], ignore_index=True)
+    expected = attackers.pooled(results, attacked)
+    pd.testing.assert_frame_equal(attackers.pooled(results, mixed), expected)
+
+
 def test_training_under_masks_is_told_apart(results):
     here, other = (results / name / "oct" / "resnet50" for name in ("compact-certified", "masks"))
     shutil.copytree(here, other)
