@@ -189,7 +189,7 @@ def tests(target: str, given: dict[str, str]) -> int:
     """The test suite, or of it what needs a browser."""
     jobs = given.get("jobs", "2").replace("all", "auto")
     files = CHECKED if target == "check" else ()
-    return _become("pytest", "-n", jobs, "--dist", "loadfile", *files)
+    return _become("pytest", "-n", jobs, "--dist", "loadfile", "--no-loadscope-reorder", *files)
 
 
 def _python(module: str, *words: str) -> int:

@@ -21,6 +21,17 @@ settings.register_profile("any-machine", deadline=None)
 settings.load_profile("any-machine")
 
 
+# Files that take minutes, most of them before their first test. xdist begins with files of many
+# tests otherwise, so that at the end one worker is left with these.
+LONGEST = ("test_notebooks.py", "test_end_to_end.py", "test_workflow.py", "test_explorer.py")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 @contextmanager
 def refused(*named):
     """Bad input is refused in one line that names the values, fields or files, however worded."""
