@@ -164,20 +164,32 @@ def restored(dataset: str, network: str) -> None:
     )
 
 
-def adapted(dataset: str, network: str) -> None:
+def through_defenses(step: str, dataset: str, network: str):
+    """Parameters, images, record of the step, classifier and attacks of a run."""
     p = parameters(dataset, network)
     images = loaded(p)
-    run = Run(p.run_folder, "adaptive", p, images.provenance.as_dict())
-    model = classifiers.load(p.run_folder, p.classifier)
+    run = Run(p.run_folder, step, p, images.provenance.as_dict())
     records = {
         n: read_table(p.run_folder / f"{params.ATTACKS[n]}.parquet") for n in p.attack_pixels
     }
-    found = adaptive.attack_defended(model, images, records, p, p.run_folder)
+    return p, images, run, classifiers.load(p.run_folder, p.classifier), records
+
+
+def used(p, defenses) -> dict[str, dict]:
+    """What a record says of the weights behind these defenses."""
+    names = dict.fromkeys(name.removesuffix(params.PATCHES) for name in defenses)
     store = p.dataset_folder / "denoisers"
-    names = dict.fromkeys(name.removesuffix(params.PATCHES) for name in adaptive.names(p))
+    return {
+        "weights": checksums(p.run_folder, names),
+        "denoisers": {n: training(store / f"{n}.json") for n in names if n in denoisers.TRAINED},
+    }
+
+
+def adapted(dataset: str, network: str) -> None:
+    p, images, run, model, records = through_defenses("adaptive", dataset, network)
+    found = adaptive.attack_defended(model, images, records, p, p.run_folder)
     run.finish(
-        weights=checksums(p.run_folder, names),
-        denoisers={n: training(store / f"{n}.json") for n in names if n in denoisers.TRAINED},
+        **used(p, adaptive.names(p)),
         summaries={
             params.ATTACKS[n]: adaptive.summary(table)[["defense", "n", *adaptive.SHARES]].to_dict(
                 "records"
@@ -188,22 +200,11 @@ def adapted(dataset: str, network: str) -> None:
 
 
 def attacked(dataset: str, network: str) -> None:
-    p = parameters(dataset, network)
-    images = loaded(p)
-    run = Run(p.run_folder, "attackers", p, images.provenance.as_dict())
-    model = classifiers.load(p.run_folder, p.classifier)
-    records = {
-        n: read_table(p.run_folder / f"{params.ATTACKS[n]}.parquet") for n in p.attack_pixels
-    }
+    p, images, run, model, records = through_defenses("attackers", dataset, network)
     found = attackers.attack_all(model, images, records, p, p.run_folder)
     certified.certified_accuracy(model, images, p, p.run_folder)
-    used = [n for n in next(iter(found.values()))["defense"].unique() if n != params.MASKING]
-    store = p.dataset_folder / "denoisers"
-    bases = dict.fromkeys(name.removesuffix(params.PATCHES) for name in used)
-    run.finish(
-        weights=checksums(p.run_folder, used),
-        denoisers={n: training(store / f"{n}.json") for n in bases if n in denoisers.TRAINED},
-    )
+    defenses = next(iter(found.values()))["defense"].unique()
+    run.finish(**used(p, [name for name in defenses if name != params.MASKING]))
 
 
 def ablated(variant: str, seed: str) -> None:

@@ -134,9 +134,15 @@ def deep_records(architecture: str, device: str = "cpu") -> list[dict]:
     return records(deep(architecture), "oct", images, "class", "rand1", 1, 4, 8, device)
 
 
+def machine() -> list[str]:
+    """What the last bit of an exponential, and so of a probability, depends on."""
+    return [torch.__version__, torch.backends.cpu.get_cpu_capability()]
+
+
 def freeze() -> None:
     """Write the records of today's attack."""
     content = {
+        "machine": machine(),
         "exact": [exact_records(*case) for case in EXACT],
         "deep": [deep_records(name) for name in NETWORKS],
     }

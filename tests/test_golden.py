@@ -1,4 +1,4 @@
-"""Frozen attacks are found again, pixel by pixel, and best1bin is SciPy's own."""
+"""Frozen attacks are found again, and best1bin is SciPy's own."""
 
 import json
 
@@ -14,6 +14,7 @@ from lib.attack import differential_evolution
 from lib.data import counter_rng
 
 FROZEN = json.loads(golden.FILE.read_text())
+SAME = FROZEN["machine"] == golden.machine()
 
 
 def assert_same(found, expected, tolerance):
@@ -28,14 +29,14 @@ def assert_same(found, expected, tolerance):
 @pytest.mark.parametrize("number", range(len(golden.EXACT)), ids=str)
 def test_exact_attacks(number):
     found = golden.exact_records(*golden.EXACT[number])
-    # On another processor an exponential may end in another bit.
-    assert_same(found, FROZEN["exact"][number], 1e-6)
+    # Elsewhere an exponential may end in another bit.
+    assert_same(found, FROZEN["exact"][number], 0 if SAME else 1e-6)
 
 
 @pytest.mark.parametrize("number", range(len(golden.NETWORKS)), ids=golden.NETWORKS)
 def test_attacks_on_deep_networks(number):
     found = golden.deep_records(golden.NETWORKS[number])
-    # There a sum may have another order.
+    # Processors of two makers add in another order, even with the same instructions.
     assert_same(found, FROZEN["deep"][number], 1e-4)
 
 

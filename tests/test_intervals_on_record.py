@@ -7,6 +7,7 @@ import pandas as pd
 
 from lib import params
 from lib.defense import break_even_prevalence, detection, restoration
+from lib.evidence.protocol_runs import read_runs
 from lib.metrics import intervals
 from lib.params.files import read_json, read_table
 
@@ -65,12 +66,10 @@ def test_no_interval_on_record_changes_by_a_digit_that_is_printed():
 def test_areas_on_record_are_found_again():
     paths = sorted(RECORDS.glob("*/*/*/detection_one_pixel.parquet"))
     assert paths
+    restored = {folder: read_runs(folder).restored for folder in {p.parents[2] for p in paths}}
     for path in paths:
         p = read_json(path.with_name("run.json"))["parameters"]
-        restored = read_table(path.with_name("restoration_one_pixel.parquet"))
-        if "group" not in restored and "group" in (
-            of := read_table(path.with_name("one_pixel.parquet"))
-        ):
-            restored = restored.merge(of[[*restoration.IMAGE, "group"]], "left")
-        found = detection.summary(restored, p["bootstrap_samples"], p["seed"])
+        rows = restored[path.parents[2]]
+        rows = rows[(rows["dataset"] == p["dataset"]) & (rows["classifier"] == p["classifier"])]
+        found = detection.summary(rows[rows["pixels"] == 1], p["bootstrap_samples"], p["seed"])
         pd.testing.assert_frame_equal(found, read_table(path), rtol=1e-9)
