@@ -9,6 +9,7 @@ order of candidates is the same, but a probability that rounds to 1 in float32 l
 without a slope.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -169,3 +170,31 @@ def criterion_for(name: str, multi_label: bool, threshold: float = 0.5) -> Crite
         task = "multi-label" if multi_label else "single-label"
         raise InputError(f"Criterion {name!r} does not fit a {task} data set: use 'auto'.")
     return known[name]
+
+
+def slope(
+    forward: Callable[[Tensor], Tensor], values: Tensor, criterion: Criterion, label: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Objective at the first of several values, and the mean of its gradients at all of them.
+
+    Args:
+        forward: values (n, ...) to logits (n, K).
+        values: where the gradient is taken, float.
+        criterion: whose objective.
+        label: of all values, int64 (1,) or (1, K).
+
+    Raises:
+        InputError: the objective has no gradient.
+    """
+    # Tensors that are made in inference mode cannot take part in a gradient.
+    with torch.inference_mode(False), torch.enable_grad():
+        values, label = values.clone().requires_grad_(), label.clone()
+        logits = forward(values)
+        objective, _ = criterion(logits, label.expand(len(values), *label.shape[1:]))
+        if not objective.requires_grad:
+            raise InputError(
+                f"The criterion {type(criterion).__name__} gives an objective without a gradient "
+                "on this model: predictions need one."
+            )
+        (gradient,) = torch.autograd.grad(objective.sum(), values)
+    return objective[0].detach(), gradient.mean(0)

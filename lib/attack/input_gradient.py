@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from lib.attack.criteria import Criterion
+from lib.attack.criteria import Criterion, slope
 from lib.attack.differential_evolution import paint
 from lib.data import unit
-from lib.params.errors import InputError
 
 
 class InputGradient:
@@ -43,18 +42,9 @@ class InputGradient:
         images = self.images[slot : slot + 1]
         if candidate is not None:
             images = torch.cat([images, paint(images, candidate.view(1, 1, -1))])
-        with torch.inference_mode(False), torch.enable_grad():
-            values, label = unit(images.clone()).requires_grad_(), label.clone()
-            label = label.expand(len(values), *label.shape[1:])
-            objective, _ = criterion(self.model(values).float(), label)
-            if not objective.requires_grad:
-                raise InputError(
-                    f"{type(self.model).__name__} and {type(criterion).__name__} give an objective "
-                    "without a gradient: predictions need one."
-                )
-            (gradient,) = torch.autograd.grad(objective.sum(), values)
-        self.gradients[slot] = gradient.mean(0)
-        self.objectives[slot] = objective[0].detach()
+        self.objectives[slot], self.gradients[slot] = slope(
+            lambda values: self.model(values).float(), unit(images), criterion, label
+        )
 
     def predict(self, slots: Tensor, candidates: Tensor) -> Tensor:
         """Predicted objectives (N,) of candidates (N, 2 + C) of the images in slots (N,)."""

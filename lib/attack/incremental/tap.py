@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from lib.attack.criteria import Criterion
+from lib.attack.criteria import Criterion, slope
 from lib.attack.incremental.network import Incremental, filled
 from lib.attack.incremental.windows import Windows
-from lib.params.errors import InputError
 
 
 class Tap:
@@ -69,18 +68,10 @@ class Tap:
             slots, genes = filled(slots, candidate.unsqueeze(0), self.engine.batch)
             held = self.engine.write_windows(slots, genes.view(len(genes), self.engine.pixels, -1))
             maps = torch.cat([maps, self._through(self.level.assemble(slots, held))[:1]])
-        with torch.inference_mode(False), torch.enable_grad():
-            maps, label = maps.clone().requires_grad_(), label.clone()
-            label = label.expand(len(maps), *label.shape[1:])
-            objective, _ = criterion(self.engine.rest(maps.clone(), self.after), label)
-            if not objective.requires_grad:
-                raise InputError(
-                    f"The criterion {type(criterion).__name__} gives an objective without a "
-                    "gradient: predictions need one."
-                )
-            (gradient,) = torch.autograd.grad(objective.sum(), maps)
-        self._of(self.gradients, slot).copy_(gradient.mean(0)[..., : self.channels])
-        self.objectives[slot] = objective[0].detach()
+        self.objectives[slot], gradient = slope(
+            lambda values: self.engine.rest(values.clone(), self.after), maps, criterion, label
+        )
+        self._of(self.gradients, slot).copy_(gradient[..., : self.channels])
 
     def predict(self, slots: Tensor, candidates: Tensor) -> Tensor:
         """Predicted objectives (N,) of candidates (N, genes) of the images in slots (N,).
