@@ -24,7 +24,7 @@ from lib.defense import adaptive, attackers, certified, detection, restoration
 from lib.evidence import ablation
 from lib.metrics import classification
 from lib.models import classifier_training, classifiers, denoisers
-from lib.models.denoiser_training import train
+from lib.models.denoiser_training import train, training_images
 from lib.models.weights import checksums
 from lib.params.device import pick_device, settled
 from lib.params.errors import InputError
@@ -116,7 +116,8 @@ def denoiser(dataset: str, name: str) -> None:
     p = parameters(dataset)
     images = loaded(p)
     folder = p.dataset_folder / "denoisers"
-    train(name, images.in_part("train").images, images.in_part("val").images, p, folder)
+    training = training_images(images, p.denoiser_all_images)
+    train(name, training.images, images.in_part("val").images, p, folder)
     about = read_json(folder / f"{name}.json")
     print(
         dataset, name, about["validation_psnr"], about["identity_psnr"], about["wall_seconds"],

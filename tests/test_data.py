@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import refused
@@ -19,6 +20,7 @@ from medmnist.info import INFO
 
 from lib.data import conversion, download, splits
 from lib.data import dataset as data
+from lib.models.denoiser_training import training_images
 from lib.params import ROOT
 from lib.params.files import md5
 
@@ -354,6 +356,30 @@ def test_paper_split_through_load(tmp_path: Path) -> None:
     for row in range(len(moved)):  # split and index still say where in the file an image is
         stored = arrays[f"{moved.split[row]}_images"][moved.index[row]]
         assert (moved.images[row, ..., 0] == stored).all()
+
+
+def test_a_split_by_image_parts_the_images_of_a_patient(tmp_path: Path) -> None:
+    count = 120  # of 30 patients, four images each
+    drawn = np.random.default_rng(0).integers(0, 256, (count, 28, 28), np.uint8)
+    arrays = contents(
+        "oct", train_images=drawn, train_labels=np.arange(count)[:, None] % 4,
+        **{f"{part}_groups": np.arange(40, 80)[: len(contents("oct")[f"{part}_images"])]
+           for part in ("val", "test")},
+        train_groups=np.arange(count) // 4,
+    )  # fmt: skip
+    write(tmp_path, arrays, "oct")
+    for scheme, apart in (("paper", False), ("by_image", True)):
+        images = data.load("oct", tmp_path, 28, scheme=scheme)
+        parts = pd.Series(images.part).groupby(images.group).nunique()
+        assert (parts > 1).any() == apart
+        assert (images.group == data.load("oct", tmp_path, 28).group).all()
+
+
+def test_denoisers_learn_from_the_training_part_or_from_all_images(tmp_path: Path) -> None:
+    write(tmp_path, contents("oct"), "oct")
+    images = data.load("oct", tmp_path, 28)
+    assert set(training_images(images).part) == {"train"}
+    assert len(training_images(images, every=True)) == len(images)
 
 
 def test_paper_split_leaves_out_images_of_another_collection(tmp_path: Path) -> None:

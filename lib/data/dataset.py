@@ -26,6 +26,7 @@ from lib.params.errors import InputError, unknown
 from lib.params.files import md5
 
 SIZES = tuple(MedMNIST2D.available_sizes)
+SCHEMES = ("official", "paper", "by_image")
 
 
 class AbdomenCTMNIST(MedMNIST2D):
@@ -145,7 +146,7 @@ def load(
     dataset: str,
     root: Path | str,
     size: int,
-    scheme: Literal["official", "paper"] = "official",
+    scheme: str = "official",
     seed: int = 0,
     download: bool = False,
 ) -> Images:
@@ -158,7 +159,7 @@ def load(
         size: edge of the images in pixels: 28, 64, 128 or 224.
         scheme: ``official`` uses the splits of the file; ``paper`` joins those that hold images
             of the set that the paper splits (`Facts.source_parts`) and draws 70/10/20 anew, see
-            `paper_parts`.
+            `paper_parts`; ``by_image`` does so without regard to patients.
         seed: of the draw.
         download: fetch a missing official file through the medmnist package.
 
@@ -169,8 +170,8 @@ def load(
     known = facts(dataset)
     if size not in SIZES:
         raise InputError(f"Image size {size!r} is not one of {', '.join(map(str, SIZES))} pixels.")
-    if scheme not in ("official", "paper"):
-        raise unknown("split scheme", scheme, ("official", "paper"))
+    if scheme not in SCHEMES:
+        raise unknown("split scheme", scheme, SCHEMES)
     path = ROOT / root / known.filename(size)
     if not path.exists():
         if not download or "url" not in INFO[known.flag]:
@@ -184,6 +185,7 @@ def load(
     used = PARTS if scheme == "official" else known.source_parts
     images, labels = (np.concatenate([parts[part][i] for part in used]) for i in (0, 1))
     split, group, index = (values[np.isin(split, used)] for values in (split, group, index))
+    together = np.full_like(group, -1) if scheme == "by_image" else group
     digest = md5(path)
     if digest == official_md5(dataset, size):
         source = "official"
@@ -197,7 +199,7 @@ def load(
         labels=labels if known.multi_label else labels[:, 0].astype(np.int64),
         split=split,
         index=index,
-        part=split if scheme == "official" else paper_parts(images, labels, group, seed),
+        part=split if scheme == "official" else paper_parts(images, labels, together, seed),
         group=group,
         provenance=Provenance(path.name, source, digest, _text(path, extra, "note")),
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.data import as_images, counter_rng, to_tensor, to_uint8
+from lib.data import Images, as_images, counter_rng, to_tensor, to_uint8
 from lib.metrics import image_quality
 from lib.models import denoisers
 from lib.models.denoisers import corrupt, impulse_noise, parameter_counts
@@ -25,6 +25,14 @@ from lib.params.files import read_json, write_json
 VALIDATION_IMAGES = 64  # at most, so that validation stays a small part of an epoch
 VALIDATION_NOISE = 0.1  # for every denoiser, whatever it was trained on: one scale for all
 EPSILON = 1e-8  # of the annealed L0 loss (audit N6)
+
+
+def training_images(data: Images, every: bool = False) -> Images:
+    """The training part of a data set, or every image (SPL05).
+
+    The paper trains on 70 % of the images (3.2.2), but its Tables 48 to 51 count all of them.
+    """
+    return data if every else data.in_part("train")
 
 
 def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: Path) -> nn.Module:

@@ -67,8 +67,9 @@ class Parameters(BaseModel):
 
     data_root: Folder = Field(description="folder of the npz files in the MedMNIST format")
     data_size: Size = Field(description="image size in pixels (DAT08)")
-    data_split: Literal["official", "paper"] = Field(
-        description="official: as in the file; paper: 70/10/20 by class and patient (SPL01-04)"
+    data_split: Literal["official", "paper", "by_image"] = Field(
+        description="official: as in the file; paper: 70/10/20 by class and patient (SPL01-04); "
+        "by_image: the same, but images of one patient may come into different parts"
     )
     data_download: bool = Field(description="download a missing official file with medmnist")
     data_phantom_images: Annotated[Count, Field(le=10**6)] = Field(
@@ -181,6 +182,11 @@ class Parameters(BaseModel):
         min_length=1, description="noise levels of median_cnn; one is drawn for each image (NOI05)"
     )
     denoiser_train_limit: Count = Field(description="training images per epoch; 0: all")
+    denoiser_all_images: bool = Field(
+        default=False,
+        description="also train on the validation and test images, as the printed counts of images "
+        "suggest (SPL05)",
+    )
     denoiser_large: SetOf[Denoiser] = Field(
         default=["noise2noise", "median_cnn"],
         description="denoisers trained on crops of fewer images, to save time (GEN04)",
