@@ -483,6 +483,27 @@ def test_a_variant_stands_beside_its_base():
     assert not len(variants.contrasts(other, "compact"))
 
 
+def test_denoisers_trained_otherwise_stand_beside_the_protocols_own():
+    def runs(**levels):
+        found = recorded(("oct", "resnet50", 2, 0.5), **levels).runs
+        return replace(found, classifiers={("oct", "resnet50"): {"test": {"accuracy": 0.9}}})
+
+    every = {
+        "compact": runs(dae=30.0, autoencoder=25.0, noise2noise=26.0, identity=40.0),
+        "compact-equal": runs(dae=34.0, noise2noise=29.0, identity=40.0),
+        "compact-true-label": runs(dae=99.0),  # another attack
+    }
+    table = variants.denoisers_trained_otherwise(every, "compact")
+    assert table[["defense", "variant"]].values.tolist() == [
+        ["dae", "compact"], ["dae", "compact-equal"],
+        ["noise2noise", "compact"], ["noise2noise", "compact-equal"],
+    ]  # fmt: skip
+    assert table["psnr"].round(0).tolist() == [30, 34, 26, 29]
+    assert set(variants.contrasts(every, "compact")["variant"]) == {"compact-true-label"}
+    del every["compact-equal"]
+    assert not len(variants.denoisers_trained_otherwise(every, "compact"))
+
+
 def ablated(**levels):
     """Metrics of two seeds and twenty images for each variant, at given levels of PSNR."""
     rng = np.random.default_rng(0)

@@ -69,10 +69,17 @@ def measures(found: DatasetRecord, samples: int, seed: int) -> pd.DataFrame:
 
 
 def trainings(again: pd.DataFrame) -> pd.DataFrame:
-    """Results of each training; ``again`` of `lib.evidence.variants.trained_again`."""
+    """Results of each training.
+
+    Args:
+        again: of `lib.evidence.variants.trained_again` or `denoisers_trained_otherwise`.
+    """
     if not len(again):
         return pd.DataFrame()
-    shown = again[["dataset", "classifier", "defense", "seed"]].copy()
+    kind = "seed" if "seed" in again else "variant"
+    shown = again[["dataset", "classifier", "defense", kind]].rename(
+        columns={"variant": "training"}
+    )
     shown["PSNR, dB"] = fixed(again["psnr"], 1)
     shown["label recovery rate"] = rates(again, "recovered")
     shown["n"] = again["n"]

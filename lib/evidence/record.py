@@ -34,6 +34,8 @@ class Record:
     ablation: tuple[pd.DataFrame, pd.DataFrame] | None  # metrics of images, models
     # Runs of the variants beside the protocol's own; see `variants.contrasts`.
     contrasts: pd.DataFrame = field(default_factory=pd.DataFrame)
+    # See `variants.denoisers_trained_otherwise`.
+    retrained: pd.DataFrame = field(default_factory=pd.DataFrame)
     repeats: tuple[ProtocolRuns, ...] = ()  # the runs again with other seeds
     resized: tuple[ProtocolRuns, ...] = ()  # the runs again with images of other sizes
     variants: pd.DataFrame = field(default_factory=pd.DataFrame)  # folders of the variants
@@ -80,6 +82,7 @@ def read(folder: Path) -> Record:
         denoisers=pd.DataFrame([_denoiser(path) for path in denoisers if path.exists()]),
         ablation=_ablation(folder),
         contrasts=variants.contrasts(every, folder.name),
+        retrained=variants.denoisers_trained_otherwise(every, folder.name),
         repeats=repeats,
         resized=resized,
         variants=pd.DataFrame(of_variants),

@@ -27,6 +27,8 @@ _WITH_SIZE = {
 _WITH_SEED = {
     "seed", "classifier_paper_epochs", "attack_pixels", "denoiser_names", "ablation_seeds",
 }  # fmt: skip
+# What leaves the attacks and the denoisers that remain as they are.
+_LESS = (_WITH_SIZE | _WITH_SEED) - {"data_size", "seed"}
 
 
 def changes(protocol: str) -> dict[str, Any]:
@@ -71,27 +73,68 @@ def trained_again(trainings: Sequence[ProtocolRuns]) -> pd.DataFrame:
             ``psnr``, the mean in dB over successfully attacked images without exact matches. Empty
             if no run was repeated.
     """
-    order = [*KEYS[:2], "defense", "seed"]
     every = []
-    for runs in (each.tested for each in trainings):
+    for runs in trainings:
         seeds = runs.records.drop_duplicates(KEYS[:2]).set_index(KEYS[:2])["seed"]
-
-        def of_run(group: pd.DataFrame) -> pd.DataFrame:
-            table = restoration.shares(group)
-            attacked = group[group["success"] & np.isfinite(group["psnr"])]
-            means = attacked.groupby("defense")["psnr"].mean()
-            return table.assign(psnr=table["defense"].map(means))
-
-        two = runs.restored[runs.restored["pixels"] == 2]
-        table = by_group(two.groupby(KEYS[:2], sort=False), of_run)
+        table = _defended(runs)
         every.append(table.join(seeds, on=KEYS[:2]) if len(table) else table)
     table = pd.concat(every, ignore_index=True) if every else pd.DataFrame()
     if not len(table):
         return table
-    table = table[table.groupby(KEYS[:2])["seed"].transform("nunique") > 1]
+    several = table.groupby(KEYS[:2])["seed"].transform("nunique") > 1
+    return _ordered(table[several].sort_values("seed", kind="stable"), "seed")
+
+
+def denoisers_trained_otherwise(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
+    """Results of the denoisers of each variant that trains them otherwise; two pixels, test images.
+
+    Args:
+        every, protocol: as for `contrasts`.
+
+    Returns:
+        As `trained_again`, with ``variant`` in place of ``seed``: the protocol itself, then its
+        variants by name. Empty if there is no such variant.
+    """
+    names = [protocol, *(name for name in every if _trains_denoisers_otherwise(name))]
+    tables = [
+        table.assign(variant=name)
+        for name in names if name in every and len(table := _defended(every[name]))
+    ]  # fmt: skip
+    if len(tables) < 2:
+        return pd.DataFrame()
+    table = pd.concat(tables, ignore_index=True)
+    table = table[table["defense"].isin(params.DENOISERS)]
+    both = table.groupby([*KEYS[:2], "defense"], sort=False)["variant"].transform("nunique") > 1
+    return _ordered(table[both], "variant")
+
+
+def _trains_denoisers_otherwise(variant: str) -> bool:
+    """Whether a variant changes how denoisers are trained, and neither classifier nor attack."""
+    changed = {*changes(variant)} - _LESS
+    return bool(changed) and all(name.startswith("denoiser_") for name in changed)
+
+
+def _defended(runs: ProtocolRuns) -> pd.DataFrame:
+    """`restoration.shares` of each run's test images with two pixels, and ``psnr``, the mean."""
+
+    def of_run(group: pd.DataFrame) -> pd.DataFrame:
+        table = restoration.shares(group)
+        attacked = group[group["success"] & np.isfinite(group["psnr"])]
+        means = attacked.groupby("defense")["psnr"].mean()
+        return table.assign(psnr=table["defense"].map(means))
+
+    restored = runs.tested.restored
+    if not len(restored):
+        return pd.DataFrame()
+    return by_group(restored[restored["pixels"] == 2].groupby(KEYS[:2], sort=False), of_run)
+
+
+def _ordered(table: pd.DataFrame, last: str) -> pd.DataFrame:
+    """Rows by data set, classifier and defense, each as it first comes, else as they are."""
+    order = [*KEYS[:2], "defense", last]
     table = table[[*order, *table.columns.difference(order, sort=False)]]
     places = [pd.Categorical(table[name], table[name].unique()).codes for name in order[:3]]
-    return table.iloc[np.lexsort((table["seed"], *places[::-1]))].reset_index(drop=True)
+    return table.iloc[np.lexsort(places[::-1])].reset_index(drop=True)
 
 
 def outcomes(records: pd.DataFrame) -> pd.Series:
@@ -138,9 +181,9 @@ def contrasts(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
     base, rows = _attacks(every[protocol]), []
     # Other sizes are other images, so that nothing else may differ.
     unlike = {name for name in every if "data_size" in changes(name)} - {*resized(protocol)}
+    unlike |= {name for name in every if _trains_denoisers_otherwise(name)}  # the same attacks
     for variant in (name for name in every if name not in {protocol, *unlike}):
-        kept = (_WITH_SIZE | _WITH_SEED) - {"data_size", "seed"}
-        changed = ", ".join(name for name in changes(variant) if name not in kept)
+        changed = ", ".join(name for name in changes(variant) if name not in _LESS)
         for key, (row, tried) in _attacks(every[variant]).items():
             if key not in base:
                 continue
