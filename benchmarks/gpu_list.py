@@ -89,9 +89,6 @@ def pixel_attack(dataset: str, network: str) -> None:
     run = Run(p.run_folder, "pixel_attack", p, images.provenance.as_dict())
     records, _ = attack.attack_runs(model, images, p, p.run_folder)
     for pixels, found in records.items():
-        if "group" not in found:
-            found["group"] = attack.locate(images, found).group
-            write_table(p.run_folder / f"{params.ATTACKS[pixels]}.parquet", found)
         print(
             dataset, network, pixels, len(found), found["success"].mean(),
             found["seconds"].sum(), found["computed"].sum(), flush=True,

@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -74,13 +75,14 @@ class Counting(torch.nn.Module):
 
 @pytest.mark.parametrize("name", ["derma", "oct", "chest"])
 def test_rows_name_their_images(tiny, name):
-    data = make_images(name, 8)
+    data = replace(make_images(name, 8), group=np.arange(8) // 2)
     model = tiny(data.facts.channels, 28, len(data.facts.classes)).eval()
     attack = attack_of(P, 2, data.facts.multi_label)
     found = attack_images(attack, model, labeled(model, data), np.array([6, 1, 3, 0]))
     clean = locate(data, found)
     assert clean.index.tolist() == [6, 1, 3, 0] and (found["seed"] == P.seed).all()
     assert found["category"].tolist() == data.category[[6, 1, 3, 0]].tolist()
+    assert found["group"].tolist() == data.group[[6, 1, 3, 0]].tolist()
     changed = rebuild(clean.images, found)
     decided = as_text(decide(logits(model, changed, CPU), data.facts.multi_label))
     assert found["adversarial"].tolist() == decided

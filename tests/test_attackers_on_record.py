@@ -19,8 +19,9 @@ OUTCOMES = {"identity": [(1, 0, 0), (1, 1, 1)], "double_masking": [(1, 1, 1), (0
 def rows(defense, image, clean, oblivious, adaptive):
     about = {
         "dataset": "oct", "split": "test", "index": image, "label": 0, "category": 0,
-        "part": "test", "defense": defense, "p_after": 0.5, "rows": [], "cols": [], "values": [],
-        "evaluations": 10, "seconds": 0.1, "certified": defense == "double_masking" and not image,
+        "part": "test", "group": -1, "defense": defense, "p_after": 0.5, "rows": [], "cols": [],
+        "values": [], "evaluations": 10, "seconds": 0.1,
+        "certified": defense == "double_masking" and not image,
     }  # fmt: skip
     found = [("none", "", 0, clean), ("oblivious", "pixels", 1, oblivious)]
     found += [("adaptive", "pixels", 1, adaptive), ("more_pixels", "pixels", 64, 0)]
@@ -44,7 +45,7 @@ def results(tmp_path, table):
     """A record of two images."""
     folder = tmp_path / "compact-certified" / "oct" / "resnet50"
     write_table(folder / "attackers_one_pixel.parquet", table)
-    image = table.loc[[0, 1], ["dataset", "split", "index", "label", "category", "part"]]
+    image = table.loc[[0, 1], ["dataset", "split", "index", "label", "category", "part", "group"]]
     proof = {"clean": True, "defended": [True, False], "certified": [True, False]}
     masking = image.assign(index=[0, 1], **proof, seconds=0.5, seconds_certify=2.0)
     write_table(folder / "masking.parquet", masking)
@@ -116,7 +117,8 @@ def test_certified_accuracy_is_of_all_test_images(results):
 
 def test_what_fine_tuning_gains_is_paired_by_image(results):
     folder = results / "compact-certified" / "oct" / "resnet50"
-    image = pd.read_parquet(folder / "masking.parquet").loc[[0] * 10, ["dataset", "split", "label"]]
+    image = pd.read_parquet(folder / "masking.parquet").loc[[0] * 10]
+    image = image[["dataset", "split", "label", "group"]]
     before, after = [True] * 2 + [False] * 8, [True] * 9 + [False]
     learned = image.assign(
         index=range(10), category=0, part="test", defense="dae", before=before, after=after

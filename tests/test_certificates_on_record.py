@@ -16,7 +16,7 @@ def results(tmp_path):
     folder = tmp_path / "compact-certified" / "oct" / "resnet50"
     rows = [
         {
-            "dataset": "oct", "split": "test", "index": at, "category": 0, "label": 0,
+            "dataset": "oct", "split": "test", "index": at, "category": 0, "group": at, "label": 0,
             "skipped": at == 1, "reason": "", "predicted": 0, "through": "bare",
             "robust": robust, "complete": at != 1, "neighbors": 100 * (at != 1),
             "candidates": 100 * (at != 1), "counterexamples": int(at == 2), "rechecked": 9,

@@ -23,7 +23,8 @@ def numbers(folder: Path, attack: str) -> pd.DataFrame:
     found = {("rate", name): row[["rate", "low", "high"]] for name, row in by_class.iterrows()}
     first, total = found["rate", by_class.index[0]], found["rate", intervals.TOTAL]
     found["rate", "first less total"] = intervals.newcombe(first, total)
-    restored = read_table(folder / f"restoration_{attack}.parquet")
+    # The old formulas knew no patients.
+    restored = read_table(folder / f"restoration_{attack}.parquet").drop(columns="group")
     for row in restoration.shares(restored).to_dict("records"):
         for share in ("recovered", "right", "kept"):
             bounds = (row[share], row[f"{share}_low"], row[f"{share}_high"])

@@ -86,6 +86,19 @@ def test_the_worst_attacker_counts_for_each_image_and_smaller_budgets_do_too():
     assert worst["correct_low"] < 0.2 < worst["correct_high"]
 
 
+def test_images_of_one_patient_tell_less_than_those_of_several():
+    attacked = rows("dae", "adaptive", "pixels", 1, [1, 1, 0, 0] * 3)
+    table = pd.concat([rows("dae", "none", "", 0, [1] * 12, 0), attacked])
+    of_patients = table.assign(group=table["index"] // 2)  # both images of each fare alike
+    of_images = table.assign(group=table["index"])
+    unknown, images, patients = (
+        worst_case(each).set_index("attacker").loc["worst"]
+        for each in (table, of_images, of_patients)
+    )
+    assert unknown.equals(images) and patients["correct"] == images["correct"] == 0.5
+    assert patients["correct_low"] < images["correct_low"]
+
+
 def held(*parts):
     """Which checks hold, by name."""
     table = sanity(pd.concat([CLEAN, *parts]))

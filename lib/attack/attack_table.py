@@ -17,7 +17,7 @@ COLUMNS = (
 KEPT = (
     "dataset", "split", "index", "label", "predicted", "adversarial", "success", "p_before",
     "p_after", "rows", "cols", "values", "evaluations", "generations", "seconds", "seed",
-    "part", "category", "true_label_changed", "disagreements", "best", "computed",
+    "part", "category", "group", "true_label_changed", "disagreements", "best", "computed",
 )  # fmt: skip
 PARTS = ("test", "val", "train")
 

@@ -155,6 +155,7 @@ def _named(
             "seed": attack.seed,
             "part": str(data.part[at]),
             "category": int(data.category[at]),
+            "group": int(data.group[at]),
             "true_label_changed": attack_table.true_label_changed(row["label"], row["adversarial"]),
         }
 

@@ -33,7 +33,7 @@ from lib.params.runs import commit, hardware
 
 USAGE = "python -m lib.attack.run_certificates bare|median3|searches IMAGES [1/2] [NAME=VALUE ...]"
 VERSION = 1  # raised when the same images and weights give other certificates
-NAMES = ("dataset", "split", "index", "category")
+NAMES = ("dataset", "split", "index", "category", "group")
 OF_CERTIFICATES = (*NAMES, *certificate.COLUMNS[1:])
 OF_SEARCHES = ("method", *(name for name in KEPT if name not in ("best", "part")))
 BUDGET = 100_000  # evaluations of an image: 100 candidates a generation
@@ -101,7 +101,7 @@ def _table(data: Images, paths: list[Path], p: Parameters, path: Path, key: str)
             break
         named = {
             "dataset": data.name, "split": str(data.split[at]), "index": int(data.index[at]),
-            "category": int(data.category[at]),
+            "category": int(data.category[at]), "group": int(data.group[at]),
         }  # fmt: skip
         rows.append(named | {name: state[name] for name in certificate.COLUMNS[1:]})
     table = pd.DataFrame(rows, columns=list(OF_CERTIFICATES))

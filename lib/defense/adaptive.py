@@ -27,7 +27,7 @@ from lib.models.weights import checksums
 from lib.params import ATTACKS, PATCHES, REFERENCES, Parameters
 from lib.params.files import fingerprint, read_table, write_table
 
-IMAGE = ["dataset", "split", "index", "label", "category", "part"]  # as in the attack records
+IMAGE = ["dataset", "split", "index", "label", "category", "part", "group"]  # of attack records
 SHARES = ("clean", "oblivious", "adaptive")
 # Results of the search; images that the defense alone misclassifies are not searched.
 SEARCH = ("adversarial", "p_before", "p_after", "rows", "cols", "values", "evaluations",

@@ -64,7 +64,8 @@ def certified_accuracy(
         if name not in known:
             row = masking_table(defense, one.images, one.labels).iloc[0].to_dict()
             about = (data.name, *name, as_text(one.labels)[0], int(one.category[0]), "test")
-            known[name] = dict(zip(IMAGE, about, strict=True)) | row
+            about = dict(zip(IMAGE, (*about, int(one.group[0])), strict=True))
+            known[name] = about | row
             del known[name]["image"]
             table = pd.DataFrame(list(known.values()))
             table.attrs["key"] = key

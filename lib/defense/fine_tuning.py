@@ -65,6 +65,7 @@ def fine_tuning(model: Classifier, data: Images, p: Parameters, folder: Path) ->
     about = pd.DataFrame({
         "dataset": data.name, "split": test.split, "index": test.index,
         "label": as_text(test.labels), "category": test.category, "part": test.part,
+        "group": test.group,
     })[IMAGE]  # fmt: skip
     for name in names:
         network = denoisers.load(name, folder.parent / "denoisers", data.facts.channels)

@@ -16,7 +16,7 @@ import torch
 
 from lib.attack import Criterion, Misclassification
 from lib.defense.restoration import image_columns
-from lib.metrics import intervals
+from lib.metrics import clusters, intervals
 from lib.models.classifiers import logits
 from lib.models.inference import Device, Network
 
@@ -80,11 +80,12 @@ def worst_case(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a defense, ``family``, ``budget`` and ``attacker``: ``n`` images, ``correct`` with
-        its 95 % Wilson interval in ``correct_low`` and ``correct_high``, ``evaluations`` an image.
+        its 95 % interval in ``correct_low`` and ``correct_high``, ``evaluations`` an image.
         `NONE` has the clean images; `WORST` those that no attacker of the family with this budget
         or a smaller one changes, and the evaluations of all of them.
     """
     image, rows = image_columns(table), []
+    table = table.assign(cluster=clusters.of(table))
     for name, of in table.groupby("defense", sort=False):
         clean = of[of["attacker"] == NONE]
         rows.append(_share(name, "", 0, NONE, clean, image))
@@ -104,8 +105,10 @@ def _share(
     defense: str, family: str, budget: float, attacker: str, rows: pd.DataFrame, image: list[str]
 ) -> dict[str, Any]:
     """Row of `worst_case`: an image is correct if it is in all of its rows."""
-    each = rows.groupby(image).agg(correct=("correct", "all"), evaluations=("evaluations", "sum"))
-    right = intervals.rate(int(each["correct"].sum()), len(each))
+    each = rows.groupby(image).agg(
+        correct=("correct", "all"), evaluations=("evaluations", "sum"), cluster=("cluster", "first")
+    )
+    right = intervals.share(each["correct"], each["cluster"])
     return {
         "defense": defense, "family": family, "budget": budget, "attacker": attacker,
         "n": len(each), **intervals.columns("correct", right),

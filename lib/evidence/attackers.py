@@ -8,7 +8,7 @@ from lib.defense import worst_case
 from lib.defense.worst_case import LINF, NONE, PIXELS, WORST
 from lib.evidence import certificates, run_tables
 from lib.evidence.run_tables import PLAIN, RUN
-from lib.metrics import intervals
+from lib.metrics import clusters, intervals
 from lib.params import ATTACKS, MASKING
 
 BARE = {"bare": "identity"}  # a certificate's name for no defense
@@ -129,7 +129,7 @@ def proved(masked: pd.DataFrame) -> pd.DataFrame:
     for names, group in masked.groupby([*RUN, "training"], sort=False):
         row = dict(zip([*RUN, "training"], names, strict=True)) | {"n": len(group)}
         for name in ("clean", "defended", "certified"):
-            row |= intervals.columns(name, intervals.rate(int(group[name].sum()), len(group)))
+            row |= intervals.columns(name, intervals.share(group[name], clusters.of(group)))
         sure = group[group["certified"].astype(bool)]
         row |= {
             "seconds": group["seconds"].mean(),
@@ -151,10 +151,11 @@ def fine_tuned(results: Path) -> pd.DataFrame:
         return table
     for names, group in table.groupby([*RUN, "defense"], sort=False):
         row = dict(zip([*RUN, "defense"], names, strict=True)) | {"n": len(group)}
+        of = clusters.of(group)
         for name in ("before", "after"):
-            row |= intervals.columns(name, intervals.rate(int(group[name].sum()), len(group)))
+            row |= intervals.columns(name, intervals.share(group[name], of))
         gain = group["after"].astype(int) - group["before"].astype(int)
-        rows.append(row | intervals.columns("gain", intervals.paired(gain)))
+        rows.append(row | intervals.columns("gain", intervals.paired(gain, of)))
     return pd.DataFrame(rows)
 
 
@@ -188,7 +189,7 @@ def proofs(results: Path) -> pd.DataFrame:
     every = every[~pd.MultiIndex.from_frame(every[RUN]).isin(weak)].replace({"defense": BARE})
     rows = []
     for names, group in every.groupby(["dataset", "size", "defense"], sort=False):
-        right = intervals.rate(int(group["robust"].sum()), len(group))
+        right = intervals.share(group["robust"].astype(bool), clusters.of(group))
         row = dict(zip(("dataset", "size", "defense"), names, strict=True)) | {"n": len(group)}
         rows.append(row | intervals.columns("robust", right))
     return pd.DataFrame(rows)

@@ -7,7 +7,7 @@ import pandas as pd
 from lib.attack.certificate import THROUGH
 from lib.evidence import run_tables
 from lib.evidence.run_tables import RUN
-from lib.metrics import intervals
+from lib.metrics import clusters, intervals
 from lib.params.files import read_json
 
 BUDGETS = (100, 1_000, 10_000, 100_000)  # evaluations of an image
@@ -54,16 +54,16 @@ def accuracy(found: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a run and ``through``: ``n`` (test images), ``clean`` and ``robust`` with 95 %
-        Wilson intervals in ``_low`` and ``_high``; ``evaluated`` (images evaluated), ``deviation``
+        intervals in ``_low`` and ``_high``; ``evaluated`` (images evaluated), ``deviation``
         (the largest of a margin between the two evaluations) and ``nearest`` (the smallest margin
         of a robust image). `THROUGH` gives the order.
     """
     rows = []
     for names, group in found.groupby([*RUN, "through"], sort=False) if len(found) else ():
-        n, clean, robust = len(group), ~group["skipped"], group["robust"].astype(bool)
-        row = dict(zip([*RUN, "through"], names, strict=True)) | {"n": n}
-        row |= intervals.columns("clean", intervals.rate(int(clean.sum()), n))
-        row |= intervals.columns("robust", intervals.rate(int(robust.sum()), n))
+        of, clean, robust = clusters.of(group), ~group["skipped"], group["robust"].astype(bool)
+        row = dict(zip([*RUN, "through"], names, strict=True)) | {"n": len(group)}
+        row |= intervals.columns("clean", intervals.share(clean, of))
+        row |= intervals.columns("robust", intervals.share(robust, of))
         row |= {
             "evaluated": int(group["candidates"].sum()), "deviation": group["deviation"].max(),
             "nearest": group.loc[robust, "margin"].min(),
@@ -81,13 +81,14 @@ def found_by(searched: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a run, ``method`` and ``budget``: ``n`` (vulnerable images) and ``found`` with a
-        95 % Wilson interval in ``found_low`` and ``found_high``.
+        95 % interval in ``found_low`` and ``found_high``.
     """
     rows = []
     for names, group in searched.groupby([*RUN, "method"], sort=False) if len(searched) else ():
         for budget in BUDGETS:
-            hits = (group["success"].astype(bool) & (group["evaluations"] <= budget)).sum()
+            hits = group["success"].astype(bool) & (group["evaluations"] <= budget)
             row = dict(zip([*RUN, "method"], names, strict=True))
             row |= {"budget": budget, "n": len(group)}
-            rows.append(row | intervals.columns("found", intervals.rate(int(hits), len(group))))
+            found = intervals.share(hits, clusters.of(group))
+            rows.append(row | intervals.columns("found", found))
     return pd.DataFrame(rows)

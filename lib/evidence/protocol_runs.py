@@ -18,7 +18,6 @@ from lib.params.errors import InputError
 from lib.params.files import read_json, read_table
 
 KEYS = ["dataset", "classifier", "pixels"]  # names an attack
-UNKNOWN = -1  # patient or lesion of an image whose file or record does not name it
 MATCHED = ("matched", "matched_low", "matched_high")
 
 
@@ -82,12 +81,10 @@ def read_runs(folder: Path, datasets: Sequence[str] = paper.DATASETS) -> Protoco
                     continue
                 at = {"classifier": classifier, "pixels": pixels}
                 attacks = read_table(run / f"{name}.parquet").assign(**at)
-                attacks["group"] = attacks.get("group", UNKNOWN)
                 tables["records"].append(attacks)
                 if (path := run / f"restoration_{name}.parquet").exists():
-                    known = attacks[[*restoration.IMAGE, "part", "group"]]
-                    restored = read_table(path).drop(columns="group", errors="ignore")
-                    tables["restored"].append(restored.assign(**at).merge(known, "left"))
+                    parts = attacks[[*restoration.IMAGE, "part"]]
+                    tables["restored"].append(read_table(path).assign(**at).merge(parts, "left"))
                 for kind in ("detection", "adaptive"):
                     if (path := run / f"{kind}_{name}.parquet").exists():
                         tables[kind].append(read_table(path).assign(**{"dataset": dataset} | at))

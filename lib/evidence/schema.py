@@ -48,7 +48,10 @@ def _area(values: pd.Series) -> pd.Series:
 _any, _flag = pd.Series.notna, _one_of(True, False)
 _IMAGE = ["split", "index"]
 _SHARE, _SPLIT = _between(0, 1), _one_of("train", "val", "test")
-_KEY = {"dataset": _any, "split": _SPLIT, "index": _whole(0), "label": _any, "success": _flag}
+_KEY = {
+    "dataset": _any, "split": _SPLIT, "index": _whole(0), "group": _whole(-1), "label": _any,
+    "success": _flag,
+}  # fmt: skip
 _METRICS = {
     "psnr": _between(0), "mse": _between(0), "ssim": _between(-1, 1), "gmsd": _between(0, 1),
     "fsim": _SHARE,
