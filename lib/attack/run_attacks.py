@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from lib.attack import attack_table
 from lib.attack.criteria import criterion_for
+from lib.attack.linear_map import LinearMapAttack
 from lib.attack.pixel_attack import PixelAttack
 from lib.attack.vulnerability import VulnerabilityMap
 from lib.data import Images, counter_rng
@@ -79,7 +80,7 @@ def stream_keys(data: Images, pixels: int, seed: int) -> np.ndarray:
 
 
 def attack_images(
-    attack: PixelAttack,
+    attack: PixelAttack | LinearMapAttack,
     model: nn.Module,
     data: Images,
     positions: np.ndarray,
@@ -128,8 +129,10 @@ def attack_images(
             write_table(checkpoint / name, pd.DataFrame(unsaved))
             unsaved.clear()
 
-    keys = stream_keys(chosen, attack.pixels, attack.seed)
-    for row in _named(attack.iterate(model, chosen.images, chosen.labels, keys), chosen, attack):
+    given = model, chosen.images, chosen.labels
+    if hasattr(attack, "seed"):  # a map search draws nothing
+        given += (stream_keys(chosen, attack.pixels, attack.seed),)
+    for row in _named(attack.iterate(*given), chosen, attack):
         done[row["split"], row["index"]] = row
         unsaved.append(row)
         bar.update()
@@ -143,7 +146,7 @@ def attack_images(
 
 
 def _named(
-    rows: Iterator[dict[str, Any]], data: Images, attack: PixelAttack
+    rows: Iterator[dict[str, Any]], data: Images, attack: PixelAttack | LinearMapAttack
 ) -> Iterator[dict[str, Any]]:
     """Rows with the names of their images."""
     for row in rows:
@@ -152,7 +155,7 @@ def _named(
             "dataset": data.name,
             "split": str(data.split[at]),
             "index": int(data.index[at]),
-            "seed": attack.seed,
+            "seed": getattr(attack, "seed", 0),
             "part": str(data.part[at]),
             "category": int(data.category[at]),
             "group": int(data.group[at]),

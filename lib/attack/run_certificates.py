@@ -19,6 +19,7 @@ from lib import data as dataroom
 from lib.attack import certificate
 from lib.attack.attack_table import KEPT
 from lib.attack.certificate import THROUGH
+from lib.attack.linear_map import LinearMapAttack
 from lib.attack.pixel_attack import PixelAttack
 from lib.attack.random_search import RandomSearch
 from lib.attack.run_attacks import attack_images, attack_of
@@ -114,10 +115,11 @@ def _table(data: Images, paths: list[Path], p: Parameters, path: Path, key: str)
     return table
 
 
-def searches(p: Parameters, multi_label: bool) -> dict[str, PixelAttack]:
+def searches(p: Parameters, multi_label: bool) -> dict[str, PixelAttack | LinearMapAttack]:
     """What is tried on vulnerable images, by name, each with the same budget and streams.
 
     A longer search begins like a shorter one, so that one run tells what fewer evaluations find.
+    ``map`` ends by itself, long before the budget.
     """
     other = {"population": 100, "generations": BUDGET // 100 - 1, "precision": "float32"}
     made = attack_of(p, 1, multi_label, **other)
@@ -127,6 +129,7 @@ def searches(p: Parameters, multi_label: bool) -> dict[str, PixelAttack]:
         "best1bin": attack_of(p, 1, multi_label, strategy="best1bin", **other),
         "sparse_rs": SparseRS(1, **own),
         "random": RandomSearch(1, **own),
+        "map": LinearMapAttack(1, criterion=made.criterion),
     }
 
 

@@ -77,7 +77,8 @@ def found_by(searched: pd.DataFrame) -> pd.DataFrame:
     """Which share of the images with a counterexample each search finds within each budget.
 
     Args:
-        searched: the searches of `read`, each of which had the largest of `BUDGETS`.
+        searched: the searches of `read`, each of which had the largest of `BUDGETS`. ``map``
+            predicts most candidates: of it only those that it computes count.
 
     Returns:
         One row a run, ``method`` and ``budget``: ``n`` (vulnerable images) and ``found`` with a
@@ -86,7 +87,8 @@ def found_by(searched: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for names, group in searched.groupby([*RUN, "method"], sort=False) if len(searched) else ():
         for budget in BUDGETS:
-            hits = group["success"].astype(bool) & (group["evaluations"] <= budget)
+            spent = group["computed" if names[-1] == "map" else "evaluations"]
+            hits = group["success"].astype(bool) & (spent <= budget)
             row = dict(zip([*RUN, "method"], names, strict=True))
             row |= {"budget": budget, "n": len(group)}
             found = intervals.share(hits, clusters.of(group))
