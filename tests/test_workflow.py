@@ -203,8 +203,7 @@ def test_a_step_follows_its_notebook_its_parameters_and_its_version(ready):
     # A run with other values has pages of its own, each step of it gets all of the values.
     assert executed("attack_population=50") == every
     assert executed("seed=1") == every
-    assert executed("seed=2") == every
-    assert executed("attack_population=50") == executed("seed=1") == executed() == set()
+    assert executed("attack_population=50") == executed() == set()
     assert pages("demo") == before
     assert len(pages("demo+attack_population=50")) == len(pages("demo+seed=1")) == len(before)
     change("lib/metrics/classification.py")
