@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from book import certificates_text
 from lib.attack.run_certificates import OF_CERTIFICATES, OF_SEARCHES
 from lib.evidence import certificates, consistency
 from lib.params.files import write_json, write_table
@@ -49,6 +50,15 @@ def test_accuracy_counts_images_that_are_wrong_when_clean(results):
     assert sources == {"compact-certified/oct/resnet50": {"npz": "a"}}
 
 
+def test_the_page_begins_with_the_shares_that_are_proved(results):
+    table = certificates.accuracy(certificates.read(results)[0])
+    assert certificates_text.certified(table).count("50 %") == 2  # bare and behind the median
+    none = table.assign(robust=table["robust"].where(table["through"] == "median3", 0.0))
+    text = certificates_text.certified(none)
+    assert text.count("50 %") == 1 and "28 px" in text
+    assert "%" not in certificates_text.certified(table[:0])
+
+
 def test_a_longer_search_finds_no_less(results):
     shares = certificates.found_by(certificates.read(results)[1])
     by = shares.set_index(["method", "budget"])["found"]
@@ -78,5 +88,7 @@ def test_a_classifier_below_the_baseline_is_named(results, constant):
         test = {"images": 20, "accuracy": accuracy, constant: 0.5}
         write_json(folder / "classifier.json", {"test": test})
         table = certificates.below_baseline(results, found)
+        text = certificates_text.below_baseline(table)
+        assert all(value in text for value in ("30 %", "50 %", "ResNet50")) == bool(named)
         assert len(table) == named
         assert table["constant"].tolist() == [0.5] * named

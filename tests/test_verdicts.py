@@ -476,6 +476,8 @@ def test_a_variant_stands_beside_its_base():
     few = variants.contrasts(again, "compact").iloc[0]
     assert few["changed"] == "seed" and few["shared"] == 5 and np.isnan(few["difference"])
     assert not len(variants.contrasts({"compact-seed-2": runs(0.3)}, "compact"))  # no base
+    same = {"sample": runs(0.5), "sample-attackers": runs(0.5)}  # other attackers, the same attack
+    assert not len(variants.contrasts(same, "sample"))
     other = {"compact": runs(0.5), "compact-28": recorded(RUN, **LEVELS).runs}
     other["compact-28"] = replace(
         other["compact-28"], classifiers={RUN[:2]: {"test": {"accuracy": 0.9}}}

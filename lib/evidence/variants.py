@@ -29,6 +29,8 @@ _WITH_SEED = {
 }  # fmt: skip
 # What leaves the attacks and the denoisers that remain as they are.
 _LESS = (_WITH_SIZE | _WITH_SEED) - {"data_size", "seed"}
+# Fields that decide what is attacked, and how, begin so.
+_OF_ATTACKS = ("data_", "classifier_", "attack_", "seed")
 
 
 def changes(protocol: str) -> dict[str, Any]:
@@ -181,9 +183,10 @@ def contrasts(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
     base, rows = _attacks(every[protocol]), []
     # Other sizes are other images, so that nothing else may differ.
     unlike = {name for name in every if "data_size" in changes(name)} - {*resized(protocol)}
-    unlike |= {name for name in every if _trains_denoisers_otherwise(name)}  # the same attacks
     for variant in (name for name in every if name not in {protocol, *unlike}):
-        changed = ", ".join(name for name in changes(variant) if name not in _LESS)
+        changed = [name for name in changes(variant) if name not in _LESS]
+        if not any(name.startswith(_OF_ATTACKS) for name in changed):
+            continue  # the same attacks
         for key, (row, tried) in _attacks(every[variant]).items():
             if key not in base:
                 continue
@@ -191,7 +194,7 @@ def contrasts(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
             both, of = outcome_differences(tried, before)
             rows.append(
                 dict(zip(KEYS, key, strict=True))
-                | {"variant": variant, "changed": changed, "printed": row["printed"]}
+                | {"variant": variant, "changed": ", ".join(changed), "printed": row["printed"]}
                 | dict(row[BESIDE])
                 | {f"base_{name}": own[old] for name, old in zip(names, BESIDE, strict=True)}
                 | {"shared": len(both)}
