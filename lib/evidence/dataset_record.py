@@ -109,7 +109,7 @@ def record(results: Path, dataset: str, names: list[str] | None = None) -> Datas
 def of_every_size(results: Path, dataset: str) -> DatasetRecord:
     """What is recorded of a data set, with the variants that change the size of the images."""
     bases = protocols(results)
-    names = [*bases, *(name for base in bases for name in variants.resized(base))]
+    names = [*bases, *(name for base in bases for name in variants.of_other_sizes(base))]
     return record(results, dataset, names)
 
 

@@ -49,6 +49,17 @@ def resized(protocol: str) -> list[str]:
     return _changing("data_size", _WITH_SIZE, protocol)
 
 
+def of_other_sizes(protocol: str) -> list[str]:
+    """Names of the variants with images of another size, whatever their budget and training.
+
+    Classifiers trained under masks are left out: they learn another task.
+    """
+    changed = {name: changes(name) for name in params.variants(protocol)}
+    return [
+        name for name, of in changed.items() if "data_size" in of and "classifier_masking" not in of
+    ]
+
+
 def _changing(field: str, allowed: set[str], protocol: str) -> list[str]:
     changed = {name: {*changes(name)} for name in params.variants(protocol)}
     return [name for name, fields in changed.items() if field in fields and fields <= allowed]
