@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from lib.evidence import ablation, variants
-from lib.figures.formatting import many
+from lib.figures.formatting import enumerated, many, shown
 
 LEVELS = {"levels_3": 3, "proposed": 4, "levels_5": 5}
 
@@ -50,3 +50,23 @@ def changes(base: str, names: Iterable[str]) -> str:
         + ", ".join(f"`{key}={value}`" for key, value in variants.changes(name).items())
         for name in names
     )
+
+
+def rankings(retrained: pd.DataFrame) -> str:
+    """The denoisers by mean PSNR in each training that has three or more of them.
+
+    Args:
+        retrained: of `lib.evidence.variants.denoisers_trained_otherwise`, with short names.
+    """
+    lines = []
+    for (dataset, classifier, training), of in retrained.groupby(
+        ["dataset", "classifier", "variant"], sort=False
+    ):
+        if len(of) < 3:
+            continue
+        ranked = of.sort_values("psnr", ascending=False)
+        each = [f"{shown(row.defense)} {row.psnr:.1f}" for row in ranked.itertuples()]
+        lines.append(
+            f"- {shown(dataset)}, {shown(classifier)}, `{training}`: {enumerated(each)} dB"
+        )
+    return "By mean PSNR, from the highest:\n\n" + "\n".join(lines) if lines else ""

@@ -12,6 +12,7 @@ from lib.evidence import (
     ablation,
     archive,
     printed_comparison,
+    published_lists,
     record,
     table_verdicts,
     training_times,
@@ -31,6 +32,18 @@ def judged(found: Record, p: params.Parameters = P) -> pd.DataFrame:
 
 
 # ---------------------------------------------------------------- counts
+
+
+def test_class_sizes_are_counted_in_the_published_list(tmp_path):
+    findings = ["No Finding", "Effusion", "Effusion|Mass", "Nodule", "Nodule", "Hernia"]
+    table = published_lists.count(pd.Series(findings)).set_index("class")["images"]
+    assert table.loc[["normal", "effusion", "nodule", "atelectasis"]].tolist() == [1, 1, 2, 0]
+    assert table.sum() == len(findings)
+    (tmp_path / "list.csv").write_text("file,finding\na.png,No Finding\n")
+    for words in ([], [str(tmp_path / "nothing.csv")], [str(tmp_path / "list.csv")]):
+        with refused(*words[:0]):
+            published_lists.main(words)
+    assert not len(published_lists.read(tmp_path))
 
 
 def counted(dataset: str, **changed: int) -> Record:

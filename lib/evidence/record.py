@@ -8,7 +8,7 @@ import pandas as pd
 
 from lib import params
 from lib.evidence import printed as paper
-from lib.evidence import step_times, training_times, variants
+from lib.evidence import published_lists, step_times, training_times, variants
 from lib.evidence.protocol_runs import ProtocolRuns
 from lib.figures.formatting import many
 from lib.params import DENOISERS, Parameters
@@ -86,7 +86,7 @@ def read(folder: Path) -> Record:
         repeats=repeats,
         resized=resized,
         variants=pd.DataFrame(of_variants),
-        counts=_counts(about),
+        counts=pd.concat([_counts(about), published_lists.read(folder.parent)]),
         times=training_times.read(folder.parent),
     )
 

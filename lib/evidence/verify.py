@@ -11,7 +11,7 @@ import torch
 
 from lib import attack, data, params
 from lib.defense import adaptive
-from lib.evidence import consistency, schema, training_times, variants
+from lib.evidence import consistency, published_lists, schema, training_times, variants
 from lib.evidence import printed as paper
 from lib.models.classifiers import load, predictor
 from lib.params import ATTACKS, PATCHES
@@ -109,7 +109,8 @@ def file_sums(results: Path) -> dict[str, str]:
     """MD5 of each recorded file by its path in the folder of results, sorted."""
     paths = [path for path in visible(results, "*/**/*") if path.suffix in (".json", ".parquet")]
     paths = [path for path in paths if path.parent.name != paper.FOLDER.name]  # see `row_sums`
-    paths += [path for path in (results / FIGURE, results / training_times.FILE) if path.exists()]
+    single = (FIGURE, training_times.FILE, published_lists.FILE)
+    paths += [results / name for name in single if (results / name).exists()]
     return dict(sorted((path.relative_to(results).as_posix(), md5(path)) for path in paths))
 
 
