@@ -108,7 +108,7 @@ def denoisers_trained_otherwise(every: dict[str, ProtocolRuns], protocol: str) -
         As `trained_again`, with ``variant`` in place of ``seed``: the protocol itself, then its
         variants by name. Empty if there is no such variant.
     """
-    names = [protocol, *(name for name in every if _trains_denoisers_otherwise(name))]
+    names = [protocol, *sorted(filter(_trains_denoisers_otherwise, every))]
     tables = [
         table.assign(variant=name)
         for name in names if name in every and len(table := _defended(every[name]))
