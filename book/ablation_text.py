@@ -1,6 +1,7 @@
 """Text of the pages about the ablation."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -44,12 +45,21 @@ def rising(models: pd.DataFrame) -> str:
 
 
 def changes(base: str, names: Iterable[str]) -> str:
-    """What each variant of a protocol changes, a list."""
-    return "\n".join(
-        f"- `{name.removeprefix(f'{base}-')}`: "
-        + ", ".join(f"`{key}={value}`" for key, value in variants.changes(name).items())
-        for name in names
-    )
+    """What each variant of a protocol changes, a list; one that extends another names it."""
+    every = {name: variants.changes(name) for name in names}
+    lines = []
+    for name, of in every.items():
+        within = [other for other, less in every.items() if other != name and _holds(of, less)]
+        known = max(within, key=lambda other: len(every[other]), default="")
+        more = {key: value for key, value in of.items() if not known or key not in every[known]}
+        start = f"as `{known.removeprefix(f'{base}-')}`, and " if known else ""
+        values = ", ".join(f"`{key}={value}`" for key, value in more.items())
+        lines.append(f"- `{name.removeprefix(f'{base}-')}`: {start}{values}")
+    return "\n".join(lines)
+
+
+def _holds(every: dict[str, Any], some: dict[str, Any]) -> bool:
+    return len(some) < len(every) and all(every.get(key) == some[key] for key in some)
 
 
 def rankings(retrained: pd.DataFrame) -> str:

@@ -187,7 +187,7 @@ def lab(target: str, given: dict[str, str]) -> int:
 
 def tests(target: str, given: dict[str, str]) -> int:
     """The test suite, or of it what needs a browser."""
-    jobs = given.get("jobs", "3").replace("all", "auto")  # a third fills the pauses of two
+    jobs = given.get("jobs", "2").replace("all", "auto")
     files = CHECKED if target == "check" else ()
     return _become("pytest", "-n", jobs, "--dist", "loadfile", "--no-loadscope-reorder", *files)
 

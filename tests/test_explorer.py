@@ -16,9 +16,9 @@ from lib.params.errors import InputError
 from notebooks.explorer import Explorer, Session, finished_runs, view
 
 
-@pytest.fixture(scope="module", params=["derma", "oct", "chest"])
+@pytest.fixture(scope="module", params=["derma", "chest"])
 def p(request, tmp_path_factory):
-    """A finished run on phantoms: color, gray and several labels.
+    """A finished run on phantoms: color, and gray with several labels.
 
     Weights are random, and the labels are what the classifier says, so that it is always right.
     """

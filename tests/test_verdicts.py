@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from book import claim_cards, front, record_text
+from book import ablation_text, claim_cards, front, record_text
 from lib import params
 from lib.evidence import (
     ablation,
@@ -504,6 +504,13 @@ def test_denoisers_trained_otherwise_stand_beside_the_protocols_own():
     assert set(variants.contrasts(every, "compact")["variant"]) == {"compact-true-label"}
     del every["compact-equal"]
     assert not len(variants.denoisers_trained_otherwise(every, "compact"))
+
+
+def test_a_variant_that_extends_another_names_it_and_what_it_adds():
+    names = ["compact-equal", "compact-equal-all", "compact-true-label"]
+    whole, more, other = ablation_text.changes("compact", names).splitlines()
+    assert "denoiser_epochs" in whole and "denoiser_epochs" not in more
+    assert "`equal`" in more and "denoiser_all_images=true" in more and "`equal`" not in other
 
 
 def ablated(**levels):
