@@ -52,10 +52,14 @@ def changes(base: str, names: Iterable[str]) -> str:
         within = [other for other, less in every.items() if other != name and _holds(of, less)]
         known = max(within, key=lambda other: len(every[other]), default="")
         more = {key: value for key, value in of.items() if not known or key not in every[known]}
-        start = f"as `{known.removeprefix(f'{base}-')}`, and " if known else ""
+        start = f"as `{_short(known, base)}`, and " if known else ""
         values = ", ".join(f"`{key}={value}`" for key, value in more.items())
-        lines.append(f"- `{name.removeprefix(f'{base}-')}`: {start}{values}")
+        lines.append(f"- `{_short(name, base)}`: {start}{values}")
     return "\n".join(lines)
+
+
+def _short(name: str, base: str) -> str:
+    return name.removeprefix(f"{base}-")
 
 
 def _holds(every: dict[str, Any], some: dict[str, Any]) -> bool:

@@ -128,8 +128,9 @@ def proved(masked: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for names, group in masked.groupby([*RUN, "training"], sort=False):
         row = dict(zip([*RUN, "training"], names, strict=True)) | {"n": len(group)}
+        of = clusters.of(group)
         for name in ("clean", "defended", "certified"):
-            row |= intervals.columns(name, intervals.share(group[name], clusters.of(group)))
+            row |= intervals.columns(name, intervals.share(group[name], of))
         sure = group[group["certified"].astype(bool)]
         row |= {
             "seconds": group["seconds"].mean(),

@@ -86,11 +86,11 @@ def found_by(searched: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for names, group in searched.groupby([*RUN, "method"], sort=False) if len(searched) else ():
+        of = clusters.of(group)
+        spent = group["computed" if names[-1] == "map" else "evaluations"]
         for budget in BUDGETS:
-            spent = group["computed" if names[-1] == "map" else "evaluations"]
             hits = group["success"].astype(bool) & (spent <= budget)
             row = dict(zip([*RUN, "method"], names, strict=True))
             row |= {"budget": budget, "n": len(group)}
-            found = intervals.share(hits, clusters.of(group))
-            rows.append(row | intervals.columns("found", found))
+            rows.append(row | intervals.columns("found", intervals.share(hits, of)))
     return pd.DataFrame(rows)

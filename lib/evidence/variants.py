@@ -121,9 +121,14 @@ def denoisers_trained_otherwise(every: dict[str, ProtocolRuns], protocol: str) -
     return _ordered(table[both], "variant")
 
 
+def _decisive(variant: str) -> list[str]:
+    """Fields that a variant changes, less those of `_LESS`."""
+    return [name for name in changes(variant) if name not in _LESS]
+
+
 def _trains_denoisers_otherwise(variant: str) -> bool:
     """Whether a variant changes how denoisers are trained, and neither classifier nor attack."""
-    changed = {*changes(variant)} - _LESS
+    changed = _decisive(variant)
     return bool(changed) and all(name.startswith("denoiser_") for name in changed)
 
 
@@ -195,7 +200,7 @@ def contrasts(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
     # Other sizes are other images, so that nothing else may differ.
     unlike = {name for name in every if "data_size" in changes(name)} - {*resized(protocol)}
     for variant in (name for name in every if name not in {protocol, *unlike}):
-        changed = [name for name in changes(variant) if name not in _LESS]
+        changed = _decisive(variant)
         if not any(name.startswith(_OF_ATTACKS) for name in changed):
             continue  # the same attacks
         for key, (row, tried) in _attacks(every[variant]).items():
