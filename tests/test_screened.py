@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -171,6 +172,25 @@ def test_a_linear_map_finds_the_best_pixels_of_a_linear_model():
         expected = model(values[None])[0, label] - gains.sort(descending=True).values[:2].sum()
         after = model(found.images[n].permute(2, 0, 1)[None] / 255)[0, label]
         assert after.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+class Corner(nn.Module):
+    """Only the last pixel, made bright, changes the class."""
+
+    def forward(self, images):
+        last = images[:, :, -1, -1].mean(1)
+        return torch.stack([0.5 + 0.001 * images.mean((1, 2, 3)), last], 1)
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1), (5, 30), (30, 5)])
+def test_a_linear_map_searches_all_of_an_image_that_is_not_square(shape):
+    model, images = Corner().eval(), np.zeros((1, *shape, 3), np.uint8)
+    assert LinearMapAttack()(model, images, [0]).success.all()
+    # However few predictions are allowed, the coarsest map is made.
+    few = LinearMapAttack(predictions=1)(model, images, [0]).table["screened"][0]
+    assert 0 < few <= images.size // 3 * 8
+    with pytest.raises(InputError):
+        LinearMapAttack(pixels=shape[0] * shape[1] + 1)(model, images, [0])
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,19 @@ def to_attack(images: Any) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
+def check_pixels(pixels: int, images: np.ndarray) -> None:
+    """Refuse to change more pixels than an image, uint8 (N, H, W, C), has.
+
+    Raises:
+        InputError: so many are to change.
+    """
+    height, width = images.shape[1:3]
+    if pixels > height * width:
+        raise InputError(
+            f"pixels is {pixels}, more than an image of {height} x {width} has: give fewer."
+        )
+
+
 def as_labels(labels: Any, count: int) -> Tensor:
     """Labels as int64 (N,) or (N, L).
 

@@ -47,8 +47,8 @@ class LinearMapAttack:
     Args:
         pixels: changed pixels.
         evaluations: candidates computed for each pixel before values are polished.
-        predictions: candidates predicted in the finest whole map; behind that, only neighbors of
-            the best positions.
+        predictions: candidates predicted in the finest whole map, the coarsest one in any case;
+            behind that, only neighbors of the best positions.
         criterion: what is minimized and what counts, see `lib.attack.criteria`.
         precision: of what is computed, as for `PixelAttack`. Success is always judged in float32.
 
@@ -77,7 +77,7 @@ class LinearMapAttack:
                 evaluation (`lib.attack.incremental`), predictions are made in the middle of the
                 network; for any other model with a gradient, such as a defense and a classifier
                 as one, at its input.
-            images: uint8 (N, S, S, 1 or 3) or (N, S, S), of numpy or torch.
+            images: uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch.
             labels: classes, int (N,), or 0/1 labels (N, K).
 
         Returns:
@@ -95,6 +95,7 @@ class LinearMapAttack:
         array = inputs.to_attack(images)
         device = inputs.check_model(model, *array.shape[1:3])
         labels = inputs.as_labels(labels, len(array)).to(device)
+        inputs.check_pixels(self.pixels, array)
         if not len(array):
             return
         pictures = torch.tensor(array).permute(0, 3, 1, 2)
@@ -125,7 +126,7 @@ class _Search:
         self.slot = torch.zeros(1, dtype=torch.long, device=device)
 
     def attack(self, place: int, picture: Tensor, label: Tensor) -> dict[str, Any]:
-        """The row of an image, uint8 (C, S, S)."""
+        """The row of an image, uint8 (C, H, W)."""
         clean = inputs.alone(self.outcome.model, picture)
         if reason := misjudged(self.criterion, clean, label):
             return self.outcome.skipped(place, clean, label, reason)
@@ -161,25 +162,30 @@ class _Search:
         self.scores.enter(self.slot, painted, self.label, logits)
         self.tap.enter(self.slot, painted)
         self.best, self.lowest = None, float("inf")
-        size, colors = painted.shape[2], len(self.colors)
+        height, width = painted.shape[2:]
+
+        def count(step: int) -> int:
+            """Candidates of the map that takes each ``step``-th row and column."""
+            return max(1, height // step) * max(1, width // step) * len(self.colors)
+
         step = 1
-        while (size // step) ** 2 * colors > FIRST:
+        while count(step) > FIRST:
             step *= 2
         share = -(-self.settings.evaluations // step.bit_length())
-        tried = torch.zeros(size, size, dtype=torch.bool, device=painted.device)
+        tried = torch.zeros(height, width, dtype=torch.bool, device=painted.device)
         genes, predicted = self.slot.new_zeros(0, 2 + len(self.colors[0])), self.tap.objectives[:0]
         done = predicted.bool()
         while step and not self.fooled:
             # Older predictions are under another gradient; their order is good enough.
             self._aim()
             grid = torch.zeros_like(tried)
-            if (size // step) ** 2 * colors <= self.settings.predictions:
-                grid[step // 2 :: step, step // 2 :: step] = True
+            if not len(genes) or count(step) <= self.settings.predictions:
+                grid[min(step // 2, height - 1) :: step, min(step // 2, width - 1) :: step] = True
             else:
                 for row, col in genes[predicted.argsort()[:KEPT], :2].tolist():
                     for down in (-step, 0, step):
                         for right in (-step, 0, step):
-                            if 0 <= row + down < size and 0 <= col + right < size:
+                            if 0 <= row + down < height and 0 <= col + right < width:
                                 grid[row + down, col + right] = True
             new = self._with_colors((grid & ~tried).nonzero())
             tried |= grid

@@ -208,11 +208,7 @@ class PixelAttack:
         array = inputs.to_attack(images)
         device = inputs.check_model(model, *array.shape[1:3])
         labels = inputs.as_labels(labels, len(array))
-        if self.pixels > array.shape[1] * array.shape[2]:
-            raise InputError(
-                f"pixels is {self.pixels}, more than an image of {array.shape[1]} x "
-                f"{array.shape[2]} has: give fewer."
-            )
+        inputs.check_pixels(self.pixels, array)
         if keys is None:
             keys = counter_rng.content_keys(self.seed, f"{self.pixels}-pixel attack", array)
         keys = inputs.as_keys(keys, len(array))
