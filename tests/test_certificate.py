@@ -163,6 +163,18 @@ def test_a_misclassified_image_is_skipped():
     assert not found["robust"][1] and found["candidates"][1] == 0
 
 
+def test_an_image_without_neighbors_is_robust():
+    model, images = Small().eval(), pictures(3)
+    images[[0, 2]] = 90
+    labels = given_by(model, images, "median3")
+    found = certify_one_pixel(model, images, labels, through="median3")
+    assert found["image"].tolist() == [0, 1, 2] and found["neighbors"][1] > 0
+    alone = certify_one_pixel(model, images[:1], labels[:1], through="median3")
+    for table in (found.iloc[[0, 2]], alone):
+        assert table["robust"].all() and table["complete"].all()
+        assert not table[["skipped", "neighbors", "candidates"]].to_numpy().any()
+
+
 def test_a_margin_near_zero_is_decided_by_the_whole_network():
     """A batch rounds otherwise than one image alone, here by more than a pixel changes."""
     images = pictures(1)

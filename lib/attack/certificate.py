@@ -84,9 +84,9 @@ def iterate(
             arguments: the work goes on from there, and finished images are left out.
 
     Yields:
-        After each chunk of candidates the row of the image so far, with ``clear``, the smallest
-        distance of a margin from zero that was not evaluated again, and ``finished``. A loop that
-        stops stops the work.
+        After each chunk of candidates, or once where there are none, the row of the image so far,
+        with ``clear``, the smallest distance of a margin from zero that was not evaluated again,
+        and ``finished``. A loop that stops stops the work.
     """
     array = inputs.to_attack(images)
     if through not in THROUGH:
@@ -122,11 +122,11 @@ def iterate(
             if work is None:
                 work = _Work(model, criterion, through, count, batch)
             state = work.begin(place, picture, label, state)
+        if state["finished"]:
+            yield state
         while not state["finished"]:
             with full_precision(device):
                 state = work.chunk(state)
-            yield state
-        if state["skipped"]:
             yield state
 
 
@@ -142,7 +142,7 @@ class _Work:
         self.evaluator: CandidateEvaluator | None = None
 
     def begin(self, place: int, picture: Tensor, label: Tensor, state: dict | None) -> dict:
-        """The state of an image before its first chunk, or as it was."""
+        """The state of an image before its first chunk, finished if there is none, or as it was."""
         self.picture, self.label = picture, label
         clean = self._whole(None)
         if state is None:
@@ -161,6 +161,8 @@ class _Work:
             return state
         started = monotonic()
         self.held: Neighbors = THROUGH[self.through](picture)
+        if not len(self.held.genes):  # a median can undo every change
+            return state | {"robust": True, "complete": True, "finished": True}
         if self.evaluator is None:
             self.evaluator = CandidateEvaluator(
                 self.model, self.held.picture, self.held.pixels, len(self.held.genes),
