@@ -11,6 +11,7 @@ from torch import nn
 
 from lib.attack import (
     AnyLabelChange,
+    Found,
     Misclassification,
     PixelAttack,
     TrueLabelChange,
@@ -305,6 +306,13 @@ def test_iterate_gives_rows_as_images_finish_and_stops_when_left(tiny, images):
     model, pictures, labels, _ = problem(tiny, images)
     expected = SMALL(model, pictures, labels).table
     rows = list(SMALL.iterate(model, pictures, labels))
+    late = pd.DataFrame(rows[::-1])
+    same(Found.of(late, pictures).table, expected)
+    np.testing.assert_array_equal(
+        Found.of(late, pictures).images, SMALL(model, pictures, labels).images
+    )
+    with refused():
+        Found.of(late.assign(image=late["image"] + 1), pictures)
     assert sorted(row["image"] for row in rows) == list(range(8))
     for row in rows:
         given = expected.iloc[row["image"]].to_dict()

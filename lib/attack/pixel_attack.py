@@ -67,7 +67,21 @@ class Found:
 
     @classmethod
     def of(cls, table: pd.DataFrame, images: Any) -> "Found":
-        """What a table says was found on images; the attacked ones are rebuilt from it."""
+        """What a table says was found on images; the attacked ones are rebuilt from it.
+
+        Args:
+            table: one row an image, in any order, as those of `PixelAttack.iterate`.
+            images: that were attacked.
+
+        Raises:
+            InputError: the table is not of these images.
+        """
+        table = table.sort_values("image", ignore_index=True)
+        if table["image"].tolist() != list(range(len(table))):
+            raise InputError(
+                f"The attack table has {len(table)} rows whose column image is not 0 to "
+                f"{len(table) - 1}: give one row for each image."
+            )
         changed = like(images, rebuild(inputs.to_attack(images), table))
         return cls(table["success"].to_numpy(bool), changed, images, table)
 
@@ -158,7 +172,7 @@ class PixelAttack:
             InputError: model, images, labels or criterion are not as they must be, or logits are
                 not finite.
         """
-        rows = sorted(self.iterate(model, images, labels, keys), key=lambda row: row["image"])
+        rows = list(self.iterate(model, images, labels, keys))
         return Found.of(pd.DataFrame(rows, columns=list(COLUMNS)), images)
 
     def first(self, keys: Tensor, limits: Tensor) -> Tensor:
