@@ -644,6 +644,15 @@ def test_settings_out_of_range_are_named(setting):
         PixelAttack(**setting)
 
 
+def test_numbers_of_numpy_are_numbers(tiny, images):
+    model, pictures, labels, _ = problem(tiny, images, count=2)
+    settings = {"population": 6, "generations": 2, "batch": 8, "seed": 3, "pixels": 1}
+    typed = {name: np.int64(value) for name, value in settings.items()}
+    ours, plain = PixelAttack(**typed, mutation=np.float32(0.5)), PixelAttack(**settings)
+    assert ours == plain and repr(ours) == repr(plain)
+    same(ours(model, pictures, labels).table, plain(model, pictures, labels).table)
+
+
 def test_the_largest_population_keeps_generations_apart():
     assert PixelAttack(population=65_536).population == 65_536
 

@@ -100,7 +100,7 @@ def iterate(
     labels = inputs.as_labels(labels, len(array))
     if criterion is None:
         criterion = Misclassification()
-    check_number("batch", batch, 0, math.inf, whole=True)
+    batch = check_number("batch", batch, 0, math.inf, whole=True)
     if not hasattr(criterion, "margin"):
         raise InputError(
             f"The criterion {type(criterion).__name__} has no margin: a certificate needs "

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lib.models.classifiers import edge
-from lib.params.errors import InputError, check_number, unknown
+from lib.params.errors import InputError, check_field, unknown
 
 
 class Criterion(Protocol):
@@ -72,7 +72,7 @@ class AnyLabelChange:
     multi_label = True
 
     def __post_init__(self) -> None:
-        check_number("threshold", self.threshold, 0, 1, ends="()")
+        check_field(self, "threshold", 0, 1, ends="()")
 
     def _watched(self, labels: Tensor) -> Tensor:
         return torch.ones_like(labels, dtype=torch.bool)

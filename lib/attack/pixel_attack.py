@@ -17,7 +17,7 @@ from lib.attack.screening import EVALUATIONS
 from lib.attack.search import Search
 from lib.data import counter_rng, like
 from lib.models.inference import full_precision
-from lib.params.errors import InputError, check_number, unknown
+from lib.params.errors import InputError, check_field, check_number, unknown
 
 STRATEGIES = ("rand1", "best1bin")
 STARTS = ("uniform", "normal")
@@ -142,15 +142,15 @@ class PixelAttack:
             "seed": (-(1 << 63), (1 << 63) - 1),
         }  # fmt: skip
         for name, (low, high) in whole.items():
-            check_number(name, getattr(self, name), low, high, whole=True)
+            check_field(self, name, low, high, whole=True)
         for name, known in (
             ("strategy", STRATEGIES), ("initial", STARTS), ("precision", PRECISIONS),
             ("evaluation", tuple(EVALUATIONS)),
         ):  # fmt: skip
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
-        check_number("mutation", self.mutation, 0, 2, ends="(]")
-        check_number("crossover", self.crossover, 0, 1)
+        check_field(self, "mutation", 0, 2, ends="(]")
+        check_field(self, "crossover", 0, 1)
         if not isinstance(self.dither, tuple | list) or len(self.dither) != 2:
             raise InputError(f"dither is {self.dither!r}: give two factors in 0..2, lower first.")
         check_number("dither[1]", self.dither[1], 0, 2)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lib.attack.random_search import RandomSearch
 from lib.data import counter_rng
-from lib.params.errors import check_number
+from lib.params.errors import check_field
 
 # The source's schedule for L0: `share` is divided by the first number for the candidates up to the
 # first end, of 10,000 in all, and so on.
@@ -40,7 +40,7 @@ class SparseRS(RandomSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("share", self.share, 0, 1, ends="(]")
+        check_field(self, "share", 0, 1, ends="(]")
 
     def first(self, keys: Tensor, limits: Tensor) -> Tensor:
         return self._corners(super().first(keys, limits), limits)

@@ -47,7 +47,7 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
 
 def check_number(
     name: str, value: Any, low: float, high: float, whole: bool = False, ends: str = "[]"
-) -> None:
+) -> Any:
     """Refuse a setting that is no number, or one outside its range.
 
     Args:
@@ -57,13 +57,16 @@ def check_number(
         whole: whether it must be an integer.
         ends: which of them are values too: ``[]``, ``(]``, ``[)`` or ``()``.
 
+    Returns:
+        The value as a number of Python: one of NumPy overflows, and torch takes it in few places.
+
     Raises:
         InputError: it is something else.
     """
     kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
     inside = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
     if inside and not (value == low and ends[0] == "(" or value == high and ends[1] == ")"):
-        return
+        return value.item() if isinstance(value, np.generic) else value
     limits = {"[]": "from {} to {}", "(]": "above {}, at most {}", "[)": "from {} to below {}",
               "()": "between {} and {}"}[ends]  # fmt: skip
     if high == math.inf:
@@ -71,6 +74,14 @@ def check_number(
     kind = "a whole number" if whole else "a number"
     limits = limits.format(f"{low:,}", f"{high:,}")
     raise InputError(f"{name} is {shortened(value)}: give {kind} {limits}.")
+
+
+def check_field(
+    settings: Any, name: str, low: float, high: float, whole: bool = False, ends: str = "[]"
+) -> None:
+    """`check_number` for a field of a frozen dataclass, which then holds what is returned."""
+    value = check_number(name, getattr(settings, name), low, high, whole, ends)
+    object.__setattr__(settings, name, value)
 
 
 def check_images(what: str, /, **arrays: np.ndarray) -> None:
