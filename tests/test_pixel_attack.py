@@ -17,6 +17,7 @@ from lib.attack import (
     TrueLabelChange,
     criterion_for,
     rebuild,
+    score_cache,
 )
 from lib.attack.differential_evolution import gene_limits, initial_population, partners
 from lib.data import counter_rng, to_tensor
@@ -247,6 +248,19 @@ def test_no_candidate_is_evaluated_twice(tiny, images):
 
 
 # ---------------------------------------------------------------- what it does not depend on
+
+
+def test_a_full_cache_changes_what_is_computed_and_nothing_else(tiny, images, monkeypatch):
+    model, pictures, labels, _ = problem(tiny, images)
+    attack = dataclasses.replace(SMALL, generations=20)
+    expected = attack(model, pictures, labels).table
+    monkeypatch.setattr(score_cache, "MOST", 16)
+    found = attack(model, pictures, labels).table
+    assert (found["computed"] >= expected["computed"]).all()
+    same(found.assign(computed=expected["computed"]), expected)
+    monkeypatch.undo()
+    endless = dataclasses.replace(SMALL, generations=10**7).iterate_generations
+    assert len(next(endless(model, pictures, labels)).best) > 0
 
 
 @pytest.mark.parametrize("batch", [0, 1, 12, 50, 1000])

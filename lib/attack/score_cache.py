@@ -9,6 +9,9 @@ from lib.data import counter_rng
 
 _NONE = torch.iinfo(torch.int64).max
 _BITS = 14  # of a row or column
+# Candidates kept of one image, 20 bytes each. A search that allows millions of them would fill the
+# memory before its first candidate. What no longer fits is evaluated again, to the same score.
+MOST = 1 << 17
 
 
 def keys_of(candidates: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
@@ -35,13 +38,13 @@ class ScoreCache:
 
     Args:
         slots: images in work at the same time.
-        capacity: candidates of one image.
+        capacity: candidates of one image; at most `MOST` are kept.
         pixels: of a candidate.
         device: of all tensors.
     """
 
     def __init__(self, slots: int, capacity: int, pixels: int, device: torch.device) -> None:
-        self.pixels = pixels
+        self.pixels, capacity = pixels, min(capacity, MOST)
         self.keys = torch.full((slots, capacity), _NONE, device=device)
         self.checks = torch.full((slots, capacity), -1, device=device)
         self.scores = torch.zeros(slots, capacity, device=device)
