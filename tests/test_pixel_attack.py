@@ -578,6 +578,13 @@ class NotFinite(nn.Module):
         return self.model(batch) * (torch.inf if self.always or len(batch) > 1 else 1)
 
 
+class First(nn.Sequential):
+    """Gives logits of the first image alone, however many it is given."""
+
+    def forward(self, batch):
+        return super().forward(batch[:1])
+
+
 def with_dropout(model):
     """In evaluation mode, but for one layer."""
     made = nn.Sequential(model, nn.Dropout()).eval()
@@ -613,6 +620,7 @@ WRONG = {
     "another size": instead(images=lambda x: x[:, :20, :20]),
     "no logits": instead(model=lambda x: nn.Sequential(x, nn.Flatten(0)).eval()),
     "infinite logits": instead(model=lambda x: NotFinite(x, always=True).eval()),
+    "logits of one image for all": instead(model=lambda x: First(x).eval()),
     "infinite logits of candidates": instead(model=lambda x: NotFinite(x).eval()),
 }
 

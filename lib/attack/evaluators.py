@@ -59,6 +59,9 @@ class WholeImages:
         batch: candidates evaluated at once; the last batch is filled up, so that what comes out
             for a candidate does not depend on what it is evaluated with.
         dtype: float32, or another one for autocast.
+
+    Raises:
+        InputError: the model gives another number of logits than it was given images.
     """
 
     def __init__(self, model: nn.Module, slots: int, batch: int, dtype: torch.dtype) -> None:
@@ -82,7 +85,13 @@ class WholeImages:
                 slots.split(self.batch), candidates.split(self.batch), strict=True
             ):
                 painted = unit(paint(self.images[some], genes.unsqueeze(1)))
-                parts.append(self.model(painted.contiguous(memory_format=torch.channels_last)))
+                values = self.model(painted.contiguous(memory_format=torch.channels_last))
+                if len(values) != len(painted):
+                    raise InputError(
+                        f"The model gives {len(values)} rows of logits for {len(painted)} images: "
+                        "an attack needs one row for each."
+                    )
+                parts.append(values)
         return torch.cat(parts)[:count].float()
 
 
