@@ -161,6 +161,17 @@ def test_a_linear_map_refuses_a_model_without_a_gradient_in_one_sentence():
         LinearMapAttack()(*linear_problem(hidden=True))
 
 
+def test_a_linear_map_takes_a_model_that_writes_into_its_input():
+    class InPlace(nn.Sequential):
+        def forward(self, images):
+            return super().forward(images.sub_(0.0))
+
+    model, images, labels = linear_problem()
+    expected = table(LinearMapAttack(), model, images, labels)
+    found = table(LinearMapAttack(), InPlace(model).eval(), images, labels)
+    pd.testing.assert_frame_equal(found, expected)
+
+
 def test_a_linear_map_finds_the_best_pixels_of_a_linear_model():
     model, images, labels = linear_problem()
     found = LinearMapAttack(pixels=2, criterion=Logit())(model, images, labels)

@@ -178,7 +178,7 @@ def slope(
     """Objective at the first of several values, and the mean of its gradients at all of them.
 
     Args:
-        forward: values (n, ...) to logits (n, K).
+        forward: values (n, ...) to logits (n, K); may write into the values it is given.
         values: where the gradient is taken, float.
         criterion: whose objective.
         label: of all values, int64 (1,) or (1, K).
@@ -189,12 +189,14 @@ def slope(
     # Tensors that are made in inference mode cannot take part in a gradient.
     with torch.inference_mode(False), torch.enable_grad():
         values, label = values.clone().requires_grad_(), label.clone()
-        logits = forward(values)
+        logits = forward(values.clone())
         objective, _ = criterion(logits, label.expand(len(values), *label.shape[1:]))
-        if not objective.requires_grad:
-            raise InputError(
-                f"The criterion {type(criterion).__name__} gives an objective without a gradient "
-                "on this model: predictions need one."
-            )
-        (gradient,) = torch.autograd.grad(objective.sum(), values)
+        gradient = None
+        if objective.requires_grad:
+            (gradient,) = torch.autograd.grad(objective.sum(), values, allow_unused=True)
+    if gradient is None:
+        raise InputError(
+            f"The criterion {type(criterion).__name__} gives an objective without a gradient on "
+            "this model: give a criterion and a model that have one."
+        )
     return objective[0].detach(), gradient.mean(0)

@@ -69,7 +69,7 @@ class Tap:
             held = self.engine.write_windows(slots, genes.view(len(genes), self.engine.pixels, -1))
             maps = torch.cat([maps, self._through(self.level.assemble(slots, held))[:1]])
         self.objectives[slot], gradient = slope(
-            lambda values: self.engine.rest(values.clone(), self.after), maps, criterion, label
+            lambda values: self.engine.rest(values, self.after), maps, criterion, label
         )
         self._of(self.gradients, slot).copy_(gradient[..., : self.channels])
 
