@@ -174,6 +174,50 @@ def test_pgd_takes_several_labels(toy):
     np.testing.assert_array_equal(found.success, changed)
 
 
+def test_pgd_takes_gradients_wherever_it_is_called(toy):
+    model, images, labels = toy
+    expected = PGD(16, steps=4)(model, images, labels)
+    changed = expected.table["adversarial"].to_numpy() != labels
+    np.testing.assert_array_equal(changed, expected.success)
+    np.testing.assert_array_equal(expected.table["predicted"], labels)
+
+    class InPlace(nn.Sequential):
+        def forward(self, batch):
+            return super().forward(batch.sub_(0.0))
+
+    class Detached(nn.Sequential):
+        def forward(self, batch):
+            return super().forward(batch.detach())
+
+    for context in (torch.no_grad, torch.inference_mode):
+        with context():
+            found = PGD(16, steps=4)(InPlace(model).eval(), images, labels)
+        np.testing.assert_array_equal(found.images, expected.images)
+    with pytest.raises(InputError):
+        PGD(16)(Detached(model).eval(), images, labels)
+    nothing = PGD()(model, images[:0], labels[:0])
+    assert list(nothing.table) == list(expected.table) and "0" in repr(nothing)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"step": float("nan")}, {"step": -1}, {"steps": 1.5}, {"steps": "a"}, {"starts": 0},
+        {"seed": "a"}, {"criterion": None},
+    ],
+)  # fmt: skip
+def test_settings_of_pgd_out_of_range_are_refused(setting):
+    with pytest.raises(InputError):
+        PGD(**setting)
+
+
+def test_pgd_takes_numbers_of_numpy(toy):
+    model, images, labels = (each if isinstance(each, nn.Module) else each[:2] for each in toy)
+    typed = PGD(np.int64(4), steps=np.int64(2), starts=np.int64(2), seed=np.int64(3))
+    expected = PGD(4, steps=2, seed=3)(model, images, labels).images
+    np.testing.assert_array_equal(typed(model, images, labels).images, expected)
+
+
 def test_a_defense_that_hides_its_gradient_does_not_look_better(toy):
     model, images, labels = toy
 

@@ -40,7 +40,7 @@ class Outcome:
             logits: of the clean image, float32 (1, K).
             label: int64 (1,) or (1, K).
         """
-        decision = self._decision(logits)
+        decision = self.decision(logits)
         before = confidence(self.criterion, logits, label).item()
         return {
             "image": place, "label": as_text(label.cpu().numpy())[0], "skipped": False,
@@ -62,10 +62,11 @@ class Outcome:
         after = self.alone(picture, genes)
         return {
             "success": self.criterion(after, label)[1].item(),
-            "adversarial": self._decision(after),
+            "adversarial": self.decision(after),
             "p_after": confidence(self.criterion, after, label).item(),
             **pixels_of(genes.cpu(), self.channels),
         }
 
-    def _decision(self, logits: Tensor) -> int | str:
+    def decision(self, logits: Tensor) -> int | str:
+        """Class or labels of an image, float32 logits (1, K), as tables hold them."""
         return as_text(decisions(self.criterion, logits, self.multi_label).cpu().numpy())[0]

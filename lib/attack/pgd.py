@@ -4,20 +4,34 @@ Libraries have it for one label an image; here what is minimized is a criterion,
 have several labels.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from lib.attack import inputs
-from lib.attack.criteria import Criterion, Misclassification, confidence, misjudged
+from lib.attack.criteria import (
+    Criterion,
+    Misclassification,
+    check_criterion,
+    confidence,
+    misjudged,
+    slope,
+)
+from lib.attack.outcome import Outcome
 from lib.attack.pixel_attack import Found
 from lib.data import counter_rng, like, rounded, unit
 from lib.models.inference import full_precision
-from lib.params.errors import InputError
+from lib.params.errors import check_field
+
+# Of its tables: those of `lib.attack.Found` but what is said of a few pixels, a search or its time.
+COLUMNS = (
+    "image", "label", "skipped", "reason", "success", "predicted", "adversarial", "p_before",
+    "p_after", "evaluations",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,7 +41,8 @@ class PGD:
     Args:
         epsilon: largest change of a stored value, whole, 1 to 255.
         steps: gradient steps of each start.
-        step: length of a step in 255ths; 0 for ``2.5 * epsilon / steps`` (Madry et al.).
+        step: length of a step in 255ths, at most 255; 0 for ``2.5 * epsilon / steps`` (Madry et
+            al.).
         starts: the first is the image itself, the others are uniform in the ball.
         criterion: what is minimized and what counts, see `lib.attack.criteria`.
         seed: of the starts.
@@ -44,17 +59,21 @@ class PGD:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epsilon not in range(1, 256) or self.step < 0 or min(self.steps, self.starts) < 1:
-            raise InputError(
-                f"{self}: give a whole epsilon of 1 to 255, and at least one step and start."
-            )
+        check_field(self, "epsilon", 1, 255, whole=True)
+        check_field(self, "steps", 1, math.inf, whole=True)
+        check_field(self, "step", 0, 255)
+        check_field(self, "starts", 1, math.inf, whole=True)
+        check_field(self, "seed", -(1 << 63), (1 << 63) - 1, whole=True)
+        check_criterion(self.criterion)
 
     def __call__(self, model: nn.Module, images: Any, labels: Any) -> Found:
-        """Attack images one after the other; arguments and errors as of `PixelAttack`.
+        """Attack images one after the other; arguments as of `PixelAttack`.
 
         Returns:
-            As `PixelAttack`, with ``image, label, skipped, reason, success, p_before, p_after,
-            evaluations`` in its table.
+            As `PixelAttack`, with the columns of `COLUMNS` in its table.
+
+        Raises:
+            InputError: as for `PixelAttack`, or a model without a gradient.
         """
         array = inputs.to_attack(images)
         device = inputs.check_model(model, *array.shape[1:3])
@@ -64,24 +83,23 @@ class PGD:
         for place in range(len(array)):
             label = targets[place : place + 1].to(device)
             picture = torch.tensor(array[place : place + 1]).permute(0, 3, 1, 2).to(device)
-            row, found = self._one(model, picture, label, keys[place : place + 1].to(device))
+            key = keys[place : place + 1].to(device)
+            row, found = self._one(model, place, picture, label, key)
             made[place] = found.permute(1, 2, 0).cpu().numpy()
-            rows.append({"image": place, "label": targets[place].tolist(), **row})
-        table = pd.DataFrame(rows)
-        success = table["success"].to_numpy(bool) if rows else np.zeros(0, bool)
-        return Found(success, like(images, made), images, table)
+            rows.append(row)
+        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        return Found(table["success"].to_numpy(bool), like(images, made), images, table)
 
     def _one(
-        self, model: nn.Module, picture: Tensor, label: Tensor, key: Tensor
+        self, model: nn.Module, place: int, picture: Tensor, label: Tensor, key: Tensor
     ) -> tuple[dict[str, Any], Tensor]:
         """Row and attacked image, uint8 (C, H, W), of one image (1, C, H, W)."""
         with full_precision(picture.device):
             clean = inputs.first_logits(model, picture[0])
             inputs.check_task(clean, label, self.criterion)
             reason = misjudged(self.criterion, clean, label)
-            before = confidence(self.criterion, clean, label).item()
-        row = {"skipped": bool(reason), "reason": reason, "success": False, "p_before": before,
-               "p_after": before, "evaluations": 0}  # fmt: skip
+            outcome = Outcome(model, self.criterion, picture.shape[1], label.ndim == 2)
+            row = outcome.clean(place, clean, label) | {"skipped": bool(reason), "reason": reason}
         best = picture[0]
         for start in range(self.starts if not reason else 0):
             for candidate in self._descend(model, picture, label, key, start):
@@ -90,8 +108,9 @@ class PGD:
                     logits = inputs.alone(model, candidate)
                     fooled = bool(self.criterion(logits, label)[1].item())
                     after = confidence(self.criterion, logits, label).item()
+                    decided = outcome.decision(logits)
                 if fooled or after < row["p_after"]:
-                    row |= {"success": fooled, "p_after": after}
+                    row |= {"success": fooled, "p_after": after, "adversarial": decided}
                     best = candidate
                 if fooled:
                     return row, best
@@ -106,8 +125,8 @@ class PGD:
             draws = counter_rng.bits(key, key.new_full((1,), start), 1, clean.numel())
             at = at + radius * (2 * draws.view_as(clean).float() / 2**31 - 1)
         for _ in range(self.steps):
-            at = at.clamp(clean - radius, clean + radius).clamp(0, 1).detach().requires_grad_()
-            loss = self.criterion(model(at).float(), label)[0].sum()
-            at = at.detach() - length * torch.autograd.grad(loss, at)[0].sign()
+            at = at.clamp(clean - radius, clean + radius).clamp(0, 1)
+            _, gradient = slope(lambda values: model(values).float(), at, self.criterion, label)
+            at = at - length * gradient.sign()
             held = at.clamp(clean - radius, clean + radius).clamp(0, 1)
             yield rounded(held)[0].to(torch.uint8)
