@@ -211,6 +211,15 @@ def test_settings_of_pgd_out_of_range_are_refused(setting):
         PGD(**setting)
 
 
+def test_pgd_starts_at_random_in_images_of_any_size():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)).eval()
+    images = np.random.default_rng(0).integers(0, 256, (1, 160, 160, 3), np.uint8)
+    label = logits(model, images).argmax(1)
+    found = PGD(1, steps=1)(model, images, label)
+    assert found.table["evaluations"][0] == 2 or found.success[0]
+
+
 def test_pgd_takes_numbers_of_numpy(toy):
     model, images, labels = (each if isinstance(each, nn.Module) else each[:2] for each in toy)
     typed = PGD(np.int64(4), steps=np.int64(2), starts=np.int64(2), seed=np.int64(3))

@@ -122,8 +122,12 @@ class PGD:
         length = (self.step or 2.5 * self.epsilon / self.steps) / 255
         at = clean.clone()
         if start:
-            draws = counter_rng.bits(key, key.new_full((1,), start), 1, clean.numel())
-            at = at + radius * (2 * draws.view_as(clean).float() / 2**31 - 1)
+            count, most = clean.numel(), counter_rng.MOST - 1  # draws of a member
+            draws = counter_rng.bits(
+                key, key.new_full((1,), start), -(-count // most), min(count, most)
+            )
+            draws = draws.flatten()[:count].view_as(clean)
+            at = at + radius * (2 * draws.float() / 2**31 - 1)
         for _ in range(self.steps):
             at = at.clamp(clean - radius, clean + radius).clamp(0, 1)
             _, gradient = slope(lambda values: model(values).float(), at, self.criterion, label)
