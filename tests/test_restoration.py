@@ -22,6 +22,7 @@ from lib.defense import (
 from lib.defense.restoration import restore_all
 from lib.metrics import image_quality
 from lib.metrics.intervals import wilson
+from lib.models.classifiers import classify
 from lib.models.denoisers import restore
 
 N, SIZE = 12, 16
@@ -319,6 +320,18 @@ def test_a_defense_of_a_multi_label_model():
     found = attack(Labels().eval(), images, labels)
     table = evaluate_defense(Labels(), hiding, found)
     assert table["restored_class"].tolist() == ["00", "00"] and table["recovered"].all()
+
+    # Undefended images keep their class at the threshold of the attack; no other is accepted.
+    labels = classify(Labels(), images, multi_label=True, threshold=0.1)
+    strict = PixelAttack(population=4, generations=0, criterion=AnyLabelChange(0.1))
+    found = strict(Labels().eval(), images, labels)
+    table = evaluate_defense(Labels(), nn.Identity(), found, threshold=0.1)
+    assert table["kept"].all() and table["clean_class"].tolist() == ["11", "11"]
+    for threshold in (0.5, 0, 1, 5):
+        with refused():
+            evaluate_defense(Labels(), nn.Identity(), found, threshold=threshold)
+    with refused():
+        evaluate_defense(lambda x: 9 * model(x), nn.Identity(), found, threshold=0.1)
 
 
 def table(**changes) -> pd.DataFrame:

@@ -8,6 +8,7 @@ U2).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import ne
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +49,8 @@ def evaluate_defense(
         denoiser: module or function from images (N, C, H, W) in 0..1 to images, or several by name;
             see `lib.models.restore`.
         found: result of `lib.attack.PixelAttack`. Images that it skipped are left out.
-        threshold: a label of a multi-label classifier counts when its sigmoid exceeds it.
+        threshold: a label of a multi-label classifier counts when its sigmoid exceeds it; that of
+            the attack's criterion.
         device: where it all runs, ``auto`` included; None for where the networks are.
 
     Returns:
@@ -56,7 +58,8 @@ def evaluate_defense(
         `shares` and `summary` condense it.
 
     Raises:
-        InputError: as `restore_all`.
+        InputError: the model decides the clean images otherwise than the attack did, or as
+            `restore_all`.
     """
     networks = dict(denoiser) if isinstance(denoiser, Mapping) else None
     for what, network in (("model", model), *(networks or {"denoiser": denoiser}).items()):
@@ -68,12 +71,20 @@ def evaluate_defense(
     clean, attacked = as_images("Attacked images", clean=found.clean, attacked=found.images)
     rows = records["image"].to_numpy(np.int64)
     multi_label = any(isinstance(value, str) for value in records["predicted"])
+
+    def predict(images: np.ndarray) -> list[int] | list[str]:
+        return as_text(classify(model, images, multi_label, threshold, device))
+
+    # An attack, too, decides in float32 and as if each image were alone, whatever it searches in.
+    unlike = sum(map(ne, predict(clean[rows]), records["predicted"]))
+    if unlike:
+        raise InputError(
+            f"The model decides {unlike} of {len(rows)} clean images otherwise than the attack: "
+            "give the model that was attacked, and the threshold of its criterion."
+        )
     name = getattr(denoiser, "__name__", type(denoiser).__name__)
-    return restore_all(
-        clean[rows], attacked[rows], records,
-        networks or {name: denoiser},
-        lambda images: as_text(classify(model, images, multi_label, threshold, device)), device,
-    )  # fmt: skip
+    defenses = networks or {name: denoiser}
+    return restore_all(clean[rows], attacked[rows], records, defenses, predict, device)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from lib.data import as_images
 from lib.models.inference import Device, Network, outputs
 from lib.models.weights import fill, load_weights, plain_names, read_weights, save_weights
 from lib.params import Parameters
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError, check_number, unknown
 from lib.params.files import read_json, write_json
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's (CLS08)
@@ -155,7 +155,11 @@ def edge(threshold: float) -> float:
     """The logit whose sigmoid is ``threshold``, as float32 holds it.
 
     All decisions compare float32 logits with this one number.
+
+    Raises:
+        InputError: the threshold is not between 0 and 1.
     """
+    check_number("threshold", threshold, 0, 1, ends="()")
     return float(np.float32(np.log(threshold / (1 - threshold))))
 
 
@@ -163,6 +167,9 @@ def decide(values: np.ndarray, multi_label: bool, threshold: float = 0.5) -> np.
     """Decisions from logits: class numbers (N,), or for multi-label the labels (N, L) as 0/1.
 
     A label counts when its sigmoid exceeds ``threshold`` (CLS09).
+
+    Raises:
+        InputError: as `edge`, for multi-label.
     """
     if not multi_label:
         return values.argmax(1)
@@ -187,6 +194,9 @@ def classify(
         multi_label: whether an image can have several labels.
         threshold: as for `decide`, whose result this is.
         values: logits of the images, where they are known already.
+
+    Raises:
+        InputError: as `logits` and `decide`.
     """
     (array,) = as_images("Images to classify", images=images)
     values = logits(model, array, device) if values is None else values.copy()
