@@ -105,6 +105,21 @@ def test_a_borderline_image_is_decided_as_if_it_were_alone():
     assert labels.tolist() == [[0, 0], [0, 0], [1, 0]]
 
 
+def test_logits_that_are_none_decide_nothing():
+    images = np.zeros((2, 8, 8, 1), np.uint8)
+    for wrong in (lambda x: leaning(x) * float("nan"), lambda x: leaning(x) / 0, torch.zeros_like,
+                  lambda x: x.amax((1, 2, 3))):  # fmt: skip
+        with refused():
+            classifiers.logits(wrong, images)
+        with refused():
+            classifiers.classify(wrong, images)
+    with refused():
+        classifiers.decide(np.full((2, 2), np.nan), True)
+    for threshold in (0, 1, 5, float("nan"), "x"):
+        with refused("threshold"):
+            classifiers.classify(leaning, images, True, threshold)
+
+
 def test_decisions_and_their_text():
     values = np.array([[0.1, 2.0, -3.0], [-1.0, -2.0, 0.0]])
     assert classifiers.as_text(classifiers.decide(values, False)) == [1, 2]

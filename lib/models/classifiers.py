@@ -143,12 +143,31 @@ def logits(model: Network, images: Any, device: Device = None, batch: int = 0) -
         batch: images at once; 0 for as many as fit.
 
     Raises:
-        InputError: images of another type or shape, no such device, or too little memory.
+        InputError: images of another type or shape, logits that are not finite or not (N, K), or
+            as `lib.models.inference.outputs`.
     """
     (array,) = as_images("Images to classify", images=images)
-    if not len(array):  # the number of classes is known from an output only
-        return logits(model, np.zeros((1, *array.shape[1:]), np.uint8), device)[:0]
-    return torch.cat(list(outputs(model, array, device, batch))).numpy()
+    # The number of classes is known from an output only.
+    given = array if len(array) else np.zeros((1, *array.shape[1:]), np.uint8)
+    return finite(torch.cat(list(outputs(model, given, device, batch)))[: len(array)].numpy())
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """Logits (N, K) as given: one that is NaN would count as the largest, or as no label.
+
+    Raises:
+        InputError: another shape, or one is not finite.
+    """
+    if values.ndim != 2:
+        raise InputError(
+            f"The classifier gives {values.shape[1:]} for an image: it needs logits (N, K)."
+        )
+    if not np.isfinite(values).all():
+        raise InputError(
+            "The classifier gives logits that are not finite: train it again with a lower learning "
+            "rate."
+        )
+    return values
 
 
 def edge(threshold: float) -> float:
@@ -169,8 +188,9 @@ def decide(values: np.ndarray, multi_label: bool, threshold: float = 0.5) -> np.
     A label counts when its sigmoid exceeds ``threshold`` (CLS09).
 
     Raises:
-        InputError: as `edge`, for multi-label.
+        InputError: as `finite`, and for multi-label as `edge`.
     """
+    values = finite(values)
     if not multi_label:
         return values.argmax(1)
     return (values > edge(threshold)).astype(np.uint8)
