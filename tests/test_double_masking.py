@@ -214,6 +214,12 @@ def test_an_attack_can_be_made_through_it_and_its_table_is_consistent():
     assert found.success.any() and not (found.success & table["certified"].to_numpy()).any()
 
 
+def test_no_images_have_no_decisions():
+    none = np.empty((0, *quarters(0).shape[1:]), np.uint8)
+    for fill in ("inpaint", 0.5):
+        assert DoubleMasking(Toy(0), 4, fill=fill)(to_tensor(none)).shape == (0, 3)
+
+
 def test_wrong_settings_are_refused():
     images = quarters(0, 2)
     for wrong in ({"mask": 9}, {"mask": 2, "patch": 3}, {"mask": 0}):

@@ -76,7 +76,7 @@ class DoubleMasking(nn.Module):
         masks = self.masks(*images.shape[2:], images.device)
         every = torch.arange(len(images), device=images.device).repeat_interleave(len(masks))
         first = self._logits(images, every, masks.repeat(len(images), 1, 1))
-        first = first.view(len(images), len(masks), -1)
+        first = first.unflatten(0, (len(images), len(masks)))
         chosen = [
             values[self._agreeing(image, values, masks)].mean(0)
             for image, values in zip(images, first, strict=True)
