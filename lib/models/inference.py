@@ -1,5 +1,6 @@
 """Run a network on stored images: evaluation mode, float32, batches that fit in memory."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 
 from lib.data import to_tensor
 from lib.params.device import native_bfloat16, no_tf32, pick_device
-from lib.params.errors import InputError, unknown
-from lib.params.memory import halved
+from lib.params.errors import InputError, check_number, unknown
+from lib.params.memory import halved, is_out_of_memory
 
 Network = nn.Module | Callable[[Tensor], Tensor]
 Device = str | torch.device | None
@@ -90,19 +91,33 @@ def outputs(
             it by float rounding at most.
 
     Raises:
-        InputError: no such device, or memory does not hold one image.
+        InputError: no such device, a batch below 0, the network fails on the images or does not
+            give one output for each, or memory does not hold one image.
     """
+    check_number("batch", batch, 0, math.inf, whole=True)
     device, start = placed(model, device), 0
     batch = batch or batch_for(*images.shape[1:3], device)
     while start < len(images):
         part = to_tensor(images[start : start + batch]).to(device)
         try:
             with evaluating(model), full_precision(device):
-                found = model(part).float().cpu()
-        except (RuntimeError, MemoryError) as error:
-            batch = halved(batch, error)
-            continue
-        if len(found) != len(part):
-            raise InputError(f"The network gives {len(found)} outputs for {len(part)} images.")
+                found = model(part)
+                found = found.float().cpu() if isinstance(found, Tensor) else found
+        except InputError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                batch = halved(batch, error)
+                continue
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(
+                f"The network fails on float32 images of shape {tuple(part.shape)} ({reason})."
+            ) from error
+        if not isinstance(found, Tensor) or found.shape[:1] != part.shape[:1]:
+            made = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise InputError(
+                f"The network gives {made} for {len(part)} images: it needs a tensor with one "
+                "output for each."
+            )
         yield found.clone()  # no inference tensor, as the caller may need gradients
         start += len(part)

@@ -96,7 +96,8 @@ def restore(denoiser: Network, images: Any, device: Device = None, batch: int = 
         uint8, in the shape and type given.
 
     Raises:
-        InputError: images of another type or shape, or the network gives NaN or another shape.
+        InputError: images of another type or shape, the network gives NaN or another shape, or as
+            `lib.models.inference.outputs`.
     """
     (array,) = as_images("Images to restore", images=images)
     name, start = getattr(denoiser, "__name__", type(denoiser).__name__), 0
