@@ -425,6 +425,16 @@ def test_unfit_noise():
         impulse_noise(images, 0.1, keys(3), 0)
     with refused(300 * 300):
         impulse_noise(torch.zeros(1, 1, 300, 300), 0.1, keys(1), 0)
+    for unfit in (images[0], images.byte(), images.double()):
+        with refused():
+            impulse_noise(unfit, 0.1, keys(len(unfit)), 0)
+    stored = np.zeros((2, 8, 8, 3), np.uint8)
+    for unfit in (stored / 255, stored.astype(int), stored[0], stored.transpose(0, 3, 1, 2)):
+        with refused():
+            corrupt(unfit, 0.1)
+    for wrong in ({"seed": 1.5}, {"seed": None}, {"part": "tset"}, {"part": None}):
+        with refused(*wrong.values()):
+            corrupt(stored, 0.1, **wrong)
 
 
 def test_noisy_copy_of_stored_images():
@@ -437,6 +447,8 @@ def test_noisy_copy_of_stored_images():
     np.testing.assert_array_equal(noisy[:5], corrupt(images[:5], 0.1, 0, "val"))
     assert (corrupt(images, 0.1, 0, "test") != noisy).any()
     assert (corrupt(images, 0.1, 1, "val") != noisy).any()
+    gray = torch.from_numpy(images[..., 0])
+    np.testing.assert_array_equal(corrupt(gray, 0.1)[..., None], corrupt(images[..., :1], 0.1))
 
 
 # ---- restoring

@@ -1,11 +1,14 @@
 """Random-valued impulse noise, which the denoisers are trained on (NOI01)."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from lib.data import counter_rng, to_tensor, to_uint8
-from lib.params.errors import InputError, check_number
+from lib.data import as_images, counter_rng, like, to_tensor, to_uint8
+from lib.data.npz import PARTS
+from lib.params.errors import InputError, check_number, unknown
 
 CHUNK = 64  # stored images made noisy at a time
 
@@ -28,8 +31,14 @@ def impulse_noise(images: Tensor, level: float | Tensor, keys: Tensor, salt: int
         Noisy images of the same shape.
 
     Raises:
-        InputError: a level outside 0..1, another number of keys, or too large an image.
+        InputError: images of another type or shape, a level outside 0..1, another number of keys,
+            or too large an image.
     """
+    if images.dtype != torch.float32 or images.ndim != 4:
+        raise InputError(
+            f"Noise needs images float32 (N, C, H, W) in 0..1, not {images.dtype} of shape "
+            f"{tuple(images.shape)}."
+        )
     count, channels, height, width = images.shape
     level = torch.as_tensor(level, dtype=torch.float64, device="cpu")
     if level.numel() and not (level.min() >= 0 and level.max() <= 1):
@@ -51,22 +60,26 @@ def impulse_noise(images: Tensor, level: float | Tensor, keys: Tensor, salt: int
     return torch.where(draws[:, :1] < threshold, colors, images)
 
 
-def corrupt(images: np.ndarray, level: float, seed: int = 0, part: str = "test") -> np.ndarray:
-    """A noisy copy of stored images, uint8 (N, H, W, C), fixed by the seed (NOI07, NOI08).
+def corrupt(images: Any, level: float, seed: int = 0, part: str = "test") -> Any:
+    """A noisy copy of stored images, in the shape and type given, fixed by the seed (NOI07, NOI08).
 
     Args:
-        images: uint8 (N, H, W, C).
+        images: uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch.
         level: share of pixels in 0..1.
-        seed: any integer.
-        part: ``val`` or ``test``; each has its own noise.
+        seed: any integer of 64 bits.
+        part: ``train``, ``val`` or ``test``; each has its own noise.
 
     Raises:
-        InputError: as `impulse_noise`.
+        InputError: images of another type or shape, another seed or part, or as `impulse_noise`.
     """
+    given, (images,) = images, as_images("Images to corrupt", images=images)
     check_number("level", level, 0, 1)
+    check_number("seed", seed, -(1 << 63), (1 << 63) - 1, whole=True)
+    if part not in PARTS:
+        raise unknown("part", part, PARTS)
     keys = counter_rng.image_keys(seed, "noise", "", [part] * len(images), list(range(len(images))))
     noisy = np.empty_like(images)
     for start in range(0, len(images), CHUNK):
         rows = slice(start, start + CHUNK)
         noisy[rows] = to_uint8(impulse_noise(to_tensor(images[rows]), level, keys[rows], salt=0))
-    return noisy
+    return like(given, noisy)
