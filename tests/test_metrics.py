@@ -382,6 +382,22 @@ def test_bad_input_is_named(function):
         function(good[..., :2], good[..., :2])
     with refused("reference", "int64"):
         function([1], good)
+    with refused((2, 0, 28, 3)):
+        function(good[:, :0], good[:, :0])
+    turned, others = np.random.default_rng(0).integers(0, 256, (2, 2, 28, 28, 3), np.uint8)[
+        ..., ::-1
+    ]
+    expected = function(turned.copy(), others.copy())
+    np.testing.assert_array_equal(function(turned, others), expected)  # a view is an image too
+
+
+@pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf"), "x"])
+def test_constants_are_positive(wrong):
+    images = np.zeros((1, 28, 28, 3), np.uint8)
+    with refused("constant"):
+        image_quality.gmsd(images, images, constant=wrong)
+    with refused("peak"):
+        image_quality.ssim_uniform(images, images, peak=wrong)
 
 
 def test_images_too_small_for_the_window_are_named():

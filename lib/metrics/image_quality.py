@@ -4,9 +4,11 @@ The paper (4.1.2) names the five and omits most constants. We take those of the 
 and compare stored 8-bit images, so that every number is on one known scale (decisions EVA04 to
 EVA08, audit P1 to P3 and F1 to F6). All functions take a reference and an image, uint8 of one shape
 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch, and return float64 (N,). They raise `InputError`
-for other types or shapes. The other images of a batch do not change a value.
+for other types or shapes, and images without pixels. The other images of a batch do not change a
+value.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import torch
 
 from lib.data import as_images
 from lib.params.device import no_tf32, pick_device
-from lib.params.errors import InputError
+from lib.params.errors import InputError, check_number
 
 COMPARED = "Images to compare"
 COLUMNS = ("psnr", "mse", "ssim", "gmsd", "fsim")
@@ -44,7 +46,7 @@ def mse(reference: Any, image: Any) -> np.ndarray:
 
 def mse_255(reference: Any, image: Any) -> np.ndarray:
     """`mse` on 0..255, which is 65025 times as large: the other scale of the paper's tables."""
-    reference, image = as_images(COMPARED, reference=reference, image=image)
+    reference, image = _pair(reference, image)
     # Squares are summed as int64: 8-bit arithmetic would wrap (audit P2).
     pairs = zip(reference, image, strict=True)
     return np.array([np.square(a.astype(np.int64) - b).mean() for a, b in pairs], dtype=np.float64)
@@ -73,8 +75,9 @@ def ssim_uniform(reference: Any, image: Any, peak: float = 255) -> np.ndarray:
         peak: largest gray value of the constants; 255 is right for 8 bits.
 
     Raises:
-        InputError: an edge is below 7 pixels.
+        InputError: an edge is below 7 pixels, or the peak not above 0.
     """
+    check_number("peak", peak, 0, math.inf, ends="()")
     return _ssim(reference, image, UNIFORM, peak=peak)
 
 
@@ -89,7 +92,11 @@ def gmsd(
     Args:
         device: where it is computed, ``auto`` included.
         constant: stabilizes the similarity, for gradients of images on 0..255.
+
+    Raises:
+        InputError: the constant is not above 0.
     """
+    check_number("constant", constant, 0, math.inf, ends="()")
     # piq brings images to 0..1 and takes the constant on that scale.
     return _of_piq("gmsd", reference, image, device, t=constant / 255**2)
 
@@ -112,7 +119,7 @@ def fsim_chromatic(reference: Any, image: Any, device: str | torch.device = "cpu
     Raises:
         InputError: the images are gray.
     """
-    reference, image = as_images(COMPARED, reference=reference, image=image)
+    reference, image = _pair(reference, image)
     if reference.shape[3] != 3:
         raise InputError("FSIMc compares colors: it needs RGB images (N, H, W, 3), not gray ones.")
     return _of_piq("fsim", reference, image, device, chromatic=True)
@@ -128,11 +135,23 @@ def measure(reference: Any, image: Any, device: str | torch.device = "cpu") -> p
     return pd.DataFrame(dict(zip(COLUMNS, values, strict=True)))
 
 
+def _pair(reference: Any, image: Any) -> tuple[np.ndarray, ...]:
+    """Both as contiguous uint8 (N, H, W, C).
+
+    Raises:
+        InputError: another type or shape, or images without pixels.
+    """
+    pair = as_images(COMPARED, reference=reference, image=image)
+    if 0 in pair[0].shape[1:]:
+        raise InputError(f"{COMPARED} must have pixels, not the shape {pair[0].shape}.")
+    return tuple(map(np.ascontiguousarray, pair))
+
+
 def _ssim(reference: Any, image: Any, window: int, peak: float = 255, **options: Any) -> np.ndarray:
     """scikit-image's SSIM of each pair, K1 = 0.01, K2 = 0.03, mean over channels."""
     from skimage.metrics import structural_similarity
 
-    reference, image = as_images(COMPARED, reference=reference, image=image)
+    reference, image = _pair(reference, image)
     if min(reference.shape[1:3]) < window:
         raise InputError(
             f"SSIM needs images of {window} x {window} pixels or more, "
@@ -150,7 +169,7 @@ def _of_piq(
     """One of piq's functions on (N, C, H, W) tensors of values 0..255, some images at a time."""
     import piq
 
-    reference, image = as_images(COMPARED, reference=reference, image=image)
+    reference, image = _pair(reference, image)
     count, height, width, _ = reference.shape
     device = pick_device(device)
     step = max(1, CHUNK_PIXELS // (height * width))
