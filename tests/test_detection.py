@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torch import nn
 
-from lib.defense import detection
-from lib.defense.patch_selection import select_patches
+from lib.defense import Defended, detection
+from lib.defense.patch_selection import scan_patches, select_patches
 from lib.metrics.intervals import bootstrap_auc
 from lib.params.errors import InputError
 
@@ -159,10 +160,18 @@ def test_only_the_attacked_pixel_is_replaced_and_the_blur_is_not():
     assert (select_patches(attacked, restored, 1, 1) == attacked).all()
 
 
-@pytest.mark.parametrize(("size", "threshold"), [(2, 0.5), (-1, 0.5), (3, 1.5), (3, float("nan"))])
+@pytest.mark.parametrize(
+    ("size", "threshold"), [(2, 0.5), (-1, 0.5), (3.0, 0.5), (3, 25), (3, float("nan"))]
+)
 def test_unfit_patches(size, threshold):
     images = np.zeros((1, 4, 4, 1), np.uint8)
     with pytest.raises(InputError):
         select_patches(images, images, size, threshold)
+    with pytest.raises(InputError):
+        Defended(nn.Identity(), nn.Identity(), (size, threshold))
+    with pytest.raises(InputError):
+        scan_patches(nn.Identity(), nn.Identity(), images, images, [size], [threshold])
+    with pytest.raises(InputError):
+        scan_patches(nn.Flatten(), nn.Identity(), images, images[:0])
     with pytest.raises(InputError):
         select_patches(images, images / 255, 3, 0.5)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lib.attack import attack_images, attack_of, locate, rebuild
 from lib.data import Images, rounded, unit
-from lib.defense.patch_selection import blend
+from lib.defense.patch_selection import blend, check_patches
 from lib.metrics import clusters
 from lib.metrics.intervals import columns, share
 from lib.models import denoisers
@@ -76,12 +76,17 @@ class Defended(nn.Module):
         classifier: images in 0..1 to logits.
         defense: images in 0..1 to restored images.
         patches: size and threshold of patch selection (EVA14); None for the whole restored image.
+
+    Raises:
+        InputError: as `check_patches`.
     """
 
     def __init__(
         self, classifier: nn.Module, defense: nn.Module, patches: tuple[int, float] | None = None
     ) -> None:
         super().__init__()
+        if patches is not None:
+            check_patches(*patches)
         self.classifier, self.defense, self.patches = classifier, defense, patches
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Patch selection: use the denoiser's output only where it differs strongly from its input."""
 
+import math
 from collections.abc import Iterable
 from itertools import product
 
@@ -14,7 +15,7 @@ from lib.metrics.intervals import columns, rate
 from lib.models.classifiers import as_text, classify
 from lib.models.denoisers import restore
 from lib.models.inference import Device, Network
-from lib.params.errors import InputError
+from lib.params.errors import InputError, check_number
 
 
 def select_patches(
@@ -37,19 +38,28 @@ def select_patches(
         threshold: share 0..1 of the range of values; 0 selects whatever changed, 1 nothing.
 
     Raises:
-        InputError: arrays of other types or of two shapes, an even size, a threshold outside 0..1.
+        InputError: arrays of other types or of two shapes, or as `check_patches`.
     """
     pair = as_images("Images of patch selection", images=images, restored=restored)
-    if size < 1 or size % 2 == 0:
-        raise InputError(f"A patch has an odd edge, so that it has a middle, not {size!r}.")
-    if not 0 <= threshold <= 1:
-        raise InputError(f"A patch threshold is a share of the range in 0..1, not {threshold!r}.")
+    check_patches(size, threshold)
     given, made = (
         torch.from_numpy(np.ascontiguousarray(values)).permute(0, 3, 1, 2).float()
         for values in pair
     )
     mixed = blend(given, made, size, threshold).to(torch.uint8)
     return like(images, mixed.permute(0, 2, 3, 1).contiguous().numpy())
+
+
+def check_patches(size: int, threshold: float) -> None:
+    """Refuse settings that `select_patches` cannot use.
+
+    Raises:
+        InputError: a size that is no odd whole number from 1, or a threshold outside 0..1.
+    """
+    check_number("size of a patch", size, 1, math.inf, whole=True)
+    if size % 2 == 0:
+        raise InputError(f"size of a patch is {size}: give an odd number, so that it has a middle.")
+    check_number("threshold of a patch", threshold, 0, 1)
 
 
 def blend(given: Tensor, restored: Tensor, size: int, threshold: float) -> Tensor:
@@ -84,13 +94,17 @@ def scan_patches(
         share of clean images that keep theirs, each with a Wilson interval.
 
     Raises:
-        InputError: as `select_patches`.
+        InputError: as `select_patches`, `lib.models.restore` and `lib.models.classify`.
     """
+    as_images("Images of a scan", clean=clean, attacked=attacked)
+    settings = list(product(sizes, thresholds))
+    for setting in settings:
+        check_patches(*setting)
     task = (False, 0.5) if threshold is None else (True, threshold)
     restored = {name: restore(denoiser, images, device)
                 for name, images in (("recovered", attacked), ("kept", clean))}  # fmt: skip
     before, rows = as_text(classify(model, clean, *task, device)), []
-    for size, level in [(0, 0.0), *product(sizes, thresholds)]:
+    for size, level in [(0, 0.0), *settings]:
         row = {"size": size, "threshold": level, "n": len(clean)}
         for name, images in (("recovered", attacked), ("kept", clean)):
             made = restored[name]
