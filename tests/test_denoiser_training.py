@@ -358,4 +358,9 @@ def test_unfit_input(tmp_path):
         subject.train("dae", images, images[:0], settings(), tmp_path)
     with refused(1, 3):
         subject.train("dae", images, photographs(4, channels=3), settings(), tmp_path)
+    for model in (nn.Conv2d(1, 3, 1), nn.Conv2d(1, 1, 3), nn.Conv2d(3, 1, 1)):
+        before = model.weight.clone()
+        with refused():
+            subject.fit_denoiser(model, images, images, **USUAL)
+        assert torch.equal(model.weight, before)
     assert list(tmp_path.iterdir()) == []

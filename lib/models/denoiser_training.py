@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from lib.data import Images, as_images, counter_rng, to_tensor, to_uint8
 from lib.metrics import image_quality
 from lib.models import denoisers
-from lib.models.denoisers import corrupt, impulse_noise, parameter_counts
+from lib.models.denoisers import corrupt, impulse_noise, parameter_counts, restore
 from lib.models.inference import Device, outputs, placed, uses_bfloat16
 from lib.models.training import check_training, fit, key_of, throughput
 from lib.models.weights import save_weights
@@ -164,8 +164,8 @@ def fit_denoiser(
             epochs incomparable.
 
     Raises:
-        InputError: unfit images or noise levels, training that diverges, or as
-            `lib.models.training.fit`.
+        InputError: unfit images or noise levels, a model that gives no images of the same shape,
+            training that diverges, or as `lib.models.training.fit`.
     """
     images_train, images_val = _checked(images_train, images_val)
     check_training(epochs, batch, learning_rate, seed)
@@ -184,6 +184,7 @@ def fit_denoiser(
     settings += [epochs] if halving or noisy_targets else []  # rate and gamma depend on it
     model.to(memory_format=torch.channels_last)
     clean = _sample(images_val, seed)
+    restore(model, clean[:1])  # refuses another shape, which the loss would broadcast
     noisy = corrupt(clean, VALIDATION_NOISE, seed, "val")
     nothing = mean_psnr(clean, noisy)
     target = to_tensor(clean)
