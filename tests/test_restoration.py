@@ -255,6 +255,10 @@ def test_bad_input_is_named():
         restore_all(clean, adversarial, records, DEFENSES, labels, "cpu")
     with refused(3, 96):
         restore_all(clean, adversarial, records, DEFENSES, lambda images: [0, 0, 0], "cpu")
+    with refused("10 x 10"):
+        small = clean[:, :10, :10], adversarial[:, :10, :10]
+        within = records.assign(rows=[[0]] * N, cols=[[0]] * N)
+        restore_all(*small, within, DEFENSES, predict, "cpu")
     outside = records.assign(rows=[[SIZE]] * N, cols=[[0]] * N)
     with refused((16, 0), "16 x 16"):
         restore_all(clean, adversarial, outside, DEFENSES, predict, "cpu")

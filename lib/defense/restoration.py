@@ -158,8 +158,9 @@ def restore_all(
             changes the attacked and the clean image, by each of `lib.defense.detection.SCORES`.
 
     Raises:
-        InputError: nothing to restore, lengths or shapes do not fit, an attacked pixel lies outside
-            the image, or ``predict`` gives classes of another kind than the records hold.
+        InputError: nothing to restore, lengths or shapes do not fit, images below 11 x 11 pixels
+            (which SSIM needs), an attacked pixel lies outside the image, or ``predict`` gives
+            classes of another kind than the records hold.
     """
     if not len(clean) == len(adversarial) == len(records):
         raise InputError(
