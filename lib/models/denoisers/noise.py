@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.data import as_images, counter_rng, like, to_tensor, to_uint8
-from lib.data.npz import PARTS
+from lib.data import PARTS, as_images, counter_rng, like, to_tensor, to_uint8
 from lib.params.errors import InputError, check_number, unknown
 
 CHUNK = 64  # stored images made noisy at a time
