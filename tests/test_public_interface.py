@@ -2,6 +2,7 @@
 
 import re
 from importlib import import_module
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -60,6 +61,10 @@ def test_public_names_are_there_and_documented(room):
     for name in module.__all__:
         thing = getattr(module, name)
         assert not callable(thing) or thing.__doc__, name
+    # A sample in the introduction is code, indented so that no tool reflows it.
+    sample = dedent("".join(re.findall(r"^    .*\n", module.__doc__, re.MULTILINE)))
+    compile(sample, module.__name__, "exec")
+    assert room == "data" or f"from lib.{room} import" in sample
 
 
 def test_a_denoiser_in_four_lines():

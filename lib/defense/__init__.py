@@ -1,9 +1,11 @@
 """Defenses: restoration, patch selection, detection, and adaptive attacks.
 
-from lib.defense import evaluate_defense, shares
+A defense against what an attack found:
 
-table = evaluate_defense(model, denoiser, found)  # found = PixelAttack(...)(model, ...)
-shares(table)  # rates and their intervals
+    from lib.defense import evaluate_defense, shares
+
+    table = evaluate_defense(model, denoiser, found)  # found = PixelAttack(...)(model, ...)
+    shares(table)  # rates and their intervals
 """
 
 from lib.defense.adaptive import Defended

@@ -1,8 +1,10 @@
 """Image quality, classification measures and confidence intervals.
 
-from lib.metrics import psnr
+Restored images against clean ones:
 
-psnr(clean, restored)  # uint8 (N, H, W, C) each; float64 (N,)
+    from lib.metrics import psnr
+
+    psnr(clean, restored)  # uint8 (N, H, W, C) each; float64 (N,)
 """
 
 from lib.metrics.image_quality import (

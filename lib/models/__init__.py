@@ -1,9 +1,12 @@
 """Networks: classifiers, denoisers, and their training.
 
-from lib.models import DAE, fit_denoiser, restore
+A denoiser, from training to restored images:
 
-denoiser = DAE(channels=3) fit_denoiser(denoiser, images, validation_images, epochs=10) restored =
-restore(denoiser, attacked)  # uint8 (N, H, W, C)
+    from lib.models import DAE, fit_denoiser, restore
+
+    denoiser = DAE(channels=3)
+    fit_denoiser(denoiser, images, validation_images, epochs=10)
+    restored = restore(denoiser, attacked)  # uint8 (N, H, W, C)
 """
 
 from lib.models.classifier_training import fit_classifier
