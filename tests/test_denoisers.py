@@ -447,6 +447,7 @@ def test_noisy_copy_of_stored_images():
     np.testing.assert_array_equal(noisy[:5], corrupt(images[:5], 0.1, 0, "val"))
     assert (corrupt(images, 0.1, 0, "test") != noisy).any()
     assert (corrupt(images, 0.1, 1, "val") != noisy).any()
+    np.testing.assert_array_equal(corrupt(images, 0.1, np.int64(3)), corrupt(images, 0.1, 3))
     gray = torch.from_numpy(images[..., 0])
     np.testing.assert_array_equal(corrupt(gray, 0.1)[..., None], corrupt(images[..., :1], 0.1))
 

@@ -76,7 +76,8 @@ def corrupt(images: Any, level: float, seed: int = 0, part: str = "test") -> Any
     check_number("seed", seed, -(1 << 63), (1 << 63) - 1, whole=True)
     if part not in PARTS:
         raise unknown("part", part, PARTS)
-    keys = counter_rng.image_keys(seed, "noise", "", [part] * len(images), list(range(len(images))))
+    count = len(images)
+    keys = counter_rng.image_keys(int(seed), "noise", "", [part] * count, list(range(count)))
     noisy = np.empty_like(images)
     for start in range(0, len(images), CHUNK):
         rows = slice(start, start + CHUNK)
