@@ -4,27 +4,49 @@ import pandas as pd
 
 from lib.figures.formatting import enumerated, rate, shown
 
+METHODS = {
+    "rand1": "*rand1* is the paper's differential evolution.",
+    "best1bin": "*best1bin* is the one of SciPy and of other programs.",
+    "sparse_rs": "*sparse_rs* is the random search Sparse-RS.",
+    "random": "*random* draws pixels and colors at random.",
+    "map": "*map* needs the network's gradient. It predicts most candidates, and only those that "
+           "the network evaluates count as queries.",
+}  # fmt: skip
+
 
 def certified(table: pd.DataFrame) -> str:
     """How many images have a certificate; ``table`` of `lib.evidence.certificates.accuracy`."""
     if not len(table):
         return "No certificate is recorded yet."
     text = ["A certificate proves that no change of one pixel can alter the prediction."]
-    for size, of in table.groupby("size"):
-        bare, filtered = (of.loc[of["through"] == name, "robust"] for name in ("bare", "median3"))
-        if len(bare) and not bare.max():
+    for (size, through), of in table.groupby(["size", "through"], sort=False):
+        tested = "After a 3 x 3 median filter" if through == "median3" else "Without a defense"
+        images = sorted({f"{n}" for n in of["n"]})
+        names = enumerated([shown(name) for name in of["dataset"].unique()])
+        each = " each" * (of["dataset"].nunique() > 1)
+        nets = enumerated([shown(name) for name in of["classifier"].unique()])
+        text.append(
+            f"{tested}, {_range(of['robust'])} of {' or '.join(images)} test images{each} of "
+            f"{names} at {size} px have one ({nets}; the 95 % intervals reach "
+            f"{rate(of['robust_high'].max())})."
+        )
+        if through == "bare" and not of["robust"].max():
             text.append(
-                f"At {size} px, no test image has one: every image that is classified correctly "
-                "has a pixel whose change misleads the classifier."
+                "Every image that is classified correctly has a pixel whose change misleads the "
+                "classifier."
             )
-        elif len(bare):
-            text.append(f"At {size} px, {_range(bare)} of the test images have one.")
-        if len(filtered):
-            text.append(f"After a 3 x 3 median filter, {_range(filtered)} have one.")
     return " ".join(text)
 
 
+def methods(searched: pd.DataFrame) -> str:
+    """What the searches are; ``searched`` has a column ``method``."""
+    known = set(searched["method"]) if len(searched) else ()
+    return " ".join(text for name, text in METHODS.items() if name in known)
+
+
 def _range(shares: pd.Series) -> str:
+    if not shares.max():
+        return "none"
     low, high = rate(shares.min()), rate(shares.max())
     return high if low == high else f"{low} to {high}"
 

@@ -4,7 +4,7 @@ Their pages begin with a result, so they have no banner.
 """
 
 from lib import params
-from lib.evidence import attackers, dataset_record, record
+from lib.evidence import attackers, dataset_record, record, run_tables
 from lib.evidence import certificates as recorded
 from lib.params import Parameters
 from notebooks.start import Subject
@@ -32,7 +32,7 @@ def attacked_knowingly(p: Parameters) -> Subject:
 def certificates(p: Parameters) -> Subject:
     """The recorded certificates, and the searches of what they prove vulnerable."""
     *tables, sources = recorded.read(params.ROOT / p.results)
-    return tables, sources, ""
+    return tables, run_tables.read(params.ROOT / p.results, ["masking"])[1] | sources, ""
 
 
 def sizes(p: Parameters) -> Subject:

@@ -136,6 +136,7 @@ def test_nothing_recorded_gives_empty_tables(tmp_path):
     tables += [attackers.ends(attackers.pooled(tmp_path, attacked)), attackers.proofs(tmp_path)]
     tables += [defenses_shown.worst(tables[0]), defenses_shown.checks(tables[2])]
     tables += [defenses_shown.fine_tuned(attackers.fine_tuned(tmp_path))]
+    tables += [defenses_shown.proofs(attackers.proofs(tmp_path))]
     assert not any(map(len, tables)) and not sources
 
 
@@ -207,6 +208,9 @@ def test_proofs_are_of_classifiers_better_than_a_constant_answer(results):
         2,
     )
     assert row["robust"] == 0.5 and row["robust_low"] < 0.5 < row["robust_high"]
+    assert row["clean"] == 0.5  # behind double masking
+    (shown,) = defenses_shown.proofs(attackers.proofs(results)).to_dict("records")
+    assert shown["n"] == 2 and shown["proof"] == "pairs of masks"
     path = results / "compact-certified" / "oct" / "resnet50" / "classifier.json"
     write_json(path, {"test": {"images": 20, "accuracy": 0.4, "majority_accuracy": 0.5}})
     assert not len(attackers.proofs(results))

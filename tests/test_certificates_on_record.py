@@ -52,11 +52,21 @@ def test_accuracy_counts_images_that_are_wrong_when_clean(results):
 
 def test_the_page_begins_with_the_shares_that_are_proved(results):
     table = certificates.accuracy(certificates.read(results)[0])
-    assert certificates_text.certified(table).count("50 %") == 2  # bare and behind the median
+    text = certificates_text.certified(table)
+    assert text.count("50 %") == 2  # bare and behind the median
+    assert text.count("4 test images of OCT at 28 px") == 2 and "ResNet50" in text
     none = table.assign(robust=table["robust"].where(table["through"] == "median3", 0.0))
     text = certificates_text.certified(none)
-    assert text.count("50 %") == 1 and "28 px" in text
+    assert text.count("50 %") == 1 and "none of 4" in text
+    assert text.count("85 %") == 2  # the upper ends of both intervals
     assert "%" not in certificates_text.certified(table[:0])
+
+
+def test_the_page_names_the_searches_that_were_run_and_no_others(results):
+    searched = certificates.read(results)[1]
+    text = certificates_text.methods(searched)
+    assert "*rand1*" in text and "*random*" in text and "*map*" not in text
+    assert certificates_text.methods(searched[:0]) == ""
 
 
 def test_a_longer_search_finds_no_less(results):

@@ -167,19 +167,21 @@ def proofs(results: Path) -> pd.DataFrame:
     answer.
 
     Returns:
-        One row a data set, size and defense: ``n`` images, with two classifiers each twice, and
-        ``robust`` with its 95 % interval. ``identity`` and ``median3`` are from the exact
+        One row a data set, size and defense: ``n`` images, with two classifiers each twice;
+        ``clean``, the share that is correct behind the defense, and ``robust``, with their 95 %
+        intervals. ``identity`` and ``median3`` are from the exact
         certificates; ``double_masking`` is from its own, which can miss what holds, and `TRAINED`
         the same of classifiers that were trained under masks.
     """
     exact = certificates.read(results)[0]
     masked = run_tables.read(results, ["masking"])[0]
+    right = exact.get("skipped", pd.Series(dtype=bool)).eq(False)
     defenses = masked["training"].map({PLAIN: MASKING}).fillna(TRAINED)
     tables = [
-        found.assign(defense=defense, robust=robust)
-        for found, defense, robust in (
-            (exact, exact.get("through"), exact.get("robust")),
-            (masked, defenses, masked.get("certified")),
+        found.assign(defense=defense, clean=clean, robust=robust)
+        for found, defense, clean, robust in (
+            (exact, exact.get("through"), right, exact.get("robust")),
+            (masked, defenses, masked.get("defended"), masked.get("certified")),
         )
         if len(found)
     ]
@@ -190,7 +192,9 @@ def proofs(results: Path) -> pd.DataFrame:
     every = every[~pd.MultiIndex.from_frame(every[RUN]).isin(weak)].replace({"defense": BARE})
     rows = []
     for names, group in every.groupby(["dataset", "size", "defense"], sort=False):
-        right = intervals.share(group["robust"].astype(bool), clusters.of(group))
         row = dict(zip(("dataset", "size", "defense"), names, strict=True)) | {"n": len(group)}
-        rows.append(row | intervals.columns("robust", right))
+        for name in ("clean", "robust"):
+            right = intervals.share(group[name].astype(bool), clusters.of(group))
+            row |= intervals.columns(name, right)
+        rows.append(row)
     return pd.DataFrame(rows)
