@@ -213,16 +213,29 @@ def lesions(pixels: pd.DataFrame) -> str:
     )
 
 
-def adaptive(pooled: pd.DataFrame) -> str:
-    """What an attacker who knows the defense achieves; ``pooled`` of `pooled_attackers`."""
+def adaptive(pooled: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """What an attacker who knows the defense achieves; ``pooled`` of `pooled_attackers`.
+
+    ``rows`` are of `results_tables.attackers` of the same runs.
+    """
     if not len(pooled):
         return "No adaptive attack is recorded yet."
     of = pooled.set_index("defense")
+
+    def kept(defense: str, attacker: str) -> str:
+        low, high = of.loc[defense, f"{attacker}_low"], of.loc[defense, f"{attacker}_high"]
+        return rate(of.loc[defense, attacker], low, high)
+
+    runs = [
+        f"{shown(name)} at {size} px, {shown(net)}"
+        for name, size, net in rows[["dataset", "size", "classifier"]].drop_duplicates().to_numpy()
+    ]
     return (
-        f"Against an attacker who knows the defense, {rate(of.loc['dae', 'adaptive'])} of the "
-        f"images keep the correct class with the DAE, and {rate(of.loc['identity', 'adaptive'])} "
-        "without a defense. If the attacker does not know the defense, the DAE keeps "
-        f"{rate(of.loc['dae', 'oblivious'])} correct."
+        f"{formatting.many(int(of['n'].max()), 'attack')} on {of['images'].max()} images "
+        f"({enumerated(runs)}): against an attacker who knows the defense, "
+        f"{kept('dae', 'adaptive')} keep the correct class with the DAE, and "
+        f"{kept('identity', 'adaptive')} without a defense. If the attacker does not know the "
+        f"defense, the DAE keeps {kept('dae', 'oblivious')} correct."
     )
 
 

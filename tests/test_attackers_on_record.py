@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from book import results_text
+from book import attackers_text, results_text
 from lib.evidence import attackers, consistency, defenses_shown, schema
 from lib.params.files import write_json, write_table
 
@@ -74,6 +74,16 @@ def test_the_worst_attack_counts_for_each_image(results):
     assert sources == {"compact-certified/oct/resnet50": {"npz": "a"}}
 
 
+def test_rows_of_two_runs_that_look_alike_name_their_run(results):
+    attacked = attackers.read(results)[0]
+    table = attackers.worst(attacked)
+    assert "run" not in defenses_shown.worst(table)
+    both = pd.concat([table, table.assign(protocol="compact-attackers")])
+    assert not defenses_shown.worst(both).duplicated().any()
+    masks = pd.concat([table, table.assign(protocol="masks", training="under masks")])
+    assert "run" not in defenses_shown.worst(masks)
+
+
 def test_an_attack_that_was_not_tried_has_no_share(results):
     attacked = attackers.read(results)[0]
     found = attackers.worst(attacked[attacked["attacker"] != "pgd"])
@@ -82,20 +92,26 @@ def test_an_attack_that_was_not_tried_has_no_share(results):
 
 def test_weak_classifiers_stay_out_of_pooled_rates(results):
     attacked = attackers.read(results)[0]
-    pooled = attackers.pooled(results, attacked)
+    rows, weak = attackers.to_pool(results, attacked)
+    pooled = attackers.pooled(rows)
+    assert "2 of OCT" in attackers_text.worst_case(rows, weak) and not len(weak)
     assert set(pooled["defense"]) == {*OUTCOMES}
     assert set(attackers.ends(pooled)["budget"]) == {0, 1, 8, 64}
     path = results / "compact-certified" / "oct" / "resnet50" / "classifier.json"
     write_json(path, {"test": {"images": 20, "accuracy": 0.4, "majority_accuracy": 0.5}})
-    assert not len(attackers.pooled(results, attacked))
+    rows, weak = attackers.to_pool(results, attacked)
+    assert not len(attackers.pooled(rows)) and len(weak) == 1
+    assert attackers_text.worst_case(rows, weak) == ""
+    text = attackers_text.worst_case(attacked, weak)
+    assert all(share in text for share in ("40 %", "50 %", "ResNet50 on OCT"))
 
 
 def test_runs_of_a_protocol_with_fewer_images_are_not_pooled(results):
     attacked = attackers.read(results)[0]
     other = attacked[attacked["index"] == 0].assign(protocol="more", budget=16)
     mixed = pd.concat([other, attacked], ignore_index=True)
-    expected = attackers.pooled(results, attacked)
-    pd.testing.assert_frame_equal(attackers.pooled(results, mixed), expected)
+    expected, found = (attackers.to_pool(results, table)[0] for table in (attacked, mixed))
+    pd.testing.assert_frame_equal(attackers.pooled(found), attackers.pooled(expected))
 
 
 def test_training_under_masks_is_told_apart(results):
@@ -106,7 +122,7 @@ def test_training_under_masks_is_told_apart(results):
     attacked, masked, _ = attackers.read(results)
     assert list(attackers.proved(masked)["training"]) == ["plain", "under masks"]
     assert list(attackers.proofs(results)["n"]) == [2, 2]
-    assert attackers.pooled(results, attacked)["n"].eq(2).all()
+    assert attackers.pooled(attackers.to_pool(results, attacked)[0])["n"].eq(2).all()
 
 
 def test_certified_accuracy_is_of_all_test_images(results):
@@ -133,7 +149,10 @@ def test_what_fine_tuning_gains_is_paired_by_image(results):
 def test_nothing_recorded_gives_empty_tables(tmp_path):
     attacked, masked, sources = attackers.read(tmp_path)
     tables = [attackers.worst(attacked), attackers.proved(masked), attackers.checks(attacked)]
-    tables += [attackers.ends(attackers.pooled(tmp_path, attacked)), attackers.proofs(tmp_path)]
+    tables += [
+        attackers.ends(attackers.pooled(attackers.to_pool(tmp_path, attacked)[0])),
+        attackers.proofs(tmp_path),
+    ]
     tables += [defenses_shown.worst(tables[0]), defenses_shown.checks(tables[2])]
     tables += [defenses_shown.fine_tuned(attackers.fine_tuned(tmp_path))]
     tables += [defenses_shown.proofs(attackers.proofs(tmp_path))]

@@ -205,12 +205,12 @@ def worst(count: int) -> pd.DataFrame:
     budgets = [("", 0), ("pixels", 1), ("pixels", 64), ("linf", 8)]
     return pd.DataFrame(
         [
-            {"defense": name, "family": family, "budget": budget, "correct": share,
+            {"defense": name, "family": family, "budget": budget, "n": 8, "correct": share,
              "correct_low": share / 2, "correct_high": (1 + share) / 2}
             for name in ("identity", "dae+patches", "double_masking")
             for (family, budget), share in zip(budgets[:count], (1, 0.5, 0.1, 0), strict=False)
         ],
-        columns=["defense", "family", "budget", "correct", "correct_low", "correct_high"],
+        columns=["defense", "family", "budget", "n", "correct", "correct_low", "correct_high"],
     )  # fmt: skip
 
 
@@ -218,7 +218,7 @@ def knowing(count: int) -> pd.DataFrame:
     """Shares of images right through two defenses; see `lib.defense.adaptive.summary`."""
     rows = []
     for name in ("identity", "dae+patches"):
-        row = {"defense": name, "n": count}
+        row = {"defense": name, "n": count, "images": count}
         for place, share in enumerate(("clean", "oblivious", "adaptive")):
             right = count - count * place // 4
             low, high = intervals.wilson(right, count)

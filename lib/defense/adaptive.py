@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lib.attack import attack_images, attack_of, locate, rebuild
 from lib.data import Images, rounded, unit
 from lib.defense.patch_selection import blend, check_patches
+from lib.defense.restoration import image_columns
 from lib.metrics import clusters
 from lib.metrics.intervals import columns, share
 from lib.models import denoisers
@@ -224,14 +225,15 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         table: rows of `attack_defended`, of one number of pixels or more.
 
     Returns:
-        One row per defense: ``defense, n``; ``clean, oblivious, adaptive``, shares 0..1 with 95 %
-            intervals in ``_low`` and ``_high``, see `lib.metrics.intervals.share`; ``searched``,
-            images that were attacked.
+        One row per defense: ``defense, n`` (attacks); ``clean, oblivious, adaptive``, shares 0..1
+            with 95 % intervals in ``_low`` and ``_high``, see `lib.metrics.intervals.share`;
+            ``searched``, images that were attacked; ``images``, different ones among the ``n``.
     """
     rows = []
     table = table.assign(cluster=clusters.of(table))
     for name, of in table.groupby("defense", sort=False):
         row = {"defense": name, "n": len(of), "searched": int(of["clean"].sum())}
+        row["images"] = len(of[image_columns(of)].drop_duplicates())
         for kind in SHARES:
             row |= columns(kind, share(of[kind], of["cluster"]))
         rows.append(row)

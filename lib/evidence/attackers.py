@@ -71,24 +71,32 @@ def _case(shares: pd.DataFrame, case: str, pixels: int) -> pd.DataFrame:
     return of[of["budget"] == of["budget"].max()]
 
 
-def pooled(results: Path, attacked: pd.DataFrame) -> pd.DataFrame:
-    """`worst_case.worst_case` of the runs of one protocol together, one pixel and more.
+def to_pool(results: Path, attacked: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of `read` of the runs of one protocol, one pixel and more, and its weak classifiers.
 
     The protocol is that with the most attacked images, because others have other attackers and
-    budgets. Runs whose classifier is right less often than a constant answer are left out. Each run
-    attacks its own images: an image attacked on two classifiers counts twice.
+    budgets. Runs whose classifier is right less often than a constant answer are left out; they are
+    the second table, of `certificates.below_baseline`.
     """
     if not len(attacked):
-        return attacked
+        return attacked, attacked
     one = attacked[(attacked["pixels"] == 1) & (attacked["training"] == PLAIN)]
     clean = one.loc[one["attacker"] == NONE, "protocol"]
     one = one[one["protocol"].isin(clean.value_counts().index[:1])]
-    weak = pd.MultiIndex.from_frame(certificates.below_baseline(results, one)[RUN])
-    one = one[~pd.MultiIndex.from_frame(one[RUN]).isin(weak)]
-    if not len(one):
+    weak = certificates.below_baseline(results, one)
+    of_weak = pd.MultiIndex.from_frame(one[RUN]).isin(pd.MultiIndex.from_frame(weak[RUN]))
+    return one[~of_weak], weak
+
+
+def pooled(rows: pd.DataFrame) -> pd.DataFrame:
+    """`worst_case.worst_case` of the rows of `to_pool` together.
+
+    Each run attacks its own images: an image attacked on two classifiers counts twice.
+    """
+    if not len(rows):
         return pd.DataFrame()
-    run = one[RUN].astype(str).agg("/".join, axis=1)
-    return worst_case.worst_case(one.drop(columns=RUN).assign(dataset=run))
+    run = rows[RUN].astype(str).agg("/".join, axis=1)
+    return worst_case.worst_case(rows.drop(columns=RUN).assign(dataset=run))
 
 
 def ends(shares: pd.DataFrame) -> pd.DataFrame:

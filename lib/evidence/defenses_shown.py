@@ -137,8 +137,7 @@ def worst(table: pd.DataFrame) -> pd.DataFrame:
     """Images classified correctly after each kind of attack, `lib.evidence.attackers.worst`."""
     if not len(table):
         return table
-    shown = table[["dataset", "size", "classifier", *_training(table)]].copy()
-    shown = shown.join(table[["pixels", "defense", "n"]])
+    shown = pd.concat([_runs(table), table[["pixels", "defense", "n"]]], axis=1)
     titles = {
         "clean": "clean", "oblivious": "paper's attack", "adaptive": "adaptive attack",
         "same": "worst, same pixels", "most": "worst, more pixels", "dense": "worst, all values",
@@ -152,7 +151,7 @@ def proved(table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy and certified accuracy of double masking, `lib.evidence.attackers.proved`."""
     if not len(table):
         return table
-    shown = table[["dataset", "size", "classifier", *_training(table), "n"]].copy()
+    shown = pd.concat([_runs(table), table["n"]], axis=1)
     titles = {
         "clean": "classifier alone", "defended": "double masking", "certified": "certified",
     }  # fmt: skip
@@ -188,9 +187,12 @@ def fine_tuned(table: pd.DataFrame) -> pd.DataFrame:
     return sized(shown)
 
 
-def _training(table: pd.DataFrame) -> list[str]:
-    """The column that says how classifiers were trained, where they differ in that."""
-    return ["training"] * (table["training"].nunique() > 1)
+def _runs(table: pd.DataFrame) -> pd.DataFrame:
+    """What rows are of; training of the classifier and run only where these tell rows apart."""
+    keys = ["dataset", "size", "classifier", "training"]
+    several = table.groupby(keys)["protocol"].nunique().max() > 1
+    shown = table[[*keys, *(["protocol"] if several else [])]].rename(columns={"protocol": "run"})
+    return shown if table["training"].nunique() > 1 else shown.drop(columns="training")
 
 
 def checks(table: pd.DataFrame) -> pd.DataFrame:

@@ -196,11 +196,14 @@ def adaptive(summary: pd.DataFrame) -> Figure:
     """
     if not len(summary) or not summary["n"].sum():
         return style.message("No image was attacked through a defense.")
-    count = many(int(summary["n"].max()), "image")
+    attacks, images = int(summary["n"].max()), int(summary["images"].max())
+    count = many(images, "image")
+    if attacks != images:
+        count = f"{many(attacks, 'attack')} on {count}"
     figure, axes = style.rows(
         [shown(name) for name in summary["defense"]], 0.5, 1.3, title=f"n = {count}",
         xlim=(-2, 102), xlabel="images classified correctly, %, with 95 % interval",
-        alt=f"Share of {count} classified correctly after each defense: clean, attacked without "
+        alt=f"Share classified correctly after each defense, {count}: clean, attacked without "
         f"knowing it, adaptive attack. {style.in_words(summary, ['defense'], MARKS)}.",
     )  # fmt: skip
     for shift, (share, look) in zip((-0.22, 0, 0.22), MARKS.items(), strict=True):
@@ -215,7 +218,7 @@ def attackers(shares: pd.DataFrame) -> Figure:
     """Images classified correctly: clean, and after the worst attacker of each budget.
 
     Args:
-        shares: rows ``defense, family, budget``, ``correct`` with ``correct_low, correct_high``,
+        shares: rows ``defense, family, budget, n``, ``correct`` with ``correct_low, correct_high``,
             shares 0..1; family is empty for the clean images, else ``pixels`` or ``linf``.
     """
     if not len(shares):
@@ -229,7 +232,8 @@ def attackers(shares: pd.DataFrame) -> Figure:
     values = zip(labels, shares["correct"], strict=True)
     said = "; ".join(f"{label}: {value:.0%}" for label, value in values)
     figure, axes = style.rows(
-        labels, 0.26, xlim=(-2, 102), xlabel="classified correctly, %",
+        labels, 0.26, xlim=(-2, 102), xlabel="classified correctly, %, with 95 % interval",
+        title=f"n = {many(int(shares['n'].max()), 'image')}",
         alt=f"Images classified correctly, clean and after the strongest attack. {said}.",
     )  # fmt: skip
     style.dots(axes, shares, "correct", map(color, shares["defense"]), scale=100)
