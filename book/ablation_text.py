@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from lib.evidence import ablation, variants
-from lib.figures.formatting import enumerated, many, shown
+from lib.figures.formatting import enumerated, many, rate, shown
 
 LEVELS = {"levels_3": 3, "proposed": 4, "levels_5": 5}
 
@@ -84,3 +84,29 @@ def rankings(retrained: pd.DataFrame) -> str:
             f"- {shown(dataset)}, {shown(classifier)}, `{training}`: {enumerated(each)} dB"
         )
     return "By mean PSNR, from the highest:\n\n" + "\n".join(lines) if lines else ""
+
+
+def classifiers(retrained: pd.DataFrame) -> str:
+    """Which trainings of the denoisers were tested with the same classifier.
+
+    Args:
+        retrained: of `lib.evidence.variants.denoisers_trained_otherwise`, with short names.
+    """
+    runs = retrained[["dataset", "classifier", "variant", "accuracy", "weights"]].drop_duplicates()
+    # A checksum that is not recorded is no other run's.
+    runs["weights"] = runs["weights"].where(runs["weights"] != "", runs["variant"])
+    text = []
+    for (dataset, classifier), of in runs.groupby(["dataset", "classifier"], sort=False):
+        each = [
+            f"{enumerated([f'`{name}`' for name in same['variant']])} "
+            f"({rate(same['accuracy'].iloc[0], digits=1)} of the test images correct)"
+            for _, same in of.groupby("weights", sort=False)
+        ]
+        which = f"{shown(classifier)} on {shown(dataset)}"
+        text.append(
+            f"One {which} was attacked in all of these runs: {each[0]}."
+            if len(each) == 1
+            else "Only rows with the same classifier have the same attacked images. "
+            f"{which}, by recorded checksums: {'; '.join(each)}."
+        )
+    return " ".join(text)

@@ -486,9 +486,10 @@ def test_a_variant_stands_beside_its_base():
 
 
 def test_denoisers_trained_otherwise_stand_beside_the_protocols_own():
-    def runs(**levels):
+    def runs(weights="", **levels):
         found = recorded(("oct", "resnet50", 2, 0.5), **levels).runs
-        return replace(found, classifiers={("oct", "resnet50"): {"test": {"accuracy": 0.9}}})
+        net = {"test": {"accuracy": 0.9}} | ({"weights_md5": weights} if weights else {})
+        return replace(found, classifiers={("oct", "resnet50"): net})
 
     every = {
         "compact": runs(dae=30.0, autoencoder=25.0, noise2noise=26.0, identity=40.0),
@@ -501,6 +502,11 @@ def test_denoisers_trained_otherwise_stand_beside_the_protocols_own():
         ["noise2noise", "compact"], ["noise2noise", "compact-equal"],
     ]  # fmt: skip
     assert table["psnr"].round(0).tolist() == [30, 34, 26, 29]
+    text = ablation_text.classifiers(table)  # no checksum: maybe another classifier
+    assert "`compact` (90.0 %" in text and "`compact-equal` (90.0 %" in text
+    every |= {name: runs("a", dae=30.0) for name in ("compact", "compact-equal")}
+    same = variants.denoisers_trained_otherwise(every, "compact")
+    assert "`compact` and `compact-equal` (90.0 %" in ablation_text.classifiers(same)
     assert set(variants.contrasts(every, "compact")["variant"]) == {"compact-true-label"}
     del every["compact-equal"]
     assert not len(variants.denoisers_trained_otherwise(every, "compact"))

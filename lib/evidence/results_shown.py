@@ -142,7 +142,7 @@ def by_size(success: pd.DataFrame, nets: pd.DataFrame) -> pd.DataFrame:
     for name in order[:2]:
         places[name] = pd.Categorical(table[name], table[name].unique()).codes
     table = table.loc[places.sort_values(order).index]
-    shown = table[order].rename(columns={"size": SIZE})
+    shown = table[[*order, "protocol"]].rename(columns={"size": SIZE, "protocol": "run"})
     shown["attack success"] = rates(table)
     shown["n"] = table["n"]
     shown["classifier's accuracy"] = table["accuracy"].map(rate)

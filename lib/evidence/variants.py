@@ -106,11 +106,13 @@ def denoisers_trained_otherwise(every: dict[str, ProtocolRuns], protocol: str) -
 
     Returns:
         As `trained_again`, with ``variant`` in place of ``seed``: the protocol itself, then its
-        variants by name. Empty if there is no such variant.
+        variants by name; and of the attacked classifier ``accuracy``, on test images, and
+        ``weights``, their checksum, ``""`` where it is not recorded. Empty if there is no such
+        variant.
     """
     names = [protocol, *sorted(filter(_trains_denoisers_otherwise, every))]
     tables = [
-        table.assign(variant=name)
+        table.assign(variant=name, **_attacked(every[name], table))
         for name in names if name in every and len(table := _defended(every[name]))
     ]  # fmt: skip
     if len(tables) < 2:
@@ -119,6 +121,15 @@ def denoisers_trained_otherwise(every: dict[str, ProtocolRuns], protocol: str) -
     table = table[table["defense"].isin(params.DENOISERS)]
     both = table.groupby([*KEYS[:2], "defense"], sort=False)["variant"].transform("nunique") > 1
     return _ordered(table[both], "variant")
+
+
+def _attacked(runs: ProtocolRuns, table: pd.DataFrame) -> dict[str, list]:
+    """Test accuracy and checksum of the classifier in each row."""
+    nets = [runs.classifiers[key] for key in table[KEYS[:2]].itertuples(index=False, name=None)]
+    return {
+        "accuracy": [net["test"]["accuracy"] for net in nets],
+        "weights": [net.get("weights_md5", "") for net in nets],
+    }
 
 
 def _decisive(variant: str) -> list[str]:
