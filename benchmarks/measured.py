@@ -18,6 +18,7 @@ FOLDER = params.ROOT / "benchmarks"
 PLAIN, WHOLE, WINDOWS, SEARCH = "plain dense", "ours, whole maps", "ours, windows", "ours, search"
 MAKERS = dict.fromkeys(("peers", "recall"), "python -m benchmarks.recall")
 MAKERS["searches"] = "python -m benchmarks.searches"
+PEERS = {"torchattacks": "torchattacks", "ART": "ART", "scipy": "SciPy"}  # and their names
 BUDGET = 100 * 101  # candidates of an image in the paper: population x (generations + the first)
 COLUMNS = {
     "attack": (
@@ -36,7 +37,8 @@ COLUMNS = {
     ),
     "searches": (
         "protocol", "dataset", "size", "model", "pixels", "generations", "device", "method",
-        "split", "index", "success", "multiply_adds", "seconds", "clean", "final", "source",
+        "split", "index", "success", "evaluations", "computed", "multiply_adds", "seconds", "clean",
+        "final", "source",
     ),
 }  # fmt: skip
 
@@ -67,11 +69,12 @@ def table(name: str) -> tuple[pd.DataFrame, str]:
     return found[list(COLUMNS[name])], f"From `benchmarks/{name}.csv`."
 
 
-def machine(rates: pd.DataFrame) -> str:
+def machine(rates: pd.DataFrame, packages: bool = True) -> str:
     """The benchmark's machine from ``attack.json``; ``""`` where that is missing.
 
     Args:
         rates: the table ``attack``.
+        packages: with the versions of software.
     """
     path = FOLDER / "attack.json"
     if not path.exists():
@@ -85,35 +88,39 @@ def machine(rates: pd.DataFrame) -> str:
     if "cuda" in set(rates["device"]) and not hardware["gpu"]:
         said += " The rows on cuda come from another machine, which the file does not name."
     versions = ", ".join(f"{name} {of}" for name, of in about.get("versions", {}).items())
-    return f"{said} {versions}." if versions else said
+    return f"{said} {versions}." if versions and packages else said
 
 
 def old_and_new(rates: pd.DataFrame) -> str:
-    """Time of an image with the plain network and with the search, in a line for each device.
+    """How many times faster the search is than the plain network and than other programs.
 
-    ResNet50 at 224 pixels, one pixel, float32, the paper's budget.
+    ResNet50 at 224 pixels, one pixel, float32, the paper's budget; a paragraph for each device.
 
     Args:
         rates: the table ``attack``.
     """
-    lines = []
+    text = []
     for device in rates["device"].unique():
         here = rates[rates["device"] == device]
-        plain, windows, search = (BUDGET / _rate(here, name) for name in (PLAIN, WINDOWS, SEARCH))
-        if plain == plain and search == search:
-            lines.append(
-                f"- {device}: {plain:,.1f} s with the plain network, {search:,.1f} s with our "
-                f"search, {windows:,.1f} s without its cache.\n"
-            )
-    if not lines:
-        return "The times with the plain network and with our search are not measured."
+        plain, search = rate(here, PLAIN), rate(here, SEARCH)
+        if plain != plain or search != search:
+            continue
+        peers = {name: search / rate(here, method) for method, name in PEERS.items()}
+        times = [f"{ratio:.1f} times as fast as {name}"
+                 for name, ratio in peers.items() if ratio == ratio]  # fmt: skip
+        text.append(
+            f"On {device}, our one-pixel search is **{search / plain:.1f} times** as fast as the "
+            f"plain network{''.join(f', {each}' for each in times)} (candidates per second, "
+            "ResNet50, 224 pixels, float32). An image on which the attack fails with the paper's "
+            f"budget of {BUDGET:,} queries takes {BUDGET / search:,.1f} s instead of "
+            f"{BUDGET / plain:,.1f} s."
+        )
     return (
-        "Time of an image on which the one-pixel attack fails with the paper's budget of "
-        f"{BUDGET:,} queries (ResNet50, 224 pixels, float32):\n\n{''.join(lines)}"
+        "\n\n".join(text) or "The speeds of the plain network and of our search are not measured."
     )
 
 
-def _rate(rates: pd.DataFrame, method: str) -> float:
+def rate(rates: pd.DataFrame, method: str) -> float:
     """Candidates a second with one pixel of ResNet50 at 224 pixels in float32; else NaN."""
     found = rates[
         (rates["model"] == "resnet50") & (rates["size"] == 224) & (rates["pixels"] == 1)

@@ -224,3 +224,39 @@ def _gain(of: dict) -> float:
     if "compiled" not in whole or whole["eager"] <= rate:
         return float("nan")
     return 1 / (1 - rate / whole["eager"] + rate / whole["compiled"])
+
+
+def cache(rates: pd.DataFrame, searches: pd.DataFrame) -> str:
+    """When looking up repeated candidates pays, in words.
+
+    Args:
+        rates, searches: the tables ``attack`` and ``searches``.
+    """
+    path, text = measured.FOLDER / "attack.json", []
+    generations = read_json(path).get("generations", {}).get("224") if path.exists() else None
+    for device in rates["device"].unique():
+        here = rates[rates["device"] == device]
+        search, windows = (
+            measured.BUDGET / measured.rate(here, measured.SEARCH),
+            measured.BUDGET / measured.rate(here, measured.WINDOWS),
+        )
+        if search != search or windows != windows:
+            continue
+        of = f" of {generations} generations" if generations else ""
+        kept = "costs more than its cache saves" if search > windows else "saves more than it costs"
+        text.append(
+            f"On {device}, windows alone would need {windows:,.1f} s for an image, and the search "
+            f"{search:,.1f} s. So in this benchmark{of} the search {kept}."
+        )
+    most = measured.BUDGET // 100 - 1  # the paper's generations
+    failed = searches[(searches["method"] == EXACT) & ~searches["success"].astype(bool)]
+    long = failed[(failed["pixels"] == 1) & (failed["generations"] == most)]
+    if len(long):
+        saved = 1 - long["computed"] / long["evaluations"]
+        mean = 1 - long["computed"].sum() / long["evaluations"].sum()
+        text.append(
+            "The cache pays in long searches, when the candidates have become alike. In "
+            f"{len(long)} failed one-pixel searches of {most} generations, {mean:.0%} of the "
+            f"queries were looked up ({saved.min():.0%} to {saved.max():.0%} by image)."
+        )
+    return " ".join(text)
