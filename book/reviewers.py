@@ -30,6 +30,13 @@ EVIDENCE = {
 }
 
 
+QUANTITIES = {
+    "recovered": "label recovery rate", "kept": "clean prediction retention",
+    "error_attacked": "error at the pixel", "error_elsewhere": "error elsewhere",
+    "fooled": "misclassified images", "all": "all attacked images",
+}  # fmt: skip
+
+
 def texts(results: Path, ledger: pd.DataFrame | None, pages: list[Page]) -> dict[str, str]:
     """What the places of the page are filled with, by name."""
     return {
@@ -76,7 +83,7 @@ def reproduced(results: Path) -> str:
     for _, table in every.groupby(reproduce.RUN, sort=False):
         first = table.iloc[0]
         rows = [
-            [row["quantity"].removeprefix("restoration, "), _of(row), row["n"],
+            [_quantity(row["quantity"]), _of(row), row["n"],
              _number(row["recorded"]) + _range(row["low"], row["high"]),
              _number(row["reproduced"]), row["agreement"]]
             for row in table.to_dict("records")
@@ -89,6 +96,12 @@ def reproduced(results: Path) -> str:
             f":::{{div}} listing\n{generated.table(header, rows)}\n:::"
         )
     return "\n\n".join(parts)
+
+
+def _quantity(name: str) -> str:
+    """Name of a compared number for readers."""
+    parts = name.removeprefix("restoration, ").split(", ")
+    return ", ".join(QUANTITIES.get(part, shown(part)) for part in parts)
 
 
 def _of(row: dict) -> str:

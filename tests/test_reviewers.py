@@ -58,7 +58,8 @@ def test_runs_come_with_the_shortest_first():
 def test_runs_made_again_are_shown_with_every_number(tmp_path):
     table = pd.DataFrame({
         "protocol": "compact-28", "dataset": "oct", "classifier": "resnet50",
-        "quantity": ["test accuracy", "detection"], "pixels": ["", 1], "of": ["", "median3"],
+        "quantity": ["test accuracy", "restoration, error_attacked"], "pixels": ["", 1],
+        "of": ["", "median3"],
         "recorded": [0.505, None], "low": [0.4, None], "high": [0.6, None], "n": [200, 0],
         "reproduced": [0.525, None], "reproduced_n": [200, 0], "agreement": ["within", "identical"],
         "recorded_on": "a", "reproduced_on": "b", "finished": "2026-01-02", "commit": "abc+",
@@ -67,5 +68,6 @@ def test_runs_made_again_are_shown_with_every_number(tmp_path):
     reproduce.keep(table.assign(dataset="chest"), tmp_path)
     text = reviewers.reproduced(tmp_path)
     assert len([line for line in text.splitlines() if line.startswith("| test accuracy")]) == 2
+    assert "error_attacked" not in text and "| error at the pixel |" in text
     for part in ("0.505", "0.4–0.6", "0.525", "2026-01-02", "abc+", "1 within", "1 identical"):
         assert part in text, part
