@@ -10,7 +10,7 @@ from book import claim_cards, record_text, results_pages
 from book.run_pages import Page, protocol_order
 from lib import params
 from lib.evidence import printed as paper
-from lib.evidence import step_times, verdicts
+from lib.evidence import published_lists, step_times, verdicts
 from lib.evidence.record import Record
 from lib.figures import formatting
 from lib.params.files import read_json, visible
@@ -153,6 +153,7 @@ def _minutes(values: list[float] | None) -> str:
 def finder_page(pages: list[Page], results: Path) -> str:
     """Every table and figure of the paper: verdict, reason, and the pages with its counterpart."""
     covered = _covered(results)
+    sizes = _class_sizes(results, covered)
     there = [(page.step, page.dataset) for page in pages if page.step in RESULTS]
 
     def made(step: str, dataset: str | None, classifier: str | None) -> str:
@@ -167,6 +168,8 @@ def finder_page(pages: list[Page], results: Path) -> str:
     def place(number: int | str) -> str:
         found = results_pages.places(number, there)
         links = ", ".join(f"{{ref}}`{name} <{anchor}>`" for anchor, name in found)
+        if number in sizes:
+            return "{ref}`Class sizes <class-sizes>`"
         return links or made(*paper.place(number))
 
     def judged(kind: str, number: int | str) -> list[str]:
@@ -195,7 +198,29 @@ def finder_page(pages: list[Page], results: Path) -> str:
         + "\n:::\n\n## Figures\n\n:::{div} listing whole\n"
         + table(["figure", "shows", "verdict", "where"], figures)
         + "\n:::\n"
+        + ("\n(class-sizes)=\n## Class sizes\n\n" + "\n\n".join(sizes.values()) if sizes else "")
+        + "\n"
     )
+
+
+def _class_sizes(results: Path, covered: dict[tuple[str, str], dict[str, str]]) -> dict[int, str]:
+    """Images of each class, printed and counted, by number of the table that they decide."""
+    counted = {"chest": published_lists.read(results).to_dict("records")}
+    for path in visible(results, "*/*/run.json"):
+        rows = read_json(path)["steps"].get("datasets", {}).get("counts")
+        counted |= {path.parent.name: rows} if rows and path.parent.name != "chest" else {}
+    found = {}
+    for dataset in paper.DATASETS:
+        printed = paper.class_counts(dataset)
+        number = printed.attrs["table"]
+        judged = covered.get(("table", str(number)), {}).get("verdict", verdicts.NOT_TESTABLE)
+        ours = {row["class"]: row["images"] for row in counted.get(dataset, ())}
+        if judged != verdicts.NOT_TESTABLE and ours:
+            rows = [[row["class"], f"{row['count']:,.0f}", f"{ours[row['class']]:,}"]
+                    for row in printed.to_dict("records") if row["class"] in ours]  # fmt: skip
+            title = f"**Table {number}, {formatting.shown(dataset)}**"
+            found[number] = f"{title}\n\n{table(['class', 'printed', 'counted'], rows)}"
+    return found
 
 
 def _covered(results: Path) -> dict[tuple[str, str], dict[str, str]]:

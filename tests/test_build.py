@@ -250,6 +250,19 @@ def test_finder_leads_from_each_table_and_figure_to_a_page(tmp_path):
     assert "{doc}" not in rows["| 9"]
 
 
+def test_finder_shows_counts_that_decide_a_verdict(tmp_path):
+    (tmp_path / "coverage.csv").write_text(
+        "kind,number,verdict,reason\ntable,10,replicated,a\ntable,7,not testable,b\n"
+    )
+    (tmp_path / "published_counts.csv").write_text(
+        "dataset,class,images,source\nchest,nodule,2705,NIH list\n"
+    )
+    tables, counts = generated.finder_page([], tmp_path).split("## Class sizes")
+    rows = {line.split(" | ")[0]: line for line in tables.split("## Figures")[0].splitlines()}
+    assert "<class-sizes>" in rows["| 10"] and "<class-sizes>" not in rows["| 7"]
+    assert "| nodule | 2,705 | 2,705 |" in counts and "Table 7" not in counts
+
+
 def test_each_picture_of_a_cell_gets_its_own_text():
     both = PARTED.join(("first", "second"))
     body = f'<img alt="{both}" src="1"/><p>x</p><img src="2" alt="{both}"/><img alt="third"/>'
