@@ -6,7 +6,7 @@ import pytest
 from conftest import refused
 
 from lib import params
-from lib.evidence import ablation
+from lib.evidence import ablation, ablation_shown
 from lib.metrics import image_quality
 from lib.models import training
 from lib.params.files import read_json
@@ -143,14 +143,23 @@ def table(**psnr: list[list[float]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_summary_averages_seeds_before_images_and_leaves_exact_ones_out():
+def test_summary_has_the_intervals_of_all_seeds_and_leaves_exact_images_out():
     found = table(proposed=[[30, 40, np.inf, 20], [32, 38, 50, 22]])
     row = ablation.summary(found, params.load()).iloc[0]
     assert row[["n", "seeds", "exact"]].tolist() == [4, 2, 1]
-    assert row["psnr"] == pytest.approx((31 + 39 + 21) / 3)
-    assert 21 <= row["psnr_low"] < row["psnr"] < row["psnr_high"] <= 39
     assert (row["psnr_worst"], row["psnr_best"]) == (30, 35.5)
+    assert row["psnr"] == pytest.approx((30 + 35.5) / 2)
     assert row["ssim"] == pytest.approx(0.9)
+    apart = table(proposed=[[30, 30, 30], [40, 40, 40]])  # images do not differ, trainings do
+    row = ablation.summary(apart, params.load()).iloc[0]
+    assert row[["psnr_low", "psnr", "psnr_high"]].tolist() == pytest.approx([30, 35, 40])
+
+
+def test_printed_values_are_shown_with_the_digits_of_the_paper():
+    means = ablation.summary(table(original=[[30, 40]], levels_3=[[30, 40]]), params.load())
+    shown = ablation_shown.ablation(means)
+    assert shown["printed MSE"].tolist() == ["0.0012", "0.0002"]
+    assert shown["printed PSNR, dB"].tolist() == ["29.46 (24.01)", "38.16"]
 
 
 def test_contrasts_answer_yes_no_not_sure_or_open():

@@ -17,6 +17,7 @@ from torch import nn
 
 from lib.data import Images
 from lib.evidence import printed as paper
+from lib.evidence.verdicts import holding
 from lib.metrics import image_quality
 from lib.metrics.intervals import bootstrap_mean, bootstrap_means, columns
 from lib.models.denoiser_training import fit_denoiser
@@ -140,20 +141,27 @@ def run(
 
 
 def summary(metrics: pd.DataFrame, p: Parameters) -> pd.DataFrame:
-    """Mean and bootstrap interval of each metric and variant over images and seeds.
+    """Mean of each metric and variant over seeds, with an interval that holds those of all seeds.
 
-    Images are resampled, each with its mean over seeds. Images restored exactly have infinite PSNR:
-    ``exact`` counts them (over all seeds), and its mean leaves them out (EVA04). ``psnr_worst`` and
-    ``psnr_best`` are the lowest and highest mean of a single seed.
+    The interval of a seed is the bootstrap's over images. Images restored exactly have infinite
+    PSNR: ``exact`` counts them (over all seeds), and its mean leaves them out (EVA04).
+    ``psnr_worst`` and ``psnr_best`` are the lowest and highest mean of a single seed.
     """
     rows = []
     for name, group in metrics.groupby("variant", sort=False):
-        images, by_seed = _by_image(group), _by_seed(group)
-        row = {"variant": name, "n": len(images), "seeds": group["seed"].nunique()}
+        by_seed, trained = _by_seed(group), group.groupby("seed")
+        row = {"variant": name, "n": int(trained.size().max()), "seeds": len(trained)}
         row["exact"] = int(np.isinf(group["psnr"]).sum())
-        finite = {metric: images[metric].dropna() for metric in image_quality.COLUMNS}
-        for metric, mean in bootstrap_means(finite, p.bootstrap_samples, p.seed).items():
-            row |= columns(metric, mean)
+        means = [
+            bootstrap_means(
+                {metric: images[metric][np.isfinite(images[metric])]
+                 for metric in image_quality.COLUMNS},
+                p.bootstrap_samples, p.seed,
+            )
+            for _, images in trained
+        ]  # fmt: skip
+        for metric in image_quality.COLUMNS:
+            row |= columns(metric, holding(each[metric] for each in means))
         rows.append(row | {"psnr_worst": by_seed.min(), "psnr_best": by_seed.max()})
     return pd.DataFrame(rows)
 

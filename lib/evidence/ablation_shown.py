@@ -7,6 +7,12 @@ from lib.evidence import printed as paper
 from lib.evidence.defenses_shown import DIGITS
 from lib.evidence.results_shown import fixed, metric
 
+PRINTED = {"psnr": 2, "ssim": 2, "gmsd": 2, "fsim": 2, "mse": 4}  # decimals of the paper
+INTERVALS = (
+    "Means over images and trainings. The 95 % interval of PSNR is over images and holds those of "
+    "all trainings."
+)
+
 
 def ablation(means: pd.DataFrame) -> pd.DataFrame:
     """Means of each model of the ablation, beside Tables 4 and 5, and of two beside Table 3.
@@ -17,14 +23,14 @@ def ablation(means: pd.DataFrame) -> pd.DataFrame:
     shown = means[["variant", "n"]].copy()
     theirs = ablations.printed().set_index("variant").reindex(means["variant"])
     table_3 = paper.ablation(3).set_index("variant").reindex(means["variant"])
-    for name in ("psnr", "ssim", "gmsd", "fsim", "mse"):
+    for name, decimals in PRINTED.items():
         shown[metric(name)] = fixed(means[name], DIGITS[name])
         if name == "psnr":
             ends = means[["psnr", "psnr_low", "psnr_high"]].itertuples(index=False)
             shown[metric(name)] = [f"{a:.1f} ({b:.1f}–{c:.1f})" for a, b, c in ends]
-        printed = fixed(theirs[name], min(DIGITS[name], 3))
+        printed = fixed(theirs[name], decimals)
         if name in table_3:
-            more = fixed(table_3[name], min(DIGITS[name], 3))
+            more = fixed(table_3[name], decimals)
             printed = [
                 f"{one} ({other})" if other != "–" else one
                 for one, other in zip(printed, more, strict=True)

@@ -167,15 +167,8 @@ def _restored(record: Record, p: Parameters) -> Iterator[tuple[Any, ...]]:
 
 
 def _ablation(record: Record, p: Parameters) -> Iterator[tuple[Any, ...]]:
-    """Tables 3 to 5: means over the seeds; intervals cover those of all seeds."""
-    each = pd.concat(
-        [ablation.summary(group, p) for _, group in record.ablation[0].groupby("seed")]
-    ).groupby("variant")
-    means = each[["n", *MEASURES]].mean()
-    for name in MEASURES:
-        means[f"{name}_low"] = each[f"{name}_low"].min()
-        means[f"{name}_high"] = each[f"{name}_high"].max()
-    means = means.reset_index()
+    """Tables 3 to 5."""
+    means = ablation.summary(record.ablation[0], p)
     for number in (4, 5, 3):
         yield from _metrics(paper.ablation(number), means, "variant", _source(record, "abdomen_ct"))
 
