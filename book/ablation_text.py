@@ -28,7 +28,7 @@ def conclusion(means: pd.DataFrame, contrasts: pd.DataFrame) -> str:
 
 
 def rising(models: pd.DataFrame) -> str:
-    """How many models might still have improved with more training, a sentence or nothing.
+    """How many models might still have improved with more training, two sentences or nothing.
 
     Args:
         models: of `lib.evidence.ablation.run`.
@@ -37,10 +37,15 @@ def rising(models: pd.DataFrame) -> str:
     left = every - len(ablation.settled_variants(models))
     if not left:
         return ""
-    return (
+    course = (
         f"When training ended, the PSNR of {left} of {many(every, 'model')} still rose by "
-        f"{ablation.SETTLED} dB per epoch or more, or its course is not recorded. So longer "
-        "training could change values and small differences."
+        f"{ablation.SETTLED} dB per epoch or more"
+        if "validation_psnr" in models
+        else "The course of the PSNR during training is not recorded"
+    )
+    return (
+        f"{course}. So longer training could change values and differences, and verdicts leave "
+        "these models out."
     )
 
 

@@ -519,8 +519,8 @@ def test_a_variant_that_extends_another_names_it_and_what_it_adds():
     assert "`equal`" in more and "denoiser_all_images=true" in more and "`equal`" not in other
 
 
-def ablated(**levels):
-    """Metrics of two seeds and twenty images for each variant, at given levels of PSNR."""
+def ablated(unsettled=(), **levels):
+    """Two seeds and twenty images for each variant, at given levels of PSNR."""
     rng = np.random.default_rng(0)
     names = [ablation.IDENTITY, *ablation.variants(1)]
     tables = [
@@ -534,7 +534,11 @@ def ablated(**levels):
         for place, name in enumerate(names)
         for image in [rng.normal(0, 0.01, 20)]
     ]  # fmt: skip
-    return pd.concat(tables, ignore_index=True), pd.DataFrame()
+    metrics = pd.concat(tables, ignore_index=True)
+    trained = metrics.loc[metrics["variant"] != ablation.IDENTITY, ["variant", "seed"]]
+    models = trained.drop_duplicates(ignore_index=True)
+    curves = [[20.0, 25.0, 30.0] if name in unsettled else [30.0] * 3 for name in models["variant"]]
+    return metrics, models.assign(validation_psnr=curves)
 
 
 def test_modules_and_depth():
@@ -544,6 +548,29 @@ def test_modules_and_depth():
     found = recorded(RUN, ablated=ablated(attention=10, levels_3=40, levels_5=40), **LEVELS)
     assert claims.modules_help(found, P).word == "in part"
     assert claims.four_levels_best(found, P).word == "not replicated"
+
+
+def test_only_models_whose_trainings_have_settled_are_compared():
+    def verdict(*names):
+        return claims.modules_help(recorded(RUN, ablated=ablated(names), **LEVELS), P)
+
+    assert verdict("levels_3", "levels_5").word == "replicated"  # not among the modules
+    some = verdict("attention")
+    assert (some.word, some.counts) == ("in part", (3, 0, 0)) and "2 comparisons" in some.reason
+    none = verdict("depth_kernels", "attention", "proposed")
+    assert none.word == "not testable" and not any(none.counts)
+    assert "not settled" in none.reason and "5 of 5" in none.reason
+    metrics, models = ablated()
+    unknown = recorded(RUN, ablated=(metrics, models[["variant", "seed"]]), **LEVELS)
+    assert claims.four_levels_best(unknown, P).word == "not testable"
+
+
+def test_the_page_of_the_ablation_says_what_the_record_tells_of_the_training():
+    models = ablated(["attention"])[1]
+    assert "1 of 8 models still rose" in ablation_text.rising(models)
+    assert not ablation_text.rising(ablated()[1])
+    text = ablation_text.rising(models[["variant", "seed"]])
+    assert "not recorded" in text and "rose" not in text
 
 
 # ---------------------------------------------------------------- values and coverage

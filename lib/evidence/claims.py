@@ -14,7 +14,14 @@ import yaml
 from lib.evidence import ablation, claims_attack, claims_defense
 from lib.evidence import printed as paper
 from lib.evidence.record import Record
-from lib.evidence.verdicts import NOT_TESTABLE, Verdict, of_differences
+from lib.evidence.verdicts import (
+    IN_PART,
+    NOT_TESTABLE,
+    REPLICATED,
+    Differences,
+    Verdict,
+    of_differences,
+)
 from lib.figures.formatting import many, shown
 from lib.params import Parameters
 
@@ -78,20 +85,37 @@ def _images(test: Callable, record: Record, p: Parameters) -> str:
 def _contrasts(
     record: Record, p: Parameters, pairs: tuple[tuple[str, str], ...], claim: str
 ) -> Verdict:
-    """Verdict on rows of `ablation.contrasts`; an answer that one seed could change is
-    inconclusive.
-    """
-    table = ablation.contrasts(record.ablation[0], p, pairs) if record.ablation else ()
+    """Verdict on rows of `ablation.contrasts` of which both models have settled."""
+    metrics, models = record.ablation or (pd.DataFrame(columns=["variant"]), pd.DataFrame())
+    table = ablation.contrasts(metrics, p, pairs)
     if not len(table):
         return of_differences({}, claim)
+    effort = f"{many(p.ablation_epochs, 'epoch')} with {many(int(table['seeds'].min()), 'seed')}"
+    effort = f" Each model was trained for {effort}."
+    names = ablation.settled_variants(models)
+    settled = table[["variant", "reference"]].isin(names).all(axis=1)
+    if not settled.any():
+        reason = of_differences(_signs(table, pairs), claim, effort).reason
+        why = "Not comparable: in each comparison, a training has not settled."
+        return Verdict(NOT_TESTABLE, f"{why} {reason}")
+    verdict = of_differences(_signs(table[settled], pairs), claim, effort)
+    if settled.all():
+        return verdict
+    word = IN_PART if verdict.word == REPLICATED else verdict.word
+    left_out = many(int((~settled).sum()), "comparison")
+    reason = f"{verdict.reason} Left out, because a training has not settled: {left_out}."
+    return replace(verdict, word=word, reason=reason)
+
+
+def _signs(table: pd.DataFrame, pairs: tuple[tuple[str, str], ...]) -> Differences:
+    """A difference of 1, -1 or, where one seed could change the answer, 0 by models."""
     differences = {}
     for row in table.to_dict("records"):
         sign = {"yes": 1.0, "no": -1.0}.get(row["better"], 0.0)
         other = shown(row["reference"])
         where = f"{shown(row['variant'])} after {other}" if pairs == ablation.STEPS else other
         differences[where,] = [(sign, sign, sign)]
-    effort = f"{many(p.ablation_epochs, 'epoch')} with {many(int(table['seeds'].min()), 'seed')}"
-    return of_differences(differences, claim, f" Each model was trained for {effort}.")
+    return differences
 
 
 def modules_help(record: Record, p: Parameters) -> Verdict:
