@@ -22,7 +22,7 @@ EVIDENCE = {
     "two_above_one": ("results_overview", ATTACKS),
     "densenet_below_on_derma_only": ("results_overview", ATTACKS),
     "larger_is_easier": ("results_size", ATTACKS),
-    "time_a_third_more": ("", "`denoisers/*.json`"),
+    "time_a_third_more": ("", "`training_times.csv`"),
     "detection_better": ("", "`*/detection_*.parquet`"),
     "dae_ahead_of_nothing": ("", RESTORED),
     "dae_recovers_more": ("", RESTORED),

@@ -29,7 +29,7 @@ def test_every_claim_has_its_evidence(ledger):
     assert len(rows(reviewers.claims_table(ledger, []))) == len(claims.TESTS)
     for _, files in reviewers.EVIDENCE.values():
         pattern = files.strip("`").replace("<one|two>", "*")
-        assert visible(RESULTS, f"*/*/{pattern}"), files
+        assert visible(RESULTS, f"**/{pattern}"), files
 
 
 def test_claims_lead_to_pages_that_are_built(tmp_path, ledger):

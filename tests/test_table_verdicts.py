@@ -11,6 +11,7 @@ from lib import params
 from lib.evidence import (
     ablation,
     archive,
+    claims,
     printed_comparison,
     published_lists,
     record,
@@ -203,6 +204,19 @@ def test_only_whole_images_on_one_gpu_are_compared():
     back = timed(**{name: 1 / value for name, value in ORDER.items()}).times
     both = pd.concat([found.times, back.assign(hardware="another GPU")])
     assert judged(replace(found, times=both)).loc[49, "verdict"] == "not replicated"
+
+
+def test_the_ratio_of_two_networks_is_that_of_the_times_on_one_gpu():
+    found = timed(**ORDER)
+    assert training_times.ratios(found.times, "dae", "autoencoder")["ratio"].tolist() == [2, 2]
+    slower = found.times.assign(hardware="B", seconds_per_image=[1, 1, 5, 5, 3, 3, 4, 4])
+    verdict = claims.time_a_third_more(replace(found, times=pd.concat([found.times, slower])), P)
+    assert verdict.word == "not testable"
+    assert all(part in verdict.reason for part in ("2.0 times", "5.0 times", "a GPU", "1 channel"))
+    apart = found.times.assign(hardware=found.times["network"])
+    for times in (apart, timed(dae=2.0).times, training_times.none()):
+        verdict = claims.time_a_third_more(replace(found, times=times), P)
+        assert verdict.word == "not testable" and "times as long" not in verdict.reason
 
 
 def test_the_classifiers_are_compared_on_derma_alone():

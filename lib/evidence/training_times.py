@@ -76,6 +76,20 @@ def _of(times: pd.DataFrame, printed: pd.Series, dataset: str) -> pd.DataFrame:
     ]
 
 
+def ratios(times: pd.DataFrame, network: str, other: str) -> pd.DataFrame:
+    """How many times as long a denoiser takes for an image as another, on the same GPU.
+
+    Returns:
+        `SETUP`, ``channels`` and ``ratio``; no rows where not both were timed.
+    """
+    found = times[
+        (times["device"] != "cpu") & (times["size"] == 224) & (times["batch"] == BATCH)
+    ].astype({"seconds_per_image": float})
+    wide = found.pivot_table("seconds_per_image", [*SETUP, "channels"], "network")
+    wide = wide.reindex(columns=[network, other])
+    return (wide[network] / wide[other]).rename("ratio").dropna().reset_index()
+
+
 def denoisers(times: pd.DataFrame, dataset: str) -> Verdict:
     """Verdict on a data set's table of Tables 48 to 51: the order of each pair of networks."""
     printed = paper.denoiser_minutes(dataset).set_index("defense")["minutes"]
