@@ -36,6 +36,7 @@ from lib.evidence.claims_defense import (
 )
 from lib.evidence.protocol_runs import ProtocolRuns, shares
 from lib.evidence.record import Record
+from lib.figures import tables
 from lib.metrics.intervals import wilson
 
 P = params.load("compact", bootstrap_samples=200)
@@ -354,6 +355,7 @@ def test_a_claim_about_all_data_sets_needs_all():
     moved["clean_residual_mean"] += of_oct
     verdict = independent_of_classifier(replace(found, runs=replace(found.runs, restored=moved)), P)
     assert verdict.word == "in part" and verdict.counts == (1, 0, 0)
+    assert {name for name, _ in verdict.images} == {"derma"}  # OCT is left out
 
 
 @ANYWHERE
@@ -440,6 +442,7 @@ def test_sizes_are_compared_with_nothing_else_changed(rates, word):
     assert verdict.word == word
     if word == "replicated":  # a weak classifier is easy to fool
         assert all(part in verdict.reason for part in ("50.0 %", "28 px", "80.0 %", "64 px"))
+    assert verdict.images == ({("oct", size) for size in rates} if len(rates) > 1 else set())
     if len(rates[64]) > 1:
         assert verdict.counts == (0, 0, 1)
 
@@ -576,6 +579,19 @@ def test_the_page_of_the_ablation_says_what_the_record_tells_of_the_training():
 # ---------------------------------------------------------------- values and coverage
 
 
+def test_each_value_has_the_image_size_of_its_data_set():
+    found = recorded(RUN, ("pathology", "resnet50", 2, 0.5), ablated=ablated(), **LEVELS)
+    found.runs.sizes.update(derma=64, pathology=28)
+    table = printed_comparison.nearest([(found, P.model_copy(update={"ablation_size": 32}))])
+    sizes = {number: of["size"].iloc[0] for number, of in table.groupby("table")}
+    assert (sizes[19], sizes[22], sizes[4]) == (64, 28, 32)
+    totals = table[table["table"] == 33]
+    assert totals["size"].tolist() == [64 if "derma" in row else 28 for row in totals["row"]]
+    assert pd.isna(sizes[1]) and pd.isna(sizes[6])  # counts need no images of a size
+    assert "NA" not in tables.table(printed_comparison.shown(table)).to_html()
+    assert "of 0 printed" in front.tested(table)  # at 224 px
+
+
 def test_printed_numbers_stand_beside_ours():
     found = recorded(RUN, ("derma", "densenet121", 2, 0.2), ablated=ablated(), **LEVELS)
     table = printed_comparison.compare(found, P)
@@ -689,8 +705,9 @@ def test_the_front_page_of_a_copy_without_a_record(tmp_path):
 
 def test_a_claim_is_judged_on_the_first_record_that_decides_it(monkeypatch, small):
     paper_size, smaller = replace(small), replace(small)
-    undecided = verdicts.Verdict("not replicated", "Undecided.", (0, 0, 2))
-    decided = verdicts.Verdict("in part", "Decided.", (1, 0, 1))
+    at = frozenset({("oct", 224), ("derma", 64), ("oct", 64)})
+    undecided = verdicts.Verdict("not replicated", "Undecided.", (0, 0, 2), at)
+    decided = verdicts.Verdict("in part", "Decided.", (1, 0, 1), frozenset({("chest", 28)}))
     untested = verdicts.Verdict("not testable", "No run.")
     (name, *_) = claims.TESTS
 
@@ -702,7 +719,8 @@ def test_a_claim_is_judged_on_the_first_record_that_decides_it(monkeypatch, smal
     assert judged(decided, undecided)["reason"] == "Decided."
     row = judged(undecided, decided)
     assert (row["verdict"], row["holds"], row["inconclusive"]) == ("in part", 1, 1)
-    assert row["reason"].startswith("Decided.") and "2 comparisons" in row["reason"]
+    assert row["reason"].startswith("Decided.") and row["images"] == "Chest at 28 px"
+    assert "On Derma at 64 px; OCT at 64 and 224 px, 2 comparisons" in row["reason"]
     assert judged(undecided, undecided)["reason"] == "Undecided."
     assert judged(untested, undecided)["verdict"] == "not replicated"
     row = judged(untested, untested)

@@ -25,6 +25,8 @@ from lib.evidence.verdicts import (
 from lib.figures.formatting import enumerated, many, shown
 from lib.params import Parameters
 
+ORDER = (*paper.DATASETS, "abdomen_ct")  # of data sets in a sentence
+
 
 @cache
 def entries() -> list[dict[str, str]]:
@@ -62,24 +64,27 @@ def _first(test: Callable, records: list[tuple[Record, Parameters]]) -> tuple[Ve
     given, undecided = [], ""
     for record, p in records:
         verdict = test(record, p)
-        images = "" if verdict.word == NOT_TESTABLE else _images(test, record, p)
+        testable = verdict.word != NOT_TESTABLE
+        images = _images(verdict) if testable else ""
         given.append((verdict, images))
-        if images and any(verdict.counts[:2]):
+        if any(verdict.counts[:2]):
             return replace(verdict, reason=verdict.reason + undecided), images
-        if images:
+        if testable:
             of = many(verdict.counts[2], "comparison")
             undecided += f" On {images}, {of} left this undecided."
-    return next((each for each in given if each[1]), given[0])
+    return next((each for each in given if each[0].word != NOT_TESTABLE), given[0])
 
 
-def _images(test: Callable, record: Record, p: Parameters) -> str:
-    """Data sets with the sizes of their images, ``Derma, OCT at 224 px``."""
-    if test in (modules_help, four_levels_best):
-        return f"{shown('abdomen_ct')} at {p.ablation_size} px"
-    by_size: dict[int, list[str]] = {}
-    for name in record.runs.datasets:
-        by_size.setdefault(record.runs.sizes[name], []).append(shown(name))
-    return "; ".join(f"{', '.join(names)} at {size} px" for size, names in by_size.items())
+def _images(verdict: Verdict) -> str:
+    """The compared images, ``Derma, OCT at 224 px; Chest at 28 and 64 px``."""
+    by_sizes: dict[tuple[int, ...], list[str]] = {}
+    for name in sorted({name for name, _ in verdict.images}, key=ORDER.index):
+        sizes = tuple(sorted(size for of, size in verdict.images if of == name))
+        by_sizes.setdefault(sizes, []).append(shown(name))
+    return "; ".join(
+        f"{', '.join(names)} at {enumerated([*map(str, sizes)])} px"
+        for sizes, names in by_sizes.items()
+    )
 
 
 def _contrasts(
@@ -97,8 +102,9 @@ def _contrasts(
     if not settled.any():
         reason = of_differences(_signs(table, pairs), claim, effort).reason
         why = "Not comparable: in each comparison, a training has not settled."
-        return Verdict(NOT_TESTABLE, f"{why} {reason}")
+        return Verdict(NOT_TESTABLE, f"{why} If all counted: {reason}")
     verdict = of_differences(_signs(table[settled], pairs), claim, effort)
+    verdict = replace(verdict, images=frozenset({("abdomen_ct", p.ablation_size)}))
     if settled.all():
         return verdict
     word = IN_PART if verdict.word == REPLICATED else verdict.word

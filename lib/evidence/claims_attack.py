@@ -1,6 +1,7 @@
 """Claims about how often the attacks succeed."""
 
 from collections import defaultdict
+from dataclasses import replace
 from itertools import combinations, pairwise, product
 
 from lib import params
@@ -26,19 +27,21 @@ def order_of_data_sets(record: Record, p: Parameters) -> Verdict:
             for row in table[table["classifier"] == "resnet50"].dropna(subset="matched").iloc:
                 key = (row["dataset"], pixels, runs.sizes.get(row["dataset"], 0))
                 found[key].append(tuple(row[[*MATCHED]]))
-    compared, apart = set(), set(combinations(ORDER, 2))
+    compared, images, apart = set(), set(), set(combinations(ORDER, 2))
     for (one, pixels, size), ours in list(found.items()):
         for other in ORDER[ORDER.index(one) + 1 :]:
             if theirs := found.get((other, pixels, size)):
                 where = (one, pixels, f"against {shown(other)}", f"at {size} px")
                 differences[where] = [newcombe(a, b) for a, b in product(ours, theirs)]
                 compared |= {one, other}
+                images |= {(one, size), (other, size)}
                 apart.discard((one, other))
     why = " Only data sets with a correct test image of every class are compared."
     if never := [f"{shown(a)} and {shown(b)}" for a, b in sorted(apart) if {a, b} <= compared]:
         why += f" Not recorded at the same size: {'; '.join(never)}."
     claim = "class-weighted rates on test images are in the printed order"
-    return over_data_sets(of_differences(differences, claim, why), compared)
+    verdict = over_data_sets(of_differences(differences, claim, why), compared)
+    return replace(verdict, images=frozenset(images))
 
 
 def two_above_one(record: Record, p: Parameters) -> Verdict:
@@ -50,12 +53,12 @@ def two_above_one(record: Record, p: Parameters) -> Verdict:
         both, of = outcome_differences(two, one)
         if len(both) >= FEWEST:
             found[key] = [paired(both, of)]
-    return everywhere(found, "two pixels succeed more often than one")
+    return everywhere(found, "two pixels succeed more often than one", record.sizes)
 
 
 def densenet_below_on_derma_only(record: Record, p: Parameters) -> Verdict:
     """Two pixels: the two classifiers on the test images that both classified correctly."""
-    shared = defaultdict(list)
+    shared, images = defaultdict(list), set()
     for runs in (*record.trainings, *record.resized):
         records = runs.tested.records
         for dataset, group in records[records["pixels"] == 2].groupby("dataset", sort=False):
@@ -66,10 +69,13 @@ def densenet_below_on_derma_only(record: Record, p: Parameters) -> Verdict:
                 above, below = below, above
             both, of = outcome_differences(above, below)
             if len(both) >= FEWEST:
-                shared[dataset, f"{runs.sizes.get(dataset, 0)} px"].append((both, of))
-    return everywhere(
-        _intervals(shared), "the classifiers are in the printed order", _counted(shared)
-    )
+                size = runs.sizes.get(dataset, 0)
+                shared[dataset, f"{size} px"].append((both, of))
+                images.add((dataset, size))
+    claim = "the classifiers are in the printed order"
+    verdict = of_differences(_intervals(shared), claim, _counted(shared))
+    verdict = replace(verdict, images=frozenset(images))
+    return over_data_sets(verdict, {dataset for dataset, _ in images})
 
 
 def _intervals(shared: dict[tuple, list]) -> Differences:
@@ -98,12 +104,13 @@ def larger_is_easier(record: Record, p: Parameters) -> Verdict:
             tried[key][runs.sizes.get(key[0], 0)].append(group)
         for net, about in runs.classifiers.items():
             accuracy[net][runs.sizes[net[0]]].append(about["test"]["accuracy"])
-    shared = {}
+    shared, images = {}, set()
     for key, by_size in tried.items():
         for small, large in pairwise(sorted(by_size)):
             both = [outcome_differences(*each) for each in product(by_size[large], by_size[small])]
             if both := [each for each in both if len(each[0]) >= FEWEST]:
                 shared[*key, f"{large} against {small} px"] = both
+                images |= {(key[0], small), (key[0], large)}
     accuracies = [
         f"{place(*net)} {enumerated([*map(percent, each)])} at {size} px"
         for net, by_size in sorted(accuracy.items()) if len(by_size) > 1
@@ -113,6 +120,5 @@ def larger_is_easier(record: Record, p: Parameters) -> Verdict:
         f"{_counted(shared)} Each size has its own classifier, so the effects of size and "
         f"classifier cannot be separated. Test accuracy: {'; '.join(accuracies)}."
     )
-    return of_differences(
-        _intervals(shared), "attacks on the larger images succeed more often", more
-    )
+    claim = "attacks on the larger images succeed more often"
+    return replace(of_differences(_intervals(shared), claim, more), images=frozenset(images))

@@ -23,6 +23,7 @@ from lib.evidence.verdicts import (
     exceptions,
     holding,
     over_data_sets,
+    sized,
 )
 from lib.figures.formatting import enumerated, shown
 from lib.metrics import clusters
@@ -80,7 +81,9 @@ def _effort(p: Parameters) -> str:
 
 def dae_ahead(record: Record, p: Parameters) -> Verdict:
     """PSNR of the DAE against that of each other denoiser, on the same images."""
-    return everywhere(_psnr(record, OTHERS, p), "the DAE has the higher PSNR", _effort(p))
+    return everywhere(
+        _psnr(record, OTHERS, p), "the DAE has the higher PSNR", record.sizes, _effort(p)
+    )
 
 
 def dae_ahead_of_nothing(record: Record, p: Parameters) -> Verdict:
@@ -91,19 +94,20 @@ def dae_ahead_of_nothing(record: Record, p: Parameters) -> Verdict:
         "correctly."
     )
     claim = "the DAE has a higher PSNR than the attacked image without a defense"
-    return everywhere(_psnr(record, ["identity"], p), claim, more)
+    return everywhere(_psnr(record, ["identity"], p), claim, record.sizes, more)
 
 
 def dae_recovers_more(record: Record, p: Parameters) -> Verdict:
     """Label recovery by the DAE against each other denoiser, on the same images."""
     claim = "the DAE has a higher label recovery rate than another denoiser"
-    return everywhere(_dae_less(record, OTHERS, "recovered", paired), claim, _effort(p))
+    found = _dae_less(record, OTHERS, "recovered", paired)
+    return everywhere(found, claim, record.sizes, _effort(p))
 
 
 def dae_recovers_more_than_a_median(record: Record, p: Parameters) -> Verdict:
     """Label recovery by the DAE against the 3 x 3 median filter."""
     claim = "the DAE has a higher label recovery rate than a 3 x 3 median"
-    return everywhere(_dae_less(record, ["median3"], "recovered", paired), claim)
+    return everywhere(_dae_less(record, ["median3"], "recovered", paired), claim, record.sizes)
 
 
 def independent_of_classifier(record: Record, p: Parameters) -> Verdict:
@@ -150,7 +154,8 @@ def independent_of_classifier(record: Record, p: Parameters) -> Verdict:
         f"{_printed_gap()}{left_out}"
     )
     word = REPLICATED if same == len(each) else IN_PART if same else NOT_REPLICATED
-    return over_data_sets(Verdict(word, reason, (same, apart, len(each) - same - apart)), psnr)
+    counts, images = (same, apart, len(each) - same - apart), sized(psnr, record.sizes)
+    return over_data_sets(Verdict(word, reason, counts, images), psnr)
 
 
 def _one_checkpoint(runs: ProtocolRuns, dataset: str, table: pd.DataFrame) -> bool:

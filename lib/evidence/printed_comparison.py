@@ -52,7 +52,10 @@ def compare(record: Record, p: Parameters) -> pd.DataFrame:
 
 
 def nearest(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
-    """`compare` over several protocols: each value of the first that has it, with ``size``.
+    """`compare` over several protocols: each value of the first that has it.
+
+    Returns:
+        Also ``size``, of the images; missing where none were needed.
 
     Args:
         records: with their parameters, nearest to the paper's protocol first.
@@ -60,8 +63,11 @@ def nearest(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
     tables = []
     for record, p in records:
         found = compare(record, p)
-        ablated = found["table"].isin(paper.ABLATIONS)
-        tables.append(found.assign(size=np.where(ablated, p.ablation_size, p.data_size)))
+        names = [paper.place(row.table)[1] or row.row.split(",")[0] for row in found.itertuples()]
+        sizes = [record.sizes.get(name, p.data_size) for name in names]
+        sizes = np.where(found["table"].isin(paper.ABLATIONS), p.ablation_size, sizes)
+        sizes = pd.Series(sizes, found.index, dtype="Int64").mask(found["quantity"].isin(EXACT))
+        tables.append(found.assign(size=sizes))
     every = pd.concat(tables, ignore_index=True).drop_duplicates(["table", "row", "quantity"])
     return every.sort_values("table", kind="stable", ignore_index=True)
 

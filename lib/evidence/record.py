@@ -48,6 +48,11 @@ class Record:
         return (self.runs, *self.repeats) if self.runs else ()
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Edge of the attacked images by data set."""
+        return self.runs.sizes if self.runs else {}
+
+    @property
     def sources(self) -> list[str]:
         """Data sources in the record."""
         return sorted(set(self.folders["source"]))

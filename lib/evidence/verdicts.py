@@ -4,7 +4,7 @@ The book's page "How verdicts are made" states the rule in words, with what was 
 results had been seen. A verdict is a word and a reason, made from numbers.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -29,6 +29,7 @@ class Verdict:
     word: str
     reason: str
     counts: tuple[int, int, int] = (0, 0, 0)  # comparisons as claimed, opposite, inconclusive
+    images: frozenset[tuple[str, int]] = frozenset()  # compared: data sets with sizes, if known
 
     def __post_init__(self) -> None:
         if self.word not in WORDS:
@@ -118,10 +119,21 @@ def over_data_sets(verdict: Verdict, compared: Container[str]) -> Verdict:
     return replace(verdict, word=word, reason=reason)
 
 
-def everywhere(differences: Differences, claim: str, more: str = "") -> Verdict:
-    """`of_differences` for a claim about all data sets; places begin with the data set."""
+def everywhere(
+    differences: Differences, claim: str, sizes: Mapping[str, int], more: str = ""
+) -> Verdict:
+    """`of_differences` for a claim about all data sets; places begin with the data set.
+
+    ``sizes`` are those of the images that were compared, by data set.
+    """
     compared = {key[0] for key in differences}
-    return over_data_sets(of_differences(differences, claim, more), compared)
+    verdict = over_data_sets(of_differences(differences, claim, more), compared)
+    return replace(verdict, images=sized(compared, sizes))
+
+
+def sized(datasets: Iterable[str], sizes: Mapping[str, int]) -> frozenset[tuple[str, int]]:
+    """Data sets with the size of their images, for `Verdict.images`."""
+    return frozenset((name, sizes.get(name, 0)) for name in datasets)
 
 
 def holding(differences: Iterable[Interval]) -> Interval:
