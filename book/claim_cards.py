@@ -13,7 +13,7 @@ NAMES = {
     "modules_help": "Every module helps",
     "four_levels_best": "Four levels are best",
     "independent_of_classifier": "Classifier does not matter",
-    "order_of_data_sets": "Chest is easiest",
+    "order_of_data_sets": "Order of data sets",
     "two_above_one": "Two pixels beat one",
     "densenet_below_on_derma_only": "DenseNet121 is easier",
     "larger_is_easier": "Larger images are easier",

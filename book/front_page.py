@@ -47,7 +47,11 @@ def first(results: Path) -> First | None:
     if not every:
         return None
     largest = max(found.sizes[0] for found in every)
-    chosen = [found for found in every if found.sizes[0] == largest]
+    of_size = [found for found in every if found.sizes[0] == largest]
+    chosen = [useful for found in of_size if len((useful := found.of_useful()).restored)]
+    if not chosen:
+        return None
+    weak = [shown(found.dataset) for found in of_size if not len(found.of_useful().restored)]
     defenses = _defenses(chosen)
     of = defenses.set_index("defense")
     attacks = pd.concat([results_tables.nearest(found.attacks) for found in chosen])
@@ -59,8 +63,10 @@ def first(results: Path) -> First | None:
     names = enumerated([shown(found.dataset) for found in chosen])
     return First(
         " ".join(["One pixel misleads the classifier.", *_compared(of)]),
-        [*_findings(attacks, of, largest, names), *_holding(attackers.proofs(results))],
-        figure_of(printed, defenses, ("One-pixel attack, ResNet50", f"Defenses, {names}")),
+        [*_findings(attacks, of, largest, names, weak), *_holding(attackers.proofs(results))],
+        figure_of(
+            printed, defenses, ("One-pixel attack, ResNet50", "Defenses against one or two pixels")
+        ),
     )
 
 
@@ -82,14 +88,18 @@ def _compared(of: pd.DataFrame) -> list[str]:
     return ["The DAE helps, and so does a plain median filter."]
 
 
-def _findings(attacks: pd.DataFrame, of: pd.DataFrame, size: int, names: str) -> list[str]:
-    """What the attack does, and what the DAE does."""
+def _findings(
+    attacks: pd.DataFrame, of: pd.DataFrame, size: int, names: str, weak: list[str]
+) -> list[str]:
+    """What the attack does, and what the DAE does; ``weak`` are the data sets left out."""
     one = attacks[attacks["pixels"] == 1]
     found = []
     if len(one):
         found.append(
             f"One changed pixel misleads the classifier in **{100 * one['success'].mean():.0f} %** "
-            f"of {len(one)} attacks on images of {names} at {size} px."
+            f"of {len(one)} attacks on {names} at {size} px."
+            + f" {enumerated(weak)} is left out: a constant answer beats its classifiers."
+            * bool(weak)
         )
     if not _compared(of):
         return found
@@ -97,9 +107,9 @@ def _findings(attacks: pd.DataFrame, of: pd.DataFrame, size: int, names: str) ->
     lost = (100 * (1 - of["kept"])).round()
     return [
         *found,
-        f"After the DAE, **{back['dae']:.0f} of 100** attacked images are classified correctly "
-        f"again, but **{lost['dae']:.0f} of 100** clean images are misclassified; after a median "
-        f"filter, {back['median3']:.0f} and {lost['median3']:.0f}.",
+        f"After the DAE, **{back['dae']:.0f} of 100** misled images are correct again, "
+        f"but **{lost['dae']:.0f} of 100** clean ones no longer are; after a median filter, "
+        f"{back['median3']:.0f} and {lost['median3']:.0f}.",
     ]
 
 
@@ -115,12 +125,12 @@ def _holding(proofs: pd.DataFrame) -> list[str]:
     # By the lower end of the interval: a high share of few images proves little.
     best = defended.sort_values("robust_low", ascending=False).drop_duplicates("dataset")
     kept = [f"{100 * share:.0f}" for share in best["robust"]]
-    kept[0] = f"**{kept[0]} of 100** test images"
     of = [f"{share} of {shown(name)}" for share, name in zip(kept, best["dataset"], strict=True)]
+    of[0] = f"**{kept[0]} of 100** {shown(best['dataset'].iloc[0])} images"
     means = dict.fromkeys(PROVED.get(name, shown(name).lower()) for name in best["defense"])
     sizes = enumerated([str(size) for size in sorted(best["size"].unique())])
     return [
-        f"What holds? At {sizes} px, {' or '.join(means)} provably keeps {enumerated(of)} correct "
+        f"At {sizes} px, {' or '.join(means)} provably keeps {enumerated(of)} correct "
         "under any one-pixel attack."
     ]
 

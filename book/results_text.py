@@ -1,5 +1,7 @@
 """Sentences of the results pages; every number in them is of the record."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from lib import params
@@ -41,7 +43,20 @@ def answer(found: DatasetRecord, success: pd.DataFrame, pooled: pd.DataFrame) ->
         f"{shown(found.dataset)} images (n = {first['n']}{mix})."
     )
     text += f" The paper prints {printed_share(first['printed'])}." if len(known) else ""
-    return " ".join([text, *_defended(pooled)])
+    return " ".join([text, *_weak(found), *_defended(pooled)])
+
+
+def _weak(found: DatasetRecord) -> list[str]:
+    """A sentence on the classifiers that an answer that never changes beats."""
+    runs = recorded.nearest(found.runs[~found.useful])
+    if not len(runs):
+        return []
+    nets = enumerated([shown(name) for name in runs["classifier"]])
+    right = enumerated([rate(share) for share in runs["correct"] / runs["n"]])
+    return [
+        f"Read this with care: {nets} {'is' if len(runs) == 1 else 'are'} correct on {right} of "
+        f"the test images, and an answer that never changes on {rate(runs['constant'].iloc[0])}."
+    ]
 
 
 def _defended(pooled: pd.DataFrame) -> list[str]:
@@ -100,7 +115,11 @@ def gaps(success: pd.DataFrame) -> str:
     known = known.sort_values("gap", ascending=False)
     lines = [
         f"- {shown(row.dataset)}, {formatting.pixels(row.pixels)}, {shown(row.classifier)}, "
-        f"{row.size} px: **{rate(row.rate)}** here, {printed_share(row.printed)} printed."
+        f"{row.size} px: **{rate(row.rate)}** here, {printed_share(row.printed)} printed"
+        + (
+            f" (here on {row.tested} test images: {rate(row.tested_rate)})." * (row.tested < row.n)
+            or "."
+        )
         for row in known.itertuples(index=False)
     ]
     return "\n".join([
@@ -132,6 +151,8 @@ def reasons(found: DatasetRecord, success: pd.DataFrame) -> str:
     if run["budget"] < 10_100:
         differ.append(f"{run['budget']:,} queries per image instead of 10,100")
     differ.append("a sample with equally many images of each class")
+    if (apart["misled"] * apart["n"] > apart["successes"] * apart["tested"]).any():
+        differ.append("training images in it, of which the attack misled fewer")
     return (
         f"Outside our 95 % intervals: {each}. Our runs differ from the paper's: "
         f"{enumerated(differ)}. We do not know which of these explains the gap: the paper "
@@ -153,7 +174,8 @@ def weighted(found: DatasetRecord, success: pd.DataFrame) -> str:
         for row in near[near["weighted"]].itertuples()
     ]
     tested = [
-        f"{row.tested} of {row.n} ({formatting.attack(row.pixels)}, {shown(row.classifier)})"
+        f"{row.misled} of {row.tested} test images and {row.successes - row.misled} of "
+        f"{row.n - row.tested} others ({formatting.attack(row.pixels)}, {shown(row.classifier)})"
         for row in near[near["tested"] < near["n"]].itertuples()
     ]
     runs = recorded.nearest(found.runs)
@@ -167,8 +189,22 @@ def weighted(found: DatasetRecord, success: pd.DataFrame) -> str:
     if mixed:
         lines.append(f"Class-weighted, with the paper's mix of classes: {enumerated(mixed)}.")
     if tested:
-        lines.append(f"Test images among the attacked images: {enumerated(tested)}.")
+        lines.append(
+            "Where a class has too few correct test images, images of training and validation are "
+            f"attacked too. The attack misled {enumerated(tested)}."
+        )
     return " ".join(lines)
+
+
+def unrestored(records: Iterable[DatasetRecord]) -> str:
+    """Attacks of the nearest protocol whose images no defense has restored, a sentence or empty."""
+    missing = []
+    for found in records:
+        attacked, restored = map(recorded.nearest, (found.attacks, found.restored))
+        nets = dict.fromkeys(attacked["classifier"])
+        held = {*restored["classifier"]} if len(restored) else set()
+        missing += [f"{shown(found.dataset)} with {shown(net)}" for net in nets if net not in held]
+    return f"No restoration is recorded of {enumerated(missing)}." if missing else ""
 
 
 def validation(found: DatasetRecord) -> str:

@@ -67,22 +67,41 @@ def _psnr(record: Record, others: Sequence[str], p: Parameters) -> Differences:
     return _dae_less(record, others, "psnr", mean)
 
 
-def _effort(p: Parameters) -> str:
-    """A sentence on how the training of the denoisers differs; empty if it does not."""
+def _effort(record: Record, p: Parameters) -> str:
+    """Sentences on how the training of the denoisers differs; empty if it does not."""
     few, most = p.denoiser_large_limit, p.denoiser_train_limit
+    text = _schedules(record)
     if not few or few == most:
-        return ""
+        return text
     large = enumerated([shown(name) for name in p.denoiser_large])
     return (
         f" {large} were trained on {p.denoiser_crop}-pixel crops of at most "
-        f"{few:,} images, the others on {f'at most {most:,}' if most else 'all'} images."
+        f"{few:,} images, the others on {f'at most {most:,}' if most else 'all'} images.{text}"
+    )
+
+
+def _schedules(record: Record) -> str:
+    """Where the rate of some denoisers was halved and that of others was not, a sentence."""
+    constant: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for dataset in record.runs.datasets if record.runs else ():
+        halved = {
+            name: about.get("settings", {}).get("halving", False)
+            for (of, name), about in record.runs.denoisers.items() if of == dataset
+        }  # fmt: skip
+        if any(halved.values()) and not all(halved.values()):
+            constant[tuple(shown(n) for n in halved if not halved[n])].append(shown(dataset))
+    return "".join(
+        f" On {enumerated(where)}, the learning rate of {enumerated(names)} was constant and that "
+        "of the others was halved three times. At a constant rate the PSNR depends on the epoch "
+        "that was last."
+        for names, where in constant.items()
     )
 
 
 def dae_ahead(record: Record, p: Parameters) -> Verdict:
     """PSNR of the DAE against that of each other denoiser, on the same images."""
     return everywhere(
-        _psnr(record, OTHERS, p), "the DAE has the higher PSNR", record.sizes, _effort(p)
+        _psnr(record, OTHERS, p), "the DAE has the higher PSNR", record.sizes, _effort(record, p)
     )
 
 
@@ -101,7 +120,7 @@ def dae_recovers_more(record: Record, p: Parameters) -> Verdict:
     """Label recovery by the DAE against each other denoiser, on the same images."""
     claim = "the DAE has a higher label recovery rate than another denoiser"
     found = _dae_less(record, OTHERS, "recovered", paired)
-    return everywhere(found, claim, record.sizes, _effort(p))
+    return everywhere(found, claim, record.sizes, _effort(record, p))
 
 
 def dae_recovers_more_than_a_median(record: Record, p: Parameters) -> Verdict:

@@ -1,7 +1,7 @@
 """What is recorded of one data set, whatever the protocol: the results pages begin here."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,19 @@ class DatasetRecord:
     def sizes(self) -> list[int]:
         """Edges of the images, of the protocol nearest to the paper's first."""
         return list(dict.fromkeys(self.runs["size"]))
+
+    @property
+    def useful(self) -> pd.Series:
+        """Whether the classifier of each of ``runs`` beats an answer that never changes."""
+        return ~(self.runs["correct"] < self.runs["constant"] * self.runs["n"])
+
+    def of_useful(self) -> "DatasetRecord":
+        """The same without the attacks on classifiers that are not `useful`."""
+        kept = self.runs.loc[self.useful, RUN]
+        tables = {name: getattr(self, name) for name in ("attacks", "restored")}
+        return replace(self, **{
+            name: table.merge(kept, on=RUN) for name, table in tables.items() if len(table)
+        })  # fmt: skip
 
     @property
     def sources(self) -> dict[str, dict[str, str]]:

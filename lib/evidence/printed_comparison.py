@@ -13,6 +13,7 @@ from lib.evidence import ablation
 from lib.evidence import printed as paper
 from lib.evidence.protocol_runs import KEYS, MATCHED, rates, success_by_class
 from lib.evidence.record import Record
+from lib.evidence.variants import FEWEST
 from lib.figures import formatting, tables
 from lib.metrics.intervals import wilson
 from lib.models.denoisers import build
@@ -145,7 +146,7 @@ def _rates(record: Record) -> Iterator[tuple[Any, ...]]:
         source = _source(record, dataset)
         printed = paper.attack_table(dataset, classifier, pixels).set_index("class")["printed_rate"]
         for row in success_by_class(group).to_dict("records"):
-            if row["class"] in printed.index and row["n"]:
+            if row["class"] in printed.index and row["n"] >= FEWEST:
                 ours = (row[name] for name in ("rate", "low", "high", "n"))
                 yield (
                     number, row["class"], "success rate", printed[row["class"]], *ours, source,

@@ -16,7 +16,8 @@ from lib.evidence import printed as paper
 from lib.evidence import protocol_runs, variants
 from lib.evidence.dataset_record import RUN, DatasetRecord, joined, protocols
 from lib.figures.formatting import attack, shown
-from lib.metrics.intervals import CLASS_MEAN, rate
+from lib.metrics import clusters
+from lib.metrics.intervals import CLASS_MEAN, columns, rate, share
 
 ATTACK = [*RUN, "pixels"]
 METRICS = ("psnr", "ssim", "mse", "gmsd", "fsim")
@@ -110,16 +111,19 @@ def success(found: DatasetRecord) -> pd.DataFrame:
     """Attack success of each run beside the printed rate of Tables 32, 33 and 43.
 
     Returns:
-        `ATTACK` and the columns of `lib.evidence.protocol_runs.rates`, and ``tested``, how many of
-        the ``n`` images are of the test part.
+        `ATTACK` and the columns of `lib.evidence.protocol_runs.rates`; ``tested``, how many of the
+        ``n`` images are of the test part; ``misled``, how many of those the attack misled, and
+        their share in ``tested_rate`` with its interval.
     """
     tables = []
     for key, group in _groups(found.attacks):
         at = dict(zip(ATTACK, key, strict=True))
         runs = protocol_runs.ProtocolRuns(group, pd.DataFrame(), {})
+        test = group[group["part"] == "test"]
         table = protocol_runs.rates(runs, at["pixels"]).assign(
-            tested=(group["part"] == "test").sum()
-        )
+            tested=len(test), misled=test["success"].sum(),
+            **columns("tested_rate", share(test["success"], clusters.of(test))),
+        )  # fmt: skip
         tables.append(_keyed(table.drop(columns=["dataset", "classifier"]), at))
     return joined(tables)
 

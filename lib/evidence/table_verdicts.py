@@ -10,9 +10,12 @@ import pandas as pd
 from lib.evidence import ablation, claims, published_lists, training_times
 from lib.evidence import printed as paper
 from lib.evidence.printed_comparison import MEDMNIST, compare
+from lib.evidence.protocol_runs import KEYS
 from lib.evidence.record import Record
 from lib.evidence.verdicts import IN_PART, NOT_TESTABLE, REPLICATED, Verdict, of_values
-from lib.figures.formatting import enumerated, many, shown
+from lib.figures.formatting import enumerated, many, rate, shown
+from lib.metrics import clusters
+from lib.metrics.intervals import share
 from lib.params import Parameters
 
 REAL = {"official", "rebuilt"}
@@ -84,6 +87,7 @@ def judge(compared: pd.DataFrame, record: Record, p: Parameters) -> pd.DataFrame
                 if number in ABLATED and not why
                 else of_values(values, why)
             )
+            verdict = replace(verdict, reason=verdict.reason + _of_test_images(number, record))
         entry = {"number": number, "shows": paper.caption(number), "step": step}
         add("table", entry, ours, sources, verdict)
     for entry in paper.figures():
@@ -103,6 +107,22 @@ def judge_all(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
     for other in others:
         first = first.where(first["protocol"] != "", other)
     return first
+
+
+def _of_test_images(number: int | str, record: Record) -> str:
+    """What test images alone say where others were attacked too (ATK16), a sentence or empty."""
+    keys = [key for key, of in paper.TABLES.items() if of.get("attack") == number]
+    if not keys or not record.runs:
+        return ""
+    records = record.runs.records
+    of = records[(records[KEYS] == pd.Series(keys[0], KEYS)).all(axis=1)]
+    test = of[of["part"] == "test"]
+    if len(test) in (0, len(of)):
+        return ""
+    return (
+        f" {len(test)} of {len(of)} attacked images are test images; the rate on them is "
+        f"{rate(*share(test['success'], clusters.of(test)))}."
+    )
 
 
 def unlike(number: int | str, sources: set[str], record: Record, p: Parameters) -> str:
