@@ -24,6 +24,7 @@ PLACES = ("headline", "figure", "findings", "chips")  # ``<!-- name -->`` in ind
 NONE = "No run on real images is recorded in this copy yet."
 FILE = "recovery.png"
 ALT = "Attack success, printed and ours; label recovery and clean retention of each defense"
+ENOUGH = 30  # images; a share of fewer is no headline
 PROVED = {"median3": "a median filter"}  # in running text
 DEFENSES = ("dae", "median3")  # the paper's proposal, and a filter that learns nothing
 
@@ -119,7 +120,9 @@ def _holding(proofs: pd.DataFrame) -> list[str]:
     Args:
         proofs: of `lib.evidence.attackers.proofs`.
     """
-    defended = proofs[proofs["defense"] != "identity"] if len(proofs) else proofs
+    defended = proofs
+    if len(proofs):
+        defended = proofs[(proofs["defense"] != "identity") & (proofs["n"] >= ENOUGH)]
     if not len(defended):
         return []
     # By the lower end of the interval: a high share of few images proves little.
