@@ -49,10 +49,10 @@ def first(results: Path) -> First | None:
         return None
     largest = max(found.sizes[0] for found in every)
     of_size = [found for found in every if found.sizes[0] == largest]
-    chosen = [useful for found in of_size if len((useful := found.of_useful()).restored)]
-    if not chosen:
-        return None
-    weak = [shown(found.dataset) for found in of_size if not len(found.of_useful().restored)]
+    useful = [each for found in of_size if len((each := found.of_useful()).restored)]
+    chosen = useful or of_size
+    kept = {found.dataset for found in chosen}
+    weak = [shown(found.dataset) for found in of_size if found.dataset not in kept]
     defenses = _defenses(chosen)
     of = defenses.set_index("defense")
     attacks = pd.concat([results_tables.nearest(found.attacks) for found in chosen])
