@@ -89,7 +89,7 @@ def test_the_explorer_in_a_browser(lab):
         attack = page.get_by_role("button", name="attack", exact=True)
         attack.click()
         expect(page.get_by_text("stopped", exact=True)).to_have_count(0)  # it says something else
-        expect(attack).to_be_enabled()
+        expect(attack).to_be_enabled(timeout=60_000)  # it searches
         expect(stop).to_be_disabled()
         page.get_by_role("button", name="defend").click()
         expect(page.get_by_role("img", name="DAE (proposed)").first).to_be_visible()
