@@ -10,7 +10,7 @@ from lib.attack.criteria import Criterion
 from lib.attack.evaluators import finite
 from lib.data import as_images, unit
 from lib.models.inference import placed
-from lib.params.errors import InputError
+from lib.params.errors import InputError, first_line
 from lib.params.memory import is_out_of_memory
 
 
@@ -140,9 +140,8 @@ def first_logits(model: nn.Module, image: Tensor) -> Tensor:
         hint = ""
         if image.shape[0] == 1:
             hint = " Gray images have one channel: wrap a model that takes three."
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"The model does not take float32 images of shape {shape} ({reason}).{hint}"
+            f"The model does not take float32 images of shape {shape} ({first_line(error)}).{hint}"
         ) from error
     if not isinstance(values, Tensor) or values.ndim != 2 or len(values) != 1:
         made = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
@@ -185,8 +184,9 @@ def check_task(logits: Tensor, labels: Tensor, criterion: Criterion) -> None:
     try:
         objective, success = criterion(logits, labels[:1].to(logits.device))
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"The criterion {name} cannot judge logits ({reason}).") from error
+        raise InputError(
+            f"The criterion {name} cannot judge logits ({first_line(error)})."
+        ) from error
     if not (
         isinstance(objective, Tensor) and isinstance(success, Tensor)
         and objective.shape == success.shape == (1,)

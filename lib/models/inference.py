@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lib.data import to_tensor
 from lib.params.device import native_bfloat16, no_tf32, pick_device
-from lib.params.errors import InputError, check_number, unknown
+from lib.params.errors import InputError, check_number, first_line, unknown
 from lib.params.memory import halved, is_out_of_memory
 
 Network = nn.Module | Callable[[Tensor], Tensor]
@@ -109,9 +109,9 @@ def outputs(
             if is_out_of_memory(error):
                 batch = halved(batch, error)
                 continue
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(
-                f"The network fails on float32 images of shape {tuple(part.shape)} ({reason})."
+                f"The network fails on float32 images of shape {tuple(part.shape)} "
+                f"({first_line(error)})."
             ) from error
         if not isinstance(found, Tensor) or found.shape[:1] != part.shape[:1]:
             made = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__

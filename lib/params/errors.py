@@ -29,6 +29,11 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:70]} ... ({len(text)} characters)"
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, for use in a sentence; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
     """Error for a name that is not in ``known``, naming the nearest one that is.
 

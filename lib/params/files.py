@@ -18,7 +18,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-from lib.params.errors import InputError
+from lib.params.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,7 +134,7 @@ def unread(error: Exception) -> str:
     """Why a file could not be opened or read, in a few words without its path."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first_line(error)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

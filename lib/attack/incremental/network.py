@@ -14,6 +14,7 @@ from lib.attack.incremental.plan import Plan
 from lib.attack.incremental.windows import Level, Windows
 from lib.data import unit
 from lib.models.classifiers import Classifier
+from lib.params.errors import first_line
 from lib.params.memory import is_out_of_memory
 
 CHECKED = 4  # candidates that are compared with the whole network
@@ -153,8 +154,9 @@ class Incremental:
         except (AttributeError, TypeError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise NotIncremental(f"the network is not as torchvision's ({reason}).") from error
+            raise NotIncremental(
+                f"the network is not as torchvision's ({first_line(error)})."
+            ) from error
 
     def compare(self, example: Tensor) -> None:
         """Compare with the whole model on random candidates of an image, uint8 (C, H, W).
