@@ -13,6 +13,7 @@ from typing import Any
 from book.say import say
 from lib import params
 from lib.figures.formatting import shown
+from lib.metrics.classification import constant_accuracy
 from lib.metrics.intervals import rate
 from lib.params import DENOISERS
 from lib.params.errors import InputError
@@ -186,10 +187,10 @@ def _quality(weights: Weights) -> dict[str, str]:
                         f"{about.get('training_images', 0):,} images"}  # fmt: skip
     if test := weights.run.get("test") or about.get("test"):
         share, low, high = rate(test["correct"], test["images"])
-        constant = test.get("majority_accuracy", test.get("all_zero_accuracy"))
+        constant = constant_accuracy(test)
         rows["accuracy on test images"] = (
             f"{share:.1%} (95 % interval {low:.1%} to {high:.1%}) of {test['images']:,}"
-            + (f"; an answer that never changes: {constant:.1%}" if constant is not None else "")
+            + (f"; an answer that never changes: {constant:.1%}" if constant == constant else "")
         )
     return rows
 

@@ -8,6 +8,7 @@ from lib.attack.certificate import THROUGH
 from lib.evidence import run_tables
 from lib.evidence.run_tables import RUN
 from lib.metrics import clusters, intervals
+from lib.metrics.classification import constant_accuracy
 from lib.params.files import read_json
 
 BUDGETS = (100, 1_000, 10_000, 100_000)  # evaluations of an image
@@ -40,8 +41,7 @@ def below_baseline(results: Path, found: pd.DataFrame) -> pd.DataFrame:
     for run in found[RUN].drop_duplicates().itertuples(index=False):
         folder = results / run.protocol / run.dataset / run.classifier
         test = read_json(folder / "classifier.json")["test"]
-        constant = test.get("majority_accuracy", test.get("all_zero_accuracy"))
-        rows.append((*run, test["images"], test["accuracy"], constant))
+        rows.append((*run, test["images"], test["accuracy"], constant_accuracy(test)))
     table = pd.DataFrame(rows, columns=[*RUN, "n", "accuracy", "constant"])
     return table[table["accuracy"] < table["constant"]]
 

@@ -11,6 +11,7 @@ from lib import params
 from lib.evidence import printed as paper
 from lib.evidence import protocol_runs, variants
 from lib.evidence.record import PROTOCOLS
+from lib.metrics.classification import constant_accuracy
 from lib.params.errors import InputError
 from lib.params.files import visible
 
@@ -138,8 +139,7 @@ def _run(net: dict, values: dict) -> dict:
         "training_images": net.get("training_images"),
         "n": test.get("images"),
         "correct": test.get("correct"),
-        # What an answer that never changes gets: the majority class, or no label at all.
-        "constant": test.get("majority_accuracy", test.get("all_zero_accuracy", np.nan)),
+        "constant": constant_accuracy(test),
         "minutes": _minutes(net),
     }
 

@@ -5,6 +5,8 @@ where it is used, because that takes a second or two.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,3 +89,12 @@ def summary(labels: np.ndarray, decisions: np.ndarray, scores: np.ndarray, facts
             for name, known, score in zip(names, labels.T, scores.T, strict=True)
         },
     }
+
+
+def constant_accuracy(measured: Mapping[str, Any]) -> float:
+    """Accuracy of an answer that never changes: the majority class, or no label at all.
+
+    Args:
+        measured: of `summary`; NaN where it has neither.
+    """
+    return measured.get("majority_accuracy", measured.get("all_zero_accuracy", math.nan))
