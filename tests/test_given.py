@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -91,7 +92,7 @@ def test_a_number_for_a_text_is_refused_because_nobody_knows_how_it_was_written(
     assert params.load(runs=2025).runs == "2025"
 
 
-@pytest.mark.parametrize("words", [["seed=1", "SEED=2"], ["oct"]])
+@pytest.mark.parametrize("words", [["seed=1", "SEED=2"], ["oct"], ["=1"]])
 def test_a_word_that_says_nothing_or_twice_is_refused(words):
     with pytest.raises(InputError):
         params.from_words(words)
@@ -115,6 +116,20 @@ def test_runs_and_results_are_never_the_project_itself(place):
     for name in ("runs", "results"):
         with pytest.raises(InputError, match=name):
             params.load(**{name: place})
+
+
+@pytest.mark.parametrize(
+    ("runs", "results"),
+    [("results", "results"), ("results/x", "results"), ("x", "x/results"), ("x/../y", "./y")],
+)
+def test_runs_never_lie_in_the_record_nor_the_record_in_runs(runs, results):
+    with pytest.raises(InputError, match=re.escape(results.removeprefix("./"))):
+        params.load(runs=runs, results=results)
+
+
+def test_folders_beside_each_other_may_begin_with_one_name():
+    p = params.load(runs="results-2", results="results")
+    assert (p.runs, p.results) == ("results-2", "results")
 
 
 def notebook(*cells, before=""):

@@ -45,6 +45,12 @@ def check_together(p: Any) -> None:
     for name in ("runs", "results"):
         if ROOT.is_relative_to((ROOT / getattr(p, name)).resolve()):
             raise InputError(f"{name} must be a folder of its own, not the project's.")
+    runs, results = ((ROOT / getattr(p, name)).resolve() for name in ("runs", "results"))
+    if runs.is_relative_to(results) or results.is_relative_to(runs):
+        raise InputError(
+            f"runs={p.runs} and results={p.results} must not be one folder or one in the other, "
+            "because a run would be written into the record."
+        )
     if p.data_phantom_images and p.data_download:
         raise InputError(
             "data_download and data_phantom_images exclude each other: set one of them to 0."
