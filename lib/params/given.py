@@ -65,12 +65,12 @@ def from_words(words: Iterable[str]) -> dict[str, str | None]:
     """``["DATASET=oct", "seed=1"]`` as a dictionary: names in any case, values as text for `load`.
 
     Raises:
-        InputError: a word without ``=``, or a name given twice.
+        InputError: a word without a name or without ``=``, or a name given twice.
     """
     given: dict[str, str | None] = {}
     for word in words:
         name, sign, value = word.partition("=")
-        if not sign:
+        if not sign or not name:
             raise InputError(f"{word!r} is not of the form NAME=VALUE.")
         if name.lower() in given:
             raise InputError(f"{name} is given twice: write it once.")

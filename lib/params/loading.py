@@ -128,7 +128,9 @@ def _checked(protocol: str, dataset: str, classifier: str, **given: Any) -> Para
         wrong = f"Parameter {name} is missing: write it there, or name a protocol as its base."
     else:
         value = merged[name] if len(first["loc"]) == 1 else first["input"]
-        wrong = f"Parameter {name}: {first['msg']}, not {shortened(value)}."
+        # Of a list that is too short or too long, pydantic says how long it is.
+        said = first["msg"].partition(" after validation")[0]
+        wrong = f"Parameter {name}: {said}, not {shortened(value)}."
     raise InputError(f"{of_file}{wrong}")
 
 
