@@ -241,16 +241,25 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m lib.data.rebuild", description=__doc__)
     parser.add_argument("--source", type=Path, required=True, help="folder of the other copies")
     parser.add_argument("--root", type=Path, default=Path("data"), help="where the npz files go")
-    parser.add_argument("--size", type=int, default=64, choices=SIZES, help="edge in pixels")
+    parser.add_argument("--size", default="64", help="edge in pixels: 28, 64, 128 or 224")
     parser.add_argument("datasets", nargs="*", help="default: all that are offered at this size")
     given = parser.parse_args(words)
-    failed = 0
+    offered = {str(size): size for size in SIZES}
+    wrong = ""
+    if given.size not in offered:
+        wrong = f"The size must be one of {', '.join(offered)} pixels, not {given.size!r}."
+    elif not given.source.is_dir():
+        wrong = f"{given.source} is no folder: name the folder of the other copies as the source."
+    if wrong:  # said once, not for each data set
+        print(f"error: {wrong}", file=sys.stderr)
+        return 1
+    size, failed = offered[given.size], 0
     for dataset in given.datasets or SOURCES:
-        if not given.datasets and (refusal := _refusal(dataset, given.size)):
+        if not given.datasets and (refusal := _refusal(dataset, size)):
             print(f"left out: {refusal}")
             continue
         try:
-            print(rebuild(dataset, given.source, given.root, given.size), flush=True)
+            print(rebuild(dataset, given.source, given.root, size), flush=True)
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             failed = 1
@@ -273,7 +282,7 @@ def _verb(edge: int, size: int) -> str:
 def _there(path: Path) -> Path:
     if not path.is_file():
         raise InputError(
-            f"{path} is missing: --source must be the folder that holds {path.parent.name}/"
+            f"{path} is missing: the source must be the folder that holds {path.parent.name}/"
             f"{path.name}."
         )
     return path
