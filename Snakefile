@@ -40,6 +40,9 @@ try:
     for place in (f"{BASE.runs}/{BASE.run_name}", BASE.results, BASE.data_root):
         if {"{", "}"} & {*place}:
             raise InputError(f"{place} has braces, which Snakemake takes for a wildcard: rename it.")
+        there = next(each for each in Path(place, "x").absolute().parents if each.exists())
+        if not there.is_dir():
+            raise InputError(f"{place} cannot be a folder, because {there} is a file.")
 except InputError as error:
     raise WorkflowError(str(error))
 PROTOCOL = BASE.protocol

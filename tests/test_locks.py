@@ -1,10 +1,13 @@
 """Two processes at one run; results that are not of one run; where a commit is from."""
 
+import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +47,25 @@ def test_what_another_process_has_is_refused_by_its_name_until_it_dies(other):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     Lock(path, "The run").release()
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_place_that_cannot_be_written_is_refused_by_its_name(tmp_path, monkeypatch, error):
+    path = tmp_path / "runs" / ".locks" / "demo"
+
+    def fails(self, *_, **__):
+        raise OSError(error, os.strerror(error), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", fails)
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        Lock(path, "The run")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_is_no_place_for_a_lock(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file"):
+        Lock(tmp_path / "file" / ".locks" / "demo", "The run")
 
 
 def test_a_process_waits_where_it_is_told_to(other):

@@ -313,6 +313,17 @@ def test_a_step_that_cannot_begin_says_why(slow):
     assert result.returncode != 0 and "a_package_that_is_missing" in result.stderr
 
 
+@needs_venv
+@pytest.mark.parametrize("name", ["runs", "results", "data_root"])
+def test_a_file_where_a_folder_should_be_is_told_in_one_line(slow, name):
+    (slow / "a file").touch()
+    words = [word for word in RUN if not word.startswith(f"{name}=")]
+    result = make(*words, f"{name}=a file/below", cwd=slow)
+    told = [line for line in result.stderr.splitlines() if "a file" in line]
+    assert result.returncode != 0 and len(told) == 1 and str(slow / "a file") in told[0]
+    assert "Errno" not in result.stderr and not (slow / "begun").exists()
+
+
 LONG = "the whole " + 300 * "long " + "one"
 FAULTS = {
     f"from lib.params.errors import InputError\nraise InputError('{LONG}')": LONG,

@@ -14,6 +14,7 @@ except ImportError:  # Windows
     fcntl = None
 
 from lib.params.errors import InputError
+from lib.params.files import writable
 
 _HELD: dict[Path, int] = {}  # file descriptors of this process, by file
 
@@ -30,15 +31,16 @@ class Lock:
         wait: whether to wait for the other process instead of refusing.
 
     Raises:
-        InputError: another process has it.
+        InputError: another process has it, or its file cannot be written.
     """
 
     def __init__(self, path: Path, what: str, wait: bool = False) -> None:
         self.path = path
         if fcntl is None or path in _HELD:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        place = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        with writable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            place = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             self._take(place, what, wait)
         except BaseException:
