@@ -2,6 +2,7 @@
 
 import http.server
 import io
+import shlex
 import socket
 import threading
 import time
@@ -22,6 +23,7 @@ from lib.data import conversion, download, splits
 from lib.data import dataset as data
 from lib.models.denoiser_training import training_images
 from lib.params import ROOT
+from lib.params.errors import InputError
 from lib.params.files import md5
 
 Arrays = dict[str, np.ndarray]
@@ -209,6 +211,16 @@ def test_missing_file_names_three_ways(tmp_path: Path) -> None:
         data.load("derma", tmp_path, 64)
     with refused("abdomen_ct"):
         data.load("abdomen_ct", tmp_path, 64, download=True)
+
+
+def test_the_command_that_makes_a_missing_file_is_right_for_a_path_with_blanks(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "a path's (end)"
+    with pytest.raises(InputError) as error:
+        data.load("derma", folder, 64)
+    words = shlex.split(str(error.value).split("`")[1])
+    assert words[words.index("--root") + 1] == str(folder)
 
 
 # Downloads; the only host is this machine.

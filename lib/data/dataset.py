@@ -8,6 +8,7 @@ project may also hold ``{train,val,test}_groups`` (patient numbers, -1 unknown),
 """
 
 import re
+import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -241,6 +242,6 @@ def _missing(path: Path, dataset: str, size: int) -> str:
         fetch = "there is no official file to download, "
     return (
         f"{path} is missing: {fetch}run `python -m lib.data.rebuild --source FOLDER --root "
-        f"{path.parent} --size {size} {dataset}` to make it from other copies, or set "
-        "data_phantom_images above 0 to use phantoms."
+        f"{shlex.quote(str(path.parent))} --size {size} {dataset}` to make it from other "
+        "copies, or set data_phantom_images above 0 to use phantoms."
     )
