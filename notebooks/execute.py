@@ -96,7 +96,7 @@ def main(step: str, page: str, given: str) -> int:
         if stopped:
             return 130
         sys.excepthook(type(error), error, error.__traceback__)
-        text, code = f"{page} failed: {reason(error)}, log {log.relative_to(ROOT)}", 1
+        text, code = f"{page} failed: {reason(error).rstrip('.')}, log {log.relative_to(ROOT)}", 1
     sys.stdout.flush()
     os.dup2(screen.fileno(), 1)
     say(text)
