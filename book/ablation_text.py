@@ -58,9 +58,14 @@ def changes(base: str, names: Iterable[str]) -> str:
         known = max(within, key=lambda other: len(every[other]), default="")
         more = {key: value for key, value in of.items() if not known or key not in every[known]}
         start = f"as `{_short(known, base)}`, and " if known else ""
-        values = ", ".join(f"`{key}={value}`" for key, value in more.items())
+        values = ", ".join(f"`{key}={_written(value)}`" for key, value in more.items())
         lines.append(f"- `{_short(name, base)}`: {start}{values}")
     return "\n".join(lines)
+
+
+def _written(value: str | list[str]) -> str:
+    """A value as a command line takes it."""
+    return f"[{','.join(value)}]" if isinstance(value, list) else value
 
 
 def _short(name: str, base: str) -> str:

@@ -52,18 +52,22 @@ def _joined(records: dict[str, dataset_record.DatasetRecord]) -> Subject:
 
 
 def ablation_and_variants(p: Parameters) -> Subject:
-    """The first protocol with an ablation and the first with variants; None for none."""
+    """The first protocol with an ablation and the first with variants, None for none.
+
+    Then, by protocol, its denoisers beside those that variants trained otherwise.
+    """
     folder = params.ROOT / p.results
     found = {name: record.read(folder / name) for name in dataset_record.protocols(folder)}
     ablated = next((name for name, of in found.items() if of.ablation), None)
     varied = next((name for name, of in found.items() if len(of.contrasts)), None)
+    retrained = {name: of.retrained for name, of in found.items() if len(of.retrained)}
     sources = {
         f"{name}/{row.results}": {"source": row.source, "npz": row.file, "md5": row.MD5}
-        for name in dict.fromkeys((ablated, varied))
+        for name in dict.fromkeys((ablated, varied, *retrained))
         if name
         for row in found[name].folders.itertuples()
     }
-    return (found.get(ablated), varied, found.get(varied)), sources, ""
+    return (found.get(ablated), varied, found.get(varied), retrained), sources, ""
 
 
 def protocols(p: Parameters) -> Subject:

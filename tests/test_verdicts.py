@@ -513,6 +513,10 @@ def test_denoisers_trained_otherwise_stand_beside_the_protocols_own():
     assert set(variants.contrasts(every, "compact")["variant"]) == {"compact-true-label"}
     del every["compact-equal"]
     assert not len(variants.denoisers_trained_otherwise(every, "compact"))
+    screened = {name: runs(dae=level) for name, level in (("sample", 30.0), ("sample-equal", 34.0))}
+    table = variants.denoisers_trained_otherwise(screened, "sample")  # the same attack, cheaper
+    assert table["variant"].tolist() == ["sample", "sample-equal"]
+    assert not len(variants.contrasts(screened, "sample"))
 
 
 def test_a_variant_that_extends_another_names_it_and_what_it_adds():
@@ -520,6 +524,8 @@ def test_a_variant_that_extends_another_names_it_and_what_it_adds():
     whole, more, other = ablation_text.changes("compact", names).splitlines()
     assert "denoiser_epochs" in whole and "denoiser_epochs" not in more
     assert "`equal`" in more and "denoiser_all_images=true" in more and "`equal`" not in other
+    (listed,) = ablation_text.changes("compact", ["compact-equal-ten"]).splitlines()
+    assert "`attack_pixels=[2]`" in listed
 
 
 def ablated(unsettled=(), **levels):
