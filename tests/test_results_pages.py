@@ -184,7 +184,7 @@ def test_every_section_that_a_printed_table_leads_to_is_on_its_page(step, datase
 
 
 def test_measures_and_times_stand_beside_the_printed_ones(found):
-    shown = defenses_shown.measures(found, 20, 0)
+    shown = defenses_shown.measures(results_tables.quality(found, samples=20))
     keys = ["classifier", "pixels", "defense"]
     every = results_tables.nearest(found.restored)[keys].drop_duplicates()
     assert set(shown[keys].itertuples(index=False)) == set(every.itertuples(index=False))
@@ -193,6 +193,23 @@ def test_measures_and_times_stand_beside_the_printed_ones(found):
         minutes = paper.printed(int(row.table)).filter(regex="minutes").to_numpy()
         assert (np.abs(minutes - row.printed) < 0.01).any()
     assert (table["minutes"] > 0).all()
+
+
+@pytest.mark.parametrize("measure", ["psnr", "ssim"])
+def test_quality_has_an_interval_and_the_printed_mean_beside_each_value(found, measure):
+    table = results_tables.quality(found, samples=20)
+    shown = defenses_shown.quality(table, measure)
+    keys = ["size", "classifier", "defense"]
+    assert len(shown) == len(table[keys].drop_duplicates())
+    row = table[(table["pixels"] == 2) & table[f"printed_{measure}"].notna()].iloc[0]
+    own = shown[[results_shown.SIZE, *keys[1:]]].eq(row[keys].to_list()).all(axis=1)
+    (line,) = shown[own].to_dict("records")
+    low, value, high = (row[name] for name in (f"{measure}_low", measure, f"{measure}_high"))
+    found_low, found_high = line["two pixels"].split("(")[1].rstrip(")").split("–")
+    assert low - 0.05 <= float(found_low) <= value + 0.05
+    assert value - 0.05 <= float(found_high) <= high + 0.05
+    assert float(line["printed, two pixels"]) == pytest.approx(row[f"printed_{measure}"], abs=1e-9)
+    assert line["n, two pixels"] == row["n"]
 
 
 def test_weights_change_a_rate_only_where_every_class_was_attacked(found):

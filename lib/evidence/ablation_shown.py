@@ -4,10 +4,9 @@ import pandas as pd
 
 from lib.evidence import ablation as ablations
 from lib.evidence import printed as paper
-from lib.evidence.defenses_shown import DIGITS
-from lib.evidence.results_shown import fixed, metric
+from lib.evidence.defenses_shown import DIGITS, PRINTED
+from lib.evidence.results_shown import estimate, fixed, metric
 
-PRINTED = {"psnr": 2, "ssim": 2, "gmsd": 2, "fsim": 2, "mse": 4}  # decimals of the paper
 INTERVALS = (
     "Means over images and trainings. The 95 % interval of PSNR is over images and holds those of "
     "all trainings."
@@ -27,7 +26,7 @@ def ablation(means: pd.DataFrame) -> pd.DataFrame:
         shown[metric(name)] = fixed(means[name], DIGITS[name])
         if name == "psnr":
             ends = means[["psnr", "psnr_low", "psnr_high"]].itertuples(index=False)
-            shown[metric(name)] = [f"{a:.1f} ({b:.1f}–{c:.1f})" for a, b, c in ends]
+            shown[metric(name)] = [estimate(*each, DIGITS[name]) for each in ends]
         printed = fixed(theirs[name], decimals)
         if name in table_3:
             more = fixed(table_3[name], decimals)

@@ -4,13 +4,13 @@ import pandas as pd
 
 from lib.evidence import results_tables as recorded
 from lib.evidence.dataset_record import RUN, DatasetRecord
-from lib.evidence.results_shown import fixed, metric, rates, sized
-from lib.evidence.results_tables import ATTACK
+from lib.evidence.results_shown import estimate, fixed, metric, rates, sized
 from lib.figures import formatting
 from lib.figures.formatting import break_even
 from lib.params import MASKING
 
 DIGITS = {"psnr": 1, "ssim": 3, "mse": 5, "gmsd": 3, "fsim": 3}
+PRINTED = {"psnr": 2, "ssim": 2, "gmsd": 2, "fsim": 2, "mse": 4}  # decimals of the paper
 
 
 def defenses(table: pd.DataFrame) -> pd.DataFrame:
@@ -32,33 +32,41 @@ def defenses(table: pd.DataFrame) -> pd.DataFrame:
     return sized(shown)
 
 
-def quality(found: DatasetRecord, samples: int, seed: int) -> pd.DataFrame:
-    """PSNR and SSIM after each defense, one and two pixels, beside the printed means."""
-    table = recorded.quality(found, ATTACK, samples, seed)
+def quality(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """One image measure after each defense, one and two pixels, beside the printed means.
+
+    Args:
+        table: of `results_tables.quality`, by `ATTACK`.
+        measure: ``psnr`` in dB, or another of `DIGITS`.
+    """
     if not len(table):
         return table
     keys = [*RUN, "defense"]
     shown = table[keys].drop_duplicates().reset_index(drop=True)
-    for measure in ("psnr", "ssim"):
-        for pixels in sorted(table["pixels"].unique()):
-            of = table[table["pixels"] == pixels]
-            name = f"{metric(measure)}, {formatting.pixels(int(pixels))}"
-            texts = of[keys].assign(**{name: fixed(of[measure], DIGITS[measure])})
-            if of[f"printed_{measure}"].notna().any():
-                texts[f"printed {name}"] = fixed(of[f"printed_{measure}"], DIGITS[measure])
-            shown = shown.merge(texts, "left", on=keys)
-    of_all = table.groupby(keys, sort=False)["n"].sum().rename("n").reset_index()
-    return sized(shown.merge(of_all, on=keys))
+    for pixels in sorted(table["pixels"].unique()):
+        of = table[table["pixels"] == pixels]
+        name = formatting.pixels(int(pixels))
+        ends = of[[measure, f"{measure}_low", f"{measure}_high"]].itertuples(index=False)
+        texts = of[keys].assign(**{name: [estimate(*row, DIGITS[measure]) for row in ends]})
+        if of[f"printed_{measure}"].notna().any():
+            texts[f"printed, {name}"] = fixed(of[f"printed_{measure}"], PRINTED[measure])
+        texts[f"n, {name}"] = of["n"].astype("Int64")
+        shown = shown.merge(texts, "left", on=keys)
+    return sized(shown)
 
 
-def measures(found: DatasetRecord, samples: int, seed: int) -> pd.DataFrame:
-    """All five measures of restored images, with printed means, and errors in gray levels."""
-    table = recorded.nearest(recorded.quality(found, ATTACK, samples, seed))
+def measures(table: pd.DataFrame) -> pd.DataFrame:
+    """All five measures of restored images, with printed means, and errors in gray levels.
+
+    Args:
+        table: as for `quality`.
+    """
+    table = recorded.nearest(table)
     if not len(table):
         return table
     shown = table[["classifier", "pixels", "defense", "n", "exact"]].copy()
     for name, digits in DIGITS.items():
-        both = fixed(table[name], digits), fixed(table[f"printed_{name}"], digits)
+        both = fixed(table[name], digits), fixed(table[f"printed_{name}"], PRINTED[name])
         shown[metric(name)] = [
             ours if printed == "–" else f"{ours} ({printed})"
             for ours, printed in zip(*both, strict=True)
@@ -102,18 +110,12 @@ def detection(found: DatasetRecord) -> pd.DataFrame:
         of = table[table["pixels"] == pixels]
         largest, mean = (of[of["score"] == score] for score in ("largest", "mean"))
         areas = largest[["auc", "auc_low", "auc_high"]].itertuples(index=False)
-        columns = {f"largest change, {name}": [_area(*row) for row in areas]}
+        columns = {f"largest change, {name}": [estimate(*row, 2) for row in areas]}
         columns[f"n, {name}"] = largest["n"].astype("Int64")
         shown = shown.merge(largest[keys].assign(**columns), "left", on=keys)
         columns = {f"mean change, {name}": fixed(mean["auc"], 2)}
         shown = shown.merge(mean[keys].assign(**columns), "left", on=keys)
     return sized(shown)
-
-
-def _area(value: float, low: float, high: float) -> str:
-    if value != value:
-        return "–"
-    return f"{value:.2f}" if low != low else f"{value:.2f} ({low:.2f}–{high:.2f})"
 
 
 def attackers(table: pd.DataFrame, searched: pd.DataFrame | None = None) -> pd.DataFrame:

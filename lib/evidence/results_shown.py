@@ -1,5 +1,7 @@
 """The tables of `lib.evidence.results_tables` as texts for a page."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 from IPython.display import Markdown
 
@@ -39,6 +41,8 @@ def page(table: pd.DataFrame, caption: str = "", fold: str = ""):
     if not len(table):
         return Markdown("Not recorded yet.")
     style = tables.table(table, caption)
+    # A number and its interval stay on one line.
+    style.set_properties([*table.columns.difference(TEXTS)], **{"white-space": "nowrap"})
     left = {"text-align": "left"}
     for name in TEXTS & set(table.columns):
         style.set_properties([name], **left)
@@ -199,9 +203,15 @@ def printed_share(share: float) -> str:
     return "–" if share != share else f"{100 * share:.1f} %"
 
 
-def fixed(values: pd.Series, digits: int) -> list[str]:
+def fixed(values: Iterable[float], digits: int) -> list[str]:
     """Numbers with so many decimals, a dash for NaN."""
     return ["–" if value != value else f"{value:.{digits}f}" for value in values]
+
+
+def estimate(value: float, low: float, high: float, digits: int) -> str:
+    """A number with its interval, ``40.5 (39.9–41.0)``; a dash for NaN."""
+    (text,) = fixed([value], digits)
+    return text if low != low else f"{text} ({low:.{digits}f}–{high:.{digits}f})"
 
 
 def sized(table: pd.DataFrame) -> pd.DataFrame:
