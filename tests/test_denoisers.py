@@ -202,6 +202,9 @@ def test_restore_takes_functions_and_gives_what_it_was_given():
     for wrong in (lambda x: x[:, :, 1:], lambda x: x.repeat(1, 3, 1, 1), lambda x: x[:1]):
         with pytest.raises(InputError):
             denoisers.restore(wrong, gray)
+    for images in (gray, gray[:0]):
+        with pytest.raises(InputError, match="'dae'"):
+            denoisers.restore("dae", images)
 
 
 def test_restore_leaves_mode_and_settings_as_they_were():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lib.data import to_tensor
 from lib.params.device import native_bfloat16, no_tf32, pick_device
-from lib.params.errors import InputError, check_number, first_line, unknown
+from lib.params.errors import InputError, check_number, first_line, shortened, unknown
 from lib.params.memory import halved, is_out_of_memory
 
 Network = nn.Module | Callable[[Tensor], Tensor]
@@ -91,9 +91,13 @@ def outputs(
             it by float rounding at most.
 
     Raises:
-        InputError: no such device, a batch below 0, the network fails on the images or does not
-            give one output for each, or memory does not hold one image.
+        InputError: neither module nor function, no such device, a batch below 0, the network fails
+            on the images or does not give one output for each, or memory does not hold one image.
     """
+    if not callable(model):
+        raise InputError(
+            f"The network is {shortened(model)}: give a module or a function of images."
+        )
     check_number("batch", batch, 0, math.inf, whole=True)
     device, start = placed(model, device), 0
     batch = batch or batch_for(*images.shape[1:3], device)
