@@ -11,6 +11,7 @@ from torch import nn
 
 from lib import params
 from lib.attack import AnyLabelChange, PixelAttack, rebuild
+from lib.attack.pgd import PGD
 from lib.defense import (
     Patches,
     break_even_prevalence,
@@ -19,11 +20,13 @@ from lib.defense import (
     shares,
     summary,
 )
+from lib.defense.dense import APGD, AutoAttack
 from lib.defense.restoration import restore_all
 from lib.metrics import image_quality
 from lib.metrics.intervals import wilson
 from lib.models.classifiers import classify
 from lib.models.denoisers import restore
+from lib.models.denoisers.reference import Median3
 
 N, SIZE = 12, 16
 
@@ -308,6 +311,42 @@ def test_several_defenses_are_compared_and_one_breaks_even(found):
     even = break_even_prevalence(table, 20)
     assert np.isnan(even.loc["identity", "pays_from"])
     assert 0 < even.loc["hiding", "pays_from"] < 1
+
+
+@pytest.mark.parametrize("attack", [PGD(16, steps=4), AutoAttack(16, APGD)])
+def test_a_defense_against_an_attack_on_whole_images(attack):
+    if isinstance(attack, AutoAttack):
+        pytest.importorskip("pyautoattack")
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, 3)).eval()
+    images = np.random.default_rng(0).integers(0, 256, (6, 12, 12), np.uint8)
+    labels = classify(model, images)
+    labels[0] = (labels[0] + 1) % 3
+    found = attack(model, images, labels)
+    assert found.success.any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = evaluate_defense(model, {"identity": nn.Identity(), "median3": Median3(1)}, found)
+        means = summary(table, 20, 0).set_index("defense")
+    assert table["image"].tolist() == 2 * [1, 2, 3, 4, 5]
+    bare = table[:5]
+    np.testing.assert_array_equal(bare["recovered"], ~bare["success"])
+    changed = (found.images != images)[1:]
+    apart = np.abs(found.images.astype(float) - images)[1:]
+    for error, row, where in zip(bare["error_attacked"], apart, changed, strict=True):
+        assert error == pytest.approx(row[where].mean()) if where.any() else np.isnan(error)
+    alone = bare["error_elsewhere"].dropna()  # NaN where no pixel was left as it was
+    assert (alone == 0).all() and len(alone) == (~changed.all((1, 2))).sum()
+    assert means.loc["identity", "n"] == found.success.sum()
+    assert means.loc["median3", "error_attacked"] > 0
+
+
+def test_a_mean_over_no_pixel_is_left_out():
+    gap = table(error_elsewhere=[1.0, np.nan, 0.0, 2.0, 99.0, 99.0])
+    rows = summary(gap, 50, 0).iloc[0], summary(table(), 50, 0).iloc[0]
+    assert rows[0]["error_elsewhere"] == 1
+    names = [name for name in rows[0].index if not name.startswith("error_elsewhere")]
+    assert rows[0][names].equals(rows[1][names])
 
 
 def test_a_defense_of_a_multi_label_model():

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import refused
 from torch import nn
 
 from lib.attack import PixelAttack
@@ -254,8 +255,15 @@ def test_ours_and_the_librarys_gradient_attacks_agree(toy):
     assert (several.success >= apgd.success).all()
 
 
+def test_the_librarys_attacks_refuse_labels_that_the_model_does_not_have(toy):
+    model, images, labels = toy
+    for wrong in (labels + 5, labels[:2], np.eye(5, dtype=int)[labels], labels * 1.0):
+        with refused():
+            AutoAttack(8, APGD)(model, images, wrong)
+
+
 def test_a_radius_that_stored_images_do_not_have_is_refused():
     for attack in (PGD, AutoAttack):
-        for epsilon in (0, 256, 1.5):
+        for epsilon in (0, 256, 1.5, True):
             with pytest.raises(InputError):
                 attack(epsilon)

@@ -12,11 +12,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lib.attack import Found
-from lib.attack.inputs import check_model
-from lib.data import as_images, counter_rng, like, to_tensor, to_uint8
-from lib.defense.worst_case import correct
-from lib.params.errors import InputError
+from lib.attack import Found, Misclassification, inputs
+from lib.data import counter_rng, like, to_tensor, to_uint8
+from lib.models.classifiers import logits
+from lib.models.inference import placed
+from lib.params.errors import InputError, check_field
 
 APGD = ("apgd-ce",)
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
@@ -44,34 +44,39 @@ class AutoAttack:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epsilon not in range(1, 256):
-            raise InputError(f"epsilon is {self.epsilon}: give a whole number, 1 to 255.")
+        check_field(self, "epsilon", 1, 255, whole=True)
+        check_field(self, "seed", -(1 << 63), (1 << 63) - 1, whole=True)
 
     def __call__(self, model: nn.Module, images: Any, labels: Any) -> Found:
         """Attack images one after the other.
 
         Returns:
-            As `lib.attack.PixelAttack`, with ``image, label, skipped, reason, success,
-            evaluations`` in its table; ``evaluations`` counts images that passed the model.
+            As `lib.attack.PixelAttack`, with ``image, label, skipped, reason, success, predicted,
+            adversarial, evaluations`` in its table; ``evaluations`` counts images that passed the
+            model.
 
         Raises:
-            InputError: the package is missing, or images or model are not as they must be.
+            InputError: the package is missing, or images, labels or model are not as they must be.
         """
-        (array,) = as_images("Images to attack", images=images)
-        check_model(model, *array.shape[1:3])
-        labels = np.asarray(labels)
-        right, made, counts = correct(model, array, labels), array.copy(), []
+        array = inputs.to_attack(images)
+        inputs.check_model(model, *array.shape[1:3])
+        targets, values = inputs.as_labels(labels, len(array)), logits(model, array, batch=1)
+        if len(array):
+            inputs.check_task(torch.from_numpy(values[:1]), targets, Misclassification())
+        labels, before, made, counts = targets.numpy(), values.argmax(1), array.copy(), []
+        right = before == labels
         keys = counter_rng.content_keys(self.seed, "autoattack", array)
         for place, key in enumerate(keys.tolist()):
             passed = Passed(model)
             if right[place]:
                 made[place] = self._one(passed, array[place : place + 1], labels[place], key)
             counts.append(passed.count)
-        success = right & ~correct(model, made, labels)
+        after = logits(model, made, batch=1).argmax(1)
+        success = right & (after != labels)
         table = pd.DataFrame({
             "image": np.arange(len(array)), "label": labels, "skipped": ~right,
             "reason": np.where(right, "", "misclassified"), "success": success,
-            "evaluations": counts,
+            "predicted": before, "adversarial": after, "evaluations": counts,
         })  # fmt: skip
         return Found(success, like(images, made), images, table)
 
@@ -82,7 +87,7 @@ class AutoAttack:
             raise InputError(
                 "pyautoattack is missing: install it, or leave the attack out."
             ) from None
-        batch = to_tensor(image).to(check_model(model, *image.shape[1:3]))
+        batch = to_tensor(image).to(placed(model))
         with torch.no_grad():
             classes = model(batch).shape[1]
         attack = package.AutoAttack(

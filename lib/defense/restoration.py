@@ -48,7 +48,7 @@ def evaluate_defense(
         model: the classifier that was attacked.
         denoiser: module or function from images (N, C, H, W) in 0..1 to images, or several by name;
             see `lib.models.restore`.
-        found: result of `lib.attack.PixelAttack`. Images that it skipped are left out.
+        found: what an attack returned. Images that it skipped are left out.
         threshold: a label of a multi-label classifier counts when its sigmoid exceeds it; that of
             the attack's criterion.
         device: where it all runs, ``auto`` included; None for where the networks are.
@@ -151,11 +151,12 @@ def restore_all(
             ``defense``; ``psnr, mse, ssim, gmsd, fsim`` of restored against clean (EVA01);
             ``exact``, whether the two are identical; ``error_attacked`` and ``error_elsewhere``,
             the mean absolute error in gray levels (0..255) at the attacked pixels and at all others
-            (EVA11); ``restored_class``, the class after the defense, and ``recovered``, whether it
-            is the one before the attack (meaningful only where ``success``); ``clean_class``, the
-            class of the clean image after the defense, and ``kept``, whether it is unchanged
-            (EVA10); ``attacked_residual_...`` and ``clean_residual_...``, how much the defense
-            changes the attacked and the clean image, by each of `lib.defense.detection.SCORES`.
+            (EVA11), NaN where there are none; ``restored_class``, the class after the defense, and
+            ``recovered``, whether it is the one before the attack (meaningful only where
+            ``success``); ``clean_class``, the class of the clean image after the defense, and
+            ``kept``, whether it is unchanged (EVA10); ``attacked_residual_...`` and
+            ``clean_residual_...``, how much the defense changes the attacked and the clean image,
+            by each of `lib.defense.detection.SCORES`.
 
     Raises:
         InputError: nothing to restore, lengths or shapes do not fit, images below 11 x 11 pixels
@@ -169,7 +170,7 @@ def restore_all(
         )
     if not len(records) or not defenses:
         raise InputError("Restoration needs at least one attacked image and one defense.")
-    attacked = _attacked(clean.shape, records)
+    attacked = _attacked(clean, adversarial, records)
     place = placed(next(iter(defenses.values())), device)
     before = records["predicted"].to_numpy()
     keys = records[[name for name in KEYS if name in records]].reset_index(drop=True)
@@ -256,7 +257,12 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     for name, every in clustered.groupby("defense", sort=False):
         won = every[every["success"]]
         row = {"defense": name, "exact": won["exact"].sum()}
-        for of, names in ((won[~won["exact"]], MEASURES[:1]), (won, MEASURES[1:])):
+        # An error is NaN where an attack left no pixel alone, or changed none.
+        partial = [metric for metric in MEASURES[1:] if won[metric].isna().any()]
+        whole = [metric for metric in MEASURES[1:] if metric not in partial]
+        groups = [(won[~won["exact"]], MEASURES[:1]), (won, whole)]
+        groups += [(won.dropna(subset=metric), [metric]) for metric in partial]
+        for of, names in groups:
             values = {metric: of[metric] for metric in names}
             means = intervals.bootstrap_means(values, samples, seed, of["cluster"])
             for metric, mean in means.items():
@@ -267,23 +273,27 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     return shares(frame).merge(pd.DataFrame(rows), on="defense")
 
 
-def _attacked(shape: tuple[int, ...], records: pd.DataFrame) -> np.ndarray:
+def _attacked(clean: np.ndarray, adversarial: np.ndarray, records: pd.DataFrame) -> np.ndarray:
     """Bool (N, H, W), true at the pixels that each record changes."""
-    mask = np.zeros(shape[:3], dtype=bool)
+    if "rows" not in records:  # an attack on whole images names no pixels
+        return (clean != adversarial).any(axis=3)
+    mask = np.zeros(clean.shape[:3], dtype=bool)
+    height, width = mask.shape[1:]
     for each, rows, cols in zip(mask, records["rows"], records["cols"], strict=True):
         for row, col in zip(rows, cols, strict=True):
-            if not (0 <= row < shape[1] and 0 <= col < shape[2]):
+            if not (0 <= row < height and 0 <= col < width):
                 raise InputError(
                     f"An attack record has pixel ({row}, {col}), outside its image of "
-                    f"{shape[1]} x {shape[2]}: records and images do not belong together."
+                    f"{height} x {width}: records and images do not belong together."
                 )
             each[row, col] = True
     return mask
 
 
 def _masked_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mean of each image's values (N, H, W) where the mask is true."""
-    return np.where(mask, values, 0).sum(axis=(1, 2)) / mask.sum(axis=(1, 2))
+    """Mean of each image's values (N, H, W) where the mask is true; NaN where it nowhere is."""
+    with np.errstate(invalid="ignore"):
+        return np.where(mask, values, 0).sum(axis=(1, 2)) / mask.sum(axis=(1, 2))
 
 
 def _classes(predict: Predict, images: np.ndarray, before: np.ndarray) -> np.ndarray:
