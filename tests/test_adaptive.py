@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -58,6 +59,21 @@ def test_one_model_gives_what_restoring_storing_and_classifying_gives(seed, patc
         model = Defended(Toy(), defense, patches)
         found = classifiers.logits(model, images, torch.device("cpu"))
         np.testing.assert_array_equal(found, classifiers.logits(Toy(), stored, torch.device("cpu")))
+
+
+@pytest.mark.parametrize("patches", [3, (), (3,), (3, 0.1, 1), "x", (4, 0.1), (3, 2)])
+def test_settings_of_patch_selection_that_are_no_pair_are_refused(patches):
+    with refused():
+        Defended(Toy(), Shifted(), patches)
+
+
+def test_settings_of_patch_selection_may_be_numbers_of_numpy():
+    images = np.random.default_rng(0).integers(0, 256, (3, 9, 7, 3), np.uint8)
+    given, typed = (3, 0.02), (np.int64(3), np.float64(0.02))
+    found = [
+        classifiers.logits(Defended(Toy(), Median3(3), each), images) for each in (given, typed)
+    ]
+    np.testing.assert_array_equal(*found)
 
 
 class Detached(nn.Module):

@@ -26,6 +26,7 @@ from lib.models.classifiers import Classifier, logits
 from lib.models.inference import batch_for, placed
 from lib.models.weights import checksums
 from lib.params import ATTACKS, PATCHES, REFERENCES, Parameters
+from lib.params.errors import InputError, shortened
 from lib.params.files import fingerprint, read_table, write_table
 
 IMAGE = ["dataset", "split", "index", "label", "category", "part", "group"]  # of attack records
@@ -79,7 +80,7 @@ class Defended(nn.Module):
         patches: size and threshold of patch selection (EVA14); None for the whole restored image.
 
     Raises:
-        InputError: as `check_patches`.
+        InputError: patches are no such pair, or as `check_patches`.
     """
 
     def __init__(
@@ -87,7 +88,11 @@ class Defended(nn.Module):
     ) -> None:
         super().__init__()
         if patches is not None:
-            check_patches(*patches)
+            if not isinstance(patches, tuple | list) or len(patches) != 2:
+                raise InputError(
+                    f"patches is {shortened(patches)}: give size and threshold, such as (3, 0.1)."
+                )
+            patches = check_patches(*patches)
         self.classifier, self.defense, self.patches = classifier, defense, patches
 
     def forward(self, images: Tensor) -> Tensor:

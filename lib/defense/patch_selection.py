@@ -41,7 +41,7 @@ def select_patches(
         InputError: arrays of other types or of two shapes, or as `check_patches`.
     """
     pair = as_images("Images of patch selection", images=images, restored=restored)
-    check_patches(size, threshold)
+    size, threshold = check_patches(size, threshold)
     given, made = (
         torch.from_numpy(np.ascontiguousarray(values)).permute(0, 3, 1, 2).float()
         for values in pair
@@ -50,16 +50,16 @@ def select_patches(
     return like(images, mixed.permute(0, 2, 3, 1).contiguous().numpy())
 
 
-def check_patches(size: int, threshold: float) -> None:
-    """Refuse settings that `select_patches` cannot use.
+def check_patches(size: int, threshold: float) -> tuple[int, float]:
+    """Size and threshold as numbers of Python.
 
     Raises:
         InputError: a size that is no odd whole number from 1, or a threshold outside 0..1.
     """
-    check_number("size of a patch", size, 1, math.inf, whole=True)
+    size = check_number("size of a patch", size, 1, math.inf, whole=True)
     if size % 2 == 0:
         raise InputError(f"size of a patch is {size}: give an odd number, so that it has a middle.")
-    check_number("threshold of a patch", threshold, 0, 1)
+    return size, check_number("threshold of a patch", threshold, 0, 1)
 
 
 def blend(given: Tensor, restored: Tensor, size: int, threshold: float) -> Tensor:
@@ -97,9 +97,7 @@ def scan_patches(
         InputError: as `select_patches`, `lib.models.restore` and `lib.models.classify`.
     """
     as_images("Images of a scan", clean=clean, attacked=attacked)
-    settings = list(product(sizes, thresholds))
-    for setting in settings:
-        check_patches(*setting)
+    settings = [check_patches(*setting) for setting in product(sizes, thresholds)]
     task = (False, 0.5) if threshold is None else (True, threshold)
     restored = {name: restore(denoiser, images, device)
                 for name, images in (("recovered", attacked), ("kept", clean))}  # fmt: skip
