@@ -13,6 +13,7 @@ from lib.attack import PixelAttack
 from lib.data import to_tensor
 from lib.defense import DoubleMasking
 from lib.defense.double_masking import masking_table
+from lib.models.classifiers import classify
 from lib.models.masks import inpaint, mask_corners, masks_of, under_two
 from lib.params.errors import InputError
 
@@ -232,3 +233,15 @@ def test_wrong_settings_are_refused():
         DoubleMasking(Toy(0), 4).certify(images, [0])
     with pytest.raises(InputError):
         DoubleMasking(Toy(0), 4, multi_label=True).certify(images, [0, 1])
+
+
+def test_settings_may_be_numbers_of_numpy():
+    images = quarters(0)
+    plain = DoubleMasking(Toy(1), 4, 2, 0.25, threshold=0.5, batch=3)
+    typed = DoubleMasking(
+        Toy(1), np.int64(4), np.uint8(2), np.float32(0.25), threshold=np.float64(0.5),
+        batch=np.int64(3),
+    )  # fmt: skip
+    labels = classify(plain, images)
+    np.testing.assert_array_equal(classify(typed, images), labels)
+    np.testing.assert_array_equal(typed.certify(images, labels), plain.certify(images, labels))

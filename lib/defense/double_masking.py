@@ -20,7 +20,7 @@ from lib.attack import AnyLabelChange, Misclassification, inputs
 from lib.data import as_images, to_tensor
 from lib.models.classifiers import TIE, classify, decide, edge
 from lib.models.inference import Device, batch_for, evaluating, full_precision, outputs, placed
-from lib.models.masks import inpaint, mask_corners, masks_of
+from lib.models.masks import inpaint, masks_of
 from lib.params.errors import check_number
 
 INPAINT = "inpaint"
@@ -35,14 +35,14 @@ class DoubleMasking(nn.Module):
     Args:
         classifier: images (N, C, H, W) in 0..1 to logits (N, K).
         mask: edge of a mask in pixels.
-        patch: edge in pixels of the patch that is protected, at most ``mask``; see `mask_corners`.
+        patch: edge in pixels of the patch that is protected, at most ``mask``.
         fill: of hidden pixels, ``inpaint`` (see there) or a constant in 0..1.
         multi_label: whether an image can have several labels; votes are then whole vectors.
         threshold: a label of a multi-label classifier counts when its sigmoid exceeds it.
         batch: masked images classified at once; 0 for as many as the device holds well.
 
     Raises:
-        InputError: another fill.
+        InputError: a value outside its range.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class DoubleMasking(nn.Module):
         multi_label: bool = False, threshold: float = 0.5, batch: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
-        mask_corners(mask, mask, mask, patch)  # refuses both
-        check_number("threshold", threshold, 0, 1, ends="()")
-        check_number("batch", batch, 0, math.inf, whole=True)
-        if fill != INPAINT:
-            check_number("fill, if not 'inpaint',", fill, 0, 1)
-        self.classifier, self.mask, self.patch, self.fill = classifier, mask, patch, fill
-        self.multi_label, self.threshold, self.batch = multi_label, threshold, batch
+        self.classifier, self.multi_label, self.fill = classifier, multi_label, fill
+        self.mask = check_number("mask", mask, 1, math.inf, whole=True)
+        self.patch = check_number("patch", patch, 1, self.mask, whole=True)
+        self.threshold = check_number("threshold", threshold, 0, 1, ends="()")
+        self.batch = check_number("batch", batch, 0, math.inf, whole=True)
+        if not isinstance(fill, str) or fill != INPAINT:
+            self.fill = check_number("fill, if not 'inpaint',", fill, 0, 1)
 
     def masks(self, height: int, width: int, device: torch.device) -> Tensor:
         """The set of masks, bool (M, H, W), true where a mask hides."""
