@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.attack.differential_evolution import paint
-from lib.attack.incremental import Incremental, NotIncremental, filled
+from lib.attack.incremental import Incremental, NotIncremental, in_batches
 from lib.data import unit
 from lib.params.device import native_bfloat16
 from lib.params.errors import InputError, unknown
@@ -77,22 +77,19 @@ class WholeImages:
         self.batch = batch
 
     def logits(self, slots: Tensor, candidates: Tensor) -> Tensor:
-        count, parts = len(candidates), []
-        slots, candidates = filled(slots, candidates, self.batch)
         low = self.dtype != torch.float32
         with torch.autocast(slots.device.type, self.dtype if low else None, enabled=low):
-            for some, genes in zip(
-                slots.split(self.batch), candidates.split(self.batch), strict=True
-            ):
-                painted = unit(paint(self.images[some], genes.unsqueeze(1)))
-                values = self.model(painted.contiguous(memory_format=torch.channels_last))
-                if len(values) != len(painted):
-                    raise InputError(
-                        f"The model gives {len(values)} rows of logits for {len(painted)} images: "
-                        "an attack needs one row for each."
-                    )
-                parts.append(values)
-        return torch.cat(parts)[:count].float()
+            return in_batches(self._batch, slots, candidates, self.batch).float()
+
+    def _batch(self, slots: Tensor, genes: Tensor) -> Tensor:
+        painted = unit(paint(self.images[slots], genes.unsqueeze(1)))
+        values = self.model(painted.contiguous(memory_format=torch.channels_last))
+        if len(values) != len(painted):
+            raise InputError(
+                f"The model gives {len(values)} rows of logits for {len(painted)} images: an "
+                "attack needs one row for each."
+            )
+        return values
 
 
 def images_in_work(batch: int, population: int) -> int:

@@ -47,7 +47,7 @@ class DenseLayer(Layer):
         x = torch.addcmul(self.shift, x[..., : self.used], self.scale).relu_()
         return conv(x, *self.first).relu_()
 
-    def clean(self, x: Tensor, slots: Tensor | None) -> Tensor:
+    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
         if x.shape[-1] < self.channels_in:  # the first layer makes room for the block
             x = F.pad(x, (0, self.channels_in - x.shape[-1]))
         inner = self._first(x)
@@ -55,9 +55,6 @@ class DenseLayer(Layer):
             self.inner.keep(slots, inner)
         x[..., self.used : self.end] = conv(inner, *self.second, padding=1)
         return x
-
-    def whole(self, x: Tensor) -> Tensor:
-        return self.clean(x, None)
 
     def windows(self, level: Level, slot: Tensor, held: Windows, out: Windows) -> Tensor:
         self.inner.write(self._first(level.windows(held)))
@@ -87,7 +84,7 @@ class Transition(Layer):
         self.kernel = placed(fold(transition.conv), dtype)
         self.channels_out, self.channels_in = self.kernel[0].shape[:2]
 
-    def whole(self, x: Tensor) -> Tensor:
+    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
         x = torch.addcmul(self.shift, x, self.scale).relu_().permute(0, 3, 1, 2)
         return conv(F.avg_pool2d(x, 2).permute(0, 2, 3, 1), *self.kernel)
 
@@ -106,7 +103,7 @@ class LastNorm(Layer):
         self.scale, self.shift = (value.to(dtype) for value in affine(norm))
         self.channels_in = self.channels_out = len(self.scale)
 
-    def whole(self, x: Tensor) -> Tensor:
+    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
         return torch.addcmul(self.shift, x, self.scale).relu_()
 
     valid = whole

@@ -78,8 +78,8 @@ class Layer:
     in_place = False  # whether the output lies in the input's maps
     tapped = False  # whether `Tap` predicts from its output
 
-    def whole(self, x: Tensor) -> Tensor:
-        """Output maps of input maps."""
+    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
+        """Output maps of input maps; keeps what windows of the images in slots will need."""
         raise NotImplementedError
 
     def allocate(self, slots: int, size: int, count: int, window: int) -> None:
@@ -91,10 +91,6 @@ class Layer:
             count: windows of a batch.
             window: edge of the input windows.
         """
-
-    def clean(self, x: Tensor, slots: Tensor) -> Tensor:
-        """`whole`, and keep what windows of these images will need."""
-        return self.whole(x)
 
     def windows(self, level: Level, slot: Tensor, held: Windows, out: Windows) -> Tensor:
         """The output windows ``out``; the input windows ``held`` lie in ``level``."""
@@ -124,7 +120,7 @@ class Stem(Layer):
             raise NotIncremental(f"the network begins with {convolution}.")
         self.reach = Reach(edge, self.stride, edge // 2)
 
-    def whole(self, x: Tensor) -> Tensor:
+    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
         return conv(x, *self.kernel, stride=self.stride, padding=self.reach.padding).relu_()
 
     def valid(self, x: Tensor) -> Tensor:
@@ -142,7 +138,7 @@ class MaxPool(Layer):
     def __init__(self, channels: int) -> None:
         self.channels_in = self.channels_out = channels
 
-    def whole(self, x: Tensor) -> Tensor:
+    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
         return F.max_pool2d(x.permute(0, 3, 1, 2), 3, 2, 1).permute(0, 2, 3, 1)
 
     def valid(self, x: Tensor) -> Tensor:

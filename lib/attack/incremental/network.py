@@ -55,13 +55,19 @@ def split(model: nn.Module) -> tuple[nn.Module | None, nn.Module]:
     return (nn.Sequential(*front).eval() if front else None), network
 
 
-def filled(slots: Tensor, candidates: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """Slots and candidates (N, genes) with the last one repeated, up to whole batches."""
-    short = -len(candidates) % batch
-    if short:
-        candidates = torch.cat([candidates, candidates[-1:].expand(short, -1)])
-        slots = torch.cat([slots, slots[-1:].expand(short)])
-    return slots, candidates
+def in_batches(
+    evaluate: Callable[[Tensor, Tensor], Tensor], slots: Tensor, candidates: Tensor, batch: int
+) -> Tensor:
+    """What a function gives for candidates (N, genes) of the images in slots (N,).
+
+    They go through in batches of one size, the last one filled up: what comes out for a candidate
+    does not depend on what it is evaluated with.
+    """
+    count, short = len(candidates), -len(candidates) % batch
+    candidates = torch.cat([candidates, candidates[-1:].expand(short, -1)])
+    slots = torch.cat([slots, slots[-1:].expand(short)])
+    batches = zip(slots.split(batch), candidates.split(batch), strict=True)
+    return torch.cat([evaluate(some, genes) for some, genes in batches])[:count]
 
 
 def stored_rows(size: int, input_size: int) -> Tensor:
@@ -226,24 +232,12 @@ class Incremental:
             x = x.to(self.dtype).permute(0, 2, 3, 1).contiguous()
             for number, layer in enumerate(self.chain[: self.plan.switch]):
                 self.levels[number].keep(slot, x)
-                x = layer.clean(x, slot)
+                x = layer.whole(x, slot)
             self.levels[self.plan.switch].keep(slot, x)
 
     def logits(self, slots: Tensor, candidates: Tensor) -> Tensor:
-        """Logits (N, K), at least float32, of candidates (N, genes) of the images in slots (N,).
-
-        Candidates go through in batches of one size, the last one filled up: what comes out
-        for a candidate does not depend on what it is evaluated with.
-        """
-        count = len(candidates)
-        slots, candidates = filled(slots, candidates, self.batch)
-        parts = [
-            self._batch(some, genes.view(self.batch, self.pixels, -1))
-            for some, genes in zip(
-                slots.split(self.batch), candidates.split(self.batch), strict=True
-            )
-        ]
-        found = torch.cat(parts)[:count]
+        """Logits (N, K), at least float32, of candidates (N, genes) of the images in slots (N,)."""
+        found = in_batches(self._batch, slots, candidates, self.batch)
         return found if found.dtype == torch.float64 else found.float()
 
     def _windows(self, number: int, pixels: Tensor) -> Windows:
@@ -252,9 +246,7 @@ class Incremental:
 
     def _painted(self, slots: Tensor, held: Windows, pixels: Tensor) -> Tensor:
         """What the network sees in windows of its input, (N * P, size, size, channels)."""
-        span = torch.arange(held.size, device=slots.device)
-        place = self.source[held.start.unsqueeze(3) + span]
-        row, col = place[:, :, 0, :, None], place[:, :, 1, None, :]
+        row, col = (self.source[place] for place in held.places())
         values = self.images[slots.view(-1, 1, 1, 1), row, col]
         for pixel in pixels.unbind(1):  # later pixels overwrite earlier ones
             at = pixel.view(-1, 1, 1, 1, pixel.shape[1])
@@ -263,16 +255,17 @@ class Incremental:
         values = values.expand(*values.shape[:-1], self.inputs).reshape(-1, self.inputs)
         return self.prepared.gather(0, values).view(-1, held.size, held.size, self.inputs)
 
-    def write_windows(self, slots: Tensor, pixels: Tensor) -> Windows:
+    def write_windows(self, slots: Tensor, genes: Tensor) -> Windows:
         """Write one batch's windows into the level in front of the first layer on whole maps.
 
         Args:
             slots: int64 (batch,).
-            pixels: candidates, int64 (batch, P, 2 + channels).
+            genes: candidates, int64 (batch, genes).
 
         Returns:
             Where they lie.
         """
+        pixels = genes.view(len(genes), self.pixels, -1)
         held = self._windows(0, pixels)
         self.levels[0].write(self._painted(slots, held, pixels))
         for number, layer in enumerate(self.chain[: self.plan.switch]):
@@ -282,8 +275,8 @@ class Incremental:
             held = out
         return held
 
-    def _batch(self, slots: Tensor, pixels: Tensor) -> Tensor:
-        held = self.write_windows(slots, pixels)
+    def _batch(self, slots: Tensor, genes: Tensor) -> Tensor:
+        held = self.write_windows(slots, genes)
         switch = self.plan.switch
         return self.rest(self.levels[switch].assemble(slots, held), switch)
 

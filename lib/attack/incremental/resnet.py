@@ -17,18 +17,31 @@ from lib.attack.incremental.windows import Level, Reach, Windows
 WITHIN = Reach(3, 1, 1)  # of a 3x3 convolution that keeps the map's size
 
 
-class Basic(Layer):
-    """Two 3x3 convolutions beside a shortcut (He et al. 2016), batch norm folded."""
+class Block(Layer):
+    """Convolutions beside a shortcut (He et al. 2016), batch norm folded."""
 
     def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
+        self.shortcut = None
+        if block.downsample is not None:
+            self.shortcut = placed(fold(*block.downsample), dtype)
+
+    def _sum(self, x: Tensor, beside: Tensor) -> Tensor:
+        """ReLU of the last convolution's output and the shortcut of ``beside``."""
+        if self.shortcut:
+            beside = conv(beside, *self.shortcut)
+        return x.add_(beside).relu_()
+
+
+class Basic(Block):
+    """Two 3x3 convolutions."""
+
+    def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__(block, dtype)
         self.stride = block.conv1.stride[0]
         self.reach_first = Reach(3, self.stride, 1)
         self.reach = Reach(2 * self.stride + 3, self.stride, self.stride + 1)
         self.first = placed(fold(block.conv1, block.bn1), dtype)
         self.second = placed(fold(block.conv2, block.bn2), dtype)
-        self.shortcut = None
-        if block.downsample is not None:
-            self.shortcut = placed(fold(*block.downsample), dtype)
         self.channels_out, self.channels_in = self.first[0].shape[:2]
 
     def allocate(self, slots: int, size: int, count: int, window: int) -> None:
@@ -37,20 +50,11 @@ class Basic(Layer):
         weight = self.first[0]
         self.inner = Level(slots, size, self.channels_out, rows, weight.dtype, weight.device)
 
-    def _sum(self, x: Tensor, beside: Tensor) -> Tensor:
-        """ReLU of the second convolution's output and the shortcut of ``beside``."""
-        if self.shortcut:
-            beside = conv(beside, *self.shortcut)
-        return x.add_(beside).relu_()
-
-    def clean(self, x: Tensor, slots: Tensor | None) -> Tensor:
+    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
         inner = conv(x, *self.first, stride=self.stride, padding=1).relu_()
         if slots is not None:
             self.inner.keep(slots, inner)
         return self._sum(conv(inner, *self.second, padding=1), x[:, :: self.stride, :: self.stride])
-
-    def whole(self, x: Tensor) -> Tensor:
-        return self.clean(x, None)
 
     def windows(self, level: Level, slot: Tensor, held: Windows, out: Windows) -> Tensor:
         inner = held.after(self.reach_first, self.inner.size)
@@ -62,28 +66,27 @@ class Basic(Layer):
         return self._sum(conv(x, *self.second), beside)
 
     def work(self, places_in: int, places_out: int) -> int:
-        kernels = [self.first, self.second] + [self.shortcut] * (self.shortcut is not None)
-        return places_out * sum(weight.numel() for weight, _ in kernels)
+        kernels = self.first, self.second, self.shortcut
+        return places_out * sum(kernel[0].numel() for kernel in kernels if kernel)
 
     def moved(self, places_in: int, places_out: int) -> int:
         return (places_in + places_out) * self.channels_in + places_out * self.channels_out
 
 
-class Bottleneck(Layer):
-    """1x1, 3x3 and 1x1 convolution beside a shortcut (He et al. 2016), batch norm folded.
+class Bottleneck(Block):
+    """1x1, 3x3 and 1x1 convolution.
 
     The 3x3 convolution may have groups (ResNeXt) or more channels (wide ResNets).
     """
 
     def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
-        self.stride, self.groups = block.conv2.stride[0], block.conv2.groups
+        super().__init__(block, dtype)
+        self.stride = block.conv2.stride[0]
+        self.how = {"stride": self.stride, "groups": block.conv2.groups}
         self.reach = Reach(3, self.stride, 1)
         self.first = placed(fold(block.conv1, block.bn1), dtype)
         self.second = placed(fold(block.conv2, block.bn2), dtype)
         self.third = placed(fold(block.conv3, block.bn3), dtype)
-        self.shortcut = None
-        if block.downsample is not None:
-            self.shortcut = placed(fold(*block.downsample), dtype)
         self.narrow, self.channels_in = self.first[0].shape[:2]
         self.channels_out = self.third[0].shape[0]
 
@@ -91,34 +94,23 @@ class Bottleneck(Layer):
         weight = self.first[0]
         self.inner = Level(slots, size, self.narrow, count * window**2, weight.dtype, weight.device)
 
-    def _sum(self, x: Tensor, beside: Tensor) -> Tensor:
-        """ReLU of the third convolution of ``x`` and the shortcut of ``beside``."""
-        if self.shortcut:
-            beside = conv(beside, *self.shortcut)
-        return conv(x, *self.third).add_(beside).relu_()
-
-    def clean(self, x: Tensor, slots: Tensor | None) -> Tensor:
+    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
         inner = conv(x, *self.first).relu_()
         if slots is not None:
             self.inner.keep(slots, inner)
-        how = {"stride": self.stride, "groups": self.groups}
-        middle = conv(inner, *self.second, padding=1, **how).relu_()
-        return self._sum(middle, x[:, :: self.stride, :: self.stride])
-
-    def whole(self, x: Tensor) -> Tensor:
-        return self.clean(x, None)
+        middle = conv(inner, *self.second, padding=1, **self.how).relu_()
+        return self._sum(conv(middle, *self.third), x[:, :: self.stride, :: self.stride])
 
     def windows(self, level: Level, slot: Tensor, held: Windows, out: Windows) -> Tensor:
         self.inner.write(conv(level.windows(held), *self.first).relu_())
         found = level.lookup(slot, held, out.before(self.reach))
-        how = {"stride": self.stride, "groups": self.groups}
-        middle = conv(self.inner.read(found), *self.second, **how).relu_()
+        middle = conv(self.inner.read(found), *self.second, **self.how).relu_()
         center = found[:, :, 1 : -1 : self.stride, 1 : -1 : self.stride]
-        return self._sum(middle, level.read(center))
+        return self._sum(conv(middle, *self.third), level.read(center))
 
     def work(self, places_in: int, places_out: int) -> int:
-        behind = [self.second, self.third] + [self.shortcut] * (self.shortcut is not None)
-        behind = sum(weight.numel() for weight, _ in behind)
+        kernels = self.second, self.third, self.shortcut
+        behind = sum(kernel[0].numel() for kernel in kernels if kernel)
         return places_in * self.first[0].numel() + places_out * behind
 
     def moved(self, places_in: int, places_out: int) -> int:

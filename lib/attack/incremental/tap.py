@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from lib.attack.criteria import Criterion, slope
-from lib.attack.incremental.network import Incremental, filled
-from lib.attack.incremental.windows import Windows
+from lib.attack.incremental.network import Incremental, in_batches
+from lib.attack.incremental.windows import Windows, within
 
 
 class Tap:
@@ -44,7 +44,7 @@ class Tap:
         """Put images, uint8 (n, C, H, W), into slots, int64 (n,); `aim` each before predictions."""
         self.engine.enter(slots, images)
         for slot in slots.tolist():
-            maps = self._through(self.level.clean_map(slot).clone())
+            maps = self._through(self.level.clean[slot : slot + 1].clone())
             self._of(self.clean, slot).copy_(maps[0, ..., : self.channels])
 
     def aim(
@@ -62,11 +62,10 @@ class Tap:
         Raises:
             InputError: the criterion's objective has no gradient.
         """
-        maps = self._through(self.level.clean_map(slot).clone())
+        maps = self._through(self.level.clean[slot : slot + 1].clone())
         if candidate is not None:
-            slots = torch.tensor([slot], device=maps.device)
-            slots, genes = filled(slots, candidate.unsqueeze(0), self.engine.batch)
-            held = self.engine.write_windows(slots, genes.view(len(genes), self.engine.pixels, -1))
+            slots = torch.full((self.engine.batch,), slot, device=maps.device)
+            held = self.engine.write_windows(slots, candidate.expand(len(slots), -1))
             maps = torch.cat([maps, self._through(self.level.assemble(slots, held))[:1]])
         self.objectives[slot], gradient = slope(
             lambda values: self.engine.rest(values, self.after), maps, criterion, label
@@ -78,13 +77,7 @@ class Tap:
 
         With a mean gradient they are right but for a constant that is the image's own.
         """
-        count, batch = len(candidates), self.engine.batch
-        slots, candidates = filled(slots, candidates, batch)
-        parts = [
-            self._batch(some, genes.view(batch, self.engine.pixels, -1))
-            for some, genes in zip(slots.split(batch), candidates.split(batch), strict=True)
-        ]
-        return torch.cat(parts)[:count]
+        return in_batches(self._batch, slots, candidates, self.engine.batch)
 
     def _through(self, maps: Tensor) -> Tensor:
         """Maps at the tap of maps in front of the layers on whole maps."""
@@ -96,22 +89,21 @@ class Tap:
         """The map of a slot (size, size, channels), a view."""
         return rows.view(-1, self.size, self.size, self.channels)[slot]
 
-    def _batch(self, slots: Tensor, pixels: Tensor) -> Tensor:
-        held = self.engine.write_windows(slots, pixels)
+    def _batch(self, slots: Tensor, genes: Tensor) -> Tensor:
+        held = self.engine.write_windows(slots, genes)
         if self.whole:
             changed = self._through(self.level.assemble(slots, held))
             held = Windows(held.start.new_zeros(len(slots), 1, 2), self.size)
         else:
             changed = self.level.windows(held)
-        place = held.start.unsqueeze(3) + torch.arange(held.size, device=slots.device)
-        row, col = place[:, :, 0, :, None], place[:, :, 1, None, :]
+        row, col = held.places()
         rows = (slots.view(-1, 1, 1, 1) * self.size + row) * self.size + col
         changed = changed.view(*rows.shape, -1)[..., : self.channels]
         change = ((changed - self.clean[rows]) * self.gradients[rows]).sum(4)
         # Where windows overlap both hold the same values: they count once.
         for pixel in range(1, held.start.shape[1]):
             for other in range(pixel):
-                inside = place[:, pixel] - held.start[:, other].unsqueeze(2)
-                inside = (inside >= 0) & (inside < held.size)
-                change[:, pixel] *= ~(inside[:, 0, :, None] & inside[:, 1, None, :])
+                down = row[:, pixel] - held.start[:, other, 0].view(-1, 1, 1)
+                right = col[:, pixel] - held.start[:, other, 1].view(-1, 1, 1)
+                change[:, pixel] *= ~within(down, right, held.size)
         return self.objectives[slots] + change.sum((1, 2, 3))

@@ -55,6 +55,11 @@ class Windows:
     start: Tensor  # int64 (N, P, 2): row and column of the first corner
     size: int
 
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Rows (N, P, size, 1) and columns (N, P, 1, size) that they cover."""
+        place = self.start.unsqueeze(3) + torch.arange(self.size, device=self.start.device)
+        return place[:, :, 0, :, None], place[:, :, 1, None, :]
+
     def before(self, reach: Reach) -> "Windows":
         """Windows of the layer's input that these of its output depend on, padding included."""
         start = self.start * reach.stride - reach.padding
@@ -79,14 +84,14 @@ class Level:
         self, slots: int, size: int, channels: int, rows: int, dtype: torch.dtype,
         device: torch.device,
     ) -> None:  # fmt: skip
-        self.slots, self.size = slots, size
+        self.size = size
         self.first = 1 + slots * size * size
         self.buffer = torch.zeros(self.first + rows, channels, dtype=dtype, device=device)
+        self.clean = self.buffer[1 : self.first].view(slots, size, size, channels)
 
     def keep(self, slots: Tensor, maps: Tensor) -> None:
         """Store clean maps (n, size, size, c) in slots (n,); missing last channels stay."""
-        clean = self.buffer[1 : self.first].view(self.slots, self.size, self.size, -1)
-        clean[..., : maps.shape[-1]][slots] = maps
+        self.clean[..., : maps.shape[-1]][slots] = maps
 
     def write(self, maps: Tensor) -> None:
         """Store windows (N * P, size, size, c); missing last channels keep what was there."""
@@ -99,11 +104,6 @@ class Level:
         rows = self.buffer[self.first : self.first + count * held.size**2]
         return rows.view(count, held.size, held.size, -1)
 
-    def clean_map(self, slot: int) -> Tensor:
-        """The clean map of a slot (1, size, size, channels), a view."""
-        clean = self.buffer[1 : self.first].view(self.slots, self.size, self.size, -1)
-        return clean[slot : slot + 1]
-
     def lookup(self, slot: Tensor, held: Windows, wanted: Windows) -> Tensor:
         """Buffer rows of what windows cover, int64 (N, P, wanted.size, wanted.size).
 
@@ -113,19 +113,16 @@ class Level:
                 same value.
             wanted: windows to read, of the same candidates; they may hang over the map's edge.
         """
-        span = torch.arange(wanted.size, device=slot.device)
-        place = wanted.start.unsqueeze(3) + span  # (N, P, 2, size)
-        row, col = place[:, :, 0, :, None], place[:, :, 1, None, :]
+        row, col = wanted.places()
         found = (slot.view(-1, 1, 1, 1) * self.size + row) * self.size + col + 1
         count, pixels = held.start.shape[:2]
         window = torch.arange(count, device=slot.device).view(-1, 1, 1, 1) * pixels
         for pixel in range(pixels):
-            inside = place - held.start[:, pixel].view(-1, 1, 2, 1)
-            row, col = inside[:, :, 0, :, None], inside[:, :, 1, None, :]
-            holds = _both((inside >= 0) & (inside < held.size))
-            changed = ((window + pixel) * held.size + row) * held.size + col + self.first
-            found = changed.where(holds, found)
-        return found.where(_both((place >= 0) & (place < self.size)), 0)
+            down = row - held.start[:, pixel, 0].view(-1, 1, 1, 1)
+            right = col - held.start[:, pixel, 1].view(-1, 1, 1, 1)
+            changed = ((window + pixel) * held.size + down) * held.size + right + self.first
+            found = changed.where(within(down, right, held.size), found)
+        return found.where(within(row, col, self.size), 0)
 
     def read(self, found: Tensor) -> Tensor:
         """Maps (N * P, size, size, channels) from `lookup`."""
@@ -138,6 +135,6 @@ class Level:
         return self.read(self.lookup(slot, held, whole))
 
 
-def _both(inside: Tensor) -> Tensor:
-    """Row and column inside, (N, P, size, size), from (N, P, 2, size)."""
-    return inside[:, :, 0, :, None] & inside[:, :, 1, None, :]
+def within(row: Tensor, col: Tensor, size: int) -> Tensor:
+    """Whether rows and columns, which are broadcast, are both in 0 to ``size`` - 1."""
+    return ((row >= 0) & (row < size)) & ((col >= 0) & (col < size))
