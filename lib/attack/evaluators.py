@@ -10,7 +10,7 @@ from lib.attack.differential_evolution import paint
 from lib.attack.incremental import Incremental, NotIncremental, in_batches
 from lib.data import unit
 from lib.params.device import native_bfloat16
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError
 from lib.params.memory import halved
 
 # Candidates at once where the user sets none; halved if memory lacks.
@@ -22,13 +22,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 def dtype_of(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of a precision; ``auto`` is bfloat16 where the device computes in it.
-
-    Raises:
-        InputError: unknown.
-    """
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
+    """The dtype of one of `PRECISIONS`; ``auto`` is bfloat16 where the device computes in it."""
     if precision == "auto":
         precision = "bfloat16" if native_bfloat16(device) else "float32"
     return getattr(torch, precision)

@@ -17,15 +17,14 @@ class InputGradient:
 
     Args:
         model: in evaluation mode, on its device.
-        example: one of the images, uint8 (C, H, W).
-        slots: images in work at the same time.
+        example: one of the images, uint8 (C, H, W); one at a time is in work, in slot 0.
     """
 
-    def __init__(self, model: nn.Module, example: Tensor, slots: int) -> None:
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
         self.model = model
-        self.images = example.new_zeros(slots, *example.shape)
+        self.images = example.new_zeros(1, *example.shape)
         self.gradients = torch.zeros(self.images.shape, device=example.device)
-        self.objectives = self.gradients.new_zeros(slots)
+        self.objectives = self.gradients.new_zeros(1)
 
     def enter(self, slots: Tensor, images: Tensor) -> None:
         """Put images, uint8 (n, C, H, W), into slots, int64 (n,); `aim` each before predictions."""

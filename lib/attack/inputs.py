@@ -9,9 +9,42 @@ from torch import Tensor, nn
 from lib.attack.criteria import Criterion
 from lib.attack.evaluators import finite
 from lib.data import as_images, unit
-from lib.models.inference import placed
+from lib.models.inference import full_precision, placed
 from lib.params.errors import InputError, first_line
 from lib.params.memory import is_out_of_memory
+
+
+def ready(
+    model: Any, images: Any, labels: Any, criterion: Criterion, pixels: int = 1
+) -> tuple[np.ndarray, Tensor, torch.device]:
+    """What an attack works on, after the model was tried on the first image.
+
+    Args:
+        model: that is attacked.
+        images: as for `to_attack`.
+        labels: as for `as_labels`.
+        criterion: what counts as success.
+        pixels: that are changed.
+
+    Returns:
+        Images, uint8 (N, H, W, C), labels, int64 (N,) or (N, L), and the model's device.
+
+    Raises:
+        InputError: as the other functions here, or the images have fewer pixels.
+    """
+    array = to_attack(images)
+    height, width = array.shape[1:3]
+    device = check_model(model, height, width)
+    labels = as_labels(labels, len(array))
+    if pixels > height * width:
+        raise InputError(
+            f"pixels is {pixels}, more than an image of {height} x {width} has: give fewer."
+        )
+    if len(array):
+        with full_precision(device):
+            first = torch.tensor(array[0]).permute(2, 0, 1).to(device)
+            check_task(first_logits(model, first), labels, criterion)
+    return array, labels, device
 
 
 def to_attack(images: Any) -> np.ndarray:
@@ -27,19 +60,6 @@ def to_attack(images: Any) -> np.ndarray:
     if not array.shape[1] * array.shape[2]:
         raise InputError(f"Images of {array.shape[1]} x {array.shape[2]} have no pixel to change.")
     return np.ascontiguousarray(array)
-
-
-def check_pixels(pixels: int, images: np.ndarray) -> None:
-    """Refuse to change more pixels than an image, uint8 (N, H, W, C), has.
-
-    Raises:
-        InputError: so many are to change.
-    """
-    height, width = images.shape[1:3]
-    if pixels > height * width:
-        raise InputError(
-            f"pixels is {pixels}, more than an image of {height} x {width} has: give fewer."
-        )
 
 
 def as_labels(labels: Any, count: int) -> Tensor:

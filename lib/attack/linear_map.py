@@ -92,18 +92,12 @@ class LinearMapAttack:
 
     def iterate(self, model: nn.Module, images: Any, labels: Any) -> Iterator[dict[str, Any]]:
         """Rows of `Found.table`, one image after the other; arguments and errors as of a call."""
-        array = inputs.to_attack(images)
-        device = inputs.check_model(model, *array.shape[1:3])
-        labels = inputs.as_labels(labels, len(array)).to(device)
-        inputs.check_pixels(self.pixels, array)
+        array, labels, device = inputs.ready(model, images, labels, self.criterion, self.pixels)
         if not len(array):
             return
-        pictures = torch.tensor(array).permute(0, 3, 1, 2)
+        pictures, labels = torch.tensor(array).permute(0, 3, 1, 2), labels.to(device)
         with full_precision(device):
-            example = pictures[0].to(device)
-            inputs.check_task(inputs.first_logits(model, example), labels, self.criterion)
-            outcome = Outcome(model, self.criterion, array.shape[3], labels.ndim == 2)
-            search = _Search(self, outcome, example)
+            search = _Search(self, Outcome(model, self.criterion), pictures[0].to(device))
         for place in range(len(array)):
             with full_precision(device):
                 row = search.attack(place, pictures[place].to(device), labels[place : place + 1])
@@ -121,7 +115,7 @@ class _Search:
             BATCH, 1,
         )  # fmt: skip
         incremental = isinstance(self.scores.evaluator.evaluator, Incremental)
-        self.tap = tap_of(self.scores) if incremental else InputGradient(outcome.model, example, 1)
+        self.tap = tap_of(self.scores) if incremental else InputGradient(outcome.model, example)
         self.colors = torch.from_numpy(color_grid(example.shape[0], 2)).long().to(device)
         self.slot = torch.zeros(1, dtype=torch.long, device=device)
 
@@ -225,16 +219,13 @@ class _Search:
             lowest, place = objective.min(0)
             if lowest < self.lowest:
                 self.best, self.lowest, better = some[place], lowest.item(), True
-            for member in objective.where(hit, torch.inf).argsort().tolist():
-                if not hit[member]:
-                    break
-                # Only the stored image, alone, in float32, decides.
-                alone = self.outcome.alone(self.picture, torch.cat([self.fixed, some[member]]))
-                if self.criterion(alone, self.label)[1].item():
-                    self.best, self.lowest = some[member], objective[member].item()
-                    self.fooled = True
-                    return True
-                self.disagreements += 1
+            whole = torch.cat([self.fixed.expand(len(some), -1), some], 1)
+            member, failed = self.outcome.confirmed(self.picture, whole, objective, hit, self.label)
+            self.disagreements += failed
+            if member is not None:
+                self.best, self.lowest = some[member], objective[member].item()
+                self.fooled = True
+                return True
         return better
 
     def _polish(self) -> None:

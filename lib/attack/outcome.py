@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lib.attack import differential_evolution, inputs
@@ -18,19 +19,39 @@ class Outcome:
     Args:
         model: in evaluation mode.
         criterion: what counts as success.
-        channels: of the images.
-        multi_label: whether an image has several labels.
     """
 
     model: nn.Module
     criterion: Criterion
-    channels: int
-    multi_label: bool
 
     def alone(self, picture: Tensor, genes: Tensor) -> Tensor:
         """Float32 logits (1, K) of an image, uint8 (C, H, W), changed by ``genes`` (genes,)."""
         painted = differential_evolution.paint(picture.unsqueeze(0), genes.view(1, 1, -1))
         return inputs.alone(self.model, painted[0])
+
+    def confirmed(
+        self, picture: Tensor, candidates: Tensor, objective: Tensor, hit: Tensor, label: Tensor
+    ) -> tuple[int | None, int]:
+        """The best candidate that a search calls a success and that is one, stored and alone.
+
+        Args:
+            picture: uint8 (C, H, W).
+            candidates: int64 (n, genes).
+            objective: of the candidates (n,).
+            hit: bool (n,), which of them the search calls successes.
+            label: int64 (1,) or (1, K).
+
+        Returns:
+            Its position, None if there is none, and how many better ones are no success.
+        """
+        order = objective.where(hit, torch.inf).argsort()
+        failed = 0
+        for place in order[hit[order]].tolist():
+            logits = self.alone(picture, candidates[place])
+            if self.criterion(logits, label)[1].item():
+                return place, failed
+            failed += 1
+        return None, failed
 
     def clean(self, place: int, logits: Tensor, label: Tensor) -> dict[str, Any]:
         """A whole row of the image at ``place``, as if nothing had been changed.
@@ -40,7 +61,7 @@ class Outcome:
             logits: of the clean image, float32 (1, K).
             label: int64 (1,) or (1, K).
         """
-        decision = self.decision(logits)
+        decision = self.decision(logits, label)
         before = confidence(self.criterion, logits, label).item()
         return {
             "image": place, "label": as_text(label.cpu().numpy())[0], "skipped": False,
@@ -62,11 +83,11 @@ class Outcome:
         after = self.alone(picture, genes)
         return {
             "success": self.criterion(after, label)[1].item(),
-            "adversarial": self.decision(after),
+            "adversarial": self.decision(after, label),
             "p_after": confidence(self.criterion, after, label).item(),
-            **pixels_of(genes.cpu(), self.channels),
+            **pixels_of(genes.cpu(), len(picture)),
         }
 
-    def decision(self, logits: Tensor) -> int | str:
-        """Class or labels of an image, float32 logits (1, K), as tables hold them."""
-        return as_text(decisions(self.criterion, logits, self.multi_label).cpu().numpy())[0]
+    def decision(self, logits: Tensor, label: Tensor) -> int | str:
+        """Class or labels of an image, float32 logits (1, K), as tables hold its label."""
+        return as_text(decisions(self.criterion, logits, label.ndim == 2).cpu().numpy())[0]

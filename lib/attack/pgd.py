@@ -5,7 +5,7 @@ have several labels.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -55,7 +55,7 @@ class PGD:
     steps: int = 40
     step: float = 0.0
     starts: int = 2
-    criterion: Criterion = field(default_factory=Misclassification)
+    criterion: Criterion = Misclassification()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -75,9 +75,7 @@ class PGD:
         Raises:
             InputError: as for `PixelAttack`, or a model without a gradient.
         """
-        array = inputs.to_attack(images)
-        device = inputs.check_model(model, *array.shape[1:3])
-        targets = inputs.as_labels(labels, len(array))
+        array, targets, device = inputs.ready(model, images, labels, self.criterion)
         keys = counter_rng.content_keys(self.seed, "pgd", array)
         rows, made = [], array.copy()
         for place in range(len(array)):
@@ -95,20 +93,19 @@ class PGD:
     ) -> tuple[dict[str, Any], Tensor]:
         """Row and attacked image, uint8 (C, H, W), of one image (1, C, H, W)."""
         with full_precision(picture.device):
-            clean = inputs.first_logits(model, picture[0])
-            inputs.check_task(clean, label, self.criterion)
-            reason = misjudged(self.criterion, clean, label)
-            outcome = Outcome(model, self.criterion, picture.shape[1], label.ndim == 2)
-            row = outcome.clean(place, clean, label) | {"skipped": bool(reason), "reason": reason}
-        best = picture[0]
-        for start in range(self.starts if not reason else 0):
+            clean, best = inputs.alone(model, picture[0]), picture[0]
+            outcome = Outcome(model, self.criterion)
+            if reason := misjudged(self.criterion, clean, label):
+                return outcome.skipped(place, clean, label, reason), best
+            row = outcome.clean(place, clean, label)
+        for start in range(self.starts):
             for candidate in self._descend(model, picture, label, key, start):
                 row["evaluations"] += 1
                 with full_precision(picture.device):
                     logits = inputs.alone(model, candidate)
                     fooled = bool(self.criterion(logits, label)[1].item())
                     after = confidence(self.criterion, logits, label).item()
-                    decided = outcome.decision(logits)
+                    decided = outcome.decision(logits, label)
                 if fooled or after < row["p_after"]:
                     row |= {"success": fooled, "p_after": after, "adversarial": decided}
                     best = candidate

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from lib.attack import differential_evolution, inputs
@@ -219,21 +218,12 @@ class PixelAttack:
         self, model: nn.Module, images: Any, labels: Any, keys: Any = None
     ) -> Iterator[Generation]:
         """State after each generation; arguments and errors as of a call."""
-        array = inputs.to_attack(images)
-        device = inputs.check_model(model, *array.shape[1:3])
-        labels = inputs.as_labels(labels, len(array))
-        inputs.check_pixels(self.pixels, array)
+        array, labels, device = inputs.ready(model, images, labels, self.criterion, self.pixels)
         if keys is None:
             keys = counter_rng.content_keys(self.seed, f"{self.pixels}-pixel attack", array)
         keys = inputs.as_keys(keys, len(array))
-        if not len(array):
-            return
-        with full_precision(device):
-            first = torch.tensor(array[:1]).permute(0, 3, 1, 2).to(device)
-            logits = inputs.first_logits(model, first[0])
-            inputs.check_task(logits, labels, self.criterion)
-            dtype = dtype_of(self.precision, device)
-            search = Search(self, model, array, labels, keys, dtype, device)
+        dtype = dtype_of(self.precision, device)
+        search = Search(self, model, array, labels, keys, dtype, device)
         while search.unfinished:
             with full_precision(device):
                 best, finished = search.step()

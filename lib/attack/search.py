@@ -1,6 +1,7 @@
 """Differential evolution on many images at once: finished ones leave and new ones enter."""
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,44 @@ from torch import Tensor, nn
 from lib.attack import differential_evolution, inputs
 from lib.attack.criteria import misjudged
 from lib.attack.outcome import Outcome
-from lib.attack.populations import Populations
 from lib.attack.score_cache import ScoreCache
 from lib.attack.scoring import Scores
 from lib.attack.screening import EVALUATIONS
+
+
+@dataclass
+class Populations:
+    """One population for each image under attack; every field has one row an image."""
+
+    image: Tensor  # position in the list of images
+    slot: Tensor  # of the evaluator and of the cache
+    keys: Tensor
+    pictures: Tensor  # uint8 (N, C, H, W)
+    labels: Tensor
+    clean: Tensor  # float32 logits of the clean image (N, K)
+    generation: Tensor  # of the next candidates; 0 is the initial population
+    members: Tensor  # int64 (N, population, genes)
+    scores: Tensor  # objective of each member, float32 (N, population)
+    seconds: Tensor
+    disagreements: Tensor  # successes of the search that the stored image alone has not
+    best: list[list[float]]  # lowest objective after each generation
+
+    def keep(self, rows: Tensor) -> "Populations":
+        """Only these rows, given as bool (N,)."""
+        values = {
+            name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        best = [history for history, keep in zip(self.best, rows.tolist(), strict=True) if keep]
+        return Populations(**values, best=best)
+
+    def join(self, other: "Populations") -> "Populations":
+        """Both objects' rows."""
+        values = {
+            name: torch.cat([value, getattr(other, name)])
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return Populations(**values, best=self.best + other.best)
 
 
 class Search:
@@ -34,9 +69,9 @@ class Search:
         keys: Tensor, dtype: torch.dtype, device: torch.device,
     ) -> None:  # fmt: skip
         self.attack, self.model, self.criterion = attack, model, attack.criterion
-        self.outcome = Outcome(model, attack.criterion, images.shape[3], labels.ndim == 2)
+        self.outcome = Outcome(model, attack.criterion)
         self.images, self.labels, self.keys = images, labels, keys
-        self.dtype, self.device, self.channels = dtype, device, images.shape[3]
+        self.dtype, self.device = dtype, device
         self.limits = differential_evolution.gene_limits(attack.pixels, *images.shape[1:], device)
         self.waiting = list(range(len(images)))
         self.populations: Populations | None = None
@@ -101,11 +136,8 @@ class Search:
 
     def _enter(self, entering: list[tuple[int, Tensor, Tensor, Tensor]]) -> Populations:
         """Populations of new images, not yet evaluated, in free slots."""
-        places = [place for place, *_ in entering]
-        pictures, labels, clean = (
-            torch.cat(parts) if parts[0].ndim < 3 else torch.stack(parts)
-            for parts in list(zip(*entering, strict=True))[1:]
-        )
+        places, pictures, labels, clean = map(list, zip(*entering, strict=True))
+        pictures, labels, clean = torch.stack(pictures), torch.cat(labels), torch.cat(clean)
         keys = self.keys[places].to(self.device)
         members = self.attack.first(keys, self.limits)
         free = torch.ones(self.slots, dtype=torch.bool, device=self.device)
@@ -139,9 +171,15 @@ class Search:
             not fooled, its best member so far.
         """
         started = time.monotonic()
-        proposed = self._propose(held)
+        made = self.attack.proposed(
+            held.members, held.scores, held.keys, held.generation, self.limits
+        )
+        proposed = held.members.where(held.generation.view(-1, 1, 1) == 0, made)
         before = self.evaluate.counts[held.slot].sum(1)
-        score, hit = self._evaluate(held, proposed)
+        score, hit = self.cache.scored(
+            held.slot, proposed,
+            lambda rows, genes: self.evaluate(held.slot[rows], held.labels[rows], genes),
+        )  # fmt: skip
 
         # Ties go to the child, so that a population drifts across a plateau instead of freezing.
         better = score <= held.scores
@@ -153,16 +191,13 @@ class Search:
 
         fooled = torch.zeros(count, dtype=torch.bool, device=self.device)
         for row in hit.any(1).nonzero().flatten().tolist():
-            for member in score[row].where(hit[row], torch.inf).argsort().tolist():
-                if not hit[row, member]:
-                    break
-                # Only the stored image, alone, in float32, decides.
-                logits = self.outcome.alone(held.pictures[row], proposed[row, member])
-                if self.criterion(logits, held.labels[row : row + 1])[1].item():
-                    fooled[row], winner[row] = True, proposed[row, member]
-                    lowest[row] = score[row, member]
-                    break
-                held.disagreements[row] += 1
+            member, failed = self.outcome.confirmed(
+                held.pictures[row], proposed[row], score[row], hit[row], held.labels[row : row + 1]
+            )
+            held.disagreements[row] += failed
+            if member is not None:
+                fooled[row], winner[row] = True, proposed[row, member]
+                lowest[row] = score[row, member]
         for history, value in zip(held.best, lowest.tolist(), strict=True):
             history.append(value)
         held.generation = held.generation + 1
@@ -170,21 +205,6 @@ class Search:
         share = work / work.sum()
         held.seconds += (time.monotonic() - started) * share
         return fooled, winner
-
-    def _propose(self, held: Populations) -> Tensor:
-        """Candidates of the next generation, int64 (N, population, genes)."""
-        made = self.attack.proposed(
-            held.members, held.scores, held.keys, held.generation, self.limits
-        )
-        return held.members.where(held.generation.view(-1, 1, 1) == 0, made)
-
-    def _evaluate(self, held: Populations, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and successes of candidates, bool, in the search's precision."""
-
-        def new(rows: Tensor, genes: Tensor) -> tuple[Tensor, Tensor]:
-            return self.evaluate(held.slot[rows], held.labels[rows], genes)
-
-        return self.cache.scored(held.slot, candidates, new)
 
     def _row(self, held: Populations, row: int, genes: Tensor) -> dict[str, Any]:
         """The finished image in ``row``, changed by ``genes``."""
