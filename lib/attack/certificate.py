@@ -96,8 +96,6 @@ def iterate(
             "A certificate tries every value of every pixel, and a color pixel has 16.8 million: "
             "give gray images."
         )
-    device = inputs.check_model(model, *array.shape[1:3])
-    labels = inputs.as_labels(labels, len(array))
     if criterion is None:
         criterion = Misclassification()
     batch = check_number("batch", batch, 0, math.inf, whole=True)
@@ -106,12 +104,8 @@ def iterate(
             f"The criterion {type(criterion).__name__} has no margin: a certificate needs "
             "to know how far a prediction is from changing."
         )
-    if not len(array):
-        return
+    _, labels, device = inputs.ready(model, array, labels, criterion)
     begun, work = begun or {}, None
-    with full_precision(device):
-        first = torch.tensor(array[0]).permute(2, 0, 1).to(device)
-        inputs.check_task(inputs.first_logits(model, first), labels, criterion)
     for place in range(len(array)):
         state = begun.get(place)
         if state and state["finished"]:
@@ -195,9 +189,9 @@ class _Work:
             near = margins.abs() <= SAFETY * deviation
             near[margins.argmin()] = True
             waiting = {*near.nonzero().flatten().tolist()} - known
-        unknown_ = torch.ones_like(fooled)
-        unknown_[list(known)] = False
-        clear = margins[unknown_].abs().min().item() if unknown_.any() else NOWHERE
+        others = torch.ones_like(fooled)
+        others[list(known)] = False
+        clear = margins[others].abs().min().item() if others.any() else NOWHERE
         lowest = int(margins.argmin())
         state = state | {
             "candidates": start + len(genes),
@@ -206,12 +200,10 @@ class _Work:
             "clear": min(state["clear"], clear),
         }  # fmt: skip
         if state["row"] < 0 or margins[lowest] < state["margin"]:
-            change = self.held.changes[start + lowest].tolist()
-            state |= {"margin": margins[lowest].item()}
-            state |= dict(zip(("row", "col", "value"), change, strict=True))
+            row, col, value = self.held.changes[start + lowest].tolist()
+            state |= {"margin": margins[lowest].item(), "row": row, "col": col, "value": value}
         if state["clear"] <= deviation:  # a late candidate deviates more: all are in doubt again
-            none = {"candidates": 0, "counterexamples": 0, "row": -1}
-            state |= none | {"clear": NOWHERE}
+            state |= {"candidates": 0, "counterexamples": 0, "row": -1, "clear": NOWHERE}
         complete = state["candidates"] == len(self.held.genes)
         done = complete or (state["counterexamples"] > 0 and not self.count)
         return state | {

@@ -35,9 +35,9 @@ class Neighbors:
 
 def bare(picture: Tensor) -> Neighbors:
     """The 255 H W images that differ from an image, uint8 (1, H, W), in one pixel."""
-    height, width = picture.shape[1:]
+    axes = (torch.arange(edge, device=picture.device) for edge in picture.shape[1:])
     order = torch.tensor(ORDER, device=picture.device)
-    changes = torch.cartesian_prod(order, *_axes(picture))[:, [1, 2, 0]]
+    changes = torch.cartesian_prod(order, *axes)[:, [1, 2, 0]]
     own = picture[0, changes[:, 0], changes[:, 1]]
     changes = changes[changes[:, 2] != own]
     return Neighbors(picture, changes, changes, 1)
@@ -96,10 +96,3 @@ def through_median(picture: Tensor) -> Neighbors:
     chosen = earliest[torch.from_numpy(kept).to(device)]
     seen = clean.view(1, height, width).to(torch.uint8)
     return Neighbors(seen, genes[chosen], changes[chosen], 9)
-
-
-def _axes(picture: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns of an image (C, H, W)."""
-    height, width = picture.shape[1:]
-    device = picture.device
-    return torch.arange(height, device=device), torch.arange(width, device=device)
