@@ -110,8 +110,8 @@ def pixels_of(genes: torch.Tensor, channels: int) -> dict[str, list]:
     }
 
 
-def locate(data: Images, records: pd.DataFrame) -> Images:
-    """The clean images of records, in their order.
+def positions(data: Images, records: pd.DataFrame) -> np.ndarray:
+    """Positions in ``data`` of the images that records name, int64 (N,).
 
     Raises:
         InputError: a record's image is not in the data set.
@@ -124,4 +124,9 @@ def locate(data: Images, records: pd.DataFrame) -> Images:
             f"{data.provenance.npz} has no image {error.args[0]}, which an attack record names: "
             "the records were made on other data."
         ) from None
-    return data.take(np.array(wanted, dtype=np.int64))
+    return np.array(wanted, dtype=np.int64)
+
+
+def locate(data: Images, records: pd.DataFrame) -> Images:
+    """The clean images of records, in their order; errors as of `positions`."""
+    return data.take(positions(data, records))

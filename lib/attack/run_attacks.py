@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ def attack_images(
     first, shards = shard
     positions = np.asarray(positions, dtype=np.int64)[first::shards]
     done: dict[tuple[str, int], dict] = {}
-    if checkpoint and checkpoint.exists():
+    if checkpoint:
         # Names that begin with a dot are what a killed process was writing.
         for path in visible(checkpoint, "[0-9]*.parquet"):
             for row in read_table(path).to_dict("records"):
@@ -132,7 +132,18 @@ def attack_images(
     given = model, chosen.images, chosen.labels
     if hasattr(attack, "seed"):  # a map search draws nothing
         given += (stream_keys(chosen, attack.pixels, attack.seed),)
-    for row in _named(attack.iterate(*given), chosen, attack):
+    for row in attack.iterate(*given):
+        at = row.pop("image")
+        row |= {
+            "dataset": data.name,
+            "split": str(chosen.split[at]),
+            "index": int(chosen.index[at]),
+            "seed": getattr(attack, "seed", 0),
+            "part": str(chosen.part[at]),
+            "category": int(chosen.category[at]),
+            "group": int(chosen.group[at]),
+            "true_label_changed": attack_table.true_label_changed(row["label"], row["adversarial"]),
+        }
         done[row["split"], row["index"]] = row
         unsaved.append(row)
         bar.update()
@@ -143,24 +154,6 @@ def attack_images(
     bar.close()
     columns = [*attack_table.KEPT, "skipped", "reason"]
     return pd.DataFrame([done[name] for name in names], columns=columns)
-
-
-def _named(
-    rows: Iterator[dict[str, Any]], data: Images, attack: PixelAttack | LinearMapAttack
-) -> Iterator[dict[str, Any]]:
-    """Rows with the names of their images."""
-    for row in rows:
-        at = row.pop("image")
-        yield row | {
-            "dataset": data.name,
-            "split": str(data.split[at]),
-            "index": int(data.index[at]),
-            "seed": getattr(attack, "seed", 0),
-            "part": str(data.part[at]),
-            "category": int(data.category[at]),
-            "group": int(data.group[at]),
-            "true_label_changed": attack_table.true_label_changed(row["label"], row["adversarial"]),
-        }
 
 
 def attack_runs(

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from lib import data as dataroom
 from lib.attack import certificate
-from lib.attack.attack_table import KEPT
+from lib.attack.attack_table import KEPT, positions
 from lib.attack.certificate import THROUGH
 from lib.attack.linear_map import LinearMapAttack
 from lib.attack.pixel_attack import PixelAttack
@@ -145,12 +145,11 @@ def search_run(
         shard: (i, n); the table is written by the call without shard.
 
     Raises:
-        InputError: there is no certificate of the bare classifier.
+        InputError: there is no certificate of the bare classifier, or it is of other images.
     """
     known = read_table(folder / "certificate_bare.parquet")[:images]
     known = known[~known["skipped"] & ~known["robust"]]
-    places = {pair: at for at, pair in enumerate(zip(data.split, data.index, strict=True))}
-    chosen = np.array([places[pair] for pair in zip(known["split"], known["index"], strict=True)])
+    chosen = positions(data, known)
     model, tables = model.to(pick_device(p.device)), []
     weights = md5(folder / "classifier.safetensors")
     for name, attack in searches(p, data.facts.multi_label).items():
