@@ -94,10 +94,8 @@ def worst_case(table: pd.DataFrame) -> pd.DataFrame:
                 rows.append(_share(name, family, budget, attacker, found, image))
             within = of[(of["family"] == family) & (of["budget"] <= budget)]
             # A row of an image that was not among the clean ones says nothing of the whole.
-            every = pd.concat([clean, within]).set_index(image)
-            every = every.loc[every.index.isin(pd.MultiIndex.from_frame(clean[image]))
-                              if len(image) > 1 else every.index.isin(clean[image[0]])]  # fmt: skip
-            rows.append(_share(name, family, budget, WORST, every.reset_index(), image))
+            every = pd.concat([clean, within]).merge(clean[image].drop_duplicates(), on=image)
+            rows.append(_share(name, family, budget, WORST, every, image))
     return pd.DataFrame(rows)
 
 
@@ -141,10 +139,8 @@ def sanity(table: pd.DataFrame) -> pd.DataFrame:
             most = here[here["budget"] == here["budget"].max()]
             if most["budget"].iloc[0] < ENOUGH[family]:
                 continue
-            left = int(most.groupby(image)["correct"].all().sum())
-            rows.append({"check": f"all, {family}", "defense": name,
-                         "n": len(most[image].drop_duplicates()), "against": left,
-                         "holds": left == 0})  # fmt: skip
+            left = most.groupby(image)["correct"].all()
+            rows.append(_none(f"all, {family}", name, len(left), left.sum()))
         knows = attacks["attacker"].isin(KNOWING)
         least = attacks["budget"] == attacks["budget"].min()
         rows += _no_weaker("knowing", name, attacks[knows & least], attacks[~knows & least], image)
@@ -153,10 +149,14 @@ def sanity(table: pd.DataFrame) -> pd.DataFrame:
         if "certified" in of and of["certified"].any():
             sure = attacks[attacks["certified"] & (attacks["family"] == PIXELS)
                            & (attacks["budget"] == 1)]  # fmt: skip
-            broken = int((~sure["correct"]).sum())
-            rows.append({"check": "certificate", "defense": name, "n": len(sure),
-                         "against": broken, "holds": broken == 0})  # fmt: skip
+            rows.append(_none("certificate", name, len(sure), (~sure["correct"]).sum()))
     return pd.DataFrame(rows)
+
+
+def _none(check: str, name: str, n: int, against: int) -> dict[str, Any]:
+    """Row of `sanity` on what must not happen once."""
+    against = int(against)
+    return {"check": check, "defense": name, "n": n, "against": against, "holds": against == 0}
 
 
 def _no_weaker(
@@ -182,5 +182,4 @@ def _budgets(name: str, attacks: pd.DataFrame, image: list[str]) -> list[dict[st
         pairs = sides[0].merge(sides[1], on=keys)
         lost = pairs["correct_x"] & ~pairs["correct_y"]
         compared, against = compared + len(pairs), against + int(lost.sum())
-    found = {"check": "budget", "defense": name, "n": compared, "against": against}
-    return [found | {"holds": against == 0}] if compared else []
+    return [_none("budget", name, compared, against)] if compared else []
