@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import refused
 from torch import nn
 
 from lib.attack import PixelAttack, rebuild
@@ -89,6 +90,20 @@ def test_torch_images_and_labels_give_the_same(toy):
     other = attack(model, torch.from_numpy(images), torch.from_numpy(labels))
     assert isinstance(other.images, torch.Tensor)
     np.testing.assert_array_equal(other.images.numpy(), attack(model, images, labels).images)
+
+
+def test_a_list_of_images_gives_the_same(toy):
+    model, images, labels = toy
+    for attack in (Restarts(ATTACK, 2), MorePixels(ATTACK, 2)):
+        listed = attack(model, list(images), labels.tolist())
+        np.testing.assert_array_equal(listed.images, attack(model, images, labels).images)
+
+
+@pytest.mark.parametrize("wrong", [None, 1.5, "2", True])
+def test_budgets_that_are_no_whole_numbers_are_refused(wrong):
+    for made in (Restarts, MorePixels):
+        with refused():
+            made(ATTACK, wrong)
 
 
 def test_impossible_budgets_are_refused():

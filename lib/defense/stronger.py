@@ -4,15 +4,16 @@ Each is called as `lib.attack.PixelAttack` is, with a model, images and labels, 
 returns. It begins with the very attack it is made from, so that success never falls with budget.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import Tensor, nn
+from torch import nn
 
-from lib.attack import Found, PixelAttack
-from lib.params.errors import InputError
+from lib.attack import Found, PixelAttack, inputs
+from lib.params.errors import check_field
 
 SUMS = ("evaluations", "computed", "generations", "disagreements", "seconds", "best")
 PIXELS = ("rows", "cols", "values")
@@ -39,19 +40,19 @@ class Restarts:
     runs: int = 5
 
     def __post_init__(self) -> None:
-        if self.runs < 1:
-            raise InputError(f"runs is {self.runs}: an attack runs at least once.")
+        check_field(self, "runs", 1, math.inf, whole=True)
 
     def __call__(self, model: nn.Module, images: Any, labels: Any) -> Found:
         """Attack images; arguments and errors as of `PixelAttack`."""
-        labels = _array(labels)
         found = self.attack(model, images, labels)
+        array = inputs.to_attack(images)
+        labels = inputs.as_labels(labels, len(array))
         for run in range(1, self.runs):
             left = _standing(found)
             if not len(left):
                 break
             again = replace(self.attack, seed=self.attack.seed + run)
-            other = again(model, images[left], labels[left])
+            other = again(model, array[left], labels[left])
             found = _joined(found, left, other.table, onward=False)
         return found
 
@@ -76,13 +77,12 @@ class MorePixels:
     most: int = 64
 
     def __post_init__(self) -> None:
-        if self.most < self.attack.pixels:
-            raise InputError(f"most is {self.most}: the first stage changes {self.attack.pixels}.")
+        check_field(self, "most", self.attack.pixels, math.inf, whole=True)
 
     def __call__(self, model: nn.Module, images: Any, labels: Any) -> Found:
         """Attack images; arguments and errors as of `PixelAttack`."""
-        labels, pixels = _array(labels), self.attack.pixels
-        found = self.attack(model, images, labels)
+        found, pixels = self.attack(model, images, labels), self.attack.pixels
+        labels = inputs.as_labels(labels, len(images))
         while 2 * pixels <= self.most and len(left := _standing(found)):
             stage = replace(self.attack, pixels=pixels)
             other = stage(model, found.images[left], labels[left])
@@ -113,8 +113,3 @@ def _joined(found: Found, left: np.ndarray, table: pd.DataFrame, onward: bool) -
             rows[at] |= {name: new[name] for name in ("success", "adversarial", "p_after")}
             rows[at] |= {name: old[name] * onward + new[name] for name in PIXELS}
     return Found.of(pd.DataFrame(rows, columns=list(found.table.columns)), found.clean)
-
-
-def _array(labels: Any) -> Any:
-    """Labels that can be indexed by positions."""
-    return labels if isinstance(labels, Tensor) else np.asarray(labels)
