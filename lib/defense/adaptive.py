@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lib.attack import attack_images, attack_of, locate, rebuild
+from lib.attack import PixelAttack, attack_images, attack_of, locate, rebuild
 from lib.data import Images, rounded, unit
 from lib.defense.patch_selection import blend, check_patches
 from lib.defense.restoration import image_columns
@@ -190,6 +190,16 @@ def attack_defended(
     return tables
 
 
+def attack_behind(behind: nn.Module, pixels: int, data: Images, p: Parameters) -> PixelAttack:
+    """The attack that parameters describe, as it can be made on a defended model on its device."""
+    # A denoiser works at the image's full size, so fewer candidates fit in memory.
+    batch = p.attack_batch or batch_for(data.size, data.size, placed(behind))
+    # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
+    # Predictions need a bare network.
+    settings = {"batch": batch, "precision": "float32", "evaluation": "exact"}
+    return attack_of(p, pixels, data.facts.multi_label, **settings)
+
+
 def through(
     behind: Defended, name: str, data: Images, chosen: pd.DataFrame, pixels: int, p: Parameters,
     checkpoint: Path,
@@ -203,15 +213,10 @@ def through(
         checkpoint: folder for finished images.
     """
     clean = locate(data, chosen)
-    # A denoiser works at the image's full size, so fewer candidates fit in memory.
-    batch = p.attack_batch or batch_for(data.size, data.size, placed(behind))
-    # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
-    # Predictions need a bare network.
-    settings = {"batch": batch, "precision": "float32", "evaluation": "exact"}
-    attack = attack_of(p, pixels, data.facts.multi_label, **settings)
+    attack = attack_behind(behind, pixels, data, p)
     found = attack_images(attack, behind, clean, np.arange(len(clean)), checkpoint)
     right = ~found["skipped"].to_numpy(bool)
-    values = logits(behind, rebuild(clean.images, chosen), batch=batch)
+    values = logits(behind, rebuild(clean.images, chosen), batch=attack.batch)
     labels = torch.from_numpy(clean.labels).long()
     fooled = attack.criterion(torch.from_numpy(values), labels)[1].numpy()
     table = chosen[IMAGE].assign(

@@ -21,7 +21,6 @@ from lib.attack import (
     LinearMapAttack,
     RandomSearch,
     SparseRS,
-    attack_of,
     criterion_for,
     locate,
     rebuild,
@@ -36,7 +35,7 @@ from lib.defense.double_masking import DoubleMasking
 from lib.defense.stronger import MorePixels, Restarts, doubled
 from lib.defense.worst_case import LINF, NONE, PIXELS, transfer
 from lib.models.classifiers import Classifier
-from lib.models.inference import batch_for, placed
+from lib.models.inference import placed
 from lib.models.weights import checksums
 from lib.params import ATTACKS, MASKING, PATCHES, REFERENCES, Parameters
 from lib.params.files import fingerprint, md5, read_table, visible, write_table
@@ -76,14 +75,8 @@ def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) ->
         behind: the classifier behind the defense.
         data: the images.
     """
-    masked = isinstance(behind, DoubleMasking)
-    multi_label, names = data.facts.multi_label, p.attackers_names
-    # A denoiser works at the image's full size, so that memory holds fewer candidates.
-    batch = p.attack_batch or batch_for(data.size, data.size, placed(behind))
-    # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
-    # Predictions need a bare network.
-    settings = {"batch": batch, "precision": "float32", "evaluation": "exact"}
-    attack = attack_of(p, pixels, multi_label, **settings)
+    masked, names = isinstance(behind, DoubleMasking), p.attackers_names
+    attack = adaptive.attack_behind(behind, pixels, data, p)
     if masked:
         attack = replace(attack, generations=max(1, p.attack_generations // SHORTER))
     settings = {one.name: getattr(attack, one.name) for one in fields(RandomSearch) if one.init}
@@ -106,7 +99,7 @@ def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) ->
         pgd = PGD(epsilon, criterion=attack.criterion, seed=p.seed)
         # One step from the image to the edge of the ball (Goodfellow et al. 2015).
         dense = {"fgsm": replace(pgd, steps=1, step=float(epsilon), starts=1), "pgd": pgd}
-        if not multi_label:
+        if not data.facts.multi_label:
             dense["apgd"] = AutoAttack(epsilon, APGD, p.seed)
             dense["autoattack"] = AutoAttack(epsilon, seed=p.seed)
         found += [Attacker(n, LINF, epsilon, dense[n]) for n in names if n in dense]
