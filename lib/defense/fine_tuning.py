@@ -10,12 +10,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from torch import nn
 
 from lib.data import Images
-from lib.defense.adaptive import IMAGE
+from lib.metrics.classification import right
 from lib.models import denoisers, fit_classifier
 from lib.models.classifier_training import training_images
 from lib.models.classifiers import Classifier, as_text, classify
@@ -66,16 +65,17 @@ def fine_tuning(model: Classifier, data: Images, p: Parameters, folder: Path) ->
         "dataset": data.name, "split": test.split, "index": test.index,
         "label": as_text(test.labels), "category": test.category, "part": test.part,
         "group": test.group,
-    })[IMAGE]  # fmt: skip
+    })  # fmt: skip
     for name in names:
         network = denoisers.load(name, folder.parent / "denoisers", data.facts.channels)
         pictures = [denoisers.restore(network, part.images, p.device) for part in parts]
         tuned = _tuned(model, pictures, parts, p, checkpoint / name)
-        right = {
-            when: _correct(each, pictures[-1], test.labels, p)
+        task = test.labels.ndim > 1, p.classifier_threshold, p.device
+        outcomes = {
+            when: right(test.labels, classify(each, pictures[-1], *task))
             for when, each in (("before", model), ("after", tuned))
         }
-        rows.append(about.assign(defense=name, **right))
+        rows.append(about.assign(defense=name, **outcomes))
     table = pd.concat(rows, ignore_index=True)
     table.attrs["key"] = key
     write_table(path, table)
@@ -96,9 +96,3 @@ def _tuned(
         label=f"fine-tuning, {checkpoint.name}", **SETTINGS,
     )  # fmt: skip
     return made.eval()
-
-
-def _correct(model: nn.Module, images: Any, labels: np.ndarray, p: Parameters) -> np.ndarray:
-    """Whether the decision is that of the labels, of several all, bool (N,)."""
-    same = classify(model, images, labels.ndim > 1, p.classifier_threshold, p.device) == labels
-    return same.all(1) if same.ndim > 1 else same

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib.data import as_images, like
+from lib.metrics.classification import right
 from lib.metrics.intervals import columns, rate
-from lib.models.classifiers import as_text, classify
+from lib.models.classifiers import classify
 from lib.models.denoisers import restore
 from lib.models.inference import Device, Network
 from lib.params.errors import InputError, check_number
@@ -99,17 +100,15 @@ def scan_patches(
     as_images("Images of a scan", clean=clean, attacked=attacked)
     settings = [check_patches(*setting) for setting in product(sizes, thresholds)]
     task = (False, 0.5) if threshold is None else (True, threshold)
-    restored = {name: restore(denoiser, images, device)
-                for name, images in (("recovered", attacked), ("kept", clean))}  # fmt: skip
-    before, rows = as_text(classify(model, clean, *task, device)), []
+    given = {"recovered": attacked, "kept": clean}
+    restored = {name: restore(denoiser, images, device) for name, images in given.items()}
+    before, rows = classify(model, clean, *task, device), []
     for size, level in [(0, 0.0), *settings]:
         row = {"size": size, "threshold": level, "n": len(clean)}
-        for name, images in (("recovered", attacked), ("kept", clean)):
-            made = restored[name]
+        for name, made in restored.items():
             if size:
-                made = select_patches(images, made, size, level)
-            after = as_text(classify(model, made, *task, device))
-            same = sum(one == other for one, other in zip(before, after, strict=True))
-            row |= columns(name, rate(same, len(clean)))
+                made = select_patches(given[name], made, size, level)
+            same = right(before, classify(model, made, *task, device))
+            row |= columns(name, rate(int(same.sum()), len(clean)))
         rows.append(row)
     return pd.DataFrame(rows)
