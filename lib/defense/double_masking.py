@@ -173,13 +173,12 @@ class DoubleMasking(nn.Module):
         return torch.cat(parts).float()
 
 
-def masking_table(
-    defense: DoubleMasking, images: Any, labels: Any, device: Device = None
-) -> pd.DataFrame:
+def masking_table(defense: DoubleMasking, images: Any, labels: Any) -> pd.DataFrame:
     """What double masking does to clean images, and what it proves.
 
     Args:
-        defense, images, labels, device: as for `DoubleMasking.certify`.
+        defense: where it runs is where it is.
+        images, labels: as for `DoubleMasking.certify`.
 
     Returns:
         One row an image: ``image`` (position), ``clean`` (the classifier alone is right),
@@ -193,9 +192,9 @@ def masking_table(
         one, label = array[place : place + 1], labels[place : place + 1]
         right, started = {}, time.perf_counter()
         for name, model in (("defended", defense), ("clean", defense.classifier)):
-            right[name] = bool((classify(model, one, *task, device) == label).all())
+            right[name] = bool((classify(model, one, *task) == label).all())
             right.setdefault("seconds", time.perf_counter() - started)
         started = time.perf_counter()
-        right["certified"] = bool(defense.certify(one, label, device)[0])
+        right["certified"] = bool(defense.certify(one, label)[0])
         rows.append({"image": place, **right, "seconds_certify": time.perf_counter() - started})
     return pd.DataFrame(rows)
