@@ -171,7 +171,8 @@ class _Search:
         done = predicted.bool()
         while step and not self.fooled:
             # Older predictions are under another gradient; their order is good enough.
-            self._aim()
+            self.tap.aim(0, self.criterion, self.label, self.best)
+            self.scores.counts[0, 0] += 2
             grid = torch.zeros_like(tried)
             if not len(genes) or count(step) <= self.settings.predictions:
                 grid[min(step // 2, height - 1) :: step, min(step // 2, width - 1) :: step] = True
@@ -181,7 +182,9 @@ class _Search:
                         for right in (-step, 0, step):
                             if 0 <= row + down < height and 0 <= col + right < width:
                                 grid[row + down, col + right] = True
-            new = self._with_colors((grid & ~tried).nonzero())
+            places = (grid & ~tried).nonzero().repeat_interleave(len(self.colors), 0)
+            colors = self.colors.repeat(len(places) // len(self.colors), 1)
+            new = torch.cat([places, colors], 1)
             tried |= grid
             genes = torch.cat([genes, new])
             predicted = torch.cat([predicted, self._predict(new)])
@@ -193,16 +196,6 @@ class _Search:
         if not self.fooled:
             self._polish()
         return self.best, self.lowest
-
-    def _with_colors(self, places: Tensor) -> Tensor:
-        """Candidates (n * colors, genes) at places (n, 2)."""
-        count = len(self.colors)
-        colors = self.colors.repeat(len(places), 1)
-        return torch.cat([places.repeat_interleave(count, 0), colors], 1)
-
-    def _aim(self) -> None:
-        self.tap.aim(0, self.criterion, self.label, self.best)
-        self.scores.counts[0, 0] += 2
 
     def _predict(self, genes: Tensor) -> Tensor:
         if not len(genes):
