@@ -35,7 +35,7 @@ from lib.defense.double_masking import DoubleMasking
 from lib.defense.stronger import MorePixels, Restarts, doubled
 from lib.defense.worst_case import LINF, NONE, PIXELS, transfer
 from lib.models.classifiers import Classifier
-from lib.models.inference import placed
+from lib.models.inference import Device, placed
 from lib.models.weights import checksums
 from lib.params import ATTACKS, MASKING, PATCHES, REFERENCES, Parameters
 from lib.params.files import fingerprint, md5, read_table, visible, write_table
@@ -154,6 +154,7 @@ def attack_all(
         InputError: as `defended` and `lib.attack.PixelAttack`.
     """
     models = defended(model, data, p, folder.parent / "denoisers")
+    criterion = criterion_for(p.attack_criterion, data.facts.multi_label, p.classifier_threshold)
     tables = {}
     for pixels, found in records.items():
         chosen = found.groupby("category", sort=False).head(p.attackers_images or len(found))
@@ -172,21 +173,19 @@ def attack_all(
             continue
         checkpoint = folder / f".attackers-{pixels}-{key}"
         clean = locate(data, chosen)
-        parts = [_clean(clean, models, p)]
+        parts = [_clean(clean, models, criterion, p.device)]
         for defense, behind in models.items():
             for one in attackers_of(p, pixels, behind, data):
                 place = checkpoint / defense / f"{one.name}-{one.budget}"
                 parts.append(through(behind, one, clean, place).assign(defense=defense))
-        parts += _moved(chosen, clean, models, parts, [read_table(file) for file in others], p)
+        elsewhere = [read_table(file) for file in others]
+        parts += _moved(chosen, clean, models, parts, elsewhere, criterion, p.device)
         table = pd.concat(parts, ignore_index=True)
+        of_clean = parts[0].set_index(["image", "defense"])
+        of_clean = of_clean.loc[pd.MultiIndex.from_frame(table[["image", "defense"]])]
         # Of an image that the defense alone gets wrong nothing is left to attack.
-        right, sure = (
-            parts[0].set_index(["image", "defense"])[column].loc[
-                pd.MultiIndex.from_frame(table[["image", "defense"]])
-            ].to_numpy(bool)
-            for column in ("correct", "certified")
-        )  # fmt: skip
-        table["correct"], table["certified"] = table["correct"].astype(bool) & right, sure
+        table["correct"] = table["correct"].astype(bool) & of_clean["correct"].to_numpy(bool)
+        table["certified"] = of_clean["certified"].to_numpy(bool)
         table = pd.concat([
             chosen.loc[table["image"], IMAGE].reset_index(drop=True),
             table[[name for name in COLUMNS if name not in IMAGE]],
@@ -246,9 +245,11 @@ def _row(table: pd.DataFrame, attacker: str, family: str, budget: int) -> pd.Dat
     return table.assign(attacker=attacker, family=family, budget=budget, **given)
 
 
-def _clean(clean: Images, models: dict[str, nn.Module], p: Parameters) -> pd.DataFrame:
+def _clean(
+    clean: Images, models: dict[str, nn.Module], criterion: Criterion, device: Device
+) -> pd.DataFrame:
     """Rows of the clean images through each defense, with their certificates."""
-    moved = transfer(models, {NONE: clean.images}, clean.labels, _criterion(clean, p), p.device)
+    moved = transfer(models, {NONE: clean.images}, clean.labels, criterion, device)
     table = _row(moved.drop(columns="source"), NONE, "", 0)
     for name, behind in models.items():
         if isinstance(behind, DoubleMasking):
@@ -260,7 +261,7 @@ def _clean(clean: Images, models: dict[str, nn.Module], p: Parameters) -> pd.Dat
 
 def _moved(
     chosen: pd.DataFrame, clean: Images, models: dict[str, nn.Module],
-    parts: list[pd.DataFrame], others: list[pd.DataFrame], p: Parameters,
+    parts: list[pd.DataFrame], others: list[pd.DataFrame], criterion: Criterion, device: Device,
 ) -> list[pd.DataFrame]:  # fmt: skip
     """Rows of images that were attacked on other models.
 
@@ -270,7 +271,7 @@ def _moved(
         models: defended models by name.
         parts: what was found through them.
         others: attacks on other classifiers.
-        p: for criterion and device.
+        criterion, device: as for `transfer`.
     """
     pixels = len(chosen["rows"].iloc[0])
     sources = {"oblivious": [chosen.assign(image=chosen.index)], "transfer": [], "shared": []}
@@ -288,13 +289,9 @@ def _moved(
             at = table["image"].to_numpy()
             images = {name: rebuild(clean.images[at], table)}
             labels = clean.labels[at]
-            moved = transfer(models, images, labels, _criterion(clean, p), p.device)
+            moved = transfer(models, images, labels, criterion, device)
             found.append(moved.assign(image=at[moved["image"]]))
         if found:
             every = pd.concat(found).groupby(["defense", "image"], sort=False)["correct"].all()
             made.append(_row(every.reset_index(), name, PIXELS, pixels))
     return made
-
-
-def _criterion(clean: Images, p: Parameters) -> Criterion:
-    return criterion_for(p.attack_criterion, clean.facts.multi_label, p.classifier_threshold)
