@@ -130,3 +130,12 @@ def test_a_list_of_images_is_as_good_as_an_array():
     array = PixelAttack(population=4, generations=1)(TinyNet(3, 8, 4).eval(), IMAGES, CLASSES)
     assert np.array_equal(listed.images, array.images)
     assert np.array_equal(restore(DAE(3), list(IMAGES)).shape, IMAGES.shape)
+
+
+def test_settings_given_as_numbers_of_numpy_or_a_list_are_the_same():
+    typed = PixelAttack(
+        population=np.int64(12), mutation=np.float64(0.5), strategy="best1bin",
+        dither=[np.float32(0.25), np.float64(1.5)],
+    )  # fmt: skip
+    plain = PixelAttack(population=12, mutation=0.5, strategy="best1bin", dither=(0.25, 1.5))
+    assert typed == plain and repr(typed) == repr(plain)

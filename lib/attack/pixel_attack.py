@@ -152,8 +152,9 @@ class PixelAttack:
         check_field(self, "crossover", 0, 1)
         if not isinstance(self.dither, tuple | list) or len(self.dither) != 2:
             raise InputError(f"dither is {self.dither!r}: give two factors in 0..2, lower first.")
-        check_number("dither[1]", self.dither[1], 0, 2)
-        check_number("dither[0]", self.dither[0], 0, self.dither[1])
+        high = check_number("dither[1]", self.dither[1], 0, 2)
+        low = check_number("dither[0]", self.dither[0], 0, high)
+        object.__setattr__(self, "dither", (low, high))
         check_criterion(self.criterion)
 
     def __call__(self, model: nn.Module, images: Any, labels: Any, keys: Any = None) -> Found:
