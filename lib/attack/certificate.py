@@ -105,7 +105,7 @@ def iterate(
             "to know how far a prediction is from changing."
         )
     _, labels, device = inputs.ready(model, array, labels, criterion)
-    begun, work = begun or {}, None
+    begun, work = begun or {}, _Work(model, criterion, through, count, batch)
     for place in range(len(array)):
         state = begun.get(place)
         if state and state["finished"]:
@@ -113,8 +113,6 @@ def iterate(
         with full_precision(device):
             picture = torch.tensor(array[place]).permute(2, 0, 1).to(device)
             label = labels[place : place + 1].to(device)
-            if work is None:
-                work = _Work(model, criterion, through, count, batch)
             state = work.begin(place, picture, label, state)
         if state["finished"]:
             yield state
