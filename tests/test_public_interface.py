@@ -102,6 +102,7 @@ def test_what_cannot_be_used_is_refused():
     for model, defense, of in (
         (None, denoiser, found),
         (net, "dae", found),
+        (net, [denoiser], found),
         (net, denoiser, IMAGES),
     ):
         with refused():

@@ -22,7 +22,7 @@ from lib.models.classifiers import as_text, classify
 from lib.models.denoisers import restore
 from lib.models.inference import Device, Network, placed
 from lib.params import PATCHES, REFERENCES, Parameters
-from lib.params.errors import InputError
+from lib.params.errors import InputError, shortened
 
 if TYPE_CHECKING:
     from lib.attack import Found
@@ -64,7 +64,8 @@ def evaluate_defense(
     networks = dict(denoiser) if isinstance(denoiser, Mapping) else None
     for what, network in (("model", model), *(networks or {"denoiser": denoiser}).items()):
         if not callable(network):
-            raise InputError(f"The {what} is {network!r}: give a module or a function of images.")
+            given = shortened(network)
+            raise InputError(f"The {what} is {given}: give a module or a function of images.")
     if not hasattr(found, "table"):
         raise InputError(f"found is a {type(found).__name__}: give what an attack returned.")
     records = found.table[~found.table["skipped"].astype(bool)]

@@ -24,8 +24,8 @@ def run_command(main: Callable[[list[str]], None]) -> None:
 
 
 def shortened(value: Any) -> str:
-    """A value as it would be written in Python, cut where it is long."""
-    text = repr(value)
+    """A value as it would be written in Python, on one line, cut where it is long."""
+    text = " ".join(line.strip() for line in repr(value).splitlines())
     return text if len(text) <= 80 else f"{text[:70]} ... ({len(text)} characters)"
 
 
