@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import costs
-from book.generated import table
+from book.markdown import table
 from lib import params
 from lib.evidence import printed as paper
 from lib.figures.formatting import many, pixels, shown

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from book import claim_cards, record_text, results_pages
+from book import claim_cards, results_pages
+from book.markdown import listing, table
 from book.run_pages import Page, protocol_order
 from lib import params
 from lib.evidence import printed as paper
 from lib.evidence import published_lists, step_times, verdicts
+from lib.evidence.protocol_runs import ProtocolRuns
 from lib.evidence.record import Record
 from lib.figures import formatting
 from lib.params.files import read_json, visible
@@ -18,18 +20,6 @@ from lib.params.stages import COMMON, RESULTS, WRITES
 
 GIVEN = ("protocol", "dataset", "classifier")
 RECORD = ["run", "data", "steps", "minutes", "precision", "finished", "commit", "machine"]
-
-
-def table(header: list[str], rows: list[list[object]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    cells = ([str(cell).replace("|", r"\|") for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
-
-
-def _long(header: list[str], rows: list[list[object]]) -> str:
-    """A table that shows its first rows and has a filter."""
-    return f":::{{div}} listing\n{table(header, rows)}\n:::"
 
 
 def parameters_page() -> str:
@@ -186,18 +176,16 @@ def finder_page(pages: list[Page], results: Path) -> str:
          made(each["step"], each.get("dataset"), each.get("classifier"))]
         for each in paper.figures()
     ]  # fmt: skip
-    header = ["table", "shows", "verdict", "why", "where"]
     words = verdicts.counts(row["verdict"] for (kind, _), row in covered.items() if kind == "table")
     counted = formatting.enumerated([f"**{count}** {word}" for word, count in words.items()])
     return (
         "# Find a table or figure\n\nThis page lists every table and figure of the paper, with its "
         "verdict and a link to our counterpart. Of the tables, "
-        f"{counted}; {{doc}}`rule` says how.\n\n"
-        "## Tables\n\n:::{div} listing whole\n"
-        + table(header, tables)
-        + "\n:::\n\n## Figures\n\n:::{div} listing whole\n"
-        + table(["figure", "shows", "verdict", "where"], figures)
-        + "\n:::\n"
+        f"{counted}; {{doc}}`rule` says how.\n\n## Tables\n\n"
+        + listing(["table", "shows", "verdict", "why", "where"], tables, "listing whole")
+        + "\n\n## Figures\n\n"
+        + listing(["figure", "shows", "verdict", "where"], figures, "listing whole")
+        + "\n"
         + ("\n(class-sizes)=\n## Class sizes\n\n" + "\n\n".join(sizes.values()) if sizes else "")
         + "\n"
     )
@@ -264,10 +252,10 @@ def status_page(pages: list[Page], record: Mapping[str, Record] = MappingProxyTy
     return (
         "# Status\n\nThis page lists the runs behind this copy of the book, with their computers "
         "and software. `+` after a commit: files had uncommitted changes.\n\n## Pages\n\n"
-        + (_long(header, rows) if rows else "No run has finished yet.")
+        + (listing(header, rows) if rows else "No run has finished yet.")
         + "\n\n## Recorded runs\n\nThese runs give the results on real images. *Precision* is that "
         "of training and search; success is always decided in float32.\n\n"
-        + (_long(RECORD, recorded) if recorded else "Nothing is recorded yet.")
+        + (listing(RECORD, recorded) if recorded else "Nothing is recorded yet.")
         + (f"\n\n{_unnamed(record)}" if recorded else "")
         + "\n\n## Machines\n\n"
         + "\n".join(f"- {machine}" for machine in sorted(machines))
@@ -293,9 +281,18 @@ def _recorded(record: Mapping[str, Record]) -> list[list[object]]:
 
 def _unnamed(record: Mapping[str, Record]) -> str:
     """Which recorded runs do not name the denoisers that restored their images, a sentence."""
-    names = {name: record_text.unnamed(each.runs) for name, each in record.items() if each.runs}
+    names = {name: unnamed(each.runs) for name, each in record.items() if each.runs}
     without = "; ".join(f"`{name}`: {those}" for name, those in names.items() if those)
     return without and (
         "These runs were recorded before trainings had ids, so the denoiser checkpoints they used "
         f"are not known. {without}."
+    )
+
+
+def unnamed(runs: ProtocolRuns) -> str:
+    """Runs that do not name the checkpoints behind their images; empty if all do."""
+    return ", ".join(
+        f"{formatting.shown(dataset)} with {formatting.shown(classifier)}"
+        for (dataset, classifier), ids in runs.restorers.items()
+        if not ids and any(name == dataset for name, _ in runs.denoisers)
     )

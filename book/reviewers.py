@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from book import claim_cards, generated, reproduce, results_pages
+from book import claim_cards, markdown, reproduce, results_pages
 from book.run_pages import Page
 from lib.evidence import step_times
 from lib.figures.formatting import many, shown
@@ -59,7 +59,7 @@ def claims_table(ledger: pd.DataFrame | None, pages: list[Page]) -> str:
         linked = f"{{doc}}`{name} <{cards}>`" if cards else name
         where = f"{files}<br>`{row['id']}`"
         rows.append([linked, claim_cards.chip(row["verdict"]), _links(step, pages), where])
-    return generated.table(["claim", "verdict", "pages", "files and test"], rows)
+    return markdown.table(["claim", "verdict", "pages", "files and test"], rows)
 
 
 def _links(step: str, pages: list[Page]) -> str:
@@ -93,7 +93,7 @@ def reproduced(results: Path) -> str:
             f"**{reproduce.title(first)}.** {reproduce.counted(table)} Recorded on "
             f"{first['recorded_on']}; made again on {first['reproduced_on']}, "
             f"{first['finished']}, commit `{first['commit']}`.\n\n"
-            f":::{{div}} listing\n{generated.table(header, rows)}\n:::"
+            f"{markdown.listing(header, rows)}"
         )
     return "\n\n".join(parts)
 
@@ -131,4 +131,4 @@ def runs(results: Path) -> str:
         rows.append((minutes, names, about["hardware"]["gpu"] or about["hardware"]["processor"]))
     listed = [[*names, f"{minutes:.0f}", machine] for minutes, names, machine in sorted(rows)]
     header = ["PROTOCOL", "DATASET", "CLASSIFIER", "minutes", "on"]
-    return f":::{{div}} listing\n{generated.table(header, listed)}\n:::"
+    return markdown.listing(header, listed)

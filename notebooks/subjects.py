@@ -1,9 +1,10 @@
 """What notebooks are about that do not take the images of any data set; see `notebooks.start`."""
 
-from book import record_text
 from lib import data
 from lib.evidence import protocol_runs
+from lib.evidence.protocol_runs import ProtocolRuns
 from lib.figures import tables
+from lib.figures.formatting import shown
 from lib.params import Parameters
 from notebooks.start import Subject
 
@@ -35,4 +36,17 @@ def finished(p: Parameters) -> Subject:
         InputError: there is none.
     """
     found = protocol_runs.read_runs(p.protocol_folder)
-    return found, found.data, record_text.comparison_banner(p, found)
+    return found, found.data, comparison_banner(p, found)
+
+
+def comparison_banner(p: Parameters, runs: ProtocolRuns) -> str:
+    """First lines of the page of all runs: protocol, and the data source of each data set."""
+    source = {name: runs.data[name]["source"] for name in runs.datasets}
+    kinds = sorted(set(source.values()))
+    warnings = [tables.WARNINGS[kind] for kind in kinds]
+    if len(kinds) > 1:
+        warnings.append("The data sources differ: compare only rows of the same source.")
+    sources = " · ".join(f"{shown(name)} `{source[name]}`" for name in source)
+    return f"**protocol** `{p.run_name}` · **data sources** {sources}" + "".join(
+        f"\n\n> {warning}" for warning in warnings
+    )

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from book import record_text
 from lib import params
 from lib.data import statistics
 from lib.defense import break_even_prevalence
@@ -13,6 +12,7 @@ from lib.evidence import printed as paper
 from lib.figures import formatting
 from lib.params.errors import InputError
 from lib.params.files import write_json, write_table
+from notebooks import subjects
 
 
 def test_counts_by_class_and_part(images):
@@ -137,10 +137,10 @@ def test_a_defense_pays_from_where_it_saves_what_it_costs():
 
 def test_the_banner_names_the_source_of_each_data_set_and_warns_where_they_differ(runs):
     found = protocol_runs.read_runs(runs)
-    text = record_text.comparison_banner(params.load(), found)
+    text = subjects.comparison_banner(params.load(), found)
     assert "Derma `phantom`" in text and "OCT `rebuilt`" in text
     found.data["oct"]["source"] = "phantom"
-    alike = record_text.comparison_banner(params.load(), found)
+    alike = subjects.comparison_banner(params.load(), found)
     assert text.count("\n> ") == 3 and alike.count("\n> ") == 1
 
 

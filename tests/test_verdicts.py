@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from book import ablation_text, claim_cards, front, record_text
+from book import ablation_text, claim_cards, front, generated
 from lib import params
 from lib.evidence import (
     ablation,
@@ -410,9 +410,9 @@ def test_a_run_that_does_not_name_its_denoisers_is_named():
     runs = recorded(RUN, ("derma", "densenet121", 2, 0.5), **LEVELS).runs
     ids = {("derma", "resnet50"): {}, ("derma", "densenet121"): {"dae": "a"}}
     found = replace(runs, restorers=ids, denoisers={("derma", "dae"): {}})
-    named = record_text.unnamed(found)
+    named = generated.unnamed(found)
     assert "ResNet50" in named and "DenseNet121" not in named
-    assert not record_text.unnamed(replace(found, denoisers={}))  # nothing was trained
+    assert not generated.unnamed(replace(found, denoisers={}))  # nothing was trained
 
 
 def test_repeats_are_the_variants_with_another_seed_alone():
