@@ -2,11 +2,81 @@
 
 import pandas as pd
 
-from lib.evidence.run_tables import RUN
-from lib.figures.formatting import enumerated, rate, shown
+from book.results_text import beaten
+from lib.defense.worst_case import LINF, WORST, worst_case
+from lib.evidence import attackers
+from lib.evidence.run_tables import RUN, UNDER_MASKS
+from lib.figures.formatting import attack, enumerated, many, rate, shown
 
 
-def worst_case(rows: pd.DataFrame, weak: pd.DataFrame) -> str:
+def adaptive(pooled: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """What an attacker who knows the defense achieves; ``pooled`` of `pooled_attackers`.
+
+    ``rows`` are of `results_tables.attackers` of the same runs.
+    """
+    if not len(pooled):
+        return "No adaptive attack is recorded yet."
+    of = pooled.set_index("defense")
+
+    def kept(defense: str, attacker: str) -> str:
+        low, high = of.loc[defense, f"{attacker}_low"], of.loc[defense, f"{attacker}_high"]
+        return rate(of.loc[defense, attacker], low, high)
+
+    runs = [
+        f"{shown(name)} at {size} px, {shown(net)}"
+        for name, size, net in rows[["dataset", "size", "classifier"]].drop_duplicates().to_numpy()
+    ]
+    return (
+        f"{many(int(of['n'].max()), 'attack')} on {of['images'].max()} images "
+        f"({enumerated(runs)}): against an attacker who knows the defense, "
+        f"{kept('dae', 'adaptive')} keep the correct class with the DAE, and "
+        f"{kept('identity', 'adaptive')} without a defense. If the attacker does not know the "
+        f"defense, the DAE keeps {kept('dae', 'oblivious')} correct."
+    )
+
+
+def proved(table: pd.DataFrame) -> str:
+    """What double masking proves; ``table`` of `lib.evidence.attackers.proved`."""
+    if not len(table):
+        return ""
+    best = table.loc[table["certified_low"].idxmax()]  # few images prove little
+    training = ", trained under masks" if best["training"] == UNDER_MASKS else ""
+    return (
+        f" Of {len(table)} runs with double masking, the best proves {rate(best['certified'])} of "
+        f"{best['n']} test images correct under any one-pixel attack ({shown(best['dataset'])} at "
+        f"{best['size']} px, {shown(best['classifier'])}{training})."
+    )
+
+
+def at_printed_size(attacked: pd.DataFrame) -> str:
+    """What the strongest attacks do at the paper's 224 px; ``attacked`` of `attackers.read`."""
+    if not len(attacked):
+        return ""
+    text = []
+    for names, of in attacked[attacked["size"] == 224].groupby(attackers.KEYS, sort=False):
+        run, shares = dict(zip(attackers.KEYS, names, strict=True)), worst_case(of)
+        images = int(shares["n"].iloc[0])
+        knowing = shares[(shares["attacker"] == "adaptive") & (shares["budget"] == run["pixels"])]
+        left = (knowing.set_index("defense")["correct"] * images).round().astype(int)
+        if not {"identity", "dae"} <= set(left.index):
+            continue
+        text.append(
+            f"At {run['size']} px, the adaptive {attack(run['pixels'])} leaves "
+            f"{left['dae']} of {images} {shown(run['dataset'])} images correct with the DAE, and "
+            f"{left['identity']} without a defense ({shown(run['classifier'])})."
+        )
+        dense = shares[(shares["attacker"] == WORST) & (shares["family"] == LINF)]
+        if len(dense):
+            smallest = dense[dense["budget"] == dense["budget"].min()]
+            most = round(smallest["correct"].max() * images)
+            text.append(
+                f"A change of every value by {smallest['budget'].iloc[0]:.0f}/255 leaves "
+                f"{f'at most {most}' if most else 'none'} of them correct, whatever the defense."
+            )
+    return " ".join(text)
+
+
+def worst(rows: pd.DataFrame, weak: pd.DataFrame) -> str:
     """What the figure of the worst attacks is of; arguments of `lib.evidence.attackers.to_pool`."""
     if not len(rows):
         return ""
@@ -21,11 +91,5 @@ def worst_case(rows: pd.DataFrame, weak: pd.DataFrame) -> str:
         f"(run `{rows['protocol'].iloc[0]}`). An image that is attacked on two classifiers counts "
         "twice."
     )
-    left_out = [
-        f"{shown(row.classifier)} on {shown(row.dataset)} (right on {rate(row.accuracy)}, a "
-        f"constant answer on {rate(row.constant)})"
-        for row in weak.itertuples()
-    ]
-    if left_out:
-        text += f" Classifiers worse than a constant answer are left out: {enumerated(left_out)}."
-    return text
+    worse = beaten(weak)
+    return f"{text} Left out: {worse}." if worse else text

@@ -1,11 +1,13 @@
-"""Claims of the paper as chips and cards: HTML and Markdown from the ledger of claims."""
+"""Claims of the paper in sentences, chips and cards: Markdown and HTML from their ledger."""
 
+from collections.abc import Iterator
 from html import escape
 
 import pandas as pd
 
 from lib.evidence import verdicts
-from lib.figures.formatting import many
+from lib.evidence.printed_comparison import EXACT
+from lib.figures.formatting import enumerated, many
 
 # The paper's claims in a few words, and our own questions; see results/printed/claims.yml.
 NAMES = {
@@ -26,34 +28,65 @@ NAMES = {
 COUNTS = {"holds": "as claimed", "against": "the opposite", "inconclusive": "inconclusive"}
 
 
-def chips(ledger: pd.DataFrame) -> str:
-    """The paper's claims by verdict, as chips in MyST Markdown.
+def counted(ledger: pd.DataFrame) -> str:
+    """How many claims of the paper got which verdict, a sentence.
 
     Args:
         ledger: of `lib.evidence.claims.ledger`.
     """
-    own, lines = ledger[~ledger["added"]], []
-    for word in verdicts.WORDS:
-        names = own.loc[own["verdict"] == word, "id"]
-        if len(names):
-            found = " ".join(f'<span class="chip {_kind(word)}">{NAMES[name]}</span>'
-                             for name in names)  # fmt: skip
-            lines.append(f"**{word.capitalize()}** {found}")
+    own = ledger[~ledger["added"]]
+    words = {word: f"**{n}** {word}" for word, n in verdicts.counts(own["verdict"]).items() if n}
+    failed = own[own["verdict"] == verdicts.NOT_REPLICATED]
+    if len(failed):
+        opposite = int(failed["opposite"].sum())
+        words[verdicts.NOT_REPLICATED] += (
+            f" ({opposite} show the opposite, {len(failed) - opposite} inconclusive)"
+        )
+    return f"Verdicts on {len(own)} claims of the paper: {enumerated([*words.values()])}."
+
+
+def tested(compared: pd.DataFrame) -> str:
+    """How many printed values our intervals contain, at the paper's size and below, a sentence.
+
+    Args:
+        compared: of `lib.evidence.printed_comparison.nearest`.
+    """
+    compared = compared[~compared["quantity"].isin(EXACT)]
+    full, held = compared["size"] == 224, compared["holds"]
+    return (
+        f"At 224 px, our 95 % intervals contain {held[full].sum()} of {full.sum()} printed values. "
+        f"At smaller sizes, they contain {held[~full].sum()} of {(~full).sum()}."
+    )
+
+
+def chips(ledger: pd.DataFrame) -> str:
+    """The paper's claims by verdict, as chips in MyST Markdown."""
+    lines = [
+        f"**{word.capitalize()}** "
+        + " ".join(f'<span class="chip {_kind(word)}">{NAMES[name]}</span>' for name in names)
+        for word, names in _by_verdict(ledger)
+    ]
     return "\n\n".join(lines)
 
 
 def strip(ledger: pd.DataFrame) -> str:
     """The same as HTML, each chip a link to its card."""
-    own, lines = ledger[~ledger["added"]], []
-    for word in verdicts.WORDS:
-        names = own.loc[own["verdict"] == word, "id"]
+    lines = []
+    for word, names in _by_verdict(ledger):
         links = " ".join(
             f'<a class="chip {_kind(word)}" href="#claim-{name}">{NAMES[name]}</a>'
             for name in names
         )
-        if links:
-            lines.append(f"<p><b>{word.capitalize()}</b> {links}</p>")
+        lines.append(f"<p><b>{word.capitalize()}</b> {links}</p>")
     return f'<div class="strip">{"".join(lines)}</div>'
+
+
+def _by_verdict(ledger: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
+    """Each verdict that was given with ids of the paper's claims, in the order of `WORDS`."""
+    own = ledger[~ledger["added"]]
+    for word in verdicts.WORDS:
+        if names := own.loc[own["verdict"] == word, "id"].tolist():
+            yield word, names
 
 
 def cards(ledger: pd.DataFrame) -> str:
@@ -78,8 +111,7 @@ def _card(row: dict) -> str:
     )  # fmt: skip
     return (
         f'<section class="claim {_kind(row["verdict"])}" id="claim-{row["id"]}">'
-        f'<p class="title">{NAMES[row["id"]]} '
-        f"{chip(row['verdict'])}</p>"
+        f'<p class="title">{NAMES[row["id"]]} {chip(row["verdict"])}</p>'
         f"<p><b>{asks}.</b> {escape(row['claim'])} <small>{escape(row['where'])}</small></p>"
         f"<p><b>Found.</b> {escape(found(row))}</p>{_bar(row, number)}{folded}</section>"
     )

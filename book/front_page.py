@@ -3,16 +3,15 @@
 Every number is of the record: of images of the paper's size where they are recorded.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from book import claim_cards
+from book import claim_cards, results_text
 from book.run_pages import Page
-from lib.evidence import attackers, dataset_record, results_tables, verdicts
-from lib.evidence.dataset_record import DatasetRecord
+from lib.evidence import attackers, dataset_record, results_tables
 from lib.evidence.protocol_runs import shares
 from lib.figures import results as figures
 from lib.figures import style
@@ -26,6 +25,7 @@ FILE = "recovery.png"
 ALT = "Attack success, printed and ours; label recovery and clean retention of each defense"
 ENOUGH = 30  # images; a share of fewer is no headline
 PROVED = {"median3": "a median filter"}  # in running text
+TITLES = "One-pixel attack, ResNet50", "Defenses against one or two pixels"
 DEFENSES = ("dae", "median3")  # the paper's proposal, and a filter that learns nothing
 
 
@@ -39,7 +39,7 @@ class First:
 
 
 def first(results: Path) -> First | None:
-    """The first screen of a record; None where it has no attack with both `DEFENSES`."""
+    """The first screen of a record; None where no restored attack is recorded."""
     try:
         every = [dataset_record.record(results, name) for name in dataset_record.datasets(results)]
     except InputError:
@@ -48,12 +48,15 @@ def first(results: Path) -> First | None:
     if not every:
         return None
     largest = max(found.sizes[0] for found in every)
-    of_size = [found for found in every if found.sizes[0] == largest]
+    of_size = [
+        replace(found, runs=results_tables.nearest(found.runs))
+        for found in every
+        if found.sizes[0] == largest
+    ]
     useful = [each for found in of_size if len((each := found.of_useful()).restored)]
     chosen = useful or of_size
-    kept = {found.dataset for found in chosen}
-    weak = [shown(found.dataset) for found in of_size if found.dataset not in kept]
-    defenses = _defenses(chosen)
+    restored = pd.concat([results_tables.nearest(found.restored) for found in chosen])
+    defenses = shares(restored[restored["part"] == "test"])
     of = defenses.set_index("defense")
     attacks = pd.concat([results_tables.nearest(found.attacks) for found in chosen])
     printed = pd.concat(
@@ -62,20 +65,13 @@ def first(results: Path) -> First | None:
     )  # fmt: skip
     printed = printed[(printed["pixels"] == 1) & printed["printed"].notna()]
     names = enumerated([shown(found.dataset) for found in chosen])
+    weak = pd.concat(map(results_text.weak, of_size))
+    left_out = results_text.beaten(weak, numbers=False) if useful else ""
     return First(
         " ".join(["One pixel misleads the classifier.", *_compared(of)]),
-        [*_findings(attacks, of, largest, names, weak), *_holding(attackers.proofs(results))],
-        figure_of(
-            printed, defenses, ("One-pixel attack, ResNet50", "Defenses against one or two pixels")
-        ),
+        [*_findings(attacks, of, largest, names, left_out), *_holding(attackers.proofs(results))],
+        figure_of(printed, defenses),
     )
-
-
-def _defenses(chosen: list[DatasetRecord]) -> pd.DataFrame:
-    """`results_tables.defenses` of several data sets together, one row a defense."""
-    restored = pd.concat([results_tables.nearest(found.restored) for found in chosen])
-    restored = restored[restored["part"] == "test"]
-    return shares(restored)
 
 
 def _compared(of: pd.DataFrame) -> list[str]:
@@ -90,17 +86,16 @@ def _compared(of: pd.DataFrame) -> list[str]:
 
 
 def _findings(
-    attacks: pd.DataFrame, of: pd.DataFrame, size: int, names: str, weak: list[str]
+    attacks: pd.DataFrame, of: pd.DataFrame, size: int, names: str, left_out: str
 ) -> list[str]:
-    """What the attack does, and what the DAE does; ``weak`` are the data sets left out."""
+    """What the attack does, and what the DAE does; ``left_out`` says of which classifiers not."""
     one = attacks[attacks["pixels"] == 1]
     found = []
     if len(one):
         found.append(
             f"One changed pixel misleads the classifier in **{100 * one['success'].mean():.0f} %** "
             f"of {len(one)} attacks on {names} at {size} px."
-            + f" {enumerated(weak)} is left out: a constant answer beats its classifiers."
-            * bool(weak)
+            + (f" Left out: {left_out}." if left_out else "")
         )
     if not _compared(of):
         return found
@@ -120,9 +115,9 @@ def _holding(proofs: pd.DataFrame) -> list[str]:
     Args:
         proofs: of `lib.evidence.attackers.proofs`.
     """
-    defended = proofs
-    if len(proofs):
-        defended = proofs[(proofs["defense"] != "identity") & (proofs["n"] >= ENOUGH)]
+    if not len(proofs):
+        return []
+    defended = proofs[(proofs["defense"] != "identity") & (proofs["n"] >= ENOUGH)]
     if not len(defended):
         return []
     # By the lower end of the interval: a high share of few images proves little.
@@ -138,17 +133,6 @@ def _holding(proofs: pd.DataFrame) -> list[str]:
     ]
 
 
-def counted(ledger: pd.DataFrame) -> str:
-    """How many claims of the paper got which verdict, a sentence.
-
-    Args:
-        ledger: of `lib.evidence.claims.ledger`.
-    """
-    own = ledger[~ledger["added"]]
-    words = [f"{n} {word}" for word, n in verdicts.counts(own["verdict"]).items() if n]
-    return f"Verdicts on {len(own)} claims of the paper: {enumerated(words)}."
-
-
 def page(
     text: str, results: Path, ledger: pd.DataFrame | None, pages: list[Page], folder: Path
 ) -> str:  # fmt: skip
@@ -156,30 +140,28 @@ def page(
 
     ``ledger`` is of `lib.evidence.claims.ledger`; None where nothing is recorded.
     """
-    content = dict.fromkeys(PLACES, "")
-    found = first(results)
-    content["headline"] = NONE if found is None else found.headline
-    if found is not None:
+    content = dict.fromkeys(PLACES, "") | {"headline": NONE}
+    if found := first(results):
+        content["headline"] = found.headline
         png, about = found.figure._repr_png_()
         (folder / FILE).write_bytes(png)
         content["figure"] = f"```{{image}} {FILE}\n:class: figure\n:alt: {about['alt']}\n```"
         content["findings"] = "\n".join(f"- {each}" for each in found.findings)
         content["chips"] = claim_cards.chips(ledger)
-    doors = {page.step: page.name for page in pages if page.step == "results_overview"}
-    text = text.replace("<!-- results -->", f"/{doors.get('results_overview', 'question')}")
+    door = next((page.name for page in pages if page.step == "results_overview"), "question")
+    text = text.replace("<!-- results -->", f"/{door}")
     for name, words in content.items():
         text = text.replace(f"<!-- {name} -->", words)
     return text
 
 
 @style.styled
-def figure_of(printed: pd.DataFrame, defenses: pd.DataFrame, titles: tuple[str, str]) -> Figure:
+def figure_of(printed: pd.DataFrame, defenses: pd.DataFrame) -> Figure:
     """The figure of the front page: attacks beside the printed rates, and what defenses do.
 
     Args:
         printed: as `lib.figures.results.slopes`, of one panel.
         defenses: as `lib.figures.results.tradeoff`, of one panel.
-        titles: of the two parts.
     """
     if not len(defenses) or not len(printed):
         return style.message(figures.NOTHING)
@@ -193,15 +175,15 @@ def figure_of(printed: pd.DataFrame, defenses: pd.DataFrame, titles: tuple[str, 
     ]
     figure, (left, right) = style.panels(
         3.5, 2, width_ratios=[1, 1.15],
-        alt=f"{titles[0]}: {'; '.join(of_attacks)}. {titles[1]}, label recovery rate and clean "
+        alt=f"{TITLES[0]}: {'; '.join(of_attacks)}. {TITLES[1]}, label recovery rate and clean "
         f"prediction retention: {'; '.join(of_defenses)}.",
     )  # fmt: skip
     draw_slopes(left, printed)
     # Above 100 %: room for the legend.
-    left.set(title=titles[0], ylabel="attack success, %", ylim=(-4, 130), yticks=range(0, 101, 20))
+    left.set(title=TITLES[0], ylabel="attack success, %", ylim=(-4, 130), yticks=range(0, 101, 20))
     figures.draw_marks(right, defenses)
     right.set(
-        title=titles[1], xlim=(-4, 104), ylim=(-4, 104), xlabel="clean prediction retention, %",
+        title=TITLES[1], xlim=(-4, 104), ylim=(-4, 104), xlabel="clean prediction retention, %",
         ylabel="label recovery rate, %",
     )  # fmt: skip
     style.below(figure, figures.defense_keys(defenses["defense"]), 4)

@@ -6,15 +6,11 @@ import pandas as pd
 
 from lib import params
 from lib.data.lesions import IMAGE
-from lib.defense import worst_case
-from lib.defense.worst_case import LINF, WORST
-from lib.evidence import attackers
 from lib.evidence import printed as paper
 from lib.evidence import results_tables as recorded
 from lib.evidence.dataset_record import DatasetRecord
 from lib.evidence.lesions import against_chance
 from lib.evidence.results_shown import printed_share
-from lib.evidence.run_tables import UNDER_MASKS
 from lib.figures import formatting
 from lib.figures.formatting import enumerated, rate, shown
 
@@ -43,23 +39,39 @@ def answer(found: DatasetRecord, success: pd.DataFrame, pooled: pd.DataFrame) ->
         f"{shown(found.dataset)} images (n = {first['n']}{mix})."
     )
     text += f" The paper prints {printed_share(first['printed'])}." if len(known) else ""
-    return " ".join([text, *_weak(found), *_defended(pooled)])
+    if worse := beaten(weak(found)):
+        text += f" Read this with care: {worse}."
+    return " ".join([text, *defended(pooled)])
 
 
-def _weak(found: DatasetRecord) -> list[str]:
-    """A sentence on the classifiers that an answer that never changes beats."""
-    runs = recorded.nearest(found.runs[~found.useful])
-    if not len(runs):
-        return []
-    nets = enumerated([shown(name) for name in runs["classifier"]])
-    right = enumerated([rate(share) for share in runs["correct"] / runs["n"]])
-    return [
-        f"Read this with care: {nets} {'is' if len(runs) == 1 else 'are'} correct on {right} of "
-        f"the test images, and an answer that never changes on {rate(runs['constant'].iloc[0])}."
-    ]
+def weak(found: DatasetRecord) -> pd.DataFrame:
+    """Runs of the protocol nearest to the paper's whose classifier a constant answer beats."""
+    runs = recorded.nearest(found.runs.assign(dataset=found.dataset, useful=found.useful))
+    return runs.assign(accuracy=runs["correct"] / runs["n"])[~runs["useful"]]
 
 
-def _defended(pooled: pd.DataFrame) -> list[str]:
+def beaten(runs: pd.DataFrame, numbers: bool = True) -> str:
+    """Which classifiers are worse than an answer that never changes, as a clause; empty for none.
+
+    Args:
+        runs: ``protocol, dataset, size, classifier``; ``accuracy`` and ``constant``, shares 0..1.
+        numbers: with the size and the shares.
+    """
+    clauses = []
+    for (_, dataset, size), of in runs.groupby(["protocol", "dataset", "size"], sort=False):
+        names = [shown(name) for name in of["classifier"]]
+        which = names[0] if len(names) == 1 else "both classifiers"
+        text = f"a constant answer beats {which} on {shown(dataset)}"
+        if numbers:
+            each = zip(names, of["accuracy"], strict=True)
+            each = enumerated([f"{name} on {rate(share)}" for name, share in each])
+            constant = rate(of["constant"].iloc[0])
+            text += f" at {size} px (correct on {constant} of the test images, {each})"
+        clauses.append(text)
+    return "; ".join(clauses)
+
+
+def defended(pooled: pd.DataFrame) -> list[str]:
     """What the DAE and the median filter do with 100 attacked and 100 clean images."""
     if not len(pooled) or not {"dae", "median3"} <= set(pooled["defense"]) or not pooled["n"].max():
         return []
@@ -247,73 +259,6 @@ def lesions(pixels: pd.DataFrame) -> str:
         f"random places would give {expected:.1f} (95 % range: {low} to {high}). {verdict}. "
         "Boxes: NIH ChestX-ray14 (Wang et al. 2017)."
     )
-
-
-def adaptive(pooled: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """What an attacker who knows the defense achieves; ``pooled`` of `pooled_attackers`.
-
-    ``rows`` are of `results_tables.attackers` of the same runs.
-    """
-    if not len(pooled):
-        return "No adaptive attack is recorded yet."
-    of = pooled.set_index("defense")
-
-    def kept(defense: str, attacker: str) -> str:
-        low, high = of.loc[defense, f"{attacker}_low"], of.loc[defense, f"{attacker}_high"]
-        return rate(of.loc[defense, attacker], low, high)
-
-    runs = [
-        f"{shown(name)} at {size} px, {shown(net)}"
-        for name, size, net in rows[["dataset", "size", "classifier"]].drop_duplicates().to_numpy()
-    ]
-    return (
-        f"{formatting.many(int(of['n'].max()), 'attack')} on {of['images'].max()} images "
-        f"({enumerated(runs)}): against an attacker who knows the defense, "
-        f"{kept('dae', 'adaptive')} keep the correct class with the DAE, and "
-        f"{kept('identity', 'adaptive')} without a defense. If the attacker does not know the "
-        f"defense, the DAE keeps {kept('dae', 'oblivious')} correct."
-    )
-
-
-def proved(table: pd.DataFrame) -> str:
-    """What double masking proves; ``table`` of `lib.evidence.attackers.proved`."""
-    if not len(table):
-        return ""
-    best = table.loc[table["certified_low"].idxmax()]  # few images prove little
-    training = ", trained under masks" if best["training"] == UNDER_MASKS else ""
-    return (
-        f" Of {len(table)} runs with double masking, the best proves {rate(best['certified'])} of "
-        f"{best['n']} test images correct under any one-pixel attack ({shown(best['dataset'])} at "
-        f"{best['size']} px, {shown(best['classifier'])}{training})."
-    )
-
-
-def at_printed_size(attacked: pd.DataFrame) -> str:
-    """What the strongest attacks do at the paper's 224 px; ``attacked`` of `attackers.read`."""
-    if not len(attacked):
-        return ""
-    text = []
-    for names, of in attacked[attacked["size"] == 224].groupby(attackers.KEYS, sort=False):
-        run, shares = dict(zip(attackers.KEYS, names, strict=True)), worst_case.worst_case(of)
-        images = int(shares["n"].iloc[0])
-        knowing = shares[(shares["attacker"] == "adaptive") & (shares["budget"] == run["pixels"])]
-        left = (knowing.set_index("defense")["correct"] * images).round().astype(int)
-        if not {"identity", "dae"} <= set(left.index):
-            continue
-        text.append(
-            f"At {run['size']} px, the adaptive {formatting.attack(run['pixels'])} leaves "
-            f"{left['dae']} of {images} {shown(run['dataset'])} images correct with the DAE, and "
-            f"{left['identity']} without a defense ({shown(run['classifier'])})."
-        )
-        dense = shares[(shares["attacker"] == WORST) & (shares["family"] == LINF)]
-        if len(dense):
-            smallest = dense[dense["budget"] == dense["budget"].min()]
-            most = round(smallest["correct"].max() * images)
-            text.append(
-                f"A change of every value by {smallest['budget'].iloc[0]:.0f}/255 leaves "
-                f"{f'at most {most}' if most else 'none'} of them correct, whatever the defense."
-            )
-    return " ".join(text)
 
 
 def only(rows: pd.DataFrame) -> str:

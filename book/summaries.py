@@ -15,7 +15,8 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from book import front, front_page
+from book import claim_cards, front, front_page
+from book.markdown import table
 from lib import params
 from lib.evidence import archive, claims, table_verdicts
 from lib.evidence.record import Record, every
@@ -36,8 +37,7 @@ Drawn = tuple[bytes, str] | None  # a PNG, and what it shows in words
 def made(results: Path) -> tuple[dict[Path, str], Drawn]:
     """Content of each text by path, and the front page's figure if there are runs.
 
-    The README beside ``results`` is among
-    the texts if it has the place for it.
+    The README beside ``results`` is among the texts if it has the place for it.
 
     Raises:
         InputError: nothing is recorded.
@@ -68,10 +68,10 @@ def readme(
 ) -> str:
     """The results as Markdown for those who look into the folder before they build the book."""
     rows = [
-        f"| {row['claim']}{' *(our question)*' if row['added'] else ''} | **{row['verdict']}** "
-        f"| {row['images']} | {row['reason']} |"
+        [f"{row['claim']}{' *(our question)*' if row['added'] else ''}", f"**{row['verdict']}**",
+         row["images"], row["reason"]]
         for row in ledger.to_dict("records")
-    ]
+    ]  # fmt: skip
     parts = [
         "# Results",
         "`make record` makes this page from the tables in this folder; `make verify` checks it. "
@@ -81,8 +81,8 @@ def readme(
         front.COUNTED,
         *(text for record, _ in records for text in front.adaptive_attack(record)),
         *([f"![{front_page.ALT}]({FIGURE})"] if screen else []),
-        front.counted(ledger),
-        "\n".join(["| claim | verdict | images | why |", "| --- | --- | --- | --- |", *rows]),
+        claim_cards.counted(ledger),
+        table(["claim", "verdict", "images", "why"], rows),
         "[coverage.csv](coverage.csv) lists each table and figure of the paper with its verdict.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -91,11 +91,11 @@ def readme(
 def _first_page(screen: front_page.First | None, ledger: pd.DataFrame, folder: str) -> str:
     """The first screen of the project's README."""
     if screen is None:
-        return f"{front_page.NONE}\n"
+        return f"{front.NONE}\n"
     parts = [
         f"**{screen.headline}**",
         "\n".join(f"- {each}" for each in screen.findings),
-        f"{front_page.counted(ledger)} Reasons: [{folder}/{README}]({folder}/{README}).",
+        f"{claim_cards.counted(ledger)} Reasons: [{folder}/{README}]({folder}/{README}).",
         f"![{front_page.ALT}]({folder}/{FIGURE})",
     ]
     return "\n\n".join(parts) + "\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from book import attackers_text, results_text
+from book import attackers_text
 from lib.evidence import attackers, consistency, defenses_shown, schema
 from lib.params.files import write_json, write_table
 
@@ -57,9 +57,9 @@ def results(tmp_path, table):
 
 def test_the_text_on_the_printed_size_counts_images_of_that_size_alone(results):
     attacked = attackers.read(results)[0]
-    assert results_text.at_printed_size(attacked) == ""
+    assert attackers_text.at_printed_size(attacked) == ""
     large = attacked.assign(size=224).replace({"defense": {"double_masking": "dae"}})
-    numbers = re.findall(r"\d+", results_text.at_printed_size(large))
+    numbers = re.findall(r"\d+", attackers_text.at_printed_size(large))
     assert numbers[:4] == ["224", "1", "2", "1"] and numbers[-2:] == ["8", "255"]
 
 
@@ -94,15 +94,15 @@ def test_weak_classifiers_stay_out_of_pooled_rates(results):
     attacked = attackers.read(results)[0]
     rows, weak = attackers.to_pool(results, attacked)
     pooled = attackers.pooled(rows)
-    assert "2 of OCT" in attackers_text.worst_case(rows, weak) and not len(weak)
+    assert "2 of OCT" in attackers_text.worst(rows, weak) and not len(weak)
     assert set(pooled["defense"]) == {*OUTCOMES}
     assert set(attackers.ends(pooled)["budget"]) == {0, 1, 8, 64}
     path = results / "compact-certified" / "oct" / "resnet50" / "classifier.json"
     write_json(path, {"test": {"images": 20, "accuracy": 0.4, "majority_accuracy": 0.5}})
     rows, weak = attackers.to_pool(results, attacked)
     assert not len(attackers.pooled(rows)) and len(weak) == 1
-    assert attackers_text.worst_case(rows, weak) == ""
-    text = attackers_text.worst_case(attacked, weak)
+    assert attackers_text.worst(rows, weak) == ""
+    text = attackers_text.worst(attacked, weak)
     assert all(share in text for share in ("40 %", "50 %", "ResNet50 on OCT"))
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import jupytext
 import nbformat
@@ -25,7 +26,7 @@ from lib.evidence import (
 from lib.evidence import printed as paper
 from lib.evidence.record import PROTOCOLS
 from lib.figures import results as figures
-from lib.figures.formatting import rate
+from lib.figures.formatting import rate, shown
 from lib.figures.slopes import slopes
 from lib.params.stages import RESULTS
 
@@ -310,6 +311,28 @@ def test_the_front_page_is_one_screen_of_the_record(tmp_path):
     assert not re.search(r"[\[\]()]", " ".join([first.headline, *first.findings]))
     sizes = {found.sizes[0] for found in map(lambda n: dataset_record.record(RECORD, n), DATASETS)}
     assert f"{max(sizes)} px" in first.findings[0]
+
+
+@pytest.mark.parametrize("weak", [["resnet50"], ["resnet50", "densenet121"]])
+def test_the_front_page_counts_no_classifier_that_a_constant_answer_beats(monkeypatch, weak):
+    every = {name: dataset_record.record(RECORD, name) for name in DATASETS}
+    largest = max(found.sizes[0] for found in every.values())
+    name = next(n for n, found in every.items() if found.sizes[0] == largest)
+    runs = every[name].runs
+    worse = (runs["size"] == largest) & runs["classifier"].isin(weak)
+    every[name] = replace(every[name], runs=runs.assign(
+        correct=np.where(worse, 0, runs["n"]), constant=0.5
+    ))  # fmt: skip
+    monkeypatch.setattr(dataset_record, "record", lambda _, dataset: every[dataset])
+    text = front_page.first(RECORD).findings[0]
+    number = 0
+    for found in every.values():
+        useful = found.of_useful()
+        attacks, restored = (of[of["size"] == largest] for of in (useful.attacks, useful.restored))
+        number += (attacks["pixels"] == 1).sum() * bool(len(restored))
+    assert f"of {number} attacks" in text
+    which = "both classifiers" if len(weak) == 2 else "ResNet50"
+    assert f"{which} on {shown(name)}" in text
 
 
 def test_the_front_page_without_a_record(tmp_path):

@@ -595,7 +595,7 @@ def test_each_value_has_the_image_size_of_its_data_set():
     assert totals["size"].tolist() == [64 if "derma" in row else 28 for row in totals["row"]]
     assert pd.isna(sizes[1]) and pd.isna(sizes[6])  # counts need no images of a size
     assert "NA" not in tables.table(printed_comparison.shown(table)).to_html()
-    assert "of 0 printed" in front.tested(table)  # at 224 px
+    assert "of 0 printed" in claim_cards.tested(table)  # at 224 px
 
 
 def test_printed_numbers_stand_beside_ours():
@@ -690,6 +690,25 @@ def test_the_front_page_has_the_numbers_of_the_tables(small):
         assert part in text
 
 
+def test_classifiers_that_a_constant_answer_beats_stay_out_of_the_pooled_rates(small):
+    table = pd.concat([small.runs.records, attacked("chest", "resnet50", 1, 1.0)])
+    small.runs.records, small.runs.sizes["chest"] = table, 64
+    small.runs.data["chest"] = {"source": "rebuilt"}
+
+    def judged(derma, chest):
+        for name, accuracy in (("derma", derma), ("chest", chest)):
+            test = {"accuracy": accuracy, "majority_accuracy": 0.5}
+            small.runs.classifiers[name, "resnet50"] = {"test": test}
+        return front.paragraphs(small, P)[0]
+
+    text = judged(0.6, 0.4)
+    assert "200 attempts on 200 images" in text and "25.0 %" in text
+    assert all(part in text for part in ("ResNet50 on Chest", "40 %", "50 %"))
+    assert "400 attempts" in judged(0.6, 0.6) and "50 %" not in judged(0.6, 0.6)
+    both = judged(0.3, 0.4)  # nothing better: all are shown, and named
+    assert "400 attempts" in both and "30 %" in both and "40 %" in both
+
+
 def test_the_front_page_without_runs():
     assert front.adaptive_attack(NOTHING) == []
     assert front.paragraphs(NOTHING, P) == [front.NONE]
@@ -697,12 +716,12 @@ def test_the_front_page_without_runs():
 
 def test_the_front_page_counts_the_claims_of_the_paper(small):
     ledger = claims.ledger([(small, P)])
-    total = sum(int(n) for n in re.findall(r"\*\*(\d+)\*\*", front.counted(ledger)))
+    total = sum(int(n) for n in re.findall(r"\*\*(\d+)\*\*", claim_cards.counted(ledger)))
     assert total == sum(not entry.get("added") for entry in claims.entries())
     ledger.loc[0, ["verdict", "opposite"]] = ["not replicated", True]
     ledger.loc[1, ["verdict", "opposite"]] = ["not replicated", False]
     ledger.loc[2:, "verdict"] = "in part"
-    assert "**2** not replicated" in front.counted(ledger)
+    assert "**2** not replicated" in claim_cards.counted(ledger)
 
 
 def test_the_front_page_of_a_copy_without_a_record(tmp_path):
