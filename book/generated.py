@@ -4,11 +4,10 @@ import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from book import claim_cards, results_pages
 from book.markdown import listing, table
-from book.run_pages import Page, protocol_order
+from book.run_pages import Page, machine, protocol_order
 from lib import params
 from lib.evidence import printed as paper
 from lib.evidence import published_lists, step_times, verdicts
@@ -90,12 +89,7 @@ def kind(schema: dict) -> str:
         return "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
     if schema.get("type") == "array":
         return f"list of: {kind(schema['items'])}"
-    words = {
-        "string": "text",
-        "integer": "whole number",
-        "number": "number",
-        "boolean": "yes or no",
-    }
+    words = {"string": "text", "integer": "whole number", "boolean": "yes or no"}
     bounds = [
         f"{sign} {schema[key]:g}"
         for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"))
@@ -118,8 +112,8 @@ def costs(results: Path, pages: list[Page]) -> str:
         hardware, protocol = run["hardware"], run["parameters"]["protocol"]
         if step in params.STEPS and protocol in own:
             threads = formatting.many(hardware["threads"], "thread")
-            machine = hardware["gpu"] or f"{threads}, {hardware['processor']}"
-            of = found.setdefault((protocol, machine), {})
+            device = hardware["gpu"] or f"{threads}, {hardware['processor']}"
+            of = found.setdefault((protocol, device), {})
             of.setdefault(step, []).append(step_times.minutes(folder, step, run))
     columns = sorted(found, key=lambda key: (protocol_order(key[0]), key[1]))
     rows = [
@@ -128,7 +122,7 @@ def costs(results: Path, pages: list[Page]) -> str:
     ]  # fmt: skip
     if not rows:
         return "No run has finished yet."
-    header = ["minutes of", *(f"`{protocol}`, {machine}" for protocol, machine in columns)]
+    header = ["minutes of", *(f"`{protocol}`, {device}" for protocol, device in columns)]
     return table(header, rows)
 
 
@@ -220,7 +214,7 @@ def _covered(results: Path) -> dict[tuple[str, str], dict[str, str]]:
         return {(row["kind"], row["number"]): row for row in csv.DictReader(file)}
 
 
-def status_page(pages: list[Page], record: Mapping[str, Record] = MappingProxyType({})) -> str:
+def status_page(pages: list[Page], record: Mapping[str, Record]) -> str:
     """Versions, hardware, time and data source of each page, and of each recorded run.
 
     ``record`` is what is recorded, by protocol.
@@ -228,26 +222,15 @@ def status_page(pages: list[Page], record: Mapping[str, Record] = MappingProxyTy
     rows, versions, machines = [], {}, set()
     recorded = _recorded(record)
     for page in pages:
-        run = page.run
-        if run is None:
+        if (run := page.run) is None:
             continue
         versions |= run["versions"]
-        hardware = run["hardware"]
-        machine = (
-            f"{hardware['processor']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB, "
-            f"GPU: {hardware['gpu'] or 'none'}"
-        )
-        machines.add(machine)
-        rows.append(
-            [
-                f"{{doc}}`{page.step}: {page.label} </{page.name}>`",
-                page.protocol,
-                page.sources,
-                f"{run['wall_seconds']:.1f}",
-                run["finished"].replace("T", " ").removesuffix("+00:00"),
-                f"`{run['commit']}`" if run["commit"] else "",
-            ]
-        )
+        machines.add(machine(run))
+        rows.append([
+            f"{{doc}}`{page.step}: {page.label} </{page.name}>`", page.protocol, page.sources,
+            f"{run['wall_seconds']:.1f}", run["finished"].replace("T", " ").removesuffix("+00:00"),
+            f"`{run['commit']}`" if run["commit"] else "",
+        ])  # fmt: skip
     header = ["page", "protocol", "data", "seconds", "finished (UTC)", "commit"]
     return (
         "# Status\n\nThis page lists the runs behind this copy of the book, with their computers "
@@ -258,7 +241,7 @@ def status_page(pages: list[Page], record: Mapping[str, Record] = MappingProxyTy
         + (listing(RECORD, recorded) if recorded else "Nothing is recorded yet.")
         + (f"\n\n{_unnamed(record)}" if recorded else "")
         + "\n\n## Machines\n\n"
-        + "\n".join(f"- {machine}" for machine in sorted(machines))
+        + "\n".join(f"- {each}" for each in sorted(machines))
         + "\n\n## Versions\n\n"
         + table(["package", "version"], sorted([k, v] for k, v in versions.items()))
         + "\n"

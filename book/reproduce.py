@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from book.run_pages import word
 from lib import params
 from lib.evidence import dataset_record, results_tables
 from lib.figures.formatting import shown
@@ -80,7 +81,7 @@ def plan(given: dict[str, str]) -> Again:
     given |= {name: value for name, value in values.items() if now.get(name, value) != value}
     p = settled(params.load(**given))
     _check_images(record, p)
-    return Again(record, p, {name: _word(value) for name, value in given.items()}, steps)
+    return Again(record, p, {name: word(value) for name, value in given.items()}, steps)
 
 
 def _values(record: dict[str, Any], denoisers: Path, steps: list[str]) -> dict[str, Any]:
@@ -99,13 +100,6 @@ def _values(record: dict[str, Any], denoisers: Path, steps: list[str]) -> dict[s
     if values.get("classifier_weights") == "auto":  # what it stood for on that machine
         values["classifier_weights"] = record["steps"]["classifier"]["start"]
     return values
-
-
-def _word(value: Any) -> str:
-    """A value as a word of make's command line."""
-    if isinstance(value, list):
-        return "[" + ",".join(map(_word, value)) + "]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_images(record: dict[str, Any], p: Parameters) -> None:

@@ -12,6 +12,7 @@ import nbformat
 
 from book import results_pages
 from book._ext.pages import PARTED
+from book.markdown import table
 from lib import params
 from lib.params.errors import InputError
 from lib.params.files import read_json, visible
@@ -89,11 +90,15 @@ class Page:
         return ", ".join(names) or OVERALL.get(self.step, self.step)
 
     @property
+    def files(self) -> list[dict]:
+        """Provenance of the images, a file each."""
+        data = (self.run or {}).get("data", {})
+        return [data] if "source" in data else list(data.values())
+
+    @property
     def sources(self) -> str:
         """Data source or sources, in words."""
-        data = (self.run or {}).get("data", {})
-        found = {data["source"]} if "source" in data else {d["source"] for d in data.values()}
-        return " and ".join(sorted(found)) or "unknown"
+        return " and ".join(sorted({file["source"] for file in self.files})) or "unknown"
 
     @property
     def protocols(self) -> list[str]:
@@ -208,34 +213,38 @@ def _file(data: dict) -> str:
     return data["source"] + named + (f", MD5 `{data['md5']}`" if data["md5"] else "")
 
 
-def _word(name: str, value: Any) -> str:
-    """A parameter as a word of a command line."""
-    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    return f"{name}={shlex.quote(text)}"
+def word(value: Any) -> str:
+    """A parameter's value as on a command line, not quoted."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def machine(run: dict) -> str:
+    """The machine of an entry of ``run.json``."""
+    of = run["hardware"]
+    memory, gpu = f"{of['memory_gib']} GiB", of["gpu"] or "none"
+    return f"{of['processor']}, {of['cores']} cores, {memory}, GPU: {gpu}"
 
 
 def made_by(page: Page) -> str:
     """Section at the end of a page: notebook, parameters, data, commit, machine, and the way."""
-    run = page.run
-    hardware, data = run["hardware"], run.get("data", {})
-    files = [data] if "source" in data else [item for item in data.values() if "npz" in item]
-    told = [_file(file) for file in files]
-    words = [] if page.step in RESULTS else [_word("PROTOCOL", _protocol(page.protocol))]
-    words += [f"DATASET={page.dataset}"] if page.dataset and words else []
-    words += [f"CLASSIFIER={page.classifier}"] if page.classifier else []
-    changed, finished = page.changed, run["finished"].replace("T", " ")[:16]
-    words += [_word(name, value) for name, value in changed.items()]
+    run, changed = page.run, page.changed
+    finished = run["finished"].replace("T", " ")[:16]
+    words = {} if page.step in RESULTS else {"PROTOCOL": _protocol(page.protocol)}
+    if page.dataset and words:
+        words["DATASET"] = page.dataset
+    if page.classifier:
+        words["CLASSIFIER"] = page.classifier
+    command = ["make", "run" if page.dataset and words else "book"]
+    command += [f"{name}={shlex.quote(word(value))}" for name, value in (words | changed).items()]
     rows = {
         "notebook": f"`notebooks/{page.step}.md`, executed: {{download}}`{page.step}.ipynb`",
         "parameters": "; ".join(f"`{name}={json.dumps(v)}`" for name, v in changed.items())
         or f"those of the protocol `{run['parameters']['protocol']}`, in {{doc}}`/parameters`",
         "record": f"{{download}}`run.json <{page.step}.json>`: all parameters and versions",
-        "data": "; ".join(dict.fromkeys(told)) or "none",
+        "data": "; ".join(dict.fromkeys(map(_file, page.files))) or "none",
         "commit": f"`{run['commit']}`" if run["commit"] else "none",
-        "machine": f"{hardware['processor']}, {hardware['cores']} cores, "
-        f"{hardware['memory_gib']} GiB, GPU: {hardware['gpu'] or 'none'}",
+        "machine": machine(run),
         "time": f"{run['wall_seconds']:.1f} s, finished {finished} UTC",
-        "run again": f"`{' '.join(['make', 'run' if page.dataset and words else 'book', *words])}`",
+        "run again": f"`{' '.join(command)}`",
     }  # fmt: skip
-    lines = ["## How this page was made", "", "| | |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| {name} | {text} |" for name, text in rows.items())])
+    return f"## How this page was made\n\n{table(['', ''], [*rows.items()])}"

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from book.markdown import table
 from book.say import say
 from lib import params
+from lib.figures import formatting
 from lib.figures.formatting import shown
 from lib.metrics.classification import constant_accuracy
 from lib.metrics.intervals import rate
@@ -27,15 +29,8 @@ LICENSES = {
 }  # fmt: skip
 OWN_LICENSE = "BSD-3-Clause"  # the project's, and that of the images that it draws
 LOADED = (
-    "architecture",
-    "classes",
-    "image_size",
-    "input_size",
-    "mean",
-    "std",
-    "task",
-    "class_names",
-)
+    "architecture", "classes", "image_size", "input_size", "mean", "std", "task", "class_names",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,13 +88,13 @@ def recorded(weights: Weights, runs: Path, results: Path) -> bool:
     return beside.exists() and read_json(beside).get("weights_md5") == md5(weights.path)
 
 
-def export(weights: Weights, target: Path, record: str = "") -> Path:
+def export(weights: Weights, target: Path, record: str) -> Path:
     """Copy weights with the file that says how to load them, and a card.
 
     Args:
         weights: what is copied.
         target: folder, below which the run and the data set have theirs.
-        record: folder of the record that rests on them, for the card.
+        record: folder of the record that rests on them, for the card; empty for none.
 
     Returns:
         Path of the copy.
@@ -116,7 +111,7 @@ def export(weights: Weights, target: Path, record: str = "") -> Path:
     return path
 
 
-def card(weights: Weights, path: Path, record: str = "") -> str:
+def card(weights: Weights, path: Path, record: str) -> str:
     """What somebody must know before using the weights, as Markdown.
 
     Args:
@@ -155,12 +150,11 @@ def card(weights: Weights, path: Path, record: str = "") -> str:
         limits.insert(0, "Trained on synthetic images: it knows nothing of medicine.")
     elif data["source"] == "rebuilt":
         limits.insert(0, "Trained on an unofficial copy of the data set, with a split of its own.")
-    table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
     listed = "\n".join(f"- {each}" for each in limits)
     return (
-        f"# {title}\n\n| | |\n| --- | --- |\n{table}\n\n## Intended use\n\nTo repeat and extend "
-        "the attacks and defenses of the replication. Not for diagnosis, nor for any decision "
-        f"about a patient.\n\n## Limits\n\n{listed}\n\n## Use\n\n{_use(weights, path)}\n"
+        f"# {title}\n\n{table(['', ''], [*rows.items()])}\n\n## Intended use\n\nTo repeat and "
+        "extend the attacks and defenses of the replication. Not for diagnosis, nor for any "
+        f"decision about a patient.\n\n## Limits\n\n{listed}\n\n## Use\n\n{_use(weights, path)}\n"
     )
 
 
@@ -186,11 +180,10 @@ def _quality(weights: Weights) -> dict[str, str]:
     rows = {"training": f"{len(about.get('history') or [])} epochs, "
                         f"{about.get('training_images', 0):,} images"}  # fmt: skip
     if test := weights.run.get("test") or about.get("test"):
-        share, low, high = rate(test["correct"], test["images"])
-        constant = constant_accuracy(test)
+        share = formatting.rate(*rate(test["correct"], test["images"]), digits=1)
         rows["accuracy on test images"] = (
-            f"{share:.1%} (95 % interval {low:.1%} to {high:.1%}) of {test['images']:,}"
-            + (f"; an answer that never changes: {constant:.1%}" if constant == constant else "")
+            f"{share}, 95 % interval, of {test['images']:,}; a constant answer: "
+            f"{formatting.percent(constant_accuracy(test))}"
         )
     return rows
 

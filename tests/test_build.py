@@ -206,7 +206,7 @@ def test_costs_are_those_of_finished_runs(book):
 
 
 def test_status_page_names_time_machine_and_source(book):
-    text = generated.status_page(run_pages.find_pages(book / "runs"))
+    text = generated.status_page(run_pages.find_pages(book / "runs"), {})
     for part in (
         "datasets: OCT",
         "phantom",
@@ -215,7 +215,7 @@ def test_status_page_names_time_machine_and_source(book):
         "| torch | 2 |",
     ):
         assert part in text
-    assert "No run has finished yet." in generated.status_page([])
+    assert "No run has finished yet." in generated.status_page([], {})
 
 
 def test_fingerprint_follows_pages(book):

@@ -89,7 +89,7 @@ def test_a_card_says_what_somebody_must_know(place):
                      weights.OWN_LICENSE, "synthetic", f"{name}"):  # fmt: skip
             assert part in card, (name, part)
         assert str(folder) not in card
-    assert "50.0%" in (folder / "resnet50.md").read_text(encoding="utf-8")
+    assert "50.0 %" in (folder / "resnet50.md").read_text(encoding="utf-8")
 
 
 def test_real_images_give_their_license_on(place):
