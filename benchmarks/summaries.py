@@ -254,9 +254,10 @@ def cache(rates: pd.DataFrame, searches: pd.DataFrame) -> str:
     if len(long):
         saved = 1 - long["computed"] / long["evaluations"]
         mean = 1 - long["computed"].sum() / long["evaluations"].sum()
+        mean, least, best = map(formatting.rate, (mean, saved.min(), saved.max()))
         text.append(
             "The cache pays in long searches, when the candidates have become alike. In "
-            f"{len(long)} failed one-pixel searches of {most} generations, {mean:.0%} of the "
-            f"queries were looked up ({saved.min():.0%} to {saved.max():.0%} by image)."
+            f"{len(long)} failed one-pixel searches of {most} generations, {mean} of the queries "
+            f"were looked up ({least} to {best} by image)."
         )
     return " ".join(text)

@@ -182,10 +182,7 @@ def figure_of(printed: pd.DataFrame, defenses: pd.DataFrame) -> Figure:
     # Above 100 %: room for the legend.
     left.set(title=TITLES[0], ylabel="attack success, %", ylim=(-4, 130), yticks=range(0, 101, 20))
     figures.draw_marks(right, defenses)
-    right.set(
-        title=TITLES[1], xlim=(-4, 104), ylim=(-4, 104), xlabel="clean prediction retention, %",
-        ylabel="label recovery rate, %",
-    )  # fmt: skip
+    right.set(title=TITLES[1], ylabel="label recovery rate, %")
     style.below(figure, figures.defense_keys(defenses["defense"]), 4)
     left.legend(handles=slope_keys(printed), loc="upper right", fontsize=8, borderpad=0)
     return figure

@@ -234,7 +234,7 @@ def test_the_cache_pays_where_many_candidates_repeat(folder):
     })  # fmt: skip
     said = summaries.cache(attack_rows(), searches)
     assert "360.7 s" in said and "202.0 s" in said and "saves more than it costs" in said
-    assert "25%" in said and "0% to 50%" in said
+    assert "25 %" in said and "0 % to 50 %" in said
     slow = attack_rows().replace({"method": {measured.SEARCH: measured.WINDOWS,
                                              measured.WINDOWS: measured.SEARCH}})  # fmt: skip
     assert "costs more" in summaries.cache(slow, searches.iloc[:0])

@@ -155,7 +155,7 @@ DRAWN = {
     "class_counts": lambda: figures.class_counts(COUNTS, paper.class_counts("derma")),
     "class_counts, unprinted": lambda: figures.class_counts(COUNTS, None),
     "history": lambda: figures.history(epochs(3), 0.3, epochs(2), LABELS),
-    "history, one epoch": lambda: figures.history(epochs(1), None, None, LABELS),
+    "history, one epoch": lambda: figures.history(epochs(1), 0.3, None, LABELS),
     "confusion": lambda: figures.confusion([[3, 1], [0, 0]], ["a", "b"]),
     "label_auc": lambda: figures.label_auc({"mass": 0.75, "hernia": None}),
     "attacks": lambda: attacks([True] * 7),

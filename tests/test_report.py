@@ -58,7 +58,7 @@ def test_tables_escape_and_mark_missing_values():
     frame = pd.DataFrame({"class": ["<b>x</b>", "y"], "n": [1200, 3], "share": [0.5, NAN]})
     html = tables.table(frame, "A caption.", percent=["share"]).to_html()
     assert "&lt;b&gt;" in html and "<b>x" not in html
-    assert "1,200" in html and "50.0%" in html and "–" in html and "A caption." in html
+    assert "1,200" in html and "50.0 %" in html and "–" in html and "A caption." in html
 
 
 def test_tables_show_names_for_ids_and_leave_other_text():

@@ -29,9 +29,7 @@ from lib.figures.story import story
 
 __all__ = [
     "adaptive", "attackers", "attacks", "class_counts", "confusion", "convergence",
-    "denoised_examples",
-    "denoiser_history", "detection", "evaluations", "history", "label_auc", "minutes",
-    "noise_examples", "pixel_map", "quality", "readings", "recovery",
-    "restorations", "samples", "story", "success_by_class", "variants",
-    "vulnerability",
+    "denoised_examples", "denoiser_history", "detection", "evaluations", "history", "label_auc",
+    "minutes", "noise_examples", "pixel_map", "quality", "readings", "recovery", "restorations",
+    "samples", "story", "success_by_class", "variants", "vulnerability",
 ]  # fmt: skip

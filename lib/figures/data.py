@@ -93,13 +93,13 @@ def class_counts(ours: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
 
 @styled
 def history(
-    history: list[dict], baseline: float | None, second: list[dict] | None, labels: dict[str, str]
+    history: list[dict], baseline: float, second: list[dict] | None, labels: dict[str, str]
 ) -> Figure:
     """Loss and accuracy of a classifier by epoch.
 
     Args:
         history: of `lib.models.classifier_training.fit_classifier`.
-        baseline: accuracy (0..1) of a constant prediction; drawn as a dashed line.
+        baseline: accuracy (0..1) of a constant answer; drawn as a dashed line.
         second: another training to compare with.
         labels: names of the two, under ``history`` and ``second``.
     """
@@ -121,9 +121,8 @@ def history(
         right.plot(of["epoch"], 100 * of["validation_accuracy"], "o-", lw=1.8, **look)
         right.plot(of["epoch"], 100 * of["train_accuracy"], "s:", lw=1.2, **look)
         handles.append(Patch(color=paint, label=labels[name]))
-    if baseline is not None:
-        about = f"constant prediction, {percent(baseline)}"
-        handles.append(right.axhline(100 * baseline, color=INK, ls="--", lw=1.2, label=about))
+    about = f"constant answer, {percent(baseline)}"
+    handles.append(right.axhline(100 * baseline, color=INK, ls="--", lw=1.2, label=about))
     left.set(title="Training loss", xlabel="epoch", ylabel="loss")
     right.set(title="Accuracy", xlabel="epoch", ylabel="accuracy, %", ylim=(0, 102))
     for axes in (left, right):

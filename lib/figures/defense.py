@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lib.figures import gallery, style
-from lib.figures.formatting import ATTACKERS, many, shown
+from lib.figures.formatting import ATTACKERS, many, rate, shown
 from lib.figures.style import BAD, GOOD, color, key, styled, wrap
 from lib.params import PATCHES
 from lib.params.dataset_info import Facts
@@ -230,7 +230,7 @@ def attackers(shares: pd.DataFrame) -> Figure:
         for name, family, count in named
     ]
     values = zip(labels, shares["correct"], strict=True)
-    said = "; ".join(f"{label}: {value:.0%}" for label, value in values)
+    said = "; ".join(f"{label}: {rate(value)}" for label, value in values)
     figure, axes = style.rows(
         labels, 0.26, xlim=(-2, 102), xlabel="classified correctly, %, with 95 % interval",
         title=f"n = {many(int(shares['n'].max()), 'image')}",

@@ -30,7 +30,7 @@ def many(count: int, noun: str) -> str:
 
 def percent(share: float) -> str:
     """A share 0..1 as text, ``42.0 %``; a dash where it is NaN."""
-    return "–" if math.isnan(share) else f"{100 * share:.1f} %"
+    return rate(share, digits=1)
 
 
 def figures(value: float, count: int = 3) -> str:

@@ -18,38 +18,65 @@ from lib.params import PATCHES
 
 NOTHING = "Not recorded yet."
 LINES = {1: "-", 2: "--"}  # by number of changed pixels
+# Columns to draw defenses over: label, factor, and limits of the axis.
+ACROSS = {
+    "kept": ("clean prediction retention, %", 100, (-4, 104)), "psnr": ("PSNR, dB", 1, None),
+}  # fmt: skip
 
 
 @styled
-def tradeoff(table: pd.DataFrame, height: float = 3.7) -> Figure:
+def tradeoff(table: pd.DataFrame) -> Figure:
     """Label recovery rate over clean prediction retention, a mark for each defense.
 
     Args:
         table: ``panel, defense, n`` and ``recovered, kept`` with ``_low`` and ``_high``, shares
             0..1.
-        height: inches.
     """
-    return _scatter(table, "kept", "clean prediction retention, %", 100, (-4, 104), height)
+    return _scatter(table, "kept")
 
 
 @styled
-def quality_and_recovery(table: pd.DataFrame, height: float = 3.7) -> Figure:
+def quality_and_recovery(table: pd.DataFrame) -> Figure:
     """Label recovery rate over PSNR of the restored images, a mark for each defense.
 
     Args:
         table: as `tradeoff`, and ``psnr`` with ``_low`` and ``_high``, in dB.
-        height: inches.
     """
-    return _scatter(table, "psnr", "PSNR, dB", 1, None, height)
+    return _scatter(table, "psnr")
+
+
+def _scatter(table: pd.DataFrame, across: str) -> Figure:
+    if not len(table) or table["recovered"].isna().all():
+        return style.message(NOTHING)
+    names = list(dict.fromkeys(table["panel"]))
+    label, scale, _ = ACROSS[across]
+    digits = 0 if scale == 100 else 1
+    said = [
+        f"{row['panel']}, {shown(row['defense'])}: {scale * row[across]:.{digits}f} and "
+        f"{percent(row['recovered'])}"
+        for row in table.to_dict("records")
+    ]
+    figure, axes = style.panels(
+        3.7, len(names), sharey=True, sharex=True, squeeze=False,
+        alt=f"{label.split(',')[0]} and label recovery rate of each defense. {'; '.join(said)}.",
+    )  # fmt: skip
+    for part, name in zip(axes[0], names, strict=True):
+        of = table[table["panel"] == name]
+        draw_marks(part, of, across)
+        part.set_title(f"{name}\n{many(int(of['n'].max()), 'attack')}")
+        if len(names) > 2:
+            part.set_xlabel(label.replace("prediction ", ""))
+    axes[0][0].set_ylabel("label recovery rate, %")
+    style.below(figure, defense_keys(table["defense"]), 4)
+    return figure
 
 
 @styled
-def defenses(table: pd.DataFrame, height: float = 3.9) -> Figure:
+def defenses(table: pd.DataFrame) -> Figure:
     """Label recovery rate over clean prediction retention, and over PSNR; a mark for each defense.
 
     Args:
         table: as `quality_and_recovery`, of one panel.
-        height: inches.
     """
     if not len(table) or table["recovered"].isna().all():
         return style.message(NOTHING)
@@ -59,15 +86,14 @@ def defenses(table: pd.DataFrame, height: float = 3.9) -> Figure:
         for row in table.to_dict("records")
     ]
     figure, (left, right) = style.panels(
-        height, 2, sharey=True,
+        3.9, 2, sharey=True,
         alt="Label recovery rate, clean prediction retention and PSNR of each defense: "
         f"{'; '.join(said)}.",
     )  # fmt: skip
     draw_marks(left, table)
-    left.set(xlim=(-4, 104), ylim=(-4, 104), xlabel="clean prediction retention, %")
     left.set_ylabel("label recovery rate, %")
-    draw_marks(right, table, "psnr", 1)
-    right.set(xlabel="PSNR of the restored image, dB")
+    draw_marks(right, table, "psnr")
+    right.set_xlabel("PSNR of the restored image, dB")
     figure.suptitle(
         f"{table['panel'].iloc[0]}: {many(int(table['n'].max()), 'successful attack')}",
         x=0.01, ha="left", fontsize=10.5,
@@ -76,38 +102,9 @@ def defenses(table: pd.DataFrame, height: float = 3.9) -> Figure:
     return figure
 
 
-def _scatter(
-    table: pd.DataFrame, across: str, label: str, scale: float,
-    limits: tuple[float, float] | None, height: float,
-) -> Figure:  # fmt: skip
-    if not len(table) or table["recovered"].isna().all():
-        return style.message(NOTHING)
-    names = list(dict.fromkeys(table["panel"]))
-    digits = 0 if scale == 100 else 1
-    said = [
-        f"{row['panel']}, {shown(row['defense'])}: {scale * row[across]:.{digits}f} and "
-        f"{percent(row['recovered'])}"
-        for row in table.to_dict("records")
-    ]
-    figure, axes = style.panels(
-        height, len(names), sharey=True, sharex=True, squeeze=False,
-        alt=f"{label.split(',')[0]} and label recovery rate of each defense. {'; '.join(said)}.",
-    )  # fmt: skip
-    for part, name in zip(axes[0], names, strict=True):
-        of = table[table["panel"] == name]
-        draw_marks(part, of, across, scale)
-        part.set_title(f"{name}\n{many(int(of['n'].max()), 'attack')}")
-        part.set_xlabel(label if len(names) < 3 else label.replace("prediction ", ""))
-        if limits:
-            part.set_xlim(limits)
-        part.set_ylim(-4, 104)
-    axes[0][0].set_ylabel("label recovery rate, %")
-    style.below(figure, defense_keys(table["defense"]), 4)
-    return figure
-
-
-def draw_marks(axes: Axes, table: pd.DataFrame, across: str = "kept", scale: float = 100) -> None:
-    """One panel of a scatter of defenses, with both intervals."""
+def draw_marks(axes: Axes, table: pd.DataFrame, across: str = "kept") -> None:
+    """One panel of a scatter of defenses over a column of `ACROSS`, with both intervals."""
+    label, scale, limits = ACROSS[across]
     for row in table.to_dict("records"):
         paint = color(row["defense"])
         x, y = scale * row[across], 100 * row["recovered"]
@@ -118,6 +115,9 @@ def draw_marks(axes: Axes, table: pd.DataFrame, across: str = "kept", scale: flo
         hollow = row["defense"].endswith(PATCHES)
         axes.plot(x, y, "o", ms=8, mec=paint if hollow else INK, mew=1.8 if hollow else 0.6,
                   mfc="white" if hollow else paint, zorder=3, clip_on=False)  # fmt: skip
+    axes.set(xlabel=label, ylim=(-4, 104))
+    if limits:
+        axes.set_xlim(limits)
 
 
 def defense_keys(names: Iterable[str]) -> list[Line2D]:

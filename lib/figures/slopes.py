@@ -17,13 +17,12 @@ NOTHING = "Not recorded yet."
 
 
 @styled
-def slopes(table: pd.DataFrame, height: float = 3.4) -> Figure:
+def slopes(table: pd.DataFrame) -> Figure:
     """Attack success as printed and as found here, a line for each data set.
 
     Args:
         table: ``panel, dataset, size``, ``printed`` and ``rate, low, high``, shares 0..1; rows
             without a printed value are left out.
-        height: inches.
     """
     table = table[table["printed"].notna()]
     if not len(table):
@@ -35,7 +34,7 @@ def slopes(table: pd.DataFrame, height: float = 3.4) -> Figure:
         for row in table.to_dict("records")
     ]
     figure, axes = style.panels(
-        height, len(names), sharey=True, squeeze=False,
+        3.4, len(names), sharey=True, squeeze=False,
         alt=f"Attack success, printed and found here. {'; '.join(said)}.",
     )  # fmt: skip
     for part, name in zip(axes[0], names, strict=True):

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from lib.figures import gallery, style
+from lib.figures.formatting import rate
 from lib.figures.style import BAD, GOOD, WIDTH, Picture, styled, wrap
 
 LENS = 0.42  # edge of the magnified part, as a share of the tile's
@@ -105,7 +106,7 @@ def _prediction(axes: Axes, scene: Scene, width: int) -> None:
     gallery.caption(axes, label, line=1, size=9, color=paint, weight="bold")
     mark = "correct" if scene.correct else "wrong"
     if scene.confidence is not None:
-        mark += f"; true class {scene.confidence:.0%}"
+        mark += f"; true class {rate(scene.confidence)}"
         bar = axes.inset_axes((0, -0.055, 1, 0.03))
         bar.barh(0, 1, color="0.9", height=1)
         bar.barh(0, scene.confidence, color=paint, height=1)

@@ -23,11 +23,11 @@ def recovery(summary: pd.DataFrame, caption: str = "") -> Styler:
     return table(shown, caption)
 
 
-def medians(summary: pd.DataFrame, caption: str = "") -> Styler:
+def medians(summary: pd.DataFrame) -> Styler:
     """Medians of the image measures of each defense; ``summary`` as in `recovery`."""
     names = ("psnr", "ssim", "mse", "gmsd", "fsim")
     shown = summary[["defense", "n", "exact", *(f"{name}_median" for name in names)]]
-    return table(shown.rename(columns=lambda name: name.removesuffix("_median")), caption)
+    return table(shown.rename(columns=lambda name: name.removesuffix("_median")))
 
 
 def detection(areas: pd.DataFrame, caption: str = "") -> Styler:

@@ -101,7 +101,7 @@ def table(
 
     formats = dict.fromkeys(frame.columns, number)
     formats |= {name: lambda text: formatting.listed(str(text)) for name in NAMED & {*frame}}
-    formats |= dict.fromkeys(percent, "{:.1%}")
+    formats |= dict.fromkeys(percent, formatting.percent)
     style = frame.style.hide(axis="index").format(formats, na_rep="–", escape="html")
     if caption:
         style.set_caption(caption)
