@@ -13,14 +13,14 @@ Methods:
 - ``ours, whole maps``: our folded network on whole images.
 - ``ours, windows``: incremental evaluation, every candidate computed.
 - ``ours, search``: the attack as users run it, population 100, on eight images, so that batches
-  fill up; 20 generations (3 at 224 pixels, where the rate hardly changes with them); candidates
-  that were evaluated before are remembered.
-- ``scipy``, ``torchattacks``, ``ART``: see `benchmarks.peers`. Fewer generations, since their
-  rate does not change with them.
+  fill up; 20 generations (3 at 224 pixels, where the rate hardly changes with them).
+- ``scipy``, ``torchattacks``, ``ART``: see `benchmarks.peers`; fewer generations for the same
+  reason.
 """
 
 import argparse
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -44,7 +44,7 @@ from lib.data import phantoms
 from lib.models.classifiers import Classifier, logits
 from lib.models.inference import full_precision
 from lib.params.device import native_bfloat16, no_tf32, pick_device
-from lib.params.errors import InputError
+from lib.params.errors import InputError, run_command
 from lib.params.files import atomic, write_json
 from lib.params.runs import PACKAGES, hardware
 
@@ -96,27 +96,26 @@ class NoSuccess(Misclassification):
         return objective, torch.zeros_like(success)
 
 
-def some_images(model: Classifier, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def some_images(model: Classifier, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Phantoms of Derma, uint8 (N, S, S, 3), repeated as needed, and the model's decisions."""
-    drawn = phantoms.generate("derma", model.image_size, 70, seed)["test_images"]
-    images = drawn[np.arange(count) % len(drawn)]
-    decided = logits(model, images[: len(drawn)], model.mean.device).argmax(1)
-    return images, decided[np.arange(count) % len(drawn)]
+    drawn = phantoms.generate("derma", model.image_size, 70, 0)["test_images"]
+    decided = logits(model, drawn, model.mean.device).argmax(1)
+    chosen = np.arange(count) % len(drawn)
+    return drawn[chosen], decided[chosen]
 
 
 def rate(call: Callable[[], None], count: int, seconds: float) -> float:
     """Calls of ``count`` candidates a second, after one call to warm up."""
 
-    def wait() -> None:
+    def finished() -> None:
+        call()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
 
-    call()
-    wait()
+    finished()
     started, calls = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
-        call()
-        wait()
+        finished()
         calls += 1
     return count * calls / (time.perf_counter() - started)
 
@@ -154,9 +153,10 @@ def search(model: Classifier, case: Case, images: int, generations: int) -> floa
     pictures, labels = some_images(model, images)
     started = time.perf_counter()
     found = attack(model, pictures, labels).table
+    seconds = time.perf_counter() - started
     share = found["computed"].sum() / found["evaluations"].sum()
     print(f"  of {found['evaluations'].sum():,} candidates {share:.0%} were computed", flush=True)
-    return found["evaluations"].sum() / (time.perf_counter() - started)
+    return found["evaluations"].sum() / seconds
 
 
 @no_tf32()  # of the plain network and of other libraries too
@@ -208,13 +208,11 @@ def measure(case: Case, given: argparse.Namespace, plain: dict, apart: dict) -> 
         found["plain dense"] = plain[case.model, case.size] = plain_dense(model, given.seconds)
     model = model.to(memory_format=torch.channels_last)
     found["ours, whole maps"] = engine(model, case, 0, given.seconds)
-    found["ours, windows"] = engine(model, case, None, given.seconds)
+    found["ours, windows"] = windows = engine(model, case, None, given.seconds)
     if case.search:
-        found["ours, search"] = search(
-            model, case, given.images, given.generations or case.generations
-        )
-        seconds = fixed(model, case, given.images, found["ours, windows"])
-        apart[str(case)] = round(seconds, 4)
+        generations = given.generations or case.generations
+        found["ours, search"] = search(model, case, given.images, generations)
+        apart[str(case)] = round(fixed(model, case, given.images, windows), 4)
     if case.peers and given.peers:
         contiguous = model.to(memory_format=torch.contiguous_format)
         images = some_images(model, 1)[0]
@@ -260,10 +258,7 @@ def peak_memory() -> float:
     """
     status = Path("/proc/self/status")
     if status.exists():
-        line = next(
-            x for x in status.read_text(encoding="utf-8").splitlines() if x.startswith("VmHWM")
-        )
-        return int(line.split()[1]) / 1024
+        return int(re.search(r"VmHWM:\s*(\d+)", status.read_text(encoding="utf-8"))[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -290,8 +285,8 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False)
 
 
-def main(words: list[str]) -> str | None:
-    """Run the benchmark; returns an error message, or None."""
+def main(words: list[str]) -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attack")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the tables")
     parser.add_argument("--only", default="", help="cases whose text holds this, as 'resnet50 64'")
@@ -303,34 +298,32 @@ def main(words: list[str]) -> str | None:
     given = parser.parse_args(words)
     if given.scaling:
         scaling(given.scaling)
-        return None
+        return
     started, plain, apart, rows = time.perf_counter(), {}, {}, []
-    device = pick_device("auto").type
-    slow = not native_bfloat16(pick_device("auto"))  # hours of emulation, and nothing learned
-    try:
-        for case in CASES:
-            if given.only not in str(case):
-                continue
-            if slow and case.precision == "bfloat16" and case.precision not in given.only:
-                print(f"{case} pixel(s): left out, the device has no instructions for bfloat16")
-            else:
-                print(f"{case} pixel(s)", flush=True)
-                rows += measure(case, given, plain, apart)
-    except InputError as error:
-        return f"error: {error}"
+    device = pick_device("auto")
+    slow = not native_bfloat16(device)  # hours of emulation, and nothing learned
+    for case in CASES:
+        if given.only not in str(case):
+            continue
+        if slow and case.precision == "bfloat16" and case.precision not in given.only:
+            print(f"{case} pixel(s): left out, the device has no instructions for bfloat16")
+        else:
+            print(f"{case} pixel(s)", flush=True)
+            rows += measure(case, given, plain, apart)
     if not rows:
-        return f"error: no case holds {given.only!r}: leave out --only for all of them."
+        raise InputError(f"no case holds {given.only!r}: leave out --only for all of them.")
     write_csv(given.out / "attack.csv", pd.DataFrame(rows))
     if not given.only:
         write_csv(given.out / "scaling.csv", scaling_table(COUNTS))
     versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    about = {"hardware": hardware(), "threads": torch.get_num_threads(), "versions": versions}
-    about |= {"population": 100, "images": given.images}
-    about["generations"] = {case.size: given.generations or case.generations for case in CASES}
-    about |= {"peak_gflops": {device: peaks(given.seconds)}, "fixed_seconds": {device: apart}}
-    write_json(given.out / "attack.json", about | {"seconds": time.perf_counter() - started})
-    return None
+    write_json(given.out / "attack.json", {
+        "hardware": hardware(), "threads": torch.get_num_threads(), "versions": versions,
+        "population": 100, "images": given.images,
+        "generations": {case.size: given.generations or case.generations for case in CASES},
+        "peak_gflops": {device.type: peaks(given.seconds)}, "fixed_seconds": {device.type: apart},
+        "seconds": time.perf_counter() - started,
+    })  # fmt: skip
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

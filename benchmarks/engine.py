@@ -7,6 +7,7 @@ is the same on every machine. What was measured is read by `benchmarks.measured`
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -110,13 +111,11 @@ def equality(
     found = engine.logits(slots, candidates[0])
     change = expected - model(image.double() / 255)
     return {
-        "classifier": model.architecture,
-        "pixels": pixels,
-        "candidates": count,
+        "classifier": model.architecture, "pixels": pixels, "candidates": count,
         "largest_logit": expected.abs().max().item(),
         "largest_change": change.abs().max().item(),
         "largest_difference": ((found - expected).abs().max() / expected.abs().max()).item(),
-    }
+    }  # fmt: skip
 
 
 def equalities(
@@ -227,8 +226,9 @@ def _arithmetic(plan: Plan, number: int, whole: bool) -> int:
     return plan.pixels * plan.chain[number].work(*places)
 
 
-def _total(plan: Plan, switch: int) -> int:
-    return sum(_arithmetic(plan, n, n >= switch) for n in range(len(plan.chain)))
+def total(plan: Plan, switch: int, last: int | None = None) -> int:
+    """The same of the first ``last`` layers (None: all), on whole maps from layer ``switch`` on."""
+    return sum(_arithmetic(plan, n, n >= switch) for n in range(len(plan.chain))[:last])
 
 
 @cache
@@ -251,26 +251,19 @@ def work() -> pd.DataFrame:
         begin at the layer that is best if gathering costs nothing.
     """
     rows = []
-    for architecture in CLASSIFIERS:
-        for size in SIZES:
-            for pixels in params.ATTACKS:
-                plan = plan_of(architecture, size, pixels)
-                network = dense(architecture, size)
-                least = min(_total(plan, switch) for switch in range(len(plan.chain)))
-                rows.append(
-                    {
-                        "classifier": architecture,
-                        "size": size,
-                        "pixels": pixels,
-                        "network": network / 1e6,
-                        "whole": _total(plan, 0) / 1e6,
-                        "windows": _total(plan, plan.switch) / 1e6,
-                        "layers_on_windows": f"{plan.switch} of {len(plan.chain)}",
-                        "speed_up": network / _total(plan, plan.switch),
-                        "with_gathering": network / plan.work(plan.switch),
-                        "bound": network / least,
-                    }
-                )
+    for architecture, size, pixels in product(CLASSIFIERS, SIZES, params.ATTACKS):
+        plan, network = plan_of(architecture, size, pixels), dense(architecture, size)
+        windows = total(plan, plan.switch)
+        least = min(total(plan, switch) for switch in range(len(plan.chain)))
+        rows.append(
+            {
+                "classifier": architecture, "size": size, "pixels": pixels,
+                "network": network / 1e6, "whole": total(plan, 0) / 1e6, "windows": windows / 1e6,
+                "layers_on_windows": f"{plan.switch} of {len(plan.chain)}",
+                "speed_up": network / windows, "with_gathering": network / plan.work(plan.switch),
+                "bound": network / least,
+            }
+        )  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -282,19 +275,12 @@ def profile(architecture: str, size: int, pixels: int = 1) -> pd.DataFrame:
         what the plan counts for gathering values, pasting windows into whole maps included.
     """
     plan = plan_of(architecture, size, pixels)
-    rows = {
-        number: {"stage": f"stage {number}" if number else "stem"}
-        | dict.fromkeys(("whole", "windows", "gathered"), 0.0)
-        for number in sorted(set(stages(plan)))
-    }
-    for number, stage in enumerate(stages(plan)):
-        windows = _arithmetic(plan, number, number >= plan.switch)
-        counted = plan.layer_work(number, number >= plan.switch)
-        rows[stage]["whole"] += _arithmetic(plan, number, True) / 1e6
-        rows[stage]["windows"] += windows / 1e6
-        rows[stage]["gathered"] += (counted - windows) / 1e6
-    pasted = plan.work(plan.switch) - sum(
-        plan.layer_work(n, n >= plan.switch) for n in range(len(plan.chain))
-    )
-    rows[stages(plan)[plan.switch]]["gathered"] += pasted / 1e6
-    return pd.DataFrame(rows.values())
+    each = pd.DataFrame({"stage": stages(plan)})
+    on_maps = [number >= plan.switch for number in each.index]
+    counted = [plan.layer_work(number, whole) for number, whole in enumerate(on_maps)]
+    each["whole"] = [_arithmetic(plan, number, True) for number in each.index]
+    each["windows"] = [_arithmetic(plan, number, whole) for number, whole in enumerate(on_maps)]
+    each["gathered"] = counted - each["windows"]
+    each.loc[plan.switch, "gathered"] += plan.work(plan.switch) - sum(counted)  # pasted
+    found = each.groupby("stage").sum().div(1e6).reset_index()
+    return found.assign(stage=found["stage"].map(lambda n: f"stage {n}" if n else "stem"))

@@ -30,6 +30,7 @@ from lib.attack.incremental import Incremental
 from lib.models.inference import full_precision
 from lib.params import ROOT
 from lib.params.device import pick_device
+from lib.params.errors import InputError, run_command
 from lib.params.files import read_json, write_json
 from lib.params.runs import hardware
 
@@ -144,8 +145,8 @@ def rows(started: float, seconds: float, apart: dict[str, float]) -> pd.DataFram
     return pd.DataFrame(found)
 
 
-def main(words: list[str]) -> str | None:
-    """Run all checks; returns an error message, or None."""
+def main(words: list[str]) -> None:
+    """Run all checks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check")
     parser.add_argument("--seconds", type=float, default=1, help="for each rate")
     parser.add_argument("--out", type=Path, default=attack.FOLDER, help="folder of the tables")
@@ -186,8 +187,9 @@ def main(words: list[str]) -> str | None:
             known[name] = known.get(name, {}) | {"cuda": of}
         write_json(given.out / "attack.json", known)
     print(f"{time.monotonic() - started:.0f} s", flush=True)
-    return "; ".join(wrong) if wrong else None
+    if wrong:
+        raise InputError("; ".join(wrong))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

@@ -27,7 +27,6 @@ from lib.models import classifier_training, classifiers, denoisers
 from lib.models.denoiser_training import train, training_images
 from lib.models.weights import checksums
 from lib.params.device import pick_device, settled
-from lib.params.errors import InputError
 from lib.params.files import read_json, read_table, write_json, write_table
 from lib.params.runs import Run, training
 
@@ -44,8 +43,7 @@ def parameters(dataset: str, classifier: str = "resnet50"):
     """
     given = params.from_words(os.environ.get("GIVEN", "").split())
     own = params.from_words(os.environ.get(f"GIVEN_{classifier.upper()}", "").split())
-    p = params.load(given.pop("protocol", "sample"), dataset, classifier, **given)
-    p = settled(p)
+    p = settled(params.load(given.pop("protocol", "sample"), dataset, classifier, **given))
     half = p.device != "cpu" and torch.cuda.is_available() and "attack_precision" not in given
     return p.model_copy(update=own | ({"attack_precision": "float16"} if half else {}))
 
@@ -56,18 +54,23 @@ def searched(dataset: str, network: str, pixels: str, images: str) -> None:
     out = p.run_folder / f"searches_{pixels}.csv"
     words = [p.protocol, dataset, network, "--pixels", pixels, "--images", images]
     words += ["--runs", str(p.runs), "--data-root", str(p.data_root), "--out", str(out)]
-    if error := searches.main([*words, "--generations", str(p.attack_generations)]):
-        raise InputError(error)
+    searches.main([*words, "--generations", str(p.attack_generations)])
 
 
-def loaded(p):
+def load(p):
+    """The images of a run."""
     return data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download)
 
 
-def classifier(dataset: str, network: str) -> None:
+def begin(step: str, dataset: str, network: str):
+    """Parameters, images, and record of a step."""
     p = parameters(dataset, network)
-    images = loaded(p)
-    run = Run(p.run_folder, "classifier", p, images.provenance.as_dict())
+    images = load(p)
+    return p, images, Run(p.run_folder, step, p, images.provenance.as_dict())
+
+
+def classifier(dataset: str, network: str) -> None:
+    p, images, run = begin("classifier", dataset, network)
     model, about = classifier_training.train(images, p, p.run_folder)
     device = pick_device(p.device)
     test, facts = images.in_part("test"), images.facts
@@ -83,38 +86,25 @@ def classifier(dataset: str, network: str) -> None:
 
 
 def pixel_attack(dataset: str, network: str) -> None:
-    p = parameters(dataset, network)
-    images = loaded(p)
+    p, images, run = begin("pixel_attack", dataset, network)
     model = classifiers.load(p.run_folder, p.classifier)
-    run = Run(p.run_folder, "pixel_attack", p, images.provenance.as_dict())
     records, _ = attack.attack_runs(model, images, p, p.run_folder)
+    attacks = {}
     for pixels, found in records.items():
-        print(
-            dataset, network, pixels, len(found), found["success"].mean(),
-            found["seconds"].sum(), found["computed"].sum(), flush=True,
-        )  # fmt: skip
-    run.finish(
-        weights=checksums(p.run_folder, ()),
-        attacks={
-            params.ATTACKS[pixels]: {
-                "attacked": len(found),
-                "successes": int(found["success"].sum()),
-                "evaluations": int(found["evaluations"].sum()),
-                "computed": int(found["computed"].sum()),
-                "seconds": float(found["seconds"].sum()),
-                "disagreements": int(found["disagreements"].sum()),
-            }
-            for pixels, found in records.items()
-        },
-    )
+        attacks[params.ATTACKS[pixels]] = {
+            "attacked": len(found), "successes": int(found["success"].sum()),
+            "seconds": float(found["seconds"].sum()),
+            **found[["evaluations", "computed", "disagreements"]].sum().astype(int).to_dict(),
+        }  # fmt: skip
+        print(dataset, network, attacks[params.ATTACKS[pixels]], flush=True)
+    run.finish(weights=checksums(p.run_folder, ()), attacks=attacks)
 
 
 def denoiser(dataset: str, name: str) -> None:
     p = parameters(dataset)
-    images = loaded(p)
-    folder = p.dataset_folder / "denoisers"
-    training = training_images(images, p.denoiser_all_images)
-    train(name, training.images, images.in_part("val").images, p, folder)
+    images, folder = load(p), p.dataset_folder / "denoisers"
+    some = training_images(images, p.denoiser_all_images)
+    train(name, some.images, images.in_part("val").images, p, folder)
     about = read_json(folder / f"{name}.json")
     print(
         dataset, name, about["validation_psnr"], about["identity_psnr"], about["wall_seconds"],
@@ -123,14 +113,12 @@ def denoiser(dataset: str, name: str) -> None:
 
 
 def restored(dataset: str, network: str) -> None:
-    p = parameters(dataset, network)
-    images = loaded(p)
+    p, images, run = begin("restoration", dataset, network)
     folder = p.dataset_folder / "denoisers"
     done = Run(folder, "denoisers", p, images.provenance.as_dict())
     done.finish(
         psnr={n: read_json(folder / f"{n}.json")["validation_psnr"] for n in p.denoiser_names}
     )
-    run = Run(p.run_folder, "restoration", p, images.provenance.as_dict())
     device = pick_device(p.device)
     model = classifiers.load(p.run_folder, p.classifier).to(device)
     predict = classifiers.predictor(model, p, device)
@@ -138,9 +126,8 @@ def restored(dataset: str, network: str) -> None:
     names = [*params.REFERENCES, *p.denoiser_names]
     defenses = denoisers.load_all(names, folder, channels, device)
     patches, summaries = restoration.Patches.of(p), {}
-    for pixels in p.attack_pixels:
+    for pixels, records in attacks_of(p).items():
         name = params.ATTACKS[pixels]
-        records = read_table(p.run_folder / f"{name}.parquet")
         clean = attack.locate(images, records).images
         attacked = attack.rebuild(clean, records)
         table = restoration.restore_all(
@@ -162,15 +149,9 @@ def restored(dataset: str, network: str) -> None:
     )
 
 
-def through_defenses(step: str, dataset: str, network: str):
-    """Parameters, images, record of the step, classifier and attacks of a run."""
-    p = parameters(dataset, network)
-    images = loaded(p)
-    run = Run(p.run_folder, step, p, images.provenance.as_dict())
-    records = {
-        n: read_table(p.run_folder / f"{params.ATTACKS[n]}.parquet") for n in p.attack_pixels
-    }
-    return p, images, run, classifiers.load(p.run_folder, p.classifier), records
+def attacks_of(p) -> dict:
+    """The attack tables of a run, by number of pixels."""
+    return {n: read_table(p.run_folder / f"{params.ATTACKS[n]}.parquet") for n in p.attack_pixels}
 
 
 def used(p, defenses) -> dict[str, dict]:
@@ -184,22 +165,23 @@ def used(p, defenses) -> dict[str, dict]:
 
 
 def adapted(dataset: str, network: str) -> None:
-    p, images, run, model, records = through_defenses("adaptive", dataset, network)
-    found = adaptive.attack_defended(model, images, records, p, p.run_folder)
+    p, images, run = begin("adaptive", dataset, network)
+    model = classifiers.load(p.run_folder, p.classifier)
+    found = adaptive.attack_defended(model, images, attacks_of(p), p, p.run_folder)
+    columns = ["defense", "n", *adaptive.SHARES]
     run.finish(
         **used(p, adaptive.names(p)),
         summaries={
-            params.ATTACKS[n]: adaptive.summary(table)[["defense", "n", *adaptive.SHARES]].to_dict(
-                "records"
-            )
+            params.ATTACKS[n]: adaptive.summary(table)[columns].to_dict("records")
             for n, table in found.items()
         },
     )
 
 
 def attacked(dataset: str, network: str) -> None:
-    p, images, run, model, records = through_defenses("attackers", dataset, network)
-    found = attackers.attack_all(model, images, records, p, p.run_folder)
+    p, images, run = begin("attackers", dataset, network)
+    model = classifiers.load(p.run_folder, p.classifier)
+    found = attackers.attack_all(model, images, attacks_of(p), p, p.run_folder)
     certified.certified_accuracy(model, images, p, p.run_folder)
     defenses = next(iter(found.values()))["defense"].unique()
     run.finish(**used(p, [name for name in defenses if name != params.MASKING]))
@@ -233,22 +215,25 @@ STEPS = {
 
 def plan(datasets: list[str]) -> list[tuple[list[str], list[str], list[str]]]:
     """Jobs, the most wanted first: words, files that it waits for, jobs that it waits for."""
-    found = []
-    for dataset in datasets:
-        if dataset == "abdomen_ct":
-            continue
+    found, last = [], []
+    for dataset in [name for name in datasets if name != "abdomen_ct"]:
         p = parameters(dataset)
         file = f"{p.data_root}/{params.facts(dataset).filename(p.data_size)}"
         found += [(["classifier", dataset, n], [file], []) for n in NETWORKS]
         found += [(["attack", dataset, n], [], [f"classifier-{dataset}-{n}"]) for n in NETWORKS]
-        names = p.denoiser_names
-        found += [(["denoiser", dataset, n], [file], []) for n in reversed(names)]
-        trained = [f"denoiser-{dataset}-{n}" for n in names]
+        found += [(["denoiser", dataset, n], [file], []) for n in reversed(p.denoiser_names)]
+        trained = [f"denoiser-{dataset}-{n}" for n in p.denoiser_names]
         found += [
             ([step, dataset, n], [], [f"attack-{dataset}-{n}", *trained])
             for n in NETWORKS
             for step in ("restored", "attackers")
         ]
+        last += [
+            (["searched", dataset, n, pixels, "30"], [], [f"classifier-{dataset}-{n}"])
+            for n in NETWORKS
+            for pixels in ("1", "2")
+        ]
+        last += [(["adaptive", dataset, n], [], [f"restored-{dataset}-{n}"]) for n in NETWORKS]
     if "abdomen_ct" in datasets:
         p = parameters("abdomen_ct")
         file = f"{p.data_root}/{params.facts('abdomen_ct').filename(p.ablation_size)}"
@@ -259,15 +244,7 @@ def plan(datasets: list[str]) -> list[tuple[list[str], list[str], list[str]]]:
         ]
         found += [(words, [file], []) for words in each]
         found.append((["ablated", "all", "0"], [], ["-".join(words) for words in each]))
-    for dataset in datasets:
-        if dataset != "abdomen_ct":
-            found += [
-                (["searched", dataset, n, pixels, "30"], [], [f"classifier-{dataset}-{n}"])
-                for n in NETWORKS
-                for pixels in ("1", "2")
-            ]
-            found += [(["adaptive", dataset, n], [], [f"restored-{dataset}-{n}"]) for n in NETWORKS]
-    return found
+    return found + last
 
 
 def schedule(datasets: list[str], minutes: float, jobs: int, without: list[str]) -> None:
@@ -275,8 +252,7 @@ def schedule(datasets: list[str], minutes: float, jobs: int, without: list[str])
     end = time.monotonic() + 60 * minutes
     LOGS.mkdir(parents=True, exist_ok=True)
     waiting = [entry for entry in plan(datasets) if entry[0][0] not in without]
-    running, done = {}, set()
-    began = {}
+    running, began, done = {}, {}, set()
     while (waiting and time.monotonic() < end) or running:
         for name, process in list(running.items()):
             if process.poll() is not None:

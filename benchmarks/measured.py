@@ -217,20 +217,14 @@ def recall(found: pd.DataFrame) -> pd.DataFrame:
     for dataset, source, group in groups:
         mapped, searched = group["map_success"].astype(bool), group["search_success"].astype(bool)
         n, hits = int(mapped.sum()), int((mapped & searched).sum())
-        low, high = intervals.wilson(hits, n)
+        share, low, high = intervals.rate(hits, n)
         rows.append(
             {
-                "dataset": dataset,
-                "source": source,
-                "images": len(group),
-                "vulnerable": n,
-                "found": hits,
-                "rate": hits / n if n else float("nan"),
-                "low": low,
-                "high": high,
+                "dataset": dataset, "source": source, "images": len(group), "vulnerable": n,
+                "found": hits, "rate": share, "low": low, "high": high,
                 "beyond": int((searched & ~mapped).sum()),
             }
-        )
+        )  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -11,7 +11,6 @@ Images are chosen as for the one-pixel attack, the same number of each class.
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
@@ -23,11 +22,11 @@ from benchmarks.peers import PEERS
 from lib import data, params
 from lib.attack import VulnerabilityMap, attack_images, attack_of, correct, select
 from lib.data import Images
-from lib.metrics.intervals import wilson
+from lib.metrics.intervals import rate
 from lib.models import classifiers
 from lib.params import Parameters
 from lib.params.device import pick_device
-from lib.params.errors import InputError
+from lib.params.errors import run_command
 
 STRATEGIES = {"ours, rand1": "rand1", "ours, best1bin": "best1bin"}
 
@@ -78,11 +77,11 @@ def peers(
     rows = []
 
     def add(method: str, success: np.ndarray, evaluations: np.ndarray, seconds: float) -> None:
-        low, high = wilson(int(success.sum()), len(success))
+        share, low, high = rate(int(success.sum()), len(success))
         rows.append(
             {
                 "method": method, "pixels": 1, "images": len(success),
-                "successes": int(success.sum()), "rate": success.mean(), "low": low, "high": high,
+                "successes": int(success.sum()), "rate": share, "low": low, "high": high,
                 "evaluations_allowed": budget, "mean_evaluations": evaluations.mean(),
                 "seconds": round(seconds, 1), "dataset": images.name, "size": images.size,
                 "model": model.architecture, "source": images.provenance.source,
@@ -104,8 +103,8 @@ def peers(
     return pd.DataFrame(rows)
 
 
-def main(words: list[str]) -> str | None:
-    """Run both; returns an error message, or None."""
+def main(words: list[str]) -> None:
+    """Run both."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recall")
     parser.add_argument("protocol")
     parser.add_argument("dataset")
@@ -117,24 +116,20 @@ def main(words: list[str]) -> str | None:
     parser.add_argument("--levels", type=int, default=2, help="of each channel in the map")
     parser.add_argument("--generations", type=int, default=11, help="of the peers' budget")
     given = parser.parse_args(words)
-    try:
-        p = params.load(
-            given.protocol, given.dataset, given.classifier, runs=given.runs,
-            attack_precision="float32",
-        )  # fmt: skip
-        images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, False)
-        model = classifiers.load(p.run_folder, p.classifier).to(pick_device(p.device))
-        if given.map_images:
-            positions = chosen(model, images, given.map_images, p)
-            write_csv(given.out / "recall.csv", recall(model, images, positions, given.levels, p))
-        if given.peer_images:
-            positions = chosen(model, images, given.peer_images, p)
-            fewer = p.model_copy(update={"attack_generations": given.generations})
-            write_csv(given.out / "peers.csv", peers(model, images, positions, fewer))
-    except InputError as error:
-        return f"error: {error}"
-    return None
+    p = params.load(
+        given.protocol, given.dataset, given.classifier, runs=given.runs,
+        attack_precision="float32",
+    )  # fmt: skip
+    images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, False)
+    model = classifiers.load(p.run_folder, p.classifier).to(pick_device(p.device))
+    if given.map_images:
+        positions = chosen(model, images, given.map_images, p)
+        write_csv(given.out / "recall.csv", recall(model, images, positions, given.levels, p))
+    if given.peer_images:
+        positions = chosen(model, images, given.peer_images, p)
+        fewer = p.model_copy(update={"attack_generations": given.generations})
+        write_csv(given.out / "peers.csv", peers(model, images, positions, fewer))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

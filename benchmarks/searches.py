@@ -11,7 +11,6 @@ threads, on a GPU by the clock. float16 is the GPU's search precision, bfloat16 
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -23,6 +22,7 @@ import pandas as pd
 import torch
 from scipy.stats import binomtest
 
+from benchmarks import engine
 from benchmarks.attack import FOLDER, write_csv
 from benchmarks.recall import chosen
 from lib import data, params
@@ -34,7 +34,7 @@ from lib.data import Images, to_tensor
 from lib.models import classifiers
 from lib.models.inference import full_precision, placed
 from lib.params.device import pick_device
-from lib.params.errors import InputError
+from lib.params.errors import run_command
 
 EXACT = "exact, float32"
 METHODS: dict[str, dict] = {
@@ -68,19 +68,11 @@ def uncorrected() -> mock._patch:
 
 def work(model: classifiers.Classifier, images: Images, pixels: int) -> tuple[float, float]:
     """Multiply-adds, in millions, of a computed candidate and of a prediction."""
-    engine = Incremental(model, images.images.shape[3], images.size, pixels, 1)
-    tap = Tap(engine, 1)
-
-    def counted(plan, last: int) -> int:
-        return sum(
-            layer.work(plan.maps[n] ** 2, plan.maps[n + 1] ** 2)
-            if n >= plan.switch
-            else pixels * layer.work(plan.sizes[n] ** 2, plan.sizes[n + 1] ** 2)
-            for n, layer in enumerate(plan.chain[:last])
-        )
-
-    plan = engine.plan
-    return counted(plan, len(plan.chain)) / 1e6, counted(tap.engine.plan, tap.after) / 1e6
+    whole = Incremental(model, images.images.shape[3], images.size, pixels, 1)
+    tap = Tap(whole, 1)
+    plan, shorter = whole.plan, tap.engine.plan
+    predicted = engine.total(shorter, shorter.switch, tap.after)
+    return engine.total(plan, plan.switch) / 1e6, predicted / 1e6
 
 
 def objectives(model: classifiers.Classifier, images: np.ndarray, labels: np.ndarray, criterion):
@@ -160,8 +152,8 @@ def paired(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*SAME, *PAIRED])
 
 
-def main(words: list[str]) -> str | None:
-    """Attack what is missing; returns an error message, or None."""
+def main(words: list[str]) -> None:
+    """Attack what is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.searches")
     parser.add_argument("protocol")
     parser.add_argument("dataset")
@@ -174,44 +166,38 @@ def main(words: list[str]) -> str | None:
     parser.add_argument("--generations", type=int, default=100)
     parser.add_argument("--methods", help="separated by semicolons; default: all of the device")
     given = parser.parse_args(words)
-    try:
-        p = params.load(
-            given.protocol, given.dataset, given.classifier, runs=given.runs,
-            data_root=given.data_root,
-        )  # fmt: skip
-        images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, False)
-        device = pick_device(p.device)
-        other = ", float16" if device.type == "cpu" else "bfloat16"
-        methods = (
-            given.methods.split(";") if given.methods else [m for m in METHODS if other not in m]
-        )
-        model = classifiers.load(p.run_folder, p.classifier).to(device)
-        places = np.sort(chosen(model, images, given.images, p))
-        mixed = np.random.default_rng(p.seed).permutation(places)[: given.images]
-        for start in range(0, len(mixed), CHUNK):
-            some = images.take(mixed[start : start + CHUNK])
-            for method in methods:
-                case = {
-                    "protocol": p.protocol, "dataset": p.dataset, "size": p.data_size,
-                    "model": p.classifier, "pixels": given.pixels,
-                    "generations": given.generations, "device": device.type,
-                }  # fmt: skip
-                before = pd.read_csv(given.out) if given.out.exists() else pd.DataFrame()
-                left = some
-                if len(before):
-                    mine = before[(before[list(case)] == pd.Series(case)).all(axis=1)]
-                    mine = mine[mine["method"] == method]
-                    left = some.take(np.flatnonzero(~np.isin(some.index, mine["index"])))
-                if not len(left):
-                    continue
-                rows = attacked(method, model, left, given.pixels, given.generations, p.seed)
-                rows = rows.assign(**case, source=some.provenance.source)
-                write_csv(given.out, pd.concat([before, rows], ignore_index=True))
-        print(paired(pd.read_csv(given.out)).to_string())
-    except InputError as error:
-        return f"error: {error}"
-    return None
+    p = params.load(
+        given.protocol, given.dataset, given.classifier, runs=given.runs,
+        data_root=given.data_root,
+    )  # fmt: skip
+    images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, False)
+    device = pick_device(p.device)
+    other = ", float16" if device.type == "cpu" else "bfloat16"
+    methods = given.methods.split(";") if given.methods else [m for m in METHODS if other not in m]
+    model = classifiers.load(p.run_folder, p.classifier).to(device)
+    places = np.sort(chosen(model, images, given.images, p))
+    mixed = np.random.default_rng(p.seed).permutation(places)[: given.images]
+    for start in range(0, len(mixed), CHUNK):
+        some = images.take(mixed[start : start + CHUNK])
+        for method in methods:
+            case = {
+                "protocol": p.protocol, "dataset": p.dataset, "size": p.data_size,
+                "model": p.classifier, "pixels": given.pixels,
+                "generations": given.generations, "device": device.type,
+            }  # fmt: skip
+            before = pd.read_csv(given.out) if given.out.exists() else pd.DataFrame()
+            left = some
+            if len(before):
+                mine = before[(before[list(case)] == pd.Series(case)).all(axis=1)]
+                mine = mine[mine["method"] == method]
+                left = some.take(np.flatnonzero(~np.isin(some.index, mine["index"])))
+            if not len(left):
+                continue
+            rows = attacked(method, model, left, given.pixels, given.generations, p.seed)
+            rows = rows.assign(**case, source=some.provenance.source)
+            write_csv(given.out, pd.concat([before, rows], ignore_index=True))
+    print(paired(pd.read_csv(given.out)).to_string())
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

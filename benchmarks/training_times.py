@@ -7,7 +7,6 @@ that the memory does not hold is halved, and the row names the batch.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from lib.models.classifier_training import fit_classifier
 from lib.models.denoiser_training import fit_denoiser
 from lib.params import ROOT
 from lib.params.device import pick_device
-from lib.params.errors import InputError
+from lib.params.errors import InputError, run_command
 from lib.params.memory import is_out_of_memory
 from lib.params.runs import hardware
 
@@ -67,23 +66,19 @@ def row(name: str, channels: int, size: int, steps: int) -> dict:
     }  # fmt: skip
 
 
-def main(words: list[str]) -> str | None:
-    """Measure all cases; returns an error message, or None."""
+def main(words: list[str]) -> None:
+    """Measure all cases."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training_times")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--steps", type=int, default=8, help="of each of two epochs")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "training_times.csv")
     given = parser.parse_args(words)
     rows = []
-    try:
-        for name, channels in CASES:
-            rows.append(row(name, channels, given.size, given.steps))
-            print(rows[-1], flush=True)
-            write_csv(given.out, pd.DataFrame(rows))
-    except InputError as error:
-        return f"error: {error}"
-    return None
+    for name, channels in CASES:
+        rows.append(row(name, channels, given.size, given.steps))
+        print(rows[-1], flush=True)
+        write_csv(given.out, pd.DataFrame(rows))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

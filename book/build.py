@@ -22,7 +22,7 @@ from book.run_pages import Page, find_pages, write_page
 from book.say import say
 from lib import params
 from lib.evidence import claims, dataset_record, record
-from lib.params.errors import InputError
+from lib.params.errors import InputError, run_command
 from lib.params.files import left_over, visible
 from lib.params.locks import Lock
 
@@ -170,17 +170,14 @@ def _site(runs: Path, results: Path) -> None:
     say(f"site: {time.monotonic() - began:.0f} s, open {SITE.relative_to(ROOT)}/index.html")
 
 
-def main() -> None:
-    """Build the site of the run folders that were named."""
+def main(words: list[str]) -> None:
+    """Build the site of the run folders that were named; raises as `site`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="run folders")
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="the record")
-    given = parser.parse_args()
-    try:
-        site(given.runs, given.results)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    given = parser.parse_args(words)
+    site(given.runs, given.results)
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

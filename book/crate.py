@@ -7,7 +7,6 @@ and times, as a Process Run Crate.
 
 import json
 import logging
-import sys
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
 from importlib import resources
@@ -23,7 +22,7 @@ from rocrate_validator import services
 from rocrate_validator.utils.http import HttpRequester
 
 from lib.params import STEPS, step_fields
-from lib.params.errors import InputError
+from lib.params.errors import InputError, run_command
 from lib.params.files import fingerprint, read_json, sha256, visible
 
 VERSION = "1.3"
@@ -227,7 +226,4 @@ def main(folder: str, date: str = "") -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(*sys.argv[1:])
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_command(lambda words: main(*words))

@@ -6,13 +6,12 @@
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import urljoin
 
 from book.build import ROOT, SITE, say
-from lib.params.errors import InputError
+from lib.params.errors import InputError, run_command
 
 TARGET = ROOT / "build/book.pdf"
 LEFT_OUT = re.compile(r"runs/(?!results/|[^/]*/walkthrough)|status|finder|search|genindex")
@@ -94,7 +93,4 @@ def write(site: Path = SITE, target: Path = TARGET) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        say(f"pdf: open {write().relative_to(ROOT)}")
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_command(lambda _: say(f"pdf: open {write().relative_to(ROOT)}"))

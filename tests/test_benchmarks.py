@@ -188,7 +188,7 @@ def test_the_driver_writes_a_row_for_each_method(tmp_path, capsys):
         "1",
         "--no-peers",
     ]
-    assert driver.main([*words, "--out", str(tmp_path)]) is None
+    driver.main([*words, "--out", str(tmp_path)])
     table = pd.read_csv(tmp_path / "attack.csv").set_index("method")
     assert list(table.index) == ["plain dense", "ours, whole maps", "ours, windows", "ours, search"]
     assert table.columns.tolist() == [
@@ -203,10 +203,11 @@ def test_the_driver_writes_a_row_for_each_method(tmp_path, capsys):
     assert about["hardware"]["cores"] and about["peak_gflops"]["cpu"]["float32"] > 0
     assert list(about["fixed_seconds"]["cpu"]) == ["resnet50 28 float32 1"]
     assert "200" in capsys.readouterr().out
-    assert "'vgg'" in driver.main(["--only", "vgg", "--out", str(tmp_path)])
+    with refused("'vgg'"):
+        driver.main(["--only", "vgg", "--out", str(tmp_path)])
 
 
 def test_scaling_prints_seconds_and_memory(capsys):
-    assert driver.main(["--scaling", "3"]) is None
+    driver.main(["--scaling", "3"])
     seconds, before, peak = map(float, capsys.readouterr().out.split())
     assert seconds > 0 and peak >= before > 0
