@@ -61,12 +61,8 @@ def ablation_and_variants(p: Parameters) -> Subject:
     ablated = next((name for name, of in found.items() if of.ablation), None)
     varied = next((name for name, of in found.items() if len(of.contrasts)), None)
     retrained = {name: of.retrained for name, of in found.items() if len(of.retrained)}
-    sources = {
-        f"{name}/{row.results}": {"source": row.source, "npz": row.file, "md5": row.MD5}
-        for name in dict.fromkeys((ablated, varied, *retrained))
-        if name
-        for row in found[name].folders.itertuples()
-    }
+    shown = filter(None, (ablated, varied, *retrained))
+    sources = _sources({name: found[name] for name in shown})
     return (found.get(ablated), varied, found.get(varied), retrained), sources, ""
 
 
@@ -79,9 +75,13 @@ def protocols(p: Parameters) -> Subject:
     folder = params.ROOT / p.results
     dataset_record.protocols(folder)  # refuses a folder without a record
     records = record.every(folder)
-    sources = {
-        f"{own.protocol}/{row.results}": {"source": row.source, "npz": row.file, "md5": row.MD5}
-        for found, own in records
+    return records, _sources({own.protocol: found for found, own in records}), ""
+
+
+def _sources(records: dict[str, record.Record]) -> dict[str, dict[str, str]]:
+    """Provenance of each folder of the records, which are by protocol."""
+    return {
+        f"{name}/{row.results}": {"source": row.source, "npz": row.file, "md5": row.MD5}
+        for name, found in records.items()
         for row in found.folders.itertuples()
     }
-    return records, sources, ""
