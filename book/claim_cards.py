@@ -39,9 +39,9 @@ def counted(ledger: pd.DataFrame) -> str:
     failed = own[own["verdict"] == verdicts.NOT_REPLICATED]
     if len(failed):
         opposite = int(failed["opposite"].sum())
-        words[verdicts.NOT_REPLICATED] += (
-            f" ({opposite} show the opposite, {len(failed) - opposite} inconclusive)"
-        )
+        kinds = {"show the opposite": opposite, "inconclusive": len(failed) - opposite}
+        said = enumerated([f"{n} {kind}" for kind, n in kinds.items() if n])
+        words[verdicts.NOT_REPLICATED] += f" ({said})"
     return f"Verdicts on {len(own)} claims of the paper: {enumerated([*words.values()])}."
 
 

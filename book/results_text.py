@@ -61,12 +61,13 @@ def beaten(runs: pd.DataFrame, numbers: bool = True) -> str:
     for (_, dataset, size), of in runs.groupby(["protocol", "dataset", "size"], sort=False):
         names = [shown(name) for name in of["classifier"]]
         which = names[0] if len(names) == 1 else "both classifiers"
-        text = f"a constant answer beats {which} on {shown(dataset)}"
+        at = f" at {size} px" if numbers else ""
+        text = f"on {shown(dataset)}{at}, a constant answer beats {which}"
         if numbers:
             each = zip(names, of["accuracy"], strict=True)
             each = enumerated([f"{name} on {rate(share)}" for name, share in each])
             constant = rate(of["constant"].iloc[0])
-            text += f" at {size} px (correct on {constant} of the test images, {each})"
+            text += f" (correct on {constant} of the test images, {each})"
         clauses.append(text)
     return "; ".join(clauses)
 

@@ -1,7 +1,10 @@
 """Command line: ``python -m lib.evidence record|verify|sums [NAME=VALUE ...]``."""
 
+from collections import Counter
+
 from lib import params
 from lib.evidence import archive, verify
+from lib.figures.formatting import many
 from lib.params.errors import InputError, run_command
 from lib.params.files import shown, visible
 from lib.params.given import only
@@ -28,10 +31,15 @@ def main(arguments: list[str]) -> None:
             size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
             print(f"{shown(folder)}  {size / 1024:,.0f} kB")
     elif command == "verify":
-        wrong = list(verify.problems(results))
+        wrong, skipped = list(verify.problems(results)), Counter[str]()
         for problem, table in verify.retest(results, runs, root) if not wrong else ():
-            print(f"{table}: {problem or 'rebuilt and classified again'}")
-            wrong += [problem] * (bool(problem) and not problem.startswith("skipped:"))
+            if problem.startswith("skipped:"):
+                skipped[problem] += 1
+            else:
+                print(f"{table}: {problem or 'rebuilt and classified again'}")
+                wrong += [problem] if problem else []
+        for problem, tables in skipped.items():
+            print(f"{many(tables, 'table')} {problem}")
         if wrong:
             raise InputError("\n".join(wrong))
         count = len(visible(results, "**/run.json"))
