@@ -1,7 +1,7 @@
-"""What the Makefile's targets do: ``python -m book.make TARGET``.
+"""What the Makefile's targets do: ``python -m book.make TARGET [NAME=VALUE ...]``.
 
-Values are read from make's own flags (`lib.params.given.make_words`), whole, whatever signs are in
-them. Every target takes the names in `TAKES` and refuses all others.
+make gives values in its own flags, where they are read whole (`lib.params.given.make_words`),
+whatever signs are in them. Every target takes the names in `TAKES` and refuses all others.
 """
 
 import json
@@ -53,16 +53,20 @@ _NOISE = re.compile(
     r"\s*$|\s+(File|\[)|(Workflow|Input|Rule)\w* in (file|rule)|Assuming|Building|Using|Provided|"
     r"Select jobs|Execute \d|Complete log|Shutting down|Exiting|Traceback|host:|\[\w{3} \w{3} "
 )
+PLANNED = "Building DAG"  # what Snakemake says when it has read the parameters
 _NAMED = re.compile(r"[\w.]*(Error|Exception|Interrupt): \S")
 
 
-def main(target: str) -> int:
-    """Do what a target is for; the exit code.
+def main(words: list[str]) -> int:
+    """Do what a target, the first of the words, is for; the exit code.
 
     Raises:
-        InputError: a name that the target does not take, or a value that is impossible.
+        InputError: no target, a name that it does not take, or a value that is impossible.
     """
-    given = params.from_words(make_words(os.environ.get("MAKEFLAGS", "")))
+    target, *values = words or [""]
+    if target not in TAKES:
+        raise unknown("target", target, TAKES)
+    given = params.from_words([*values, *make_words(os.environ.get("MAKEFLAGS", ""))])
     # Not for the programs that are called, which may be make again.
     for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"):
         os.environ.pop(name, None)
@@ -238,7 +242,11 @@ def snakemake(*words: str) -> None:
     if remote:
         log.unlink()
         raise InputError("some steps failed, Snakemake's lines say why; finished work is kept.")
-    why = "" if said else _why(log.read_text(encoding="utf-8", errors="replace"), code)
+    text = log.read_text(encoding="utf-8", errors="replace")
+    why = "" if said else _why(text, code)
+    if PLANNED not in text:
+        log.unlink()
+        raise InputError(f"{why}no step was begun.")
     raise InputError(f"{why}some steps failed, log {log.relative_to(ROOT)}; finished work is kept.")
 
 
@@ -278,7 +286,7 @@ def _interrupt(*_: Any) -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1]))
+        sys.exit(main(sys.argv[1:]))
     except (InputError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

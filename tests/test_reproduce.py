@@ -136,7 +136,7 @@ def test_make_executes_the_notebooks_of_the_record_and_keeps_the_table(again, pl
     monkeypatch.setattr(book.make, "snakemake", lambda *words: called.append(words))
     flags = " ".join(f"{name}={value}" for name, value in given(place, jobs="1").items())
     monkeypatch.setenv("MAKEFLAGS", f" -- {flags}")
-    assert book.make.main("reproduce") == 0
+    assert book.make.main(["reproduce"]) == 0
     (words,) = called
     assert set(again.pages) <= set(words) and words[:2] == ("--cores", "1")
     config = json.loads(next(w for w in words if w.startswith("words=")).partition("=")[2])

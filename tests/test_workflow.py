@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
+from conftest import refused
 
 import book.make
 from lib import params
@@ -322,6 +323,7 @@ def test_a_file_where_a_folder_should_be_is_told_in_one_line(slow, name):
     told = [line for line in result.stderr.splitlines() if "a file" in line]
     assert result.returncode != 0 and len(told) == 1 and str(slow / "a file") in told[0]
     assert "Errno" not in result.stderr and not (slow / "begun").exists()
+    assert "failed" not in result.stderr  # nothing was begun
 
 
 LONG = "the whole " + 300 * "long " + "one"
@@ -395,8 +397,19 @@ def calls(monkeypatch, target, flags=""):
     for name in ("_python", "_become"):
         monkeypatch.setattr(book.make, name, lambda *words: found.append(words) or 0)
     monkeypatch.setenv("MAKEFLAGS", flags)
-    assert book.make.main(target) == 0
+    assert book.make.main([target]) == 0
     return found
+
+
+def test_values_may_stand_behind_the_target_as_well(monkeypatch):
+    words = calls(monkeypatch, "data", " -- DATASET=oct SIZE=28")
+    monkeypatch.setenv("MAKEFLAGS", "")
+    again = []
+    monkeypatch.setattr(book.make, "_python", lambda *words: again.append(words) or 0)
+    assert book.make.main(["data", "DATASET=oct", "SIZE=28"]) == 0 and again == words
+    for wrong in ([], ["dats"], ["data", "SIZES=28"], ["data", "oct"]):
+        with refused():
+            book.make.main(wrong)
 
 
 def test_each_target_hands_on_what_it_takes(monkeypatch):
