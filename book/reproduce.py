@@ -20,7 +20,7 @@ from lib.evidence import dataset_record, results_tables
 from lib.figures.formatting import shown
 from lib.params import Parameters
 from lib.params.device import settled
-from lib.params.errors import InputError
+from lib.params.errors import InputError, unknown
 from lib.params.files import atomic, md5, read_json, visible
 
 RUNS = "reproduced"  # a folder of its own, so that no earlier run is taken over
@@ -71,7 +71,7 @@ def plan(given: dict[str, str]) -> Again:
     if not (folder / "run.json").exists():
         known = [path.parent.relative_to(results) for path in visible(results, "*/*/*/run.json")]
         known = [str(path) for path in known if path.name != "denoisers"]
-        raise InputError(f"{folder} holds no record: recorded are {', '.join(known) or 'none'}.")
+        raise unknown("recorded run", f"{p.protocol}/{p.dataset}/{p.classifier}", known)
     record = read_json(folder / "run.json")
     steps = [step for step in STEPS if step in record["steps"]]
     if "pixel_attack" not in steps:
