@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from book import claim_cards, front, front_page
+from book import claim_cards, front_page, results_readme
 from book.markdown import table
 from lib import params
 from lib.evidence import archive, claims, table_verdicts
@@ -77,9 +77,9 @@ def readme(
         "`make record` makes this page from the tables in this folder; `make verify` checks it. "
         "The book's pages of results and claims have the details, with the printed values beside "
         "ours. [book/rule.md](../book/rule.md) says how verdicts are made.",
-        *(text for each in records for text in front.paragraphs(*each)),
-        front.COUNTED,
-        *(text for record, _ in records for text in front.adaptive_attack(record)),
+        *(text for each in records for text in results_readme.paragraphs(*each)),
+        results_readme.COUNTED,
+        *(text for record, _ in records for text in results_readme.adaptive_attack(record)),
         *([f"![{front_page.ALT}]({FIGURE})"] if screen else []),
         claim_cards.counted(ledger),
         table(["claim", "verdict", "images", "why"], rows),
@@ -91,7 +91,7 @@ def readme(
 def _first_page(screen: front_page.First | None, ledger: pd.DataFrame, folder: str) -> str:
     """The first screen of the project's README."""
     if screen is None:
-        return f"{front.NONE}\n"
+        return f"{results_readme.NONE}\n"
     parts = [
         f"**{screen.headline}**",
         "\n".join(f"- {each}" for each in screen.findings),

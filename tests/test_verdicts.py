@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from book import ablation_text, claim_cards, front, generated
+from book import ablation_text, claim_cards, generated, results_readme
 from lib import params
 from lib.evidence import (
     ablation,
@@ -680,12 +680,12 @@ def small():
 
 
 def test_the_front_page_has_the_numbers_of_the_tables(small):
-    text = " ".join(front.paragraphs(small, P))
+    text = " ".join(results_readme.paragraphs(small, P))
     low, high = wilson(50, 200)
     share = f"25.0 % ({100 * low:.1f}–{100 * high:.1f})"
     for part in ("rebuilt", "Derma (64 px)", "200 images", share, "| DAE (proposed) | 100.0 % ("):
         assert part in text
-    text = " ".join(front.adaptive_attack(small))
+    text = " ".join(results_readme.adaptive_attack(small))
     for part in ("4 attacked", "Derma, ResNet50, two pixels", "| 0.0 % (0.0–49.0) | 100.0 % ("):
         assert part in text
 
@@ -699,7 +699,7 @@ def test_classifiers_that_a_constant_answer_beats_stay_out_of_the_pooled_rates(s
         for name, accuracy in (("derma", derma), ("chest", chest)):
             test = {"accuracy": accuracy, "majority_accuracy": 0.5}
             small.runs.classifiers[name, "resnet50"] = {"test": test}
-        return front.paragraphs(small, P)[0]
+        return results_readme.paragraphs(small, P)[0]
 
     text = judged(0.6, 0.4)
     assert "200 attempts on 200 images" in text and "25.0 %" in text
@@ -710,8 +710,8 @@ def test_classifiers_that_a_constant_answer_beats_stay_out_of_the_pooled_rates(s
 
 
 def test_the_front_page_without_runs():
-    assert front.adaptive_attack(NOTHING) == []
-    assert front.paragraphs(NOTHING, P) == [front.NONE]
+    assert results_readme.adaptive_attack(NOTHING) == []
+    assert results_readme.paragraphs(NOTHING, P) == [results_readme.NONE]
 
 
 def test_the_front_page_counts_the_claims_of_the_paper(small):
