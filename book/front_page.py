@@ -95,11 +95,7 @@ def _findings(
         found.append(
             f"One changed pixel misleads the classifier in **{100 * one['success'].mean():.0f} %** "
             f"of {len(one)} attacks on {names} at {size} px."
-            + (
-                f" {left_out[0].upper()}{left_out[1:]}, so these attacks are left out."
-                if left_out
-                else ""
-            )
+            + (f" Left out: {left_out}." if left_out else "")
         )
     if not _compared(of):
         return found

@@ -20,7 +20,7 @@ from PIL import Image
 
 from lib.data import lesions, npz, photos, tables
 from lib.data.dataset import PARTS, SIZES, official_md5
-from lib.data.splits import content, linked
+from lib.data.splits import content, in_whole_groups, linked
 from lib.params import facts
 from lib.params.errors import InputError, unknown
 from lib.params.files import atomic, md5
@@ -175,7 +175,7 @@ def abdomen_ct(source: Path, size: int) -> Rebuilt:
             "at least 10."
         )
     same = linked(content(stored))
-    split = _fill(same, {"test": len(stored) // 5, "val": len(stored) // 10})
+    split = in_whole_groups(same, {"test": len(stored) // 5, "val": len(stored) // 10})
     how = "as they are" if size == 64 else f"{_verb(64, size)} with bilinear interpolation"
     # The note is part of the file, whose MD5 is on record: its words stay, their spelling too.
     return Rebuilt(
@@ -319,20 +319,6 @@ def _ordered(
     ):
         raise InputError(f"{source} does not list the rows of {path}: get both files again.")
     return index
-
-
-def _fill(group: np.ndarray, wanted: dict[str, int]) -> np.ndarray:
-    """Whole groups at random (seed 0) into parts of given numbers of rows; the rest is train."""
-    sizes = np.bincount(group)
-    part = np.full(len(sizes), "train", "<U5")
-    room = dict(wanted)
-    for number in np.random.default_rng(0).permutation(len(sizes)):
-        for name in room:
-            if sizes[number] <= room[name]:
-                part[number] = name
-                room[name] -= sizes[number]
-                break
-    return part[group]
 
 
 if __name__ == "__main__":

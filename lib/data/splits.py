@@ -96,3 +96,17 @@ def paper_parts(images: np.ndarray, labels: np.ndarray, group: np.ndarray, seed:
             )
         parts[chosen] = part
     return parts
+
+
+def in_whole_groups(group: np.ndarray, wanted: dict[str, int]) -> np.ndarray:
+    """Whole groups at random (seed 0) into parts of given numbers of rows; the rest is train."""
+    sizes = np.bincount(group)
+    part = np.full(len(sizes), "train", "<U5")
+    room = dict(wanted)
+    for number in np.random.default_rng(0).permutation(len(sizes)):
+        for name in room:
+            if sizes[number] <= room[name]:
+                part[number] = name
+                room[name] -= sizes[number]
+                break
+    return part[group]
