@@ -58,12 +58,9 @@ class AutoAttack:
         Raises:
             InputError: the package is missing, or images, labels or model are not as they must be.
         """
-        array = inputs.to_attack(images)
-        inputs.check_model(model, *array.shape[1:3])
-        targets, values = inputs.as_labels(labels, len(array)), logits(model, array, batch=1)
-        if len(array):
-            inputs.check_task(torch.from_numpy(values[:1]), targets, Misclassification())
-        labels, before, made, counts = targets.numpy(), values.argmax(1), array.copy(), []
+        array, targets, _ = inputs.ready(model, images, labels, Misclassification())
+        before = logits(model, array, batch=1).argmax(1)
+        labels, made, counts = targets.numpy(), array.copy(), []
         right = before == labels
         keys = counter_rng.content_keys(self.seed, "autoattack", array)
         for place, key in enumerate(keys.tolist()):

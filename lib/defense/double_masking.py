@@ -20,7 +20,7 @@ from lib.attack import AnyLabelChange, Misclassification, inputs
 from lib.data import as_images, to_tensor
 from lib.models.classifiers import TIE, classify, decide, edge
 from lib.models.inference import Device, batch_for, evaluating, full_precision, outputs, placed
-from lib.models.masks import inpaint, masks_of
+from lib.models.masks import check_mask, inpaint, masks_of
 from lib.params.errors import check_number
 
 INPAINT = "inpaint"
@@ -51,8 +51,7 @@ class DoubleMasking(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.classifier, self.multi_label, self.fill = classifier, multi_label, fill
-        self.mask = check_number("mask", mask, 1, math.inf, whole=True)
-        self.patch = check_number("patch", patch, 1, self.mask, whole=True)
+        self.mask, self.patch = check_mask(mask, patch)
         self.threshold = check_number("threshold", threshold, 0, 1, ends="()")
         self.batch = check_number("batch", batch, 0, math.inf, whole=True)
         if not isinstance(fill, str) or fill != INPAINT:

@@ -13,6 +13,16 @@ from lib.params.errors import InputError, check_number
 GRAY = 0.5  # of a pixel with no visible one in its row or column
 
 
+def check_mask(mask: int, patch: int = 1) -> tuple[int, int]:
+    """Edges of a mask and of the patch that lies under it, as numbers of Python.
+
+    Raises:
+        InputError: an edge that is no whole number from 1, or a mask smaller than the patch.
+    """
+    mask = check_number("mask", mask, 1, math.inf, whole=True)
+    return mask, check_number("patch", patch, 1, mask, whole=True)
+
+
 def mask_corners(height: int, width: int, mask: int, patch: int = 1) -> list[tuple[int, int]]:
     """Top left corners of square masks such that every patch lies wholly under one of them.
 
@@ -25,8 +35,7 @@ def mask_corners(height: int, width: int, mask: int, patch: int = 1) -> list[tup
     Raises:
         InputError: a mask smaller than the patch or larger than the image.
     """
-    check_number("mask", mask, 1, math.inf, whole=True)
-    check_number("patch", patch, 1, mask, whole=True)
+    mask, patch = check_mask(mask, patch)
     if mask > min(height, width):
         raise InputError(f"A mask of {mask} pixels is larger than images of {height} x {width}.")
     step = mask - patch + 1
