@@ -91,7 +91,7 @@ def readme(
 def _first_page(screen: front_page.First | None, ledger: pd.DataFrame, folder: str) -> str:
     """The first screen of the project's README."""
     if screen is None:
-        return f"{results_readme.NONE}\n"
+        return f"{front_page.NONE}\n"
     parts = [
         f"**{screen.headline}**",
         "\n".join(f"- {each}" for each in screen.findings),

@@ -241,10 +241,10 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m lib.data.rebuild", description=__doc__)
     parser.add_argument("--source", type=Path, required=True, help="folder of the other copies")
     parser.add_argument("--root", type=Path, default=Path("data"), help="where the npz files go")
-    parser.add_argument("--size", default="64", help="edge in pixels: 28, 64, 128 or 224")
+    offered = {str(size): size for size in SIZES}
+    parser.add_argument("--size", default="64", help=f"edge in pixels: {', '.join(offered)}")
     parser.add_argument("datasets", nargs="*", help="default: all that are offered at this size")
     given = parser.parse_args(words)
-    offered = {str(size): size for size in SIZES}
     wrong = ""
     if given.size not in offered:
         wrong = f"The size must be one of {', '.join(offered)} pixels, not {given.size!r}."
