@@ -9,10 +9,15 @@ from lib.evidence.run_tables import RUN, UNDER_MASKS
 from lib.figures.formatting import attack, enumerated, many, rate, shown
 
 
-def adaptive(pooled: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """What an attacker who knows the defense achieves; ``pooled`` of `pooled_attackers`.
+def adaptive(
+    pooled: pd.DataFrame, rows: pd.DataFrame, gain: tuple[float, float, float]
+) -> str:  # fmt: skip
+    """What an attacker who knows the defense achieves.
 
-    ``rows`` are of `results_tables.attackers` of the same runs.
+    Args:
+        pooled: of `results_tables.pooled_attackers`.
+        rows: of `results_tables.attackers` of the same runs.
+        gain: of `results_tables.adaptive_gain` of the same runs.
     """
     if not len(pooled):
         return "No adaptive attack is recorded yet."
@@ -30,9 +35,19 @@ def adaptive(pooled: pd.DataFrame, rows: pd.DataFrame) -> str:
         f"{many(int(of['n'].max()), 'attack')} on {of['images'].max()} images "
         f"({enumerated(runs)}): against an attacker who knows the defense, "
         f"{kept('dae', 'adaptive')} keep the correct class with the DAE, and "
-        f"{kept('identity', 'adaptive')} without a defense. If the attacker does not know the "
+        f"{kept('identity', 'adaptive')} without a defense. {_gain(*gain)}If the attacker does not "
+        "know the "
         f"defense, the DAE keeps {kept('dae', 'oblivious')} correct."
     )
+
+
+def _gain(gain: float, low: float, high: float) -> str:
+    """The paired difference between the two, and whether it decides; nothing without images."""
+    if gain != gain:
+        return ""
+    decides = "" if low > 0 or high < 0 else ", so it is inconclusive"
+    ends = f"{100 * low:+.0f} to {100 * high:+.0f}"
+    return f"The difference is {100 * gain:+.0f} percentage points ({ends}){decides}. "
 
 
 def proved(table: pd.DataFrame) -> str:
@@ -42,9 +57,10 @@ def proved(table: pd.DataFrame) -> str:
     best = table.loc[table["certified_low"].idxmax()]  # few images prove little
     training = ", trained under masks" if best["training"] == UNDER_MASKS else ""
     return (
-        f" Of {len(table)} runs with double masking, the best proves {rate(best['certified'])} of "
-        f"{best['n']} test images correct under any one-pixel attack ({shown(best['dataset'])} at "
-        f"{best['size']} px, {shown(best['classifier'])}{training})."
+        f" In {many(len(table), 'run')}, double masking proves {rate(table['certified'].min())} to "
+        f"{rate(table['certified'].max())} of the test images correct under any one-pixel attack. "
+        f"The best proves {rate(best['certified'])} of {best['n']} images "
+        f"({shown(best['dataset'])} at {best['size']} px, {shown(best['classifier'])}{training})."
     )
 
 
@@ -87,9 +103,9 @@ def worst(rows: pd.DataFrame, weak: pd.DataFrame) -> str:
     ]
     sizes = enumerated([f"{size}" for size in sorted(rows["size"].unique())])
     text = (
-        f"The figure shows n = {len(images)} attacked images at {sizes} px: {enumerated(each)} "
+        f"The figure shows n = {len(images)} attacks at {sizes} px: {enumerated(each)} "
         f"(run `{rows['protocol'].iloc[0]}`). An image that is attacked on two classifiers counts "
-        "twice."
+        "twice; the intervals allow for that."
     )
     worse = beaten(weak)
     return f"{text} Left out: {worse}." if worse else text

@@ -17,7 +17,7 @@ NAMES = {
     "independent_of_classifier": "Classifier does not matter",
     "order_of_data_sets": "Order of data sets",
     "two_above_one": "Two pixels beat one",
-    "densenet_below_on_derma_only": "DenseNet121 is easier",
+    "densenet_below_on_derma_only": "Order of the classifiers",
     "larger_is_easier": "Larger images are easier",
     "time_a_third_more": "DAE trains slower",
     "detection_better": "Detection is better",

@@ -1,6 +1,7 @@
 """Sentences of the results pages; every number in them is of the record."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from lib.evidence.lesions import against_chance
 from lib.evidence.results_shown import printed_share
 from lib.figures import formatting
 from lib.figures.formatting import enumerated, rate, shown
+from lib.params.files import read_json
 
 FACTOR = 2  # rates so many times apart are named
 POINTS = 0.10  # and so many points
@@ -158,14 +160,14 @@ def reasons(found: DatasetRecord, success: pd.DataFrame) -> str:
         ]
     )
     run = recorded.nearest(found.runs).iloc[0]
-    differ = [f"classifiers trained from random weights on {run['training_images']:,} images"]
+    differ = [
+        f"classifiers trained with AdamW on {run['training_images']:,} images (the paper: SGD)",
+        "another copy and split of the images",
+    ]
     if run["size"] != 224:
         differ.append(f"images of {run['size']} px instead of 224")
     if run["budget"] < 10_100:
         differ.append(f"{run['budget']:,} queries per image instead of 10,100")
-    differ.append("a sample with equally many images of each class")
-    if (apart["misled"] * apart["n"] > apart["successes"] * apart["tested"]).any():
-        differ.append("training images in it, of which the attack misled fewer")
     return (
         f"Outside our 95 % intervals: {each}. Our runs differ from the paper's: "
         f"{enumerated(differ)}. We do not know which of these explains the gap: the paper "
@@ -197,7 +199,8 @@ def weighted(found: DatasetRecord, success: pd.DataFrame) -> str:
     if screened:
         lines.append(
             f"The search on {enumerated(screened)} was screened: it predicted most candidates and "
-            "computed the most promising ones. The other searches computed every candidate."
+            "computed the most promising ones. It may find fewer successes than the paper's search. "
+            "The other searches computed every candidate."
         )
     if mixed:
         lines.append(f"Class-weighted, with the paper's mix of classes: {enumerated(mixed)}.")
@@ -216,7 +219,10 @@ def unrestored(records: Iterable[DatasetRecord]) -> str:
         attacked, restored = map(recorded.nearest, (found.attacks, found.restored))
         nets = dict.fromkeys(attacked["classifier"])
         held = {*restored["classifier"]} if len(restored) else set()
-        missing += [f"{shown(found.dataset)} with {shown(net)}" for net in nets if net not in held]
+        missing += [
+            f"{shown(found.dataset)} with {shown(net)} at {found.sizes[0]} px"
+            for net in nets if net not in held
+        ]  # fmt: skip
     return f"No restoration is recorded of {enumerated(missing)}." if missing else ""
 
 
@@ -237,6 +243,37 @@ def validation(found: DatasetRecord) -> str:
         "epoch that was last."
         if constant
         else "The learning rate of each was halved after each quarter of the steps."
+    )
+
+
+def trained_unlike(records: Iterable[DatasetRecord]) -> str:
+    """Where the DAE's learning rate was constant and a rival's was halved, a sentence or empty."""
+    unlike = []
+    for found in records:
+        if len(found.denoisers):
+            halved = recorded.nearest(found.denoisers).set_index("denoiser")["halving"].astype(bool)
+            if halved.any() and not halved.get("dae", True):
+                unlike.append(shown(found.dataset))
+    if not unlike:
+        return ""
+    return (
+        f"On {enumerated(unlike)}, the DAE was trained at a constant learning rate, and some of "
+        "its rivals at one that was halved. A DAE that is trained like them may do better."
+    )
+
+
+def related(results: Path, found: DatasetRecord) -> str:
+    """How many test images share a patient or lesion with a training image, or nothing."""
+    path = results / found.runs["protocol"].iloc[0] / found.dataset / "run.json"
+    if not path.exists():
+        return ""
+    leaks = read_json(path)["steps"].get("datasets", {}).get("leaks", [])
+    test = next((row for row in leaks if row["part"] == "test"), {})
+    if not test.get("same_patient"):
+        return ""
+    return (
+        f"{test['same_patient']:,} of {test['images']:,} test images show a patient or a lesion "
+        "that is also in the training images. So the accuracy may be too high."
     )
 
 
@@ -278,10 +315,15 @@ def size_effect(lower: int, pairs: int) -> str:
     """Whether larger images are harder to attack; arguments of `results_tables.size_effect`."""
     if not pairs:
         return "Only one image size is recorded yet."
-    of = f"of {pairs} comparisons on the same data set, classifier and number of pixels"
+    of = f"of {pairs} comparisons of neighboring sizes"
     if lower > pairs / 2:
-        return (
+        text = (
             f"Larger images are harder to attack here. In {lower} {of}, the success rate is lower "
             "at the larger size. The paper claims the opposite."
         )
-    return f"Larger images are easier to attack in {pairs - lower} {of}, as the paper claims."
+    else:
+        text = f"Larger images are easier to attack in {pairs - lower} {of}, as the paper claims."
+    return (
+        f"{text} Each size has other images and another classifier. The verdict on the claim uses "
+        "only images that were attacked at both sizes."
+    )

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 
+import pandas as pd
 import pytest
 
 from lib import params
@@ -103,3 +104,29 @@ def test_the_same_command_again_has_nothing_to_do(done):
     project, place, _ = done
     result = make(project, place, *RUN)
     assert result.returncode == 0 and ".ipynb" not in result.stdout, result.stdout
+
+
+LIST = """
+from benchmarks import gpu_list
+for step in ("classifier", "attack", "restored", "adaptive", "attackers"):
+    gpu_list.STEPS[step]("derma", "resnet50")
+"""
+
+
+def test_steps_without_notebooks_make_the_same_tables(done):
+    project, _, _ = done
+    python = project / ".venv" / "bin" / "python"
+    result = subprocess.run(
+        [python, "-c", LIST], cwd=project, capture_output=True, encoding="utf-8",
+        env=os.environ | {"GIVEN": "protocol=2025 runs=listed", "PYTHONPATH": str(project)},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    folders = [project / runs / "2025" / "derma" / "resnet50" for runs in ("my $runs's", "listed")]
+    names = [{path.name for path in folder.glob("*.parquet")} for folder in folders]
+    assert names[0] == names[1] and "attackers_two_pixel.parquet" in names[0]
+    for name in names[0]:
+        tables = [pd.read_parquet(folder / name) for folder in folders]
+        same = [column for column in tables[0] if "seconds" not in column]
+        pd.testing.assert_frame_equal(*(table[same] for table in tables))
+    steps = [json.loads((folder / "run.json").read_text())["steps"] for folder in folders]
+    assert steps[0].keys() == steps[1].keys()

@@ -76,7 +76,8 @@ def worst_case(table: pd.DataFrame) -> pd.DataFrame:
     """Share of images classified correctly after each attacker and after the worst of all.
 
     Args:
-        table: of attackers, see above.
+        table: of attackers, see above; ``cluster``, equal for rows of one patient or lesion, is
+            found by `lib.metrics.clusters.of` where it is missing.
 
     Returns:
         One row a defense, ``family``, ``budget`` and ``attacker``: ``n`` images, ``correct`` with
@@ -85,7 +86,8 @@ def worst_case(table: pd.DataFrame) -> pd.DataFrame:
         or a smaller one changes, and the evaluations of all of them.
     """
     image, rows = image_columns(table), []
-    table = table.assign(cluster=clusters.of(table))
+    if "cluster" not in table:
+        table = table.assign(cluster=clusters.of(table))
     for name, of in table.groupby("defense", sort=False):
         clean = of[of["attacker"] == NONE]
         rows.append(_share(name, "", 0, NONE, clean, image))

@@ -91,12 +91,14 @@ def to_pool(results: Path, attacked: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
 def pooled(rows: pd.DataFrame) -> pd.DataFrame:
     """`worst_case.worst_case` of the rows of `to_pool` together.
 
-    Each run attacks its own images: an image attacked on two classifiers counts twice.
+    Each run attacks its own images: an image attacked on two classifiers counts twice, as one
+    cluster.
     """
     if not len(rows):
         return pd.DataFrame()
     run = rows[RUN].astype(str).agg("/".join, axis=1)
-    return worst_case.worst_case(rows.drop(columns=RUN).assign(dataset=run))
+    named = rows.assign(dataset=run, cluster=clusters.of(rows))
+    return worst_case.worst_case(named.drop(columns=[name for name in RUN if name != "dataset"]))
 
 
 def ends(shares: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from lib.evidence import protocol_runs, variants
 from lib.evidence.dataset_record import RUN, DatasetRecord, joined, protocols
 from lib.figures.formatting import attack, shown
 from lib.metrics import clusters
-from lib.metrics.intervals import CLASS_MEAN, columns, rate, share
+from lib.metrics.intervals import CLASS_MEAN, NONE, columns, paired, rate, share
 
 ATTACK = [*RUN, "pixels"]
 METRICS = ("psnr", "ssim", "mse", "gmsd", "fsim")
@@ -256,6 +256,24 @@ def pooled_attackers(found: list[DatasetRecord]) -> pd.DataFrame:
     """`attackers` over several data sets, one row a defense; empty where none was run."""
     tables = [each.adaptive for each in found if len(each.adaptive)]
     return adaptive.summary(joined(tables)) if tables else pd.DataFrame()
+
+
+def adaptive_gain(found: list[DatasetRecord]) -> tuple[float, float, float]:
+    """Share correct with the DAE minus share correct without a defense, after adaptive attacks.
+
+    Returns:
+        Paired difference and its 95 % interval, see `lib.metrics.intervals.paired`; NaN for none.
+    """
+    every = joined([each.adaptive for each in found if len(each.adaptive)])
+    if not len(every):
+        return NONE
+    attack = [*restoration.image_columns(every), "classifier", "pixels"]
+    of = every.set_index("defense")
+    if not {"dae", "identity"} <= set(of.index):
+        return NONE
+    both = of.loc[["dae"]].merge(of.loc[["identity"]], on=attack, suffixes=("", "_bare"))
+    change = both["adaptive"].astype(int) - both["adaptive_bare"].astype(int)
+    return paired(change, clusters.of(both))
 
 
 def size_effect(success: pd.DataFrame) -> tuple[int, int]:
