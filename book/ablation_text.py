@@ -1,12 +1,12 @@
 """Text of the pages about the ablation."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import pandas as pd
 
-from lib.evidence import ablation, variants
+from lib.evidence import ablation
 from lib.figures.formatting import enumerated, many, rate, shown
+from lib.params.protocols import about
 
 LEVELS = {"levels_3": 3, "proposed": 4, "levels_5": 5}
 
@@ -37,10 +37,11 @@ def rising(models: pd.DataFrame) -> str:
     left = every - len(ablation.settled_variants(models))
     if not left:
         return ""
+    epochs = len(models["validation_psnr"].iloc[0]) if "validation_psnr" in models else 0
     course = (
-        f"When training ended, the PSNR of {left} of {many(every, 'model')} still rose by "
-        f"{ablation.SETTLED} dB per epoch or more"
-        if "validation_psnr" in models
+        f"After {many(epochs, 'epoch')}, the PSNR of {left} of {many(every, 'model')} still rose "
+        f"by {ablation.SETTLED} dB per epoch or more"
+        if epochs
         else "The course of the PSNR during training is not recorded"
     )
     return (
@@ -50,30 +51,8 @@ def rising(models: pd.DataFrame) -> str:
 
 
 def changes(base: str, names: Iterable[str]) -> str:
-    """What each variant of a protocol changes, a list; one that extends another names it."""
-    every = {name: variants.changes(name) for name in names}
-    lines = []
-    for name, of in every.items():
-        within = [other for other, less in every.items() if other != name and _holds(of, less)]
-        known = max(within, key=lambda other: len(every[other]), default="")
-        more = {key: value for key, value in of.items() if not known or key not in every[known]}
-        start = f"as `{_short(known, base)}`, and " if known else ""
-        values = ", ".join(f"`{key}={_written(value)}`" for key, value in more.items())
-        lines.append(f"- `{_short(name, base)}`: {start}{values}")
-    return "\n".join(lines)
-
-
-def _written(value: str | list[str]) -> str:
-    """A value as a command line takes it."""
-    return f"[{','.join(value)}]" if isinstance(value, list) else value
-
-
-def _short(name: str, base: str) -> str:
-    return name.removeprefix(f"{base}-")
-
-
-def _holds(every: dict[str, Any], some: dict[str, Any]) -> bool:
-    return len(some) < len(every) and all(every.get(key) == some[key] for key in some)
+    """What each variant of a protocol changes and why, a list."""
+    return "\n".join(f"- `{name.removeprefix(f'{base}-')}`: {about(name)}" for name in names)
 
 
 def rankings(retrained: pd.DataFrame) -> str:
@@ -116,7 +95,7 @@ def classifiers(retrained: pd.DataFrame) -> str:
         text.append(
             f"One {which} was attacked in all of these runs: {each[0]}."
             if len(each) == 1
-            else "Only rows with the same classifier have the same attacked images. "
-            f"{which}, by recorded checksums: {'; '.join(each)}."
+            else "Only rows with the same classifier have the same attacked images. By recorded "
+            f"checksums, {len(each)} of {which} were used: {'; '.join(each)}."
         )
     return " ".join(text)

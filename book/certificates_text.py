@@ -21,21 +21,14 @@ def certified(table: pd.DataFrame) -> str:
         return "No certificate is recorded yet."
     text = ["A certificate proves that no change of one pixel can alter the prediction."]
     for (size, through), of in table.groupby(["size", "through"], sort=False):
-        tested = "After a 3 x 3 median filter" if through == "median3" else "Without a defense"
-        images = sorted({f"{n}" for n in of["n"]})
-        names = enumerated([shown(name) for name in of["dataset"].unique()])
-        each = " each" * (of["dataset"].nunique() > 1)
-        nets = enumerated([shown(name) for name in of["classifier"].unique()])
-        text.append(
-            f"{tested}, {_range(of['robust'])} of {' or '.join(images)} test images{each} of "
-            f"{names} at {size} px have one ({nets}; the 95 % intervals reach "
-            f"{rate(of['robust_high'].max())})."
-        )
-        if through == "bare" and not of["robust"].max():
-            text.append(
-                "Every image that is classified correctly has a pixel whose change misleads the "
-                "classifier."
-            )
+        after = "After a 3 x 3 median filter" if through == "median3" else "Without a defense"
+        if not of["robust"].max():
+            names = enumerated([shown(name) for name in of["dataset"].unique()])
+            text.append(f"{after}, no test image of {names} at {size} px has one.")
+            continue
+        each = [f"{_range(group['robust'])} of {shown(name)}"
+                for name, group in of.groupby("dataset", sort=False)]  # fmt: skip
+        text.append(f"{after}, {enumerated(each)} images at {size} px have one.")
     return " ".join(text)
 
 
@@ -46,8 +39,6 @@ def methods(searched: pd.DataFrame) -> str:
 
 
 def _range(shares: pd.Series) -> str:
-    if not shares.max():
-        return "none"
     low, high = rate(shares.min()), rate(shares.max())
     return high if low == high else f"{low} to {high}"
 

@@ -12,7 +12,7 @@ TITLES = {
     "results_size": "Size of the image",
     "results_attackers": "Strongest attacks",
     "results_certificates": "Certificates",
-    "verdicts": "Claims",
+    "verdicts": "Verdicts on claims",
 }
 # Headings of the notebooks, with the printed tables and figures that they show a counterpart of.
 _FIXED = {

@@ -12,12 +12,14 @@ from lib.evidence import results_tables as recorded
 from lib.evidence.dataset_record import DatasetRecord
 from lib.evidence.lesions import against_chance
 from lib.evidence.results_shown import printed_share
+from lib.evidence.verdicts import Verdict
 from lib.figures import formatting
-from lib.figures.formatting import enumerated, rate, shown
+from lib.figures.formatting import enumerated, many, rate, shown
 from lib.params.files import read_json
 
 FACTOR = 2  # rates so many times apart are named
 POINTS = 0.10  # and so many points
+PRINTED_SIZE = 224  # pixels of the paper's images
 
 
 def answer(found: DatasetRecord, success: pd.DataFrame, pooled: pd.DataFrame) -> str:
@@ -88,30 +90,39 @@ def defended(pooled: pd.DataFrame) -> list[str]:
     ]
 
 
-def overview(success: pd.DataFrame, defenses: pd.DataFrame) -> str:
-    """What came out on all data sets, in three sentences.
+def overview(
+    success: pd.DataFrame, defenses: pd.DataFrame, ahead: Verdict, images: str
+) -> str:  # fmt: skip
+    """What came out on all data sets, in a few sentences.
 
     Args:
-        success: of `results_tables.success`, with ``dataset``.
+        success: of `results_tables.class_weighted`, with ``dataset``.
         defenses: of `results_tables.defenses`, one row a data set and defense.
+        ahead: whether the DAE recovers more labels than a median filter.
+        images: that it rests on; both of `lib.evidence.claims.first`.
     """
     text = []
     known = success[success["printed"].notna()]
-    inside = ((known["low"] <= known["printed"]) & (known["printed"] <= known["high"])).sum()
+    full = known[known["size"] == PRINTED_SIZE]
     if len(known):
+        text.append("One or two changed pixels mislead the classifiers on every data set.")
+    if len(full):
         text.append(
-            "One or two changed pixels mislead the classifiers on every data set. But our 95 % "
-            f"intervals contain only {inside} of {len(known)} printed success rates."
+            f"At the paper's {PRINTED_SIZE} px, {full['agrees'].sum()} of {len(full)} success "
+            "rates agree with the printed ones."
         )
-    names = defenses["defense"] if len(defenses) else []
-    dae, median = (defenses[names == name].set_index("dataset") for name in ("dae", "median3"))
-    back = dae["recovered"].dropna()
+    back = defenses.loc[defenses["defense"] == "dae", "recovered"].dropna() if len(defenses) else ()
     if len(back):
-        ahead = (back > median["recovered"].reindex(back.index)).sum()
         text.append(
             f"The DAE recovers the label of {rate(back.min())} to {rate(back.max())} of the "
-            f"attacked images, more than a plain 3 x 3 median filter on {ahead} of {len(back)} "
-            "data sets."
+            "attacked images."
+        )
+    if sum(ahead.counts):
+        more, fewer, undecided = ahead.counts
+        text.append(
+            "On the same images, it recovers more than a plain 3 x 3 median filter in "
+            f"{more} of {many(sum(ahead.counts), 'comparison')} and fewer in {fewer}; {undecided} "
+            f"{'is' if undecided == 1 else 'are'} inconclusive ({images})."
         )
     return " ".join(text) or "No attack is recorded yet."
 
@@ -120,9 +131,10 @@ def gaps(success: pd.DataFrame) -> str:
     """Rates far from the printed ones, widest first, and why they may be; empty without any.
 
     Args:
-        success: of `results_tables.success`, with ``dataset``.
+        success: of `results_tables.class_weighted`, with ``dataset``.
     """
-    known = success[success["printed"].notna()].copy()
+    known = success[success["printed"].notna() & (success["size"] == PRINTED_SIZE)]
+    count = len(known)
     low, high = known[["rate", "printed"]].min(axis=1), known[["rate", "printed"]].max(axis=1)
     known = known.assign(gap=high - low)[(high - low > POINTS) & (high > FACTOR * low)]
     if not len(known):
@@ -130,16 +142,12 @@ def gaps(success: pd.DataFrame) -> str:
     known = known.sort_values("gap", ascending=False)
     lines = [
         f"- {shown(row.dataset)}, {formatting.pixels(row.pixels)}, {shown(row.classifier)}, "
-        f"{row.size} px: **{rate(row.rate)}** here, {printed_share(row.printed)} printed"
-        + (
-            f" (here on {row.tested} test images: {rate(row.tested_rate)})." * (row.tested < row.n)
-            or "."
-        )
+        f"{row.size} px: **{rate(row.rate)}** here, {printed_share(row.printed)} printed."
         for row in known.itertuples(index=False)
     ]
     return "\n".join([
-        f"{len(known)} of {success['printed'].notna().sum()} printed rates differ from ours by "
-        f"more than {100 * POINTS:.0f} percentage points and more than a factor of {FACTOR}:",
+        f"At {PRINTED_SIZE} px, {len(known)} of {count} printed rates differ from ours by more "
+        f"than {100 * POINTS:.0f} percentage points and more than a factor of {FACTOR}:",
         "",
         *lines,
     ])  # fmt: skip
@@ -149,9 +157,9 @@ def reasons(found: DatasetRecord, success: pd.DataFrame) -> str:
     """Whether our rates are far from the printed ones, and what differs from the paper's runs."""
     near = recorded.nearest(success)
     known = near[near["printed"].notna()]
-    apart = known[(known["printed"] < known["low"]) | (known["printed"] > known["high"])]
+    apart = known[~known["agrees"]]
     if not len(apart):
-        return "All printed rates lie within our 95 % intervals." if len(known) else ""
+        return "All printed rates agree with ours within sampling error." if len(known) else ""
     each = enumerated(
         [
             f"{rate(row.rate)} against {printed_share(row.printed)} printed "
@@ -169,14 +177,14 @@ def reasons(found: DatasetRecord, success: pd.DataFrame) -> str:
     if run["budget"] < 10_100:
         differ.append(f"{run['budget']:,} queries per image instead of 10,100")
     return (
-        f"Outside our 95 % intervals: {each}. Our runs differ from the paper's: "
+        f"Different from the printed rates: {each}. Our runs differ from the paper's: "
         f"{enumerated(differ)}. We do not know which of these explains the gap: the paper "
         "publishes neither weights nor attacked images."
     )
 
 
 def weighted(found: DatasetRecord, success: pd.DataFrame) -> str:
-    """Which searches were screened, rates in the paper's mix of classes, and test images.
+    """Which searches were screened, rates in the paper's mix of classes, and other parts' images.
 
     Args:
         found: the record.
@@ -188,28 +196,37 @@ def weighted(found: DatasetRecord, success: pd.DataFrame) -> str:
         f"{shown(row.classifier)}; printed {printed_share(row.printed)})"
         for row in near[near["weighted"]].itertuples()
     ]
-    tested = [
-        f"{row.misled} of {row.tested} test images and {row.successes - row.misled} of "
-        f"{row.n - row.tested} others ({formatting.attack(row.pixels)}, {shown(row.classifier)})"
-        for row in near[near["tested"] < near["n"]].itertuples()
+    learned = [
+        f"{row.learned_misled} of {row.learned} ({formatting.attack(row.pixels)}, "
+        f"{shown(row.classifier)}; of the test images {row.successes} of {row.n})"
+        for row in near[near["learned"] > 0].itertuples()
     ]
-    runs = recorded.nearest(found.runs)
-    screened = [shown(name) for name in runs.loc[runs["evaluation"] == "screened", "classifier"]]
-    lines = []
-    if screened:
-        lines.append(
-            f"The search on {enumerated(screened)} was screened: it predicted most candidates and "
-            "computed the most promising ones. It may find fewer successes than the paper's search. "
-            "The other searches computed every candidate."
-        )
+    lines = [text] if (text := screened([found])) else []
     if mixed:
         lines.append(f"Class-weighted, with the paper's mix of classes: {enumerated(mixed)}.")
-    if tested:
+    if learned:
         lines.append(
-            "Where a class has too few correct test images, images of training and validation are "
-            f"attacked too. The attack misled {enumerated(tested)}."
+            "Where a class has too few correct test images, correct images of training and "
+            "validation were attacked too, for the measures of image quality. They count in no "
+            f"rate above. Of them, the attack misled {enumerated(learned)}."
         )
     return " ".join(lines)
+
+
+def screened(records: Iterable[DatasetRecord]) -> str:
+    """Which searches of the nearest protocol were screened, sentences or empty."""
+    runs = []
+    for found in records:
+        near = recorded.nearest(found.runs)
+        nets = near.loc[near["evaluation"] == "screened", "classifier"]
+        runs += [f"{shown(found.dataset)} with {shown(net)}" for net in nets]
+    if not runs:
+        return ""
+    return (
+        f"The search on {enumerated(runs)} was screened: it predicted most candidates and computed "
+        "the most promising ones. It may find fewer successes than the paper's search. All other "
+        "searches computed every candidate."
+    )
 
 
 def unrestored(records: Iterable[DatasetRecord]) -> str:

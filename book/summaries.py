@@ -97,6 +97,7 @@ def _first_page(screen: front_page.First | None, ledger: pd.DataFrame, folder: s
         "\n".join(f"- {each}" for each in screen.findings),
         f"{claim_cards.counted(ledger)} Reasons: [{folder}/{README}]({folder}/{README}).",
         f"![{front_page.ALT}]({folder}/{FIGURE})",
+        f"<sub>{screen.caption}</sub>",
     ]
     return "\n\n".join(parts) + "\n"
 

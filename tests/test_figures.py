@@ -112,8 +112,10 @@ def roc(finds: dict[str, bool]) -> tuple[dict, pd.DataFrame]:
 def rate_rows(n: int) -> pd.DataFrame:
     row = {"panel": "One pixel", "size": 224, "rate": 0.25, "low": 0.1, "high": 0.5}
     printed = (("derma", 0.2614), ("oct", 0.9), ("chest", NAN))
-    return pd.DataFrame([row | {"dataset": name, "printed": value if n else NAN}
-                         for name, value in printed])  # fmt: skip
+    return pd.DataFrame([
+        row | {"dataset": name, "printed": value if n else NAN, "agrees": value < 0.5}
+        for name, value in printed
+    ])  # fmt: skip
 
 
 def scene(correct: bool, confidence: float | None = 0.5) -> Scene:
@@ -365,11 +367,14 @@ def test_patch_selection_is_told_from_its_denoiser_by_the_line():
     assert list(plain.get_xdata()) == [0, 0, 100] and list(plain.get_ydata()) == [0, 100, 100]
 
 
-def test_a_slope_is_green_where_the_interval_holds_the_printed_rate():
-    axes = slopes(rate_rows(8)).axes[0]
+def test_a_slope_is_green_where_the_rates_agree_and_gray_at_another_size():
+    rows = rate_rows(8)
+    axes = slopes(rows).axes[0]
     lines = [line for line in axes.get_lines() if list(line.get_xdata()) == [0, 1]]
     assert [list(line.get_ydata()) for line in lines] == [[26.14, 25], [90, 25]]
     assert [line.get_color() for line in lines] == [style.GOOD, style.BAD]
+    small = slopes(rows.assign(size=28)).axes[0].get_lines()
+    assert {line.get_color() for line in small} & {style.GOOD, style.BAD} == set()
 
 
 def test_labels_of_slopes_stay_beside_their_own_lines():

@@ -70,11 +70,13 @@ def test_success_rates_are_those_of_the_attack_tables(found):
     assert set(success.index) == set(every)
     for key, table in every.items():
         row = success.loc[key]
-        assert (row["n"], row["successes"]) == (len(table), table["success"].sum())
-        assert row["tested"] == (table["part"] == "test").sum()
+        tested = table["part"] == "test"
+        test, others = table[tested], table[~tested]
+        assert (row["n"], row["successes"]) == (len(test), test["success"].sum())
+        assert (row["learned"], row["learned_misled"]) == (len(others), others["success"].sum())
         own = classes[(classes[["protocol", "classifier", "pixels"]] == list(key)).all(axis=1)]
-        assert own.iloc[:-1]["n"].sum() == own.iloc[-1]["n"] == len(table)
-        assert own.iloc[:-1]["successes"].sum() == table["success"].sum()
+        assert own.iloc[:-1]["n"].sum() == own.iloc[-1]["n"] == len(test)
+        assert own.iloc[:-1]["successes"].sum() == test["success"].sum()
 
 
 def test_printed_rates_are_the_papers(found):
@@ -324,15 +326,16 @@ def test_the_front_page_counts_no_classifier_that_a_constant_answer_beats(monkey
         correct=np.where(worse, 0, runs["n"]), constant=0.5
     ))  # fmt: skip
     monkeypatch.setattr(dataset_record, "record", lambda _, dataset: every[dataset])
-    text = front_page.first(RECORD).findings[0]
+    first = front_page.first(RECORD)
+    assert shown(name) not in first.findings[0]  # of ResNet50
     number = 0
     for found in every.values():
-        useful = found.of_useful()
-        attacks, restored = (of[of["size"] == largest] for of in (useful.attacks, useful.restored))
-        number += (attacks["pixels"] == 1).sum() * bool(len(restored))
-    assert f"of {number} attacks" in text
+        rows = found.of_useful().restored
+        rows = rows[(rows["size"] == largest) & (rows["part"] == "test")]
+        number += int((rows["success"] & (rows["defense"] == "dae")).sum())
+    assert f"{number} successful attacks" in first.caption
     which = "both classifiers" if len(weak) == 2 else "ResNet50"
-    assert any(which in clause and shown(name) in clause for clause in text.split(";"))
+    assert any(which in clause and shown(name) in clause for clause in first.caption.split(";"))
 
 
 def test_the_front_page_without_a_record(tmp_path):

@@ -42,26 +42,32 @@ def ledger(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
 
     Returns:
         ``id, claim, where, added, verdict, opposite, reason``; ``images``, the data sets and sizes
-        that the verdict rests on, empty where there is none; and ``holds, against, inconclusive``,
-        counts of comparisons. ``added`` marks questions that the paper does not ask; ``opposite``
-        says whether a claim that is not replicated is contradicted somewhere, and not inconclusive
-        everywhere.
+        that the verdict rests on, and ``missing``, data sets that could not be compared, both empty
+        where there is none; and ``holds, against, inconclusive``, counts of comparisons. ``added``
+        marks questions that the paper does not ask; ``opposite`` says whether a claim that is not
+        replicated is contradicted somewhere, and not inconclusive everywhere.
     """
     rows = []
     for entry in entries():
-        verdict, images = _first(TESTS[entry["id"]], records)
+        verdict, images = first(entry["id"], records)
         given = {"verdict": verdict.word, "opposite": verdict.opposite, "reason": verdict.reason}
         counts = dict(zip(("holds", "against", "inconclusive"), verdict.counts, strict=True))
-        rows.append({"added": False, **entry, **given, "images": images, **counts})
+        missing = ", ".join(verdict.missing)
+        rows.append({"added": False, **entry, **given, "images": images, **counts,
+                     "missing": missing})  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _first(test: Callable, records: list[tuple[Record, Parameters]]) -> tuple[Verdict, str]:
-    """The first verdict that some comparison decides, with the images it rests on.
+def first(claim: str, records: list[tuple[Record, Parameters]]) -> tuple[Verdict, str]:
+    """The first verdict on a claim that some comparison decides, with the images it rests on.
 
     Without one: the first that could be given. What was undecided before is named in the reason.
+
+    Args:
+        claim: its id.
+        records: as of `ledger`.
     """
-    given, undecided = [], ""
+    test, given, undecided = TESTS[claim], [], ""
     for record, p in records:
         verdict = test(record, p)
         testable = verdict.word != NOT_TESTABLE

@@ -155,7 +155,7 @@ def proved(table: pd.DataFrame) -> pd.DataFrame:
         return table
     shown = pd.concat([_runs(table), table["n"]], axis=1)
     titles = {
-        "clean": "classifier alone", "defended": "double masking", "certified": "certified",
+        "clean": "classifier alone", "defended": "with double masking", "certified": "certified",
     }  # fmt: skip
     for name, title in titles.items():
         shown[title] = rates(table, name)

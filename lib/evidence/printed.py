@@ -63,9 +63,14 @@ ELSEWHERE = {
 }  # fmt: skip
 
 
-def half_digit(metric: str, value: float) -> float:
-    """Half a unit of the last printed digit: MSE below 1 has four decimals, all else two."""
-    return 0.00005 if metric == "mse" and value < 1 else 0.005
+def decimals(quantity: str, value: float) -> int:
+    """Printed decimals: MSE below 1 has four, all else two (shares in percent)."""
+    return 4 if quantity == "mse" and value < 1 else 2
+
+
+def half_digit(quantity: str, value: float) -> float:
+    """Half a unit of the last printed digit."""
+    return 0.5 * 10.0 ** -decimals(quantity, value)
 
 
 @cache

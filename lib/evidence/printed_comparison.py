@@ -1,6 +1,6 @@
 """Each printed number beside ours, with our interval and whether it contains the printed one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from lib import params
 from lib.defense import restoration
 from lib.evidence import ablation
 from lib.evidence import printed as paper
-from lib.evidence.protocol_runs import KEYS, MATCHED, rates, success_by_class
+from lib.evidence.protocol_runs import KEYS, MATCHED, agrees, rates, success_by_class
 from lib.evidence.record import Record
 from lib.evidence.variants import FEWEST
 from lib.figures import formatting, tables
@@ -35,20 +35,19 @@ def compare(record: Record, p: Parameters) -> pd.DataFrame:
     """One row for each printed number that has a counterpart in the record.
 
     Returns:
-        `COLUMNS`. Shares are 0..1, PSNR in dB, MSE on 0..1. ``holds``: whether the interval
-        ``low..high``, widened by half a printed unit, contains ``printed``. Rows whose printed MSE
-        is not on 0..1 (audit P1) have no MSE here.
+        `COLUMNS`. Shares are 0..1, PSNR in dB, MSE on 0..1. ``holds``, whether ours agrees with
+        ``printed``: the interval ``low..high``, widened by half a printed unit, contains it; for
+        success rates see `lib.evidence.protocol_runs.agrees`. Rows whose printed MSE is not on 0..1
+        (audit P1) have no MSE here.
     """
     rows = [*_sizes(), *_counts(record)]
     rows += [*_classifiers(record)] if len(record.classifiers) else []
     rows += [*_rates(record), *_restored(record, p)] if record.runs else []
     rows += [*_ablation(record, p)] if record.ablation else []
-    names = ["table", "row", "quantity", "printed", "ours", "low", "high", "n", "source", "slack"]
+    names = ["table", "row", "quantity", "printed", "ours", "low", "high", "n", "source", "holds"]
     table = pd.DataFrame(rows, columns=names)
     table = table.sort_values("table", kind="stable", ignore_index=True)
     table["difference"] = table["ours"] - table["printed"]
-    low, high = table["low"] - table["slack"], table["high"] + table["slack"]
-    table["holds"] = (low <= table["printed"]) & (table["printed"] <= high)
     return table.assign(protocol=p.protocol)[list(COLUMNS)]
 
 
@@ -82,10 +81,17 @@ def shown(compared: pd.DataFrame) -> pd.DataFrame:
     table = compared[["table", "row", "quantity"]].copy()
     table.insert(1, "data set, classifier", [formatting.place(*names) for names in places])
     table["quantity"] += shares.map({True: ", %", False: ""})
-    table["printed"] = scaled["printed"]
-    table["ours"] = tables.intervals(scaled, "ours")
+    exact = compared["quantity"].isin(EXACT)
+    table["printed"] = [
+        f"{value:,.0f}" if whole else f"{value:.{paper.decimals(quantity, value)}f}"
+        for value, whole, quantity in zip(
+            scaled["printed"], exact, compared["quantity"], strict=True
+        )
+    ]
+    counts = scaled["ours"].map("{:,.0f}".format)
+    table["ours"] = counts.where(exact, tables.intervals(scaled, "ours"))
     table["difference"] = scaled["difference"]
-    table["in interval"] = compared["holds"]
+    table["agrees"] = compared["holds"]
     return table.join(compared[["n", *(["size"] if "size" in compared else [])]])
 
 
@@ -95,7 +101,7 @@ def _sizes() -> Iterator[tuple[Any, ...]]:
         printed = paper.printed(number).set_index("layer_type")["parameters"]
         ours = sum(parameter_counts(build("autoencoder", channels)).values())
         total = printed["Total parameters"]
-        yield number, "all layers", "parameters", total, ours, ours, ours, 1, "code", 0
+        yield number, "all layers", "parameters", total, ours, ours, ours, 1, "code", ours == total
 
 
 def published(dataset: str) -> tuple[int, int]:
@@ -110,25 +116,33 @@ def _counts(record: Record) -> Iterator[tuple[Any, ...]]:
     for row in paper.overview().to_dict("records"):
         images, classes = published(row["dataset"])
         for name, ours in (("images", images), ("classes", classes)):
-            yield 6, row["dataset"], name, row[name], ours, ours, ours, images, MEDMNIST, 0
+            same = ours == row[name]
+            yield 6, row["dataset"], name, row[name], ours, ours, ours, images, MEDMNIST, same
     for dataset, group in record.counts.groupby("dataset") if len(record.counts) else ():
         printed, total = paper.class_counts(dataset), int(group["images"].sum())
         if printed is None or total != published(dataset)[0]:
             continue
         for row in group.merge(printed).to_dict("records"):
-            ours = (row["images"],) * 3
-            number = printed.attrs["table"]
-            yield number, row["class"], "images", row["count"], *ours, total, row["source"], 0
+            ours, theirs, number = row["images"], row["count"], printed.attrs["table"]
+            counts = theirs, ours, ours, ours, total
+            yield number, row["class"], "images", *counts, row["source"], ours == theirs
 
 
 def _classifiers(record: Record) -> Iterator[tuple[Any, ...]]:
     for row in record.classifiers.to_dict("records"):
         number = 12 if row["classifier"] == "resnet50" else 34
-        ours = row["accuracy"], *wilson(row["correct"], row["images"]), row["images"]
+        ours = row["accuracy"], *wilson(row["correct"], row["images"])
+        theirs = row["printed accuracy"]
         yield (
-            number, row["dataset"], "test accuracy", row["printed accuracy"], *ours,
-            _source(record, row["dataset"]), SHARE,
+            number, row["dataset"], "test accuracy", theirs, *ours, row["images"],
+            _source(record, row["dataset"]), _contains(ours[1:], theirs, SHARE),
         )  # fmt: skip
+
+
+def _contains(interval: Sequence[float], printed: float, slack: float) -> bool:
+    """Whether an interval contains a printed value, which was rounded by ``slack`` at most."""
+    low, high = interval
+    return low - slack <= printed <= high + slack
 
 
 def _source(record: Record, dataset: str) -> str:
@@ -137,32 +151,35 @@ def _source(record: Record, dataset: str) -> str:
 
 
 def _rates(record: Record) -> Iterator[tuple[Any, ...]]:
-    """Tables of success rates by class, and the totals."""
-    overall = {n: rates(record.runs, n).set_index(KEYS[:2]) for n in params.ATTACKS}
-    for (dataset, classifier, pixels), group in record.runs.records.groupby(KEYS, sort=False):
+    """Tables of success rates by class, and the totals, on test images."""
+    runs = record.runs.tested
+    overall = {n: rates(runs, n).set_index(KEYS[:2]) for n in params.ATTACKS}
+    for (dataset, classifier, pixels), group in runs.records.groupby(KEYS, sort=False):
         number = paper.TABLES.get((dataset, classifier, pixels), {}).get("attack")
         if number is None:
             continue
         source = _source(record, dataset)
-        printed = paper.attack_table(dataset, classifier, pixels).set_index("class")["printed_rate"]
+        printed = paper.attack_table(dataset, classifier, pixels).set_index("class")
         for row in success_by_class(group).to_dict("records"):
             if row["class"] in printed.index and row["n"] >= FEWEST:
-                ours = (row[name] for name in ("rate", "low", "high", "n"))
+                ours = [row[name] for name in ("rate", "low", "high")]
+                theirs = printed.loc[row["class"], ["printed_rate", "printed_n"]]
                 yield (
-                    number, row["class"], "success rate", printed[row["class"]], *ours, source,
-                    SHARE,
+                    number, row["class"], "success rate", theirs.iloc[0], *ours, row["n"], source,
+                    agrees(ours, *theirs),
                 )  # fmt: skip
-        totals = {} if classifier != "resnet50" else {31 + pixels: paper.totals(pixels)}
-        totals = {number: table.set_index("dataset")["rate"] for number, table in totals.items()}
+        totals = {} if classifier != "resnet50" else {31 + pixels: (paper.totals(pixels), "rate")}
         if pixels == 2:
-            totals[43] = paper.rates().set_index("dataset")[classifier]
-        ours = overall[pixels].loc[dataset, classifier]
-        for number, total in totals.items():
-            if ours["matched"] == ours["matched"]:  # else a class of the table was not attacked
-                yield (
-                    number, f"{dataset}, {classifier}, class-weighted", "success rate",
-                    total[dataset], *ours[[*MATCHED]], ours["n"], source, SHARE,
-                )  # fmt: skip
+            totals[43] = paper.rates(), classifier
+        run = overall[pixels].loc[dataset, classifier]
+        if run["matched"] != run["matched"]:  # a class of the table was not attacked
+            continue
+        for number, (table, column) in totals.items():
+            ours, theirs = run[[*MATCHED]], table.set_index("dataset").loc[dataset, [column, "n"]]
+            yield (
+                number, f"{dataset}, {classifier}, class-weighted", "success rate",
+                theirs.iloc[0], *ours, run["n"], source, agrees(ours, *theirs),
+            )  # fmt: skip
 
 
 def _restored(record: Record, p: Parameters) -> Iterator[tuple[Any, ...]]:
@@ -191,6 +208,7 @@ def _metrics(
         for metric in (name for name in MEASURES if name in row):
             if metric == "mse" and row.get("mse_scale") != 1:
                 continue
-            values = mean[metric], mean[f"{metric}_low"], mean[f"{metric}_high"], int(mean["n"])
-            slack = paper.half_digit(metric, row[metric])
-            yield printed.attrs["table"], row[key], metric, row[metric], *values, source, slack
+            interval = mean[f"{metric}_low"], mean[f"{metric}_high"]
+            same = _contains(interval, row[metric], paper.half_digit(metric, row[metric]))
+            values = mean[metric], *interval, int(mean["n"])
+            yield printed.attrs["table"], row[key], metric, row[metric], *values, source, same

@@ -12,13 +12,15 @@ from lib.defense import restoration
 from lib.defense.break_even import SAMPLES, break_even_prevalence
 from lib.evidence import printed as paper
 from lib.metrics import clusters
-from lib.metrics.intervals import rate_table, share, standardized
+from lib.metrics.intervals import newcombe, rate_table, share, standardized
+from lib.metrics.intervals import rate as wilson_rate
 from lib.params import ATTACKS, DENOISERS
 from lib.params.errors import InputError
 from lib.params.files import read_json, read_table
 
 KEYS = ["dataset", "classifier", "pixels"]  # names an attack
 MATCHED = ("matched", "matched_low", "matched_high")
+PRINTED = ("printed", "printed_n")
 
 
 @dataclass
@@ -115,24 +117,38 @@ def rates(runs: ProtocolRuns, pixels: int) -> pd.DataFrame:
     Returns:
         dataset, classifier, n, successes, rate, low, high; `MATCHED`, the rate with classes
         weighted as in the paper's table, NaN where the paper has no table or one of its classes was
-        not attacked here; printed (NaN where the paper has none).
+        not attacked here; printed and printed_n (NaN where the paper has none).
     """
-    columns = [*KEYS[:2], "n", "successes", "rate", "low", "high", *MATCHED, "printed"]
+    columns = [*KEYS[:2], "n", "successes", "rate", "low", "high", *MATCHED, *PRINTED]
     rows = []
     chosen = runs.records[runs.records["pixels"] == pixels]
     for (dataset, classifier), group in chosen.groupby(KEYS[:2], sort=False):
-        n, count, printed = len(group), int(group["success"].sum()), float("nan")
+        n, count, printed = len(group), int(group["success"].sum()), (float("nan"),) * 2
         rate = share(group["success"], clusters.of(group))
         if pixels == 2:
-            printed = paper.rates().set_index("dataset").loc[dataset, classifier]
+            printed = paper.rates().set_index("dataset").loc[dataset, [classifier, "n"]]
         elif classifier == "resnet50":
-            printed = paper.totals(1).set_index("dataset").loc[dataset, "rate"]
+            printed = paper.totals(1).set_index("dataset").loc[dataset, ["rate", "n"]]
         matched = (float("nan"),) * 3
         if (table := paper.attack_table(dataset, classifier, pixels)) is not None:
             weights = table.set_index("class")["printed_n"]
             matched = standardized(success_by_class(group).set_index("class"), weights)
-        rows.append((dataset, classifier, n, count, *rate, *matched, printed))
+        rows.append((dataset, classifier, n, count, *rate, *matched, *printed))
     return pd.DataFrame(rows, columns=columns)
+
+
+def agrees(ours: Sequence[float], printed: float, printed_n: float) -> bool:
+    """Whether a rate of ours does not differ from a printed one, by the interval of the difference.
+
+    Both are of a sample of images, so both have an interval (Newcombe 1998).
+
+    Args:
+        ours: rate, lower and upper 95 % bound, 0..1.
+        printed: rate, 0..1.
+        printed_n: images behind it.
+    """
+    _, low, high = newcombe(ours, wilson_rate(round(printed * printed_n), int(printed_n)))
+    return bool(low <= 0 <= high)
 
 
 def success_by_class(records: pd.DataFrame) -> pd.DataFrame:

@@ -113,8 +113,6 @@ def rates_of_runs(success: pd.DataFrame) -> pd.DataFrame:
     shown = success[["dataset", "size", "classifier", "pixels", "n"]].copy()
     shown["success"] = rates(success)
     shown["class-weighted"] = rates(success, "matched")
-    alone = pd.Series(rates(success, "tested_rate"), success.index)
-    shown["test images alone"] = alone.where(success["tested"] < success["n"], "–")
     shown["printed"] = success["printed"].map(printed_share)
     return sized(shown)
 

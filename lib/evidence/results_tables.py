@@ -17,7 +17,7 @@ from lib.evidence import protocol_runs, variants
 from lib.evidence.dataset_record import RUN, DatasetRecord, joined, protocols
 from lib.figures.formatting import attack, shown
 from lib.metrics import clusters
-from lib.metrics.intervals import CLASS_MEAN, NONE, columns, paired, rate, share
+from lib.metrics.intervals import CLASS_MEAN, NONE, paired, rate
 
 ATTACK = [*RUN, "pixels"]
 METRICS = ("psnr", "ssim", "mse", "gmsd", "fsim")
@@ -92,10 +92,10 @@ def success_by_class(found: DatasetRecord) -> pd.DataFrame:
     Returns:
         `ATTACK`, ``class, n, successes, rate, low, high, printed, table``: all classes in the
         paper's order, those without an attacked image too; the last row of an attack is ``all``,
-        which has no printed value, as the mix of classes differs (see `success`).
+        which has no printed value, as the mix of classes differs (see `success`). Of test images.
     """
     tables = []
-    for key, group in _groups(found.attacks):
+    for key, group in _groups(_tested(found.attacks)):
         at = dict(zip(ATTACK, key, strict=True))
         table = protocol_runs.success_by_class(group)
         table = table[table["class"] != CLASS_MEAN]
@@ -108,24 +108,28 @@ def success_by_class(found: DatasetRecord) -> pd.DataFrame:
 
 
 def success(found: DatasetRecord) -> pd.DataFrame:
-    """Attack success of each run beside the printed rate of Tables 32, 33 and 43.
+    """Attack success on test images of each run, beside the printed rate of Tables 32, 33 and 43.
 
     Returns:
-        `ATTACK` and the columns of `lib.evidence.protocol_runs.rates`; ``tested``, how many of the
-        ``n`` images are of the test part; ``misled``, how many of those the attack misled, and
-        their share in ``tested_rate`` with its interval.
+        `ATTACK` and the columns of `lib.evidence.protocol_runs.rates`; ``learned``, how many images
+        of the other parts were attacked too (ATK16), and ``learned_misled``, how many of them were
+        misled. They count in no rate.
     """
     tables = []
     for key, group in _groups(found.attacks):
         at = dict(zip(ATTACK, key, strict=True))
-        runs = protocol_runs.ProtocolRuns(group, pd.DataFrame(), {})
-        test = group[group["part"] == "test"]
-        table = protocol_runs.rates(runs, at["pixels"]).assign(
-            tested=len(test), misled=test["success"].sum(),
-            **columns("tested_rate", share(test["success"], clusters.of(test))),
-        )  # fmt: skip
+        test = _tested(group)
+        others = group.drop(test.index)["success"]
+        runs = protocol_runs.ProtocolRuns(test, pd.DataFrame(), {})
+        table = protocol_runs.rates(runs, at["pixels"])
+        table = table.assign(learned=len(others), learned_misled=int(others.sum()))
         tables.append(_keyed(table.drop(columns=["dataset", "classifier"]), at))
     return joined(tables)
+
+
+def _tested(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of test images: classifiers have learned from the others."""
+    return table[table["part"] == "test"] if len(table) else table
 
 
 def class_weighted(success: pd.DataFrame) -> pd.DataFrame:
@@ -133,12 +137,18 @@ def class_weighted(success: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         success: of `success`; where a class was not attacked, the rate stays as it is.
+
+    Returns:
+        Also ``weighted``, and ``agrees``, see `lib.evidence.protocol_runs.agrees`; false where
+        nothing is printed.
     """
     known = success["matched"].notna()
     table = success.copy()
     for name, weighted in zip(("rate", "low", "high"), protocol_runs.MATCHED, strict=True):
         table[name] = success[weighted].where(known, success[name])
-    return table.assign(weighted=known)
+    given = table[["rate", "low", "high", *protocol_runs.PRINTED]].itertuples(index=False)
+    agrees = [n == n and protocol_runs.agrees(ours, value, n) for *ours, value, n in given]
+    return table.assign(weighted=known, agrees=np.array(agrees, dtype=bool))
 
 
 def _groups(table: pd.DataFrame, by: list[str] = ATTACK):
@@ -178,8 +188,7 @@ def defenses(found: DatasetRecord, by: list[str] = RUN, samples: int = SAMPLES, 
         ``pays_from`` (break-even attack prevalence).
     """
     tables = []
-    held = found.restored[found.restored["part"] == "test"] if len(found.restored) else ()
-    for key, group in _groups(held, by):
+    for key, group in _groups(_tested(found.restored), by):
         table = protocol_runs.shares(group, samples, seed)
         tables.append(_keyed(table, dict(zip(by, key, strict=True))))
     return joined(tables)

@@ -10,12 +10,10 @@ import pandas as pd
 from lib.evidence import ablation, claims, published_lists, training_times
 from lib.evidence import printed as paper
 from lib.evidence.printed_comparison import MEDMNIST, compare
-from lib.evidence.protocol_runs import KEYS
 from lib.evidence.record import Record
+from lib.evidence.variants import FEWEST
 from lib.evidence.verdicts import IN_PART, NOT_TESTABLE, REPLICATED, Verdict, of_values
-from lib.figures.formatting import enumerated, many, rate, shown
-from lib.metrics import clusters
-from lib.metrics.intervals import share
+from lib.figures.formatting import enumerated, many, shown
 from lib.params import Parameters
 
 REAL = {"official", "rebuilt"}
@@ -85,9 +83,8 @@ def judge(compared: pd.DataFrame, record: Record, p: Parameters) -> pd.DataFrame
             verdict = (
                 _ablated(number, values, record, p)
                 if number in ABLATED and not why
-                else of_values(values, why)
+                else _complete(number, values, of_values(values, why))
             )
-            verdict = replace(verdict, reason=verdict.reason + _of_test_images(number, record))
         entry = {"number": number, "shows": paper.caption(number), "step": step}
         add("table", entry, ours, sources, verdict)
     for entry in paper.figures():
@@ -109,20 +106,18 @@ def judge_all(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
     return first
 
 
-def _of_test_images(number: int | str, record: Record) -> str:
-    """What test images alone say where others were attacked too (ATK16), a sentence or empty."""
+def _complete(number: int | str, values: pd.DataFrame, verdict: Verdict) -> Verdict:
+    """At most *in part* for a table of success rates some of whose classes were not compared."""
     keys = [key for key, of in paper.TABLES.items() if of.get("attack") == number]
-    if not keys or not record.runs:
-        return ""
-    records = record.runs.records
-    of = records[(records[KEYS] == pd.Series(keys[0], KEYS)).all(axis=1)]
-    test = of[of["part"] == "test"]
-    if len(test) in (0, len(of)):
-        return ""
-    return (
-        f" {len(test)} of {len(of)} attacked images are test images; the rate on them is "
-        f"{rate(*share(test['success'], clusters.of(test)))}."
-    )
+    if not keys or not len(values):
+        return verdict
+    classes = paper.attack_table(*keys[0])["class"]
+    missing = [name for name in classes if name not in {*values["row"]}]
+    if not missing:
+        return verdict
+    word = IN_PART if verdict.word == REPLICATED else verdict.word
+    why = f"with fewer than {FEWEST} correct test images: {enumerated(missing)}"
+    return replace(verdict, word=word, reason=f"{verdict.reason} Not compared, {why}.")
 
 
 def unlike(number: int | str, sources: set[str], record: Record, p: Parameters) -> str:

@@ -30,6 +30,7 @@ class Verdict:
     reason: str
     counts: tuple[int, int, int] = (0, 0, 0)  # comparisons as claimed, opposite, inconclusive
     images: frozenset[tuple[str, int]] = frozenset()  # compared: data sets with sizes, if known
+    missing: tuple[str, ...] = ()  # data sets that a claim about all could not be tested on
 
     def __post_init__(self) -> None:
         if self.word not in WORDS:
@@ -45,9 +46,9 @@ def of_values(
     rows: pd.DataFrame,
     unlike: str = "",
     orders: Verdict | None = None,
-    unit: str = "intervals contain the printed value",
+    unit: str = "values agree with the printed ones",
 ) -> Verdict:
-    """Verdict on a table: how many of our intervals contain the printed number.
+    """Verdict on a table: how many of our values agree with the printed ones.
 
     Args:
         rows: of `printed_comparison.compare`, of one table.
@@ -116,7 +117,7 @@ def over_data_sets(verdict: Verdict, compared: Container[str]) -> Verdict:
         return verdict
     word = IN_PART if verdict.word == REPLICATED else verdict.word
     reason = f"{verdict.reason} Not compared: {', '.join(missing)}."
-    return replace(verdict, word=word, reason=reason)
+    return replace(verdict, word=word, reason=reason, missing=tuple(missing))
 
 
 def everywhere(

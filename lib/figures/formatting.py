@@ -6,7 +6,8 @@ from lib import params
 
 _NAMES = {
     "identity": "No defense", "median3": "Median 3x3", "autoencoder": "Autoencoder",
-    "dae": "DAE (proposed)", "double_masking_trained": "Double masking, trained under masks",
+    "dae": "DAE (proposed)", "double_masking": "Double masking",
+    "double_masking_trained": "Double masking, trained under masks",
     "noise2noise": "Noise2Noise", "median_cnn": "Median CNN",
     "resnet50": "ResNet50", "densenet121": "DenseNet121",
     "psnr": "PSNR", "ssim": "SSIM", "mse": "MSE", "gmsd": "GMSD", "fsim": "FSIM", "auc": "AUC",

@@ -13,6 +13,7 @@ from lib.figures.formatting import percent, shown
 from lib.figures.style import BAD, GOOD, INK, PRINTED, key, styled
 
 SIZE = 224  # pixels; a data set with smaller images has a star
+OTHER = "#8a8a8a"  # its line
 NOTHING = "Not recorded yet."
 
 
@@ -21,8 +22,8 @@ def slopes(table: pd.DataFrame) -> Figure:
     """Attack success as printed and as found here, a line for each data set.
 
     Args:
-        table: ``panel, dataset, size``, ``printed`` and ``rate, low, high``, shares 0..1; rows
-            without a printed value are left out.
+        table: ``panel, dataset, size``, ``printed`` and ``rate, low, high``, shares 0..1, and
+            whether the two ``agrees``; rows without a printed value are left out.
     """
     table = table[table["printed"].notna()]
     if not len(table):
@@ -48,19 +49,23 @@ def slopes(table: pd.DataFrame) -> Figure:
 def slope_keys(table: pd.DataFrame) -> list[Line2D]:
     """Legend of `draw_slopes`."""
     other = table.loc[table["size"] != SIZE].drop_duplicates("dataset")
-    smaller = [f"* {shown(row.dataset)}: {row.size} px" for row in other.itertuples()]
+    smaller = [
+        f"* {shown(row.dataset)}: {row.size} px, not comparable" for row in other.itertuples()
+    ]
     return [
-        key("printed value within our interval", "o", GOOD, line="none"),
-        key("printed value outside", "o", BAD, line="none"),
-        *(key(name, "", line="none") for name in smaller),
+        key("agrees with the printed rate", "o", GOOD, line="none"),
+        key("differs", "o", BAD, line="none"),
+        *(key(name, "o", OTHER, line="none") for name in smaller),
     ]
 
 
 def draw_slopes(axes: Axes, table: pd.DataFrame) -> None:
-    """One panel of `slopes`; a line is green where our interval holds the printed value."""
+    """One panel of `slopes`; a line is green where ours agrees with the printed rate, gray where
+    the images have another size.
+    """
     shares = 100 * table[["printed", "rate", "low", "high"]].to_numpy(float)
-    for printed, rate, low, high in shares:
-        paint = GOOD if low <= printed <= high else BAD
+    paints = np.where(table["size"] != SIZE, OTHER, np.where(table["agrees"], GOOD, BAD))
+    for (printed, rate, low, high), paint in zip(shares, paints, strict=True):
         axes.plot([0, 1], [printed, rate], color=paint, lw=1.6)
         axes.plot([1, 1], [low, high], color=paint, lw=3, alpha=0.35, solid_capstyle="butt")
         axes.plot(0, printed, "D", color=PRINTED, mec=INK, mew=0.6, ms=6)

@@ -1,6 +1,7 @@
 """The files of ``params/``: protocols, data sets, classifiers."""
 
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,13 @@ def read(kind: str, name: str) -> dict[str, Any]:
             with each name once; the message names file and line.
     """
     return _parsed(kind, name)[0]
+
+
+def about(protocol: str) -> str:
+    """What a protocol is for: the comment at the top of its file, on one line."""
+    lines = (FOLDER / "protocols" / f"{protocol}.yaml").read_text(encoding="utf-8").splitlines()
+    comment = takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.removeprefix("#").strip() for line in comment)
 
 
 def base(protocol: str) -> str:
