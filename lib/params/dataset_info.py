@@ -1,13 +1,12 @@
 """What is known of a data set before any file is read: the models of ``params/datasets``."""
 
 from functools import cache
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from lib.params.protocols import read
 
-Positive = Annotated[int, Field(gt=0)]
 PHANTOMS_PER_CLASS = 10  # at least, so that each of the three parts has every class
 
 
@@ -17,7 +16,7 @@ class Class(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     paper: str | None = None
-    count: Positive
+    count: PositiveInt
     label: int | None = None  # of a category: the one label its images have; None: no label
 
 

@@ -101,7 +101,7 @@ Noise = Annotated[float, Field(gt=0, le=1)]
 Weights = Annotated[str, AfterValidator(_line), AfterValidator(checked_weights)]
 Denoiser = Literal["autoencoder", "dae", "noise2noise", "median_cnn"]
 DENOISERS = get_args(Denoiser)
-Filter = Literal["autoencoder", "dae", "noise2noise", "median_cnn", "median3"]
+Filter = Literal[Denoiser, "median3"]
 MASKING = "double_masking"  # the proved defense
 PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
 _BASES = ("median3", *DENOISERS)
@@ -123,18 +123,9 @@ def _among(*known: str) -> AfterValidator:
 Defense = Annotated[str, _among(*_DEFENSES)]
 AnyDefense = Annotated[str, _among(*_DEFENSES, "identity", MASKING)]
 Attacker = Literal[
-    "adaptive",
-    "doubled",
-    "restarts",
-    "map",
-    "random",
-    "sparse_rs",
-    "more_pixels",
-    "fgsm",
-    "pgd",
-    "apgd",
-    "autoattack",
-]
+    "adaptive", "doubled", "restarts", "map", "random", "sparse_rs", "more_pixels", "fgsm", "pgd",
+    "apgd", "autoattack",
+]  # fmt: skip
 # "auto" is settled where a step begins: `lib.params.device.settled`.
 Precision = Literal["auto", "float32", "bfloat16"]
 SearchPrecision = Literal["auto", "float32", "bfloat16", "float16"]

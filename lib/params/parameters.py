@@ -9,34 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
+from lib.params import field_types as ft
 from lib.params.errors import unknown
-from lib.params.field_types import (
-    MOST,
-    AnyDefense,
-    Attacker,
-    Batch,
-    Count,
-    Defense,
-    Denoiser,
-    Device,
-    Epochs,
-    Filter,
-    Folder,
-    ListOf,
-    Noise,
-    Pixels,
-    Positive,
-    Precision,
-    Rate,
-    Rounds,
-    SearchPrecision,
-    Seed,
-    SetOf,
-    Share,
-    Size,
-    Text,
-    Weights,
-)  # fmt: skip
 from lib.params.files import ROOT
 from lib.params.own_files import name_of_run, recorded
 from lib.params.stages import COMMON, STEPS, VERSIONS
@@ -57,26 +31,26 @@ class Parameters(BaseModel):
     _changed: dict[str, Any] = PrivateAttr(default_factory=dict)
     _brought: dict[str, Any] = PrivateAttr(default_factory=dict)  # own weights as they were then
 
-    protocol: Text = Field(description="settings of the run: a file in params/protocols")
-    dataset: Text = Field(description="data set: a file in params/datasets")
-    classifier: Text = Field(description="network to attack: a file in params/classifiers")
-    seed: Seed = Field(description="fixes every random choice")
-    device: Device = Field(description="torch device; 'auto' uses an NVIDIA GPU if there is one")
-    runs: Folder = Field(description="folder for run folders")
-    results: Folder = Field(description="folder of recorded results")
+    protocol: ft.Text = Field(description="settings of the run: a file in params/protocols")
+    dataset: ft.Text = Field(description="data set: a file in params/datasets")
+    classifier: ft.Text = Field(description="network to attack: a file in params/classifiers")
+    seed: ft.Seed = Field(description="fixes every random choice")
+    device: ft.Device = Field(description="torch device; 'auto' uses an NVIDIA GPU if there is one")
+    runs: ft.Folder = Field(description="folder for run folders")
+    results: ft.Folder = Field(description="folder of recorded results")
 
-    data_root: Folder = Field(description="folder of the npz files in the MedMNIST format")
-    data_size: Size = Field(description="image size in pixels (DAT08)")
+    data_root: ft.Folder = Field(description="folder of the npz files in the MedMNIST format")
+    data_size: ft.Size = Field(description="image size in pixels (DAT08)")
     data_split: Literal["official", "paper", "by_image"] = Field(
         description="official: as in the file; paper: 70/10/20 by class and patient (SPL01-04); "
         "by_image: the same, but images of one patient may come into different parts"
     )
     data_download: bool = Field(description="download a missing official file with medmnist")
-    data_phantom_images: Annotated[Count, Field(le=10**6)] = Field(
+    data_phantom_images: Annotated[ft.Count, Field(le=10**6)] = Field(
         description="number of phantoms to draw if the file is missing; 0: real images only"
     )
 
-    classifier_weights: Weights = Field(
+    classifier_weights: ft.Weights = Field(
         description="initial weights: imagenet, random, or auto, which is ImageNet if available "
         "(CLS02); or the path of your own weights, which replace the training"
     )
@@ -86,46 +60,48 @@ class Parameters(BaseModel):
     classifier_schedule: Literal["constant", "one_cycle"] = Field(
         description="learning-rate schedule (CLS03)"
     )
-    classifier_learning_rate: Rate = Field(description="learning rate; with one_cycle, its peak")
-    classifier_momentum: Share = Field(description="momentum of SGD (CLS03)")
-    classifier_weight_decay: Share = Field(description="weight decay of AdamW (CLS03)")
-    classifier_batch: Annotated[Batch, Field(ge=2)] = Field(description="batch size (CLS04)")
-    classifier_epochs: Epochs = Field(description="maximum number of epochs (CLS05)")
-    classifier_sizes: ListOf[Annotated[int, Field(ge=28, le=MOST)]] = Field(
+    classifier_learning_rate: ft.Rate = Field(description="learning rate; with one_cycle, its peak")
+    classifier_momentum: ft.Share = Field(description="momentum of SGD (CLS03)")
+    classifier_weight_decay: ft.Share = Field(description="weight decay of AdamW (CLS03)")
+    classifier_batch: Annotated[ft.Batch, Field(ge=2)] = Field(description="batch size (CLS04)")
+    classifier_epochs: ft.Epochs = Field(description="maximum number of epochs (CLS05)")
+    classifier_sizes: ft.ListOf[Annotated[int, Field(ge=28, le=ft.MOST)]] = Field(
         description="image sizes used one after another, for equally many epochs; []: full size"
     )
-    classifier_masking: Annotated[Count, Field(le=MOST)] = Field(
+    classifier_masking: ft.Count = Field(
         default=0,
         description="edge in pixels of two masks that hide parts of each training image, as double "
         "masking does; 0: none",
     )
-    classifier_stop_train: Share = Field(
+    classifier_stop_train: ft.Share = Field(
         description="training accuracy of the stopping rule; both must be exceeded (CLS06)"
     )
-    classifier_stop_validation: Share = Field(
+    classifier_stop_validation: ft.Share = Field(
         description="validation accuracy of the stopping rule (CLS06)"
     )
-    classifier_precision: Precision = Field(
+    classifier_precision: ft.Precision = Field(
         description="precision of training; 'auto': bfloat16 where the device supports it"
     )
-    classifier_train_limit: Count = Field(description="maximum number of training images; 0: all")
+    classifier_train_limit: ft.Count = Field(
+        description="maximum number of training images; 0: all"
+    )
     classifier_include_normal: bool = Field(
         description="Chest: also train on Normal images (SPL03)"
     )
-    classifier_threshold: Share = Field(
+    classifier_threshold: ft.Share = Field(
         gt=0, lt=1, description="Chest: a label is predicted if its output exceeds this (CLS09)"
     )
-    classifier_paper_epochs: Rounds = Field(
+    classifier_paper_epochs: ft.Rounds = Field(
         description="epochs with the paper's optimizer, run for comparison; 0: none"
     )
 
-    attack_pixels: SetOf[Pixels] = Field(
+    attack_pixels: ft.SetOf[ft.Pixels] = Field(
         min_length=1, description="numbers of pixels that the attacks change"
     )
     attack_population: Annotated[int, Field(ge=4, le=2**16)] = Field(
         description="candidates per generation (ATK05)"
     )
-    attack_generations: Rounds = Field(
+    attack_generations: ft.Rounds = Field(
         description="generations after the initial population (ATK08)"
     )
     attack_strategy: Literal["rand1", "best1bin"] = Field(
@@ -134,22 +110,22 @@ class Parameters(BaseModel):
     attack_mutation_factor: Annotated[float, Field(gt=0, le=2)] = Field(
         description="mutation factor F of rand1 (ATK06)"
     )
-    attack_dither: ListOf[Annotated[float, Field(ge=0, le=2)]] = Field(
+    attack_dither: ft.ListOf[Annotated[float, Field(ge=0, le=2)]] = Field(
         min_length=2,
         max_length=2,
         description="range of F of best1bin, which is drawn in each generation",
     )
-    attack_crossover: Share = Field(description="crossover probability of best1bin")
+    attack_crossover: ft.Share = Field(description="crossover probability of best1bin")
     attack_initial: Literal["uniform", "normal"] = Field(
         description="distribution of the pixel values in the initial population (ATK13)"
     )
     attack_criterion: Literal["auto", "class", "any_label", "true_label"] = Field(
         description="what counts as a success; 'auto': class, or any_label for Chest (ATK10, ATK11)"
     )
-    attack_one_pixel_images: Count = Field(
+    attack_one_pixel_images: ft.Count = Field(
         description="correct test images of each class to attack with one pixel; 0: all (ATK01)"
     )
-    attack_two_pixel_images: Count = Field(
+    attack_two_pixel_images: ft.Count = Field(
         description="correct images of each class for two pixels, test images first; 0: all (ATK16)"
     )
     attack_batch: Annotated[int, Field(ge=0, le=65_536)] = Field(
@@ -158,7 +134,7 @@ class Parameters(BaseModel):
     attack_shards: Annotated[int, Field(ge=1, le=999)] = Field(
         default=1, description="jobs that Snakemake splits each attack into, each for some images"
     )
-    attack_precision: SearchPrecision = Field(
+    attack_precision: ft.SearchPrecision = Field(
         description="precision of the search; a success is always confirmed in float32"
     )
     attack_evaluation: Literal["exact", "screened"] = Field(
@@ -166,81 +142,89 @@ class Parameters(BaseModel):
         description="exact: every candidate is computed; screened: most are only predicted",
     )
 
-    vulnerability_images: Positive = Field(description="images for which every position is tried")
+    vulnerability_images: ft.Positive = Field(
+        description="images for which every position is tried"
+    )
     vulnerability_levels: Annotated[int, Field(ge=2, le=6)] = Field(
         description="levels of each color channel in the grid; gray images use their third power"
     )
 
-    denoiser_names: SetOf[Denoiser] = Field(
+    denoiser_names: ft.SetOf[ft.Denoiser] = Field(
         description="denoisers to train; []: only the reference defenses"
     )
-    denoiser_epochs: Epochs = Field(description="training epochs (GEN03)")
-    denoiser_batch: Batch = Field(description="batch size (GEN03)")
-    denoiser_learning_rate: Rate = Field(description="learning rate of Adam (GEN02)")
-    denoiser_noise: Noise = Field(description="share of pixels replaced by noise (NOI02-04)")
-    denoiser_median_noise: ListOf[Noise] = Field(
+    denoiser_epochs: ft.Epochs = Field(description="training epochs (GEN03)")
+    denoiser_batch: ft.Batch = Field(description="batch size (GEN03)")
+    denoiser_learning_rate: ft.Rate = Field(description="learning rate of Adam (GEN02)")
+    denoiser_noise: ft.Noise = Field(description="share of pixels replaced by noise (NOI02-04)")
+    denoiser_median_noise: ft.ListOf[ft.Noise] = Field(
         min_length=1, description="noise levels of median_cnn; one is drawn for each image (NOI05)"
     )
-    denoiser_train_limit: Count = Field(description="training images per epoch; 0: all")
+    denoiser_train_limit: ft.Count = Field(description="training images per epoch; 0: all")
     denoiser_all_images: bool = Field(
         default=False,
         description="also train on the validation and test images, as the printed counts of images "
         "suggest (SPL05)",
     )
-    denoiser_large: SetOf[Denoiser] = Field(
+    denoiser_large: ft.SetOf[ft.Denoiser] = Field(
         default=["noise2noise", "median_cnn"],
         description="denoisers trained on crops of fewer images, to save time (GEN04)",
     )
-    denoiser_crop: Count = Field(description="crop size of denoiser_large; 0: whole images (GEN04)")
-    denoiser_large_limit: Count = Field(
+    denoiser_crop: ft.Count = Field(
+        description="crop size of denoiser_large; 0: whole images (GEN04)"
+    )
+    denoiser_large_limit: ft.Count = Field(
         description="training images per epoch of denoiser_large; 0: denoiser_train_limit"
     )
-    denoiser_halving: SetOf[Denoiser] = Field(
+    denoiser_halving: ft.SetOf[ft.Denoiser] = Field(
         default=["noise2noise", "median_cnn"],
         description="denoisers whose rate is halved after each quarter of the steps (N2N03, MED05)",
     )
-    denoiser_precision: Precision = Field(description="precision of training; as for classifiers")
+    denoiser_precision: ft.Precision = Field(
+        description="precision of training; as for classifiers"
+    )
 
-    restoration_patch_denoisers: SetOf[Filter] = Field(
+    restoration_patch_denoisers: ft.SetOf[ft.Filter] = Field(
         description="defenses also tested with patch selection, if the run has them (EVA14)"
     )
     restoration_patch_size: Annotated[int, Field(ge=1, le=223)] = Field(
         description="size in pixels of the patch around a strongly changed pixel; odd (EVA14)"
     )
-    restoration_patch_threshold: Share = Field(
+    restoration_patch_threshold: ft.Share = Field(
         description="a pixel is strongly changed above this share of the value range (EVA14)"
     )
 
-    adaptive_defenses: SetOf[Defense] = Field(
+    adaptive_defenses: ft.SetOf[ft.Defense] = Field(
         description="defenses for the adaptive attack, if the run has them (EVA16)"
     )
-    adaptive_images: Count = Field(
+    adaptive_images: ft.Count = Field(
         description="images of each class for the adaptive attack; 0: all attacked images"
     )
 
-    attackers_names: SetOf[Attacker] = Field(description="attacks to run against each defense")
-    attackers_defenses: SetOf[AnyDefense] = Field(
+    attackers_names: ft.SetOf[ft.Attacker] = Field(
+        description="attacks to run against each defense"
+    )
+    attackers_defenses: ft.SetOf[ft.AnyDefense] = Field(
         description="defenses to attack, if the run has them"
     )
-    attackers_images: Count = Field(
+    attackers_images: ft.Count = Field(
         description="images of each class for these attacks; 0: all attacked images"
     )
-    attackers_epsilons: SetOf[Annotated[int, Field(ge=1, le=255)]] = Field(
+    attackers_epsilons: ft.SetOf[Annotated[int, Field(ge=1, le=255)]] = Field(
         description="bounds of the dense attacks, in 1/255 of the value range"
     )
     masking_size: Annotated[int, Field(ge=1, le=224)] = Field(
         description="mask size of double masking, in pixels"
     )
-    masking_images: Count = Field(description="test images of each class to certify; 0: all")
-    fine_tuning_epochs: Rounds = Field(
+    masking_images: ft.Count = Field(description="test images of each class to certify; 0: all")
+    fine_tuning_epochs: ft.Rounds = Field(
         default=0,
         description="epochs of fine-tuning copies of the classifier on denoised images; 0: none",
     )
 
-    ablation_size: Size = Field(description="size of the AbdomenCT images in pixels")
-    ablation_train: Count = Field(description="training images; 0: all (DAT10)")
-    ablation_test: Count = Field(description="test images; 0: all (DAT10)")
-    ablation_epochs: Epochs = Field(description="training epochs of each variant (GEN03)")
+    ablation_size: ft.Size = Field(description="size of the AbdomenCT images in pixels")
+    ablation_train: ft.Count = Field(description="training images; 0: all (DAT10)")
+    ablation_test: ft.Count = Field(description="test images; 0: all (DAT10)")
+    ablation_epochs: ft.Epochs = Field(description="training epochs of each variant (GEN03)")
     ablation_seeds: Annotated[int, Field(ge=1, le=1000)] = Field(
         description="number of trainings of each variant"
     )
