@@ -1,14 +1,5 @@
 """The notebooks: what each depends on, and what it writes."""
 
-# Raise a step's number when the same values give other results: its finished work is then done
-# again, everywhere. A change of code alone does nothing.
-VERSIONS = {
-    "phantoms": 1, "walkthrough": 1, "datasets": 1, "classifier": 1, "pixel_attack": 1,
-    "vulnerability": 1, "denoisers": 1, "restoration": 1, "forensics": 1, "adaptive": 1,
-    "attackers": 1, "ablation": 1, "comparison": 1, "engine": 1, "audit": 1, "results_overview": 1,
-    "results_dataset": 1, "results_ablation": 1, "results_size": 1, "results_attackers": 1,
-    "results_certificates": 1, "verdicts": 1, "explore": 1,
-}  # fmt: skip
 # Steps whose results a step reads.
 AFTER: dict[str, tuple[str, ...]] = {
     "pixel_attack": ("classifier",),
@@ -67,6 +58,9 @@ STEPS: dict[str, tuple[str, ...]] = {
         "dataset", "classifier", "data_", "classifier_threshold", "attack_", "vulnerability_",
     ),
 }  # fmt: skip
+# Raise a step's number, as in ``| {"classifier": 2}``, when the same values give other results: its
+# finished work is then done again, everywhere. A change of code alone does nothing.
+VERSIONS = dict.fromkeys(("phantoms", *STEPS), 1)
 
 # Finished work that is read back: its folder below ``runs/<run>``, and its files.
 LASTING: dict[str, tuple[str, ...]] = {
@@ -75,22 +69,16 @@ LASTING: dict[str, tuple[str, ...]] = {
     "pixel_attack": ("{dataset}/{classifier}", "one_pixel.parquet", "two_pixel.parquet"),
     "adaptive": ("{dataset}/{classifier}", "adaptive_*.parquet"),
     "attackers": (
-        "{dataset}/{classifier}",
-        "attackers_*.parquet",
-        "masking.parquet",
-        "fine_tuning.parquet",
+        "{dataset}/{classifier}", "attackers_*.parquet", "masking.parquet", "fine_tuning.parquet",
     ),
     "ablation": ("{dataset}", "ablation/*"),
-}
+}  # fmt: skip
 # Files of each notebook below ``runs/<protocol>/``, besides itself executed and ``run.json``; those
 # of one attack are there for each number of pixels that was asked for.
 _SET, _NET = "<dataset>/", "<dataset>/<classifier>/"
-WRITES: dict[str, tuple[str, ...]] = {
-    "walkthrough": (),
-    "datasets": (),
+WRITES: dict[str, tuple[str, ...]] = dict.fromkeys(STEPS, ()) | {
     "classifier": (f"{_NET}classifier.safetensors", f"{_NET}classifier.json"),
     "pixel_attack": (f"{_NET}<one|two>_pixel.parquet",),
-    "vulnerability": (),
     "denoisers": (f"{_SET}denoisers/<name>.safetensors", f"{_SET}denoisers/<name>.json"),
     "restoration": (
         f"{_NET}restoration_<one|two>_pixel.parquet", f"{_NET}detection_<one|two>_pixel.parquet",
@@ -105,17 +93,6 @@ WRITES: dict[str, tuple[str, ...]] = {
         "abdomen_ct/ablation.parquet", "abdomen_ct/ablation_models.parquet",
         "abdomen_ct/ablation/<variant>-<seed>.*",
     ),
-    "comparison": (),
-    "engine": (),
-    "audit": (),
-    "results_overview": (),
-    "results_dataset": (),
-    "results_ablation": (),
-    "results_size": (),
-    "results_attackers": (),
-    "results_certificates": (),
-    "verdicts": (),
-    "explore": (),
 }  # fmt: skip
 
 # Pages made from the record alone, of all protocols together; they share ``runs/results``.
