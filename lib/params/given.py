@@ -2,7 +2,8 @@
 
 import ast
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import FunctionType, ModuleType
 from typing import Any
@@ -125,18 +126,7 @@ def make_words(flags: str) -> list[str]:
     ``MAKEOVERRIDES``, part values at their blanks. A ``$`` counts as written once or, as make
     wants it, twice.
     """
-    marked = f" {flags}"
-    return list(_parted(marked.partition(" -- ")[2])) if " -- " in marked else []
-
-
-def _parted(text: str) -> Iterator[str]:
-    word, signs = "", iter(text.replace("$$", "$").replace("$$", "$"))
-    for sign in signs:
-        if sign in " \t":
-            if word:
-                yield word
-            word = ""
-        else:
-            word += next(signs, "") if sign == "\\" else sign
-    if word:
-        yield word
+    given = f" {flags}".partition(" -- ")[2].replace("$$", "$").replace("$$", "$")
+    words = shlex.shlex(given, posix=True)
+    words.whitespace, words.whitespace_split, words.quotes, words.commenters = " \t", True, "", ""
+    return list(words)

@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lib.params.errors import InputError
 from lib.params.files import ROOT, atomic, fingerprint, read_json, visible, writable, write_json
 from lib.params.loading import load
@@ -80,16 +82,12 @@ def hardware() -> dict[str, Any]:
         text = info.read_text(encoding="utf-8")
         lines = [line for line in text.splitlines() if line.startswith("model name")]
         model = lines[0].partition(":")[2].strip() if lines else model
-    gigabytes = None
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        gigabytes = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_initialized() else None
     return {
         "processor": model,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "memory_gib": gigabytes,
-        "gpu": gpu,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_initialized() else None,
     }
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError
 from lib.params.files import ROOT
-from lib.params.protocols import names, read
+from lib.params.protocols import read
 
 
 def check_together(p: Any) -> None:
@@ -16,11 +16,7 @@ def check_together(p: Any) -> None:
     Raises:
         InputError: a name that no file has, or values that exclude each other.
     """
-    for kind, value in (("protocol", p.protocol), ("classifier", p.classifier)):
-        if value not in names(f"{kind}s"):
-            raise unknown(kind, value, names(f"{kind}s"))
-    if p.dataset not in names("datasets"):
-        raise unknown("data set", p.dataset, names("datasets"))
+    read("protocols", p.protocol), read("datasets", p.dataset)
     if p.restoration_patch_size % 2 == 0:
         raise InputError(
             f"restoration_patch_size must be odd, not {p.restoration_patch_size}, because a "
