@@ -47,12 +47,8 @@ def image_keys(
 ) -> Tensor:
     """One stream key for each image, int64 (N,): a hash of all that is given.
 
-    Args:
-        seed: of the run.
-        purpose: keeps apart the streams of different uses, such as one- and two-pixel attacks.
-        dataset: name.
-        splits: npz split of each image.
-        indices: row of each image in its split.
+    ``purpose`` keeps apart the streams of different uses, such as one- and two-pixel attacks;
+    ``splits`` and ``indices`` are the npz split of each image and its row there.
     """
     names = {split: zlib.crc32(f"{purpose}/{dataset}/{split}".encode()) for split in set(splits)}
     rows = [_signed((names[s] << 32) + i) for s, i in zip(splits, indices, strict=True)]
@@ -62,12 +58,8 @@ def image_keys(
 def content_keys(seed: int, purpose: str, images: np.ndarray) -> Tensor:
     """One stream key for each image, int64 (N,): a hash of seed, purpose and the image's bytes.
 
-    An image has the same key wherever it stands and whatever it comes with; equal images share one.
-
-    Args:
-        seed: any integer.
-        purpose: keeps apart the streams of different uses.
-        images: uint8 (N, ...).
+    Images are uint8 (N, ...). One has the same key wherever it stands and whatever it comes with;
+    equal images share one.
     """
     digests = [
         hashlib.blake2b(repr((purpose, image.shape)).encode() + image.tobytes(), digest_size=8)
@@ -83,11 +75,10 @@ def bits(keys: Tensor, generation: Tensor, members: int, slots: int) -> Tensor:
     Args:
         keys: stream of each image, int64 (N,).
         generation: int64 (N,); each image may be in another one.
-        members: of the population, at most `MOST`.
-        slots: draws for each member, fewer than `MOST`.
+        members, slots: of the population, and draws for each of them.
 
     Raises:
-        InputError: more members or slots, which would be given the draws of others.
+        InputError: more than `MOST` members, or as many slots: they would share draws.
     """
     if members > MOST or slots >= MOST:
         raise InputError(

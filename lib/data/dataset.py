@@ -151,13 +151,11 @@ def load(
     seed: int = 0,
     download: bool = False,
 ) -> Images:
-    """Read a data set.
+    """Read a data set, a file in ``params/datasets``, with images of ``size`` pixels.
 
     Args:
-        dataset: name, a file in ``params/datasets``.
         root: folder of the npz files; a relative one is taken from the project's folder, so that
             a notebook finds it wherever it is started.
-        size: edge of the images in pixels: 28, 64, 128 or 224.
         scheme: ``official`` uses the splits of the file; ``paper`` joins those that hold images
             of the set that the paper splits (`Facts.source_parts`) and draws 70/10/20 anew, see
             `paper_parts`; ``by_image`` does so without regard to patients.

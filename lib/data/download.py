@@ -22,10 +22,7 @@ STALL_SECONDS = 20  # without a byte, then a download is given up; torchvision t
 def fetch(reader: type[MedMNIST2D], path: Path, size: int) -> None:
     """Download the official npz file through the medmnist package, which checks its MD5.
 
-    Args:
-        reader: medmnist's class of the data set.
-        path: where the file goes; it appears there whole or not at all.
-        size: edge of the images in pixels.
+    It appears at ``path`` whole or not at all.
 
     Raises:
         InputError: no answer in `PROBE_SECONDS`, a stall, a wrong MD5 or a full disk.

@@ -86,11 +86,6 @@ def read(npz: Path, md5: str) -> pd.DataFrame:
 
 
 def of_attacked(boxes: pd.DataFrame, attacks: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """The boxes of images that were attacked: what a run keeps of them.
-
-    Args:
-        boxes: of `lib.data.lesions.read`.
-        attacks: attack tables.
-    """
+    """The boxes of the images in attack tables: what a run keeps of `read`'s."""
     images = pd.concat([table[IMAGE] for table in attacks]).drop_duplicates()
     return boxes.merge(images, on=IMAGE)

@@ -55,12 +55,9 @@ def decode(content: bytes, mode: str) -> np.ndarray:
 
 
 def of_archive(path: Path, names: Iterable[str], mode: str) -> Iterator[np.ndarray]:
-    """Images of a zip file by name, one after another, see `decode`.
+    """Images of a zip file by name, with or without a suffix of `SUFFIXES`, each as by `decode`.
 
-    Args:
-        path: of the zip file; folders in it do not matter.
-        names: of the images, with or without the suffix of `SUFFIXES`.
-        mode: ``L`` or ``RGB``.
+    Folders in the archive do not matter.
 
     Raises:
         InputError: the archive cannot be read, has no such image or several, or the image cannot

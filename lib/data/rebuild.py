@@ -53,11 +53,8 @@ class Rebuilt(NamedTuple):
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
-    """Whole images to ``size`` x ``size``, bilinear, antialiased when smaller (DAT09).
-
-    Args:
-        images: uint8 (N, H, W) or (N, H, W, 3).
-        size: edge in pixels.
+    """Whole images, uint8 (N, H, W) or (N, H, W, 3), to ``size`` x ``size`` pixels: bilinear,
+    antialiased when smaller (DAT09).
     """
     if images.shape[1:3] == (size, size):
         return images
@@ -192,13 +189,9 @@ SOURCES: dict[str, Callable[[Path, int], Rebuilt]] = {
 
 
 def rebuild(dataset: str, source: Path, root: Path, size: int) -> str:
-    """Write one npz file under ``root``, whole or not at all; the same input, the same bytes.
+    """Write the npz file of a data set of `SOURCES` under ``root``, and its marked lesions if any.
 
-    Args:
-        dataset: name, one of `SOURCES`.
-        source: folder of the other copies.
-        root: folder the file goes to, with the boxes of `lib.data.lesions` if there are any.
-        size: edge of the images in pixels.
+    It appears whole or not at all; the same input gives the same bytes.
 
     Returns:
         One line: file, counts, MD5, seconds.

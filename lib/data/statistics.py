@@ -9,22 +9,19 @@ from lib.data.splits import content
 
 def by_class(data: Images) -> pd.DataFrame:
     """Images of each class, or category of a multi-label set: class, images, train, val, test."""
-    rows = [
-        {"class": item.name, "images": int((data.category == place).sum())}
-        | {part: int(((data.category == place) & (data.part == part)).sum()) for part in PARTS}
-        for place, item in enumerate(data.facts.attack_classes)
-    ]
-    return pd.DataFrame(rows)
+    names = [item.name for item in data.facts.attack_classes]
+    return _counted("class", names, data.category[:, None] == range(len(names)), data.part)
 
 
 def by_label(data: Images) -> pd.DataFrame:
     """Images with each label of a multi-label set: label, images, train, val, test."""
-    rows = [
-        {"label": item.name, "images": int(data.labels[:, place].sum())}
-        | {part: int(data.labels[data.part == part, place].sum()) for part in PARTS}
-        for place, item in enumerate(data.facts.classes)
-    ]
-    return pd.DataFrame(rows)
+    return _counted("label", [item.name for item in data.facts.classes], data.labels, data.part)
+
+
+def _counted(what: str, names: list[str], has: np.ndarray, part: np.ndarray) -> pd.DataFrame:
+    """Images that have each of the named, ``has`` (N, names), in all and by part."""
+    parts = {name: has[part == name].sum(0, dtype=np.int64) for name in PARTS}
+    return pd.DataFrame({what: names, "images": has.sum(0, dtype=np.int64), **parts})
 
 
 def overlap(data: Images) -> pd.DataFrame:
@@ -39,12 +36,9 @@ def overlap(data: Images) -> pd.DataFrame:
     for part in ("val", "test"):
         here = data.part == part
         patients = np.isin(data.group[here], known[np.isin(known, data.group[training])])
-        rows.append(
-            {
-                "part": part,
-                "images": int(here.sum()),
-                "same_patient": int(patients.sum()) if len(known) else None,
-                "same_pixels": int(np.isin(same[here], same[training]).sum()),
-            }
-        )
+        rows.append({
+            "part": part, "images": int(here.sum()),
+            "same_patient": int(patients.sum()) if len(known) else None,
+            "same_pixels": int(np.isin(same[here], same[training]).sum()),
+        })  # fmt: skip
     return pd.DataFrame(rows)

@@ -9,7 +9,6 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -101,8 +100,8 @@ def read(path: Path, kind: type[R], *, unique: str = "", by_part: str = "") -> p
         The columns of ``kind``, typed, in the order of the file; ``line`` is the line in it.
 
     Raises:
-        InputError: missing, unreadable, a column is missing, a value is wrong or comes twice, or a
-            part has no `Row`. The message names the file, and the line and value.
+        InputError: unreadable, a column is missing, a value is wrong or comes twice, or a part has
+            no `Row`. The message names the file, and the line and value.
     """
     rows = [_checked(path, line, cells, kind) for line, cells in _lines(path, kind)]
     by_row = issubclass(kind, Row)
@@ -110,27 +109,27 @@ def read(path: Path, kind: type[R], *, unique: str = "", by_part: str = "") -> p
         if not any(row.split == part for _, row in rows):
             raise InputError(f"{path} has no row of the split {part!r}: each needs one at least.")
     if unique:
-        _once(path, rows, unique, lambda row: True)
+        _once(path, rows, (unique,))
     if by_part:
-        _once(path, rows, by_part, lambda row: row.split)
+        _once(path, rows, (by_part,), in_one_part=True)
     if by_row and kind.model_fields["row"].is_required():
-        _once(path, rows, "row", lambda row: True, "split")
+        _once(path, rows, ("row", "split"))
     return pd.DataFrame([{**row.model_dump(), "line": line} for line, row in rows])
 
 
 def _once(
-    path: Path, rows: list[tuple[int, R]], column: str, of: Callable[[R], Any], *more: str
+    path: Path, rows: list[tuple[int, R]], columns: tuple[str, ...], in_one_part: bool = False
 ) -> None:
-    """Refuse a value of a column that comes again where ``of`` the two rows differs or is True."""
+    """Refuse a value of the columns that comes again, or only one that does in another part."""
     first: dict[Any, tuple[int, R]] = {}
     for line, row in rows:
-        value = tuple(getattr(row, name) for name in (column, *more))
+        value = tuple(getattr(row, name) for name in columns)
         if value[0] is None:
             continue
         before, other = first.setdefault(value, (line, row))
-        if before != line and (of(row) is True or of(row) != of(other)):
+        if before != line and not (in_one_part and row.split == other.split):
             raise InputError(
-                f"{path}, line {line}: {column} {value[0]!r} ({row.split}) is in line {before} "
+                f"{path}, line {line}: {columns[0]} {value[0]!r} ({row.split}) is in line {before} "
                 f"({other.split}) too; an image, and a patient of a split by patient, belong to "
                 "one place."
             )

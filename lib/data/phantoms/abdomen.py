@@ -6,8 +6,6 @@ import numpy as np
 
 from lib.data.phantoms.canvas import Canvas, soft
 
-# Deviation of the noise: a fixed part, and one that grows with the signal.
-NOISE = (0.018, 0.0)
 Organ = Callable[..., np.ndarray]  # row, column, radii, angle -> distance in radii
 FAT, MUSCLE, BOWEL, SPLEEN, LIVER, KIDNEY, BONE = 0.25, 0.44, 0.42, 0.52, 0.54, 0.64, 0.95
 

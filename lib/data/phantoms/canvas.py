@@ -37,20 +37,8 @@ def soft(distance: np.ndarray, width: float | np.ndarray) -> np.ndarray:
     return part * part * (3 - 2 * part)
 
 
-def paint(image: np.ndarray, alpha: np.ndarray, color: Color) -> None:
-    """Lay a color over the image in place where ``alpha`` (edge, edge) is above 0."""
-    if image.ndim == 3:
-        alpha = alpha[..., None]
-    image += alpha * (np.asarray(color, np.float32) - image)
-
-
 class Canvas:
-    """An image being drawn and its random stream.
-
-    Args:
-        rng: stream of this image.
-        edge: pixels.
-        channels: 1 (gray) or 3 (RGB).
+    """A gray or RGB image being drawn, and its random stream.
 
     Attributes:
         image: float32 (edge, edge) or (edge, edge, 3), about 0..1.
@@ -64,14 +52,14 @@ class Canvas:
 
     def paint(self, alpha: np.ndarray, color: Color) -> None:
         """Lay a color over the image where ``alpha`` (edge, edge) is above 0."""
-        paint(self.image, alpha, color)
+        alpha = alpha[..., None] if self.image.ndim == 3 else alpha
+        self.image += alpha * (np.asarray(color, np.float32) - self.image)
 
     def noise(self, cells: int, octaves: int = 1) -> np.ndarray:
         """Smooth random field (edge, edge), float32, mean 0 and deviation about 1.
 
-        Args:
-            cells: bumps across the image.
-            octaves: fields added, each with twice the bumps and half the height of the one before.
+        It has ``cells`` bumps across the image; each further octave has twice the bumps and half
+        the height of the one before.
         """
         total = np.zeros((self.edge, self.edge), np.float32)
         for octave in range(octaves):
@@ -99,10 +87,8 @@ class Canvas:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distances to the nearest and second nearest of scattered points, about one a unit square.
 
-        Args:
-            across: coordinates (edge, edge), any range; the points repeat after 32.
-            along: as ``across``.
-            jitter: 0: points on a square lattice, 1: at random in their squares.
+        Coordinates (edge, edge) may have any range; the points repeat after 32. With a jitter of 0
+        they are a square lattice, with 1 at random in their squares.
 
         Returns:
             Nearest and second nearest distance in units, and the number of the nearest point

@@ -4,8 +4,6 @@ import numpy as np
 
 from lib.data.phantoms.canvas import Canvas, soft
 
-# Deviation of the noise: a fixed part, and one that grows with the signal.
-NOISE = (0.012, 0.0)
 (ATELECTASIS, CARDIOMEGALY, EFFUSION, INFILTRATION, MASS, NODULE, PNEUMONIA, PNEUMOTHORAX,
  CONSOLIDATION, EDEMA, EMPHYSEMA, FIBROSIS, PLEURAL, HERNIA) = range(14)  # fmt: skip
 
@@ -196,16 +194,10 @@ def _pleural(c: Film) -> np.ndarray:
 
 
 SIGNS = {
-    EFFUSION: _effusion,
-    INFILTRATION: _infiltration,
-    MASS: _mass,
-    NODULE: _nodule,
-    PNEUMONIA: _pneumonia,
-    CONSOLIDATION: _consolidation,
-    EDEMA: _edema,
-    FIBROSIS: _fibrosis,
+    EFFUSION: _effusion, INFILTRATION: _infiltration, MASS: _mass, NODULE: _nodule,
+    PNEUMONIA: _pneumonia, CONSOLIDATION: _consolidation, EDEMA: _edema, FIBROSIS: _fibrosis,
     PLEURAL: _pleural,
-}
+}  # fmt: skip
 
 
 def _pneumothorax(c: Film) -> None:

@@ -4,8 +4,6 @@ import numpy as np
 
 from lib.data.phantoms.canvas import Canvas, soft
 
-# Deviation of the noise: a fixed part, and one that grows with the signal, as speckle does.
-NOISE = (0.012, 0.16)
 CNV, DME, DRUSEN, NORMAL = range(4)
 # Brightness from the inner surface (0) to the pigment epithelium (1): nerve fibers, ganglion
 # cells, inner nuclear, outer plexiform, outer nuclear, ellipsoid zone, pigment epithelium.

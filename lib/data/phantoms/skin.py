@@ -6,8 +6,6 @@ import numpy as np
 
 from lib.data.phantoms.canvas import Canvas, soft
 
-# Deviation of the noise: a fixed part, and one that grows with the signal.
-NOISE = (0.012, 0.0)
 TONES = np.float32([[0.87, 0.72, 0.68], [0.86, 0.62, 0.60], [0.80, 0.60, 0.50], [0.82, 0.66, 0.74]])
 
 

@@ -6,8 +6,6 @@ import numpy as np
 
 from lib.data.phantoms.canvas import Canvas, soft
 
-# Deviation of the noise: a fixed part, and one that grows with the signal.
-NOISE = (0.015, 0.0)
 WHITE = np.float32([0.95, 0.93, 0.95])
 PINK = np.float32([0.86, 0.56, 0.72])
 ROSE = np.float32([0.76, 0.40, 0.60])
