@@ -18,9 +18,8 @@ from lib.models import classifiers, denoisers
 from lib.models.classifier_training import fit_classifier
 from lib.models.denoiser_training import fit_denoiser
 from lib.params import ROOT
-from lib.params.device import pick_device
+from lib.params.device import is_out_of_memory, pick_device
 from lib.params.errors import InputError, run_command
-from lib.params.memory import is_out_of_memory
 from lib.params.runs import hardware
 
 CASES = [

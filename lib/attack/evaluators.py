@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from lib.attack.differential_evolution import paint
 from lib.attack.incremental import Incremental, NotIncremental, in_batches
 from lib.data import unit
-from lib.params.device import native_bfloat16
+from lib.params.device import halved, native_bfloat16
 from lib.params.errors import InputError
-from lib.params.memory import halved
 
 # Candidates at once where the user sets none; halved if memory lacks.
 GPU_BATCH = 1024

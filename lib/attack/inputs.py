@@ -10,8 +10,8 @@ from lib.attack.criteria import Criterion
 from lib.attack.evaluators import finite
 from lib.data import as_images, unit
 from lib.models.inference import full_precision, placed
+from lib.params.device import is_out_of_memory
 from lib.params.errors import InputError, first_line
-from lib.params.memory import is_out_of_memory
 
 
 def ready(

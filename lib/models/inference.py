@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lib.data import to_tensor
-from lib.params.device import native_bfloat16, no_tf32, pick_device
+from lib.params.device import halved, is_out_of_memory, native_bfloat16, no_tf32, pick_device
 from lib.params.errors import InputError, check_number, first_line, shortened, unknown
-from lib.params.memory import halved, is_out_of_memory
 
 Network = nn.Module | Callable[[Tensor], Tensor]
 Device = str | torch.device | None
@@ -22,11 +21,9 @@ LIMITS = {"cpu": (64, 2**18), "cuda": (256, 2**22)}
 
 
 def placed(model: Network, device: Device = None) -> torch.device:
-    """The device of a network, moved there first if one is named.
+    """The device of a network, moved there first if one is named, ``auto`` included.
 
-    Args:
-        model: a module, or a function, which is assumed to run on the CPU if no device is named.
-        device: also ``auto``; None for where the network is.
+    A function is assumed to run on the CPU if no device is named.
 
     Raises:
         InputError: no such device here.

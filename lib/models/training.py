@@ -22,20 +22,15 @@ from tqdm.auto import tqdm
 
 from lib.models.inference import Device, full_precision, placed, uses_bfloat16
 from lib.models.weights import write_tensors
-from lib.params.device import no_tf32
+from lib.params.device import is_out_of_memory, no_tf32
 from lib.params.errors import InputError, check_number
 from lib.params.files import fingerprint
-from lib.params.memory import is_out_of_memory
 
 Batch = tuple[Tensor, ...]
 
 
 def check_training(epochs: int, batch: int, learning_rate: float, seed: int) -> None:
-    """Refuse settings of a training outside their range.
-
-    Raises:
-        InputError: epochs below 0, a batch below 1, a rate that is not above 0, or no whole seed.
-    """
+    """Refuse epochs below 0, a batch below 1, a rate not above 0, or a seed that is not whole."""
     check_number("epochs", epochs, 0, math.inf, whole=True)
     check_number("batch", batch, 1, math.inf, whole=True)
     check_number("learning_rate", learning_rate, 0, math.inf, ends="()")
@@ -137,19 +132,19 @@ def fit(
     """Train ``model`` in place and leave it in evaluation mode.
 
     Args:
-        model: the network, on its device already if ``device`` is None.
+        model: the network.
         loss: scalar loss of a batch.
         batches: the batches of an epoch (0, 1, ...), the same whenever it is asked for.
         evaluate: measures after an epoch, in evaluation mode and float32 whatever ``precision``.
         optimizer: of the model's parameters.
         epochs: maximum.
         steps_per_epoch: batches per epoch, for the progress bar.
-        checkpoint: file written after each epoch, kept until the caller removes it; None for none.
+        checkpoint: file written after each epoch, kept until the caller removes it.
         key: fingerprint of the settings; a checkpoint with another key is not resumed.
         schedule: stepped after each batch.
         stop: called with the history after each epoch; True ends the training.
         precision: ``float32``, ``bfloat16`` (autocast; weights stay float32) or ``auto``.
-        device: where it runs, ``auto`` included.
+        device: where it runs, ``auto`` included; None for where the model is.
         label: name of the model in progress bar and messages.
 
     Returns:

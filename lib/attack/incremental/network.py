@@ -14,8 +14,8 @@ from lib.attack.incremental.plan import Plan
 from lib.attack.incremental.windows import Level, Windows
 from lib.data import unit
 from lib.models.classifiers import Classifier
+from lib.params.device import is_out_of_memory
 from lib.params.errors import first_line
-from lib.params.memory import is_out_of_memory
 
 CHECKED = 4  # candidates that are compared with the whole network
 TOLERANCE = 1e-3  # of a logit, relative to the largest
