@@ -17,9 +17,7 @@ from lib.params.dataset_info import Facts
 def right(labels: np.ndarray, decisions: np.ndarray) -> np.ndarray:
     """Whether each image is classified correctly, bool (N,).
 
-    Args:
-        labels: (N,) class numbers, or (N, L) 0/1, where all labels must be correct (CLS09).
-        decisions: of the same shape.
+    Labels and decisions are class numbers (N,) or 0/1 (N, L), which must all be right (CLS09).
     """
     same = labels == decisions
     return same.all(1) if same.ndim == 2 else same
@@ -94,7 +92,6 @@ def summary(labels: np.ndarray, decisions: np.ndarray, scores: np.ndarray, facts
 def constant_accuracy(measured: Mapping[str, Any]) -> float:
     """Accuracy of an answer that never changes: the majority class, or no label at all.
 
-    Args:
-        measured: of `summary`; NaN where it has neither.
+    NaN where `summary` has neither.
     """
     return measured.get("majority_accuracy", measured.get("all_zero_accuracy", math.nan))

@@ -17,9 +17,8 @@ IMAGE = ("dataset", "split", "index", "image")
 def of(frame: pd.DataFrame) -> np.ndarray:
     """The cluster of each row: its patient or lesion, or where that is unknown its image.
 
-    Args:
-        frame: rows of images, with any of `IMAGE`, and with ``group`` where patients are known
-            (-1 where not). Without any of them each row is a cluster of its own.
+    A row names its image by any of `IMAGE`, and its patient by ``group`` (-1 unknown). Without
+    any of them it is a cluster of its own.
 
     Returns:
         int64 (N,), equal for rows of one cluster.
@@ -35,11 +34,9 @@ def of(frame: pd.DataFrame) -> np.ndarray:
 
 
 def totals(values: Sequence[float] | np.ndarray, clusters: Sequence[int] | np.ndarray | None):
-    """Sum of the values and number of rows of each cluster, both (M,).
+    """Sum of the values (N,) and number of rows of each cluster, both (M,).
 
-    Args:
-        values: (N,).
-        clusters: (N,), equal for rows of one cluster; None for one cluster a row.
+    Without clusters each row is one.
 
     Raises:
         InputError: lengths differ.
@@ -58,16 +55,11 @@ def effective(
 ) -> float:
     """How many independent rows have a mean as certain as that of these.
 
-    Args:
-        values: finite, (N,).
-        clusters: as of `totals`.
+    Values (N,) are finite, clusters as of `totals`, which also says what is refused.
 
     Returns:
         N over the design effect, at most N. Where all values are equal they say nothing about the
         likeness within a cluster: then it is the number of clusters.
-
-    Raises:
-        InputError: as `totals`.
     """
     values = np.asarray(values, dtype=float)
     sums, counts = totals(values, clusters)

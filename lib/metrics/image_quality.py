@@ -69,10 +69,8 @@ def ssim(reference: Any, image: Any) -> np.ndarray:
 def ssim_uniform(reference: Any, image: Any, peak: float = 255) -> np.ndarray:
     """SSIM with a uniform window of 7 pixels and sample covariances, scikit-image's default.
 
-    A paper that names no window may have used either (audit F6).
-
-    Args:
-        peak: largest gray value of the constants; 255 is right for 8 bits.
+    A paper that names no window may have used either (audit F6). ``peak`` is the largest gray
+    value in the constants; 255 is right for 8 bits.
 
     Raises:
         InputError: an edge is below 7 pixels, or the peak not above 0.
@@ -87,11 +85,8 @@ def gmsd(
     """Gradient magnitude similarity deviation of Xue et al. (2014), 0 for equal images.
 
     As published: luminance on 0..255, halved by 2 x 2 means, Prewitt gradients, constant 170
-    (EVA07; the paper names no constants, and its values fit another one, audit F1).
-
-    Args:
-        device: where it is computed, ``auto`` included.
-        constant: stabilizes the similarity, for gradients of images on 0..255.
+    (EVA07; the paper names no constants, and its values fit another one, audit F1). The constant
+    stabilizes the similarity, for gradients of images on 0..255.
 
     Raises:
         InputError: the constant is not above 0.

@@ -23,16 +23,10 @@ CHUNK_VALUES = 2**18
 
 
 def wilson(successes: int, n: int, units: float | None = None) -> tuple[float, float]:
-    """95 % Wilson score interval of a rate (Wilson 1927).
+    """95 % Wilson score interval of a rate in 0..1 (Wilson 1927); NaN without trials.
 
-    Args:
-        successes: 0..n.
-        n: number of trials; with 0 both bounds are NaN.
-        units: number of independent trials that ``n`` dependent ones are worth. The interval is
-            then that of the same rate in so many trials.
-
-    Returns:
-        Lower and upper bound, 0..1.
+    ``units`` is the number of independent trials that ``n`` dependent ones are worth. The interval
+    is then that of the same rate in so many trials.
 
     Raises:
         InputError: successes outside 0..n, or more units than trials.
@@ -59,12 +53,9 @@ def rate(successes: int, n: int, units: float | None = None) -> tuple[float, flo
 def share(
     outcomes: pd.Series | np.ndarray, clusters: Sequence[int] | np.ndarray | None = None
 ) -> tuple[float, float, float]:
-    """`rate` of outcomes of which several may be of the same image, patient or lesion.
+    """`rate` of outcomes, booleans (N,), of which several may be of one image, patient or lesion.
 
-    Args:
-        outcomes: booleans (N,).
-        clusters: (N,), equal for outcomes that belong together, see `lib.metrics.clusters.of`; None
-            for independent ones.
+    ``clusters`` (N,) tells which, see `lib.metrics.clusters.of`; None for independent outcomes.
     """
     return rate(int(outcomes.sum()), len(outcomes), effective(outcomes, clusters) or None)
 
@@ -100,8 +91,7 @@ def paired(
 
     Args:
         differences: first outcome minus second, one per image: -1, 0 or 1.
-        clusters: equal for images of one patient or lesion, see `lib.metrics.clusters.of`; all
-            counts are then divided by the design effect.
+        clusters: as of `bootstrap_mean`; all counts are then divided by the design effect.
 
     Returns:
         Mean difference, lower and upper 95 % bound, -1..1; NaN without images.
@@ -156,8 +146,7 @@ def bootstrap_mean(
 
     Args:
         values: one finite value per image; their order does not matter.
-        samples: number of resamples.
-        seed: fixes the resamples.
+        samples, seed: number of resamples, and what fixes them.
         clusters: equal for images of one patient or lesion, which are drawn together; None for
             images that are independent. See `lib.metrics.clusters.of`.
 
@@ -234,9 +223,7 @@ def bootstrap_auc(
     Args:
         positive: one finite score per image in the state to detect, such as attacked.
         negative: the score of the same images in the other state, in the same order.
-        samples: number of resamples.
-        seed: fixes the resamples.
-        clusters: as of `bootstrap_mean`.
+        samples, seed, clusters: as of `bootstrap_mean`.
 
     Returns:
         Area, lower and upper bound. All NaN without images; NaN bounds with a single cluster. Where
@@ -294,11 +281,9 @@ def rate_table(
 
     Args:
         frame: one row per trial.
-        by: column to group by.
-        success: column of booleans.
+        by, success: columns to group by, and of booleans.
         groups: order of the groups, also of those without a trial; default: as found.
-        clusters: equal for trials on one patient or lesion, see `lib.metrics.clusters.of`; None for
-            independent trials.
+        clusters: of the trials, as of `share`.
 
     Returns:
         Columns ``by, n, successes, rate, low, high``: a row per group, then `TOTAL`, then

@@ -238,11 +238,6 @@ def train(data: Images, p: Parameters, folder: Path) -> tuple[Classifier, dict[s
     Weights that ``classifier_weights`` names are used instead of training. An interrupted training
     is resumed after its last epoch.
 
-    Args:
-        data: all images.
-        p: classifier_*, seed and device are used.
-        folder: ``runs/<protocol>/<dataset>/<classifier>``.
-
     Returns:
         The model on the CPU, in evaluation mode, and the content of ``classifier.json``.
 

@@ -44,12 +44,7 @@ TIE = 1e-3  # logits nearer to a decision's edge are computed again, one image a
 class Description(BaseModel):
     """What ``classifier.json``, or the JSON file beside own weights, says of a network.
 
-    Attributes:
-        architecture: torchvision's name.
-        classes: outputs of the last layer.
-        image_size: edge of the stored images in pixels.
-        input_size: edge after enlarging inside.
-        mean: of the three channels of images in 0..1, as ``std``, which normalize them.
+    The values are the arguments of `Classifier`, which explains them.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -91,8 +86,7 @@ class Classifier(nn.Module):
         classes: outputs of the last layer.
         image_size: edge of the stored images in pixels.
         input_size: edge after enlarging; ``None`` for the smallest that the network takes.
-        mean: of the three channels, subtracted from images in 0..1.
-        std: of the three channels, divided by afterwards.
+        mean, std: of the three channels of images in 0..1, which normalize them.
 
     Raises:
         InputError: unknown architecture.
@@ -134,13 +128,9 @@ class Classifier(nn.Module):
 
 
 def logits(model: Network, images: Any, device: Device = None, batch: int = 0) -> np.ndarray:
-    """Logits of stored images, float32 (N, classes); see `lib.models.inference.outputs`.
+    """Logits of stored images, float32 (N, classes).
 
-    Args:
-        model: module or function from images (N, C, H, W) in 0..1 to logits (N, classes).
-        images: uint8 (N, H, W, 1 or 3) or (N, H, W).
-        device: where it runs, and is left; None for where it is.
-        batch: images at once; 0 for as many as fit.
+    Arguments are those of `lib.models.inference.outputs`, but gray images may be (N, H, W).
 
     Raises:
         InputError: images of another type or shape, logits that are not finite or not (N, K), or
@@ -210,9 +200,8 @@ def classify(
     decision, the image is evaluated again alone, as the attack does.
 
     Args:
-        model: as for `logits`, with ``images`` and ``device``.
-        multi_label: whether an image can have several labels.
-        threshold: as for `decide`, whose result this is.
+        model, images, device: as for `logits`.
+        multi_label, threshold: as for `decide`, whose result this is.
         values: logits of the images, where they are known already.
 
     Raises:
@@ -263,12 +252,8 @@ def save(model: Classifier, folder: Path, **extra: Any) -> None:
 def load(folder: Path, expected: str | None = None) -> Classifier:
     """The classifier of a run folder, in evaluation mode on the CPU.
 
-    Args:
-        folder: ``runs/<protocol>/<dataset>/<classifier>``.
-        expected: architecture that it must have.
-
     Raises:
-        InputError: missing, damaged, or of another architecture.
+        InputError: missing, damaged, or of another architecture than ``expected``.
     """
     path = folder / "classifier.json"
     content = read_json(path)
@@ -288,19 +273,14 @@ def load(folder: Path, expected: str | None = None) -> Classifier:
 def bring(path: Path, architecture: str, classes: int, image_size: int) -> Classifier:
     """A classifier with weights of the user's, in evaluation mode on the CPU.
 
-    The file holds torchvision's state dict of the network with its last layer replaced. A JSON file
-    of the same name beside it, if there is one, may say `Description`'s values, such as another
-    mean and deviation, or the ``input_size`` that images are enlarged to. Without it these are
-    ImageNet's, and the smallest size that the network takes.
-
-    Args:
-        path: of the safetensors file, which is only read.
-        architecture: what it must be, as ``classes`` and ``image_size``.
-        classes: of the data set.
-        image_size: edge of its images in pixels.
+    The file, which is only read, holds torchvision's state dict of the network with its last layer
+    replaced. A JSON file of the same name beside it, if there is one, may say `Description`'s
+    values, such as another mean and deviation, or the ``input_size`` that images are enlarged to.
+    Without it these are ImageNet's, and the smallest size that the network takes.
 
     Raises:
-        InputError: either file is missing, damaged or of another network.
+        InputError: either file is missing, damaged or of another network, number of classes or
+            size of images.
     """
     wanted = {"architecture": architecture, "classes": classes, "image_size": image_size}
     beside = path.with_suffix(".json")

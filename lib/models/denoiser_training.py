@@ -45,19 +45,14 @@ def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: 
     because at a constant rate the last epoch is one of luck. The weights are those of the last
     epoch; the best epoch is reported (GEN06).
 
-    An interrupted training is resumed. A denoiser finished with the same settings and images is
-    read back.
+    An interrupted training is resumed. A denoiser finished with the same settings and images, uint8
+    (N, H, W, C), is read back.
 
-    Args:
-        name: one of `lib.models.denoisers.TRAINED`.
-        images_train: uint8 (N, H, W, C).
-        images_val: uint8 (M, H, W, C).
-        p: ``denoiser_...``, ``seed`` and ``device`` are used.
-        folder: receives ``<name>.safetensors`` and ``<name>.json``: ``name``, ``channels``,
-            ``image_size``, ``parameters`` (see `parameter_counts`), ``settings``, ``history`` (see
-            `fit_denoiser`), ``wall_seconds`` (of training, without validation),
-            ``images_per_second``, the last epoch's ``validation_psnr``, ``identity_psnr`` and
-            ``clipped``, and ``best``, epoch and loss of the lowest validation loss.
+    Writes ``<name>.safetensors`` and ``<name>.json``: ``name``, ``channels``, ``image_size``,
+    ``parameters`` (see `parameter_counts`), ``settings``, ``history`` (see `fit_denoiser`),
+    ``wall_seconds`` (of training, without validation), ``images_per_second``, the last epoch's
+    ``validation_psnr``, ``identity_psnr`` and ``clipped``, and ``best``, epoch and loss of the
+    lowest validation loss.
 
     Returns:
         The trained network, in evaluation mode.

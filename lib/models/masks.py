@@ -26,11 +26,8 @@ def check_mask(mask: int, patch: int = 1) -> tuple[int, int]:
 def mask_corners(height: int, width: int, mask: int, patch: int = 1) -> list[tuple[int, int]]:
     """Top left corners of square masks such that every patch lies wholly under one of them.
 
-    Args:
-        height, width: of the images in pixels.
-        mask: edge of a mask in pixels.
-        patch: edge of the patch in pixels, 1 for a single pixel. Corners are ``mask - patch + 1``
-            pixels apart, the last ones end at the border.
+    All edges are in pixels; a patch of 1 is a single pixel. Corners are ``mask - patch + 1``
+    pixels apart, the last ones end at the border of the image.
 
     Raises:
         InputError: a mask smaller than the patch or larger than the image.
@@ -44,13 +41,10 @@ def mask_corners(height: int, width: int, mask: int, patch: int = 1) -> list[tup
 
 
 def inpaint(images: Tensor, hidden: Tensor) -> Tensor:
-    """Fill hidden pixels from the nearest visible ones above, below, left and right.
+    """Fill the pixels ``hidden``, bool (N, H, W), of finite images (N, C, H, W).
 
-    Each is weighted by its inverse distance. Hidden values are never looked at.
-
-    Args:
-        images: (N, C, H, W), finite.
-        hidden: bool (N, H, W).
+    Each gets the nearest visible values above, below, left and right, weighted by their inverse
+    distance. Hidden values are never looked at.
     """
     total, weights = torch.zeros_like(images), torch.zeros_like(images[:, :1])
     for axis in (1, 2):
@@ -79,17 +73,10 @@ def masks_of(height: int, width: int, mask: int, patch: int = 1) -> Tensor:
 
 
 def under_two(images: Tensor, mask: int, generator: torch.Generator) -> Tensor:
-    """Images with two masks each, drawn from `masks_of` and filled by `inpaint`.
+    """Images (N, C, H, W) in 0..1 with two masks each, drawn from `masks_of`, filled by `inpaint`.
 
-    The two may be the same one, so that images under a single mask occur too.
-
-    Args:
-        images: (N, C, H, W) in 0..1.
-        mask: edge of a mask in pixels.
-        generator: of the drawn masks, on the CPU.
-
-    Raises:
-        InputError: a mask larger than the images.
+    The two may be the same one, so that images under a single mask occur too. The generator is on
+    the CPU. Errors are those of `mask_corners`.
     """
     masks = masks_of(*images.shape[2:], mask)
     chosen = torch.randint(len(masks), (2, len(images)), generator=generator)

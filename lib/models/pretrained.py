@@ -66,14 +66,9 @@ def _check(path: Path, architecture: str) -> None:
 
 
 def start_weights(architecture: str, wanted: str) -> dict[str, Tensor] | None:
-    """What a classifier starts from (CLS02).
+    """Weights that a classifier starts from, by name; None for a random start (CLS02).
 
-    Args:
-        architecture: torchvision's name of the network.
-        wanted: ``imagenet``, ``random``, or ``auto``: ImageNet if available.
-
-    Returns:
-        ImageNet weights by name, or None for a random start.
+    ``wanted`` is ``imagenet``, ``random``, or ``auto``: ImageNet if available.
 
     Raises:
         InputError: the file of weights is damaged, or ``imagenet`` is demanded and there is none.

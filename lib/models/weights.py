@@ -83,14 +83,9 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path, fits: str) -> N
 
     Numbers of 16 and 64 bits become float32. Counters of batches may be missing, as in older files.
 
-    Args:
-        model: the network.
-        state: of `read_weights`.
-        path: for the message.
-        fits: what the weights must be of, for the message.
-
     Raises:
-        InputError: they do not fit, or a value is not finite.
+        InputError: they do not fit, or a value is not finite; it says that ``path`` is not of what
+            ``fits``.
     """
 
     def wrong(what: str) -> InputError:
@@ -121,14 +116,10 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path, fits: str) -> N
 def load_weights(
     model: nn.Module, path: Path, fits: str, step: str, checksum: str | None = None
 ) -> None:
-    """Read a safetensors file of a run folder into a model.
+    """Read a safetensors file of a run folder into the model that it was written from.
 
-    Args:
-        model: as it was when the weights were written.
-        path: the file.
-        fits: what the weights must be of, for the message.
-        step: name of the step that writes them.
-        checksum: MD5 that they were written with; None for any.
+    ``step``, which writes it, and what ``fits`` it are for the message. ``checksum`` is the MD5
+    that it was written with; None for any.
 
     Raises:
         InputError: missing, damaged, of another network, or other weights than were written.
@@ -151,9 +142,7 @@ def _some(names: list[str]) -> str:
 def checksums(folder: Path, defenses: Iterable[str]) -> dict[str, str]:
     """MD5 of the weights behind a result, for ``run.json``: ``classifier``, and by denoiser.
 
-    Args:
-        folder: ``runs/<protocol>/<dataset>/<classifier>``.
-        defenses: names; with ``+patches`` or without, reference defenses have no weights.
+    ``folder`` is the classifier's. Reference defenses have no weights.
 
     Raises:
         InputError: a file is missing.

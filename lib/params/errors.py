@@ -35,12 +35,9 @@ def first_line(error: BaseException) -> str:
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
-    """Error for a name that is not in ``known``, naming the nearest one that is.
+    """Error for a ``name`` that is not in ``known``, with the nearest one that is.
 
-    Args:
-        kind: what the name stands for, such as ``"data set"``.
-        name: what was given.
-        known: the names that would be right.
+    ``kind`` says what it is the name of, such as "data set".
     """
     known = sorted(known)
     near = get_close_matches(str(name).lower(), known, n=1, cutoff=0.0)
@@ -53,20 +50,12 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
 def check_number(
     name: str, value: Any, low: float, high: float, whole: bool = False, ends: str = "[]"
 ) -> Any:
-    """Refuse a setting that is no number, or one outside its range.
+    """The value of a setting as a number of Python: one of NumPy overflows, and torch refuses it.
 
-    Args:
-        name: of the setting.
-        value: as it was given.
-        low, high: of the range.
-        whole: whether it must be an integer.
-        ends: which of them are values too: ``[]``, ``(]``, ``[)`` or ``()``.
-
-    Returns:
-        The value as a number of Python: one of NumPy overflows, and torch takes it in few places.
+    ``ends`` says which ends of the range are values too: ``[]``, ``(]``, ``[)`` or ``()``.
 
     Raises:
-        InputError: it is something else.
+        InputError: it is no number, not ``whole`` where it must be, or outside its range.
     """
     kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
     inside = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
@@ -92,12 +81,8 @@ def check_field(
 def check_images(what: str, /, **arrays: np.ndarray) -> None:
     """Refuse anything but stored images, uint8 (N, H, W, C) with C = 1 (gray) or 3 (RGB).
 
-    Args:
-        what: what they are for, the beginning of the message.
-        arrays: images by name; several must have one shape.
-
     Raises:
-        InputError: another type or shape, or shapes that differ.
+        InputError: another type or shape, or shapes that differ. It begins with ``what``.
     """
     for name, array in arrays.items():
         kind = getattr(array, "dtype", type(array).__name__)

@@ -108,20 +108,15 @@ _BASES = ("median3", *DENOISERS)
 _DEFENSES = (*_BASES, *(name + PATCHES for name in _BASES))
 
 
-def _among(*known: str) -> AfterValidator:
-    """A name of these, else an error that names the nearest."""
-
-    def check(value: str) -> str:
-        if value not in known:
-            raise unknown("defense", value, known)
-        return value
-
-    return AfterValidator(check)
+def _defense(value: str, *others: str) -> str:
+    if value not in (known := (*_DEFENSES, *others)):
+        raise unknown("defense", value, known)
+    return value
 
 
 # Doing nothing is no defense: to know it is to attack the bare classifier.
-Defense = Annotated[str, _among(*_DEFENSES)]
-AnyDefense = Annotated[str, _among(*_DEFENSES, "identity", MASKING)]
+Defense = Annotated[str, AfterValidator(lambda value: _defense(value))]
+AnyDefense = Annotated[str, AfterValidator(lambda value: _defense(value, "identity", MASKING))]
 Attacker = Literal[
     "adaptive", "doubled", "restarts", "map", "random", "sparse_rs", "more_pixels", "fgsm", "pgd",
     "apgd", "autoattack",

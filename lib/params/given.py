@@ -14,18 +14,12 @@ from lib.params.parameters import Parameters
 
 
 def from_notebook(namespace: dict[str, Any]) -> Parameters:
-    """Parameters out of a notebook's global variables.
+    """Parameters out of ``globals()`` of a notebook that has defined nothing else so far.
 
     Every variable that a cell has set before the first call must be a parameter; papermill alone
     would only warn of a misspelled one. What start-up files and imports define is no cell's.
     Variables that appear later are the notebook's own, so the cell can be run again. What ``auto``
-    stands for is filled in, so that the record says what was computed.
-
-    Args:
-        namespace: ``globals()`` of the notebook, before it defines anything but parameters.
-
-    Raises:
-        InputError: as `load`.
+    stands for is filled in, so that the record says what was computed. Errors are those of `load`.
     """
     cells = [source for source in namespace.get("In") or () if source]
     own = _assigned(cells) if cells else namespace.keys() - {"In", "Out"}  # not in a kernel
@@ -82,14 +76,10 @@ def from_words(words: Iterable[str]) -> dict[str, str | None]:
 def from_config(config: Mapping[str, Any], words: Iterable[str]) -> dict[str, Any]:
     """Parameters given to Snakemake.
 
-    Args:
-        config: as Snakemake has read it, from files and its command line; what it takes for numbers
-            has lost how it was written. ``words``, if it is there, is the whole command line of
-            make, as JSON or read from it.
-        words: those of ``--config``, as they were written.
-
-    Raises:
-        InputError: as `from_words`.
+    ``config`` is what Snakemake has read from files and from its command line; what it takes for
+    numbers has lost how it was written. ``words`` are those of ``--config`` as they were written.
+    Called by make, ``config["words"]`` is the whole command line of make, as JSON or a list. Errors
+    are those of `from_words`.
     """
     if "words" in config:
         of_make = config["words"]
@@ -98,16 +88,7 @@ def from_config(config: Mapping[str, Any], words: Iterable[str]) -> dict[str, An
 
 
 def only(given: Iterable[str], known: Iterable[str], command: str) -> None:
-    """Refuse what a command does not take.
-
-    Args:
-        given: names in small letters.
-        known: names that the command takes.
-        command: its name, for the message.
-
-    Raises:
-        InputError: another name; the message names the nearest one.
-    """
+    """Refuse a name (in small letters) that a command does not take; the nearest one is named."""
     known = list(known)
     for name in given:
         if name in known:

@@ -26,13 +26,9 @@ _TEXTS = [name for name, of in Parameters.model_fields.items() if of.annotation 
 def load(
     protocol: str = "demo", dataset: str = "derma", classifier: str = "resnet50", **overrides: Any
 ) -> Parameters:
-    """Merge the YAML files and ``overrides`` and check the result.
+    """Merge the files of a protocol, a data set and a classifier with ``overrides``, and check all.
 
-    Args:
-        protocol: file in ``params/protocols``.
-        dataset: file in ``params/datasets``.
-        classifier: file in ``params/classifiers``.
-        overrides: any field of `Parameters`; ``None`` means "as in the files".
+    An override is a field of `Parameters`; ``None`` means "as in the files".
 
     Raises:
         InputError: an unknown name (the nearest valid one is named), an impossible value, or a

@@ -26,9 +26,9 @@ class Lock:
     Without effect where the file system or the system has no locks.
 
     Args:
-        path: file that stands for what is locked; it says who has the lock, and stays.
+        path: file that says who has the lock, and stays.
         what: what is locked, for the message.
-        wait: whether to wait for the other process instead of refusing.
+        wait: for the other process instead of refusing.
 
     Raises:
         InputError: another process has it, or its file cannot be written.

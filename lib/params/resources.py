@@ -18,12 +18,10 @@ SMALLEST = 64  # pixels; smaller images are hardly faster
 
 
 def asked(step: str, p: Parameters) -> dict[str, int]:
-    """Resources of one job.
+    """Resources of one job of a step, or of drawing ``phantoms``.
 
-    Args:
-        step: name of the notebook, or ``phantoms``. A shard of an attack asks for what the attack's
-            own job does, which merges them in the same precision and so needs the same device.
-        p: parameters of the run.
+    A shard of an attack asks for what the attack's own job does, which merges the shards in the
+    same precision and so needs the same device.
 
     Returns:
         ``cores``, ``mem_mb`` and ``runtime`` (minutes), named as Snakemake's executors want them,
@@ -62,25 +60,18 @@ def _work(step: str, p: Parameters) -> dict[str, float]:
     # An attack through a denoiser evaluates whole images: the engine's windows do not apply.
     through = 4 * budget * len(p.attack_pixels) * classes
     tried = len(p.attackers_names) * len(p.attackers_defenses)
+    epochs = p.classifier_epochs + p.classifier_paper_epochs
+    levels, defenses = p.vulnerability_levels**3, len(p.adaptive_defenses)
+    denoised = len(p.denoiser_names) * p.denoiser_epochs
+    ablated = 10 * p.ablation_seeds * p.ablation_epochs
     return {
-        "classifier": {
-            "train": (p.classifier_train_limit or images)
-            * (p.classifier_epochs + p.classifier_paper_epochs)
-        },
-        "denoisers": {
-            "denoise": len(p.denoiser_names)
-            * p.denoiser_epochs
-            * (p.denoiser_train_limit or images)
-        },
+        "classifier": {"train": (p.classifier_train_limit or images) * epochs},
+        "denoisers": {"denoise": denoised * (p.denoiser_train_limit or images)},
         "pixel_attack": {"attack": attacked * budget / p.attack_shards},
-        "vulnerability": {
-            "attack": p.vulnerability_images * p.data_size**2 * p.vulnerability_levels**3
-        },
+        "vulnerability": {"attack": p.vulnerability_images * p.data_size**2 * levels},
         "restoration": {"restore": attacked},
         "forensics": {"restore": attacked},
-        "adaptive": {"attack": through * (p.adaptive_images or images) * len(p.adaptive_defenses)},
+        "adaptive": {"attack": through * (p.adaptive_images or images) * defenses},
         "attackers": {"attack": through * (p.attackers_images or images) * tried},
-        "ablation": {
-            "denoise": 10 * p.ablation_seeds * p.ablation_epochs * (p.ablation_train or images)
-        },
+        "ablation": {"denoise": ablated * (p.ablation_train or images)},
     }.get(step, {})

@@ -27,13 +27,9 @@ PACKAGES = ("torch", "torchvision", "medmnist", "numpy", "scikit-image", "piq", 
 
 
 def training(path: Path) -> str:
-    """Short name of one training of a network: a hash over its history, times included.
+    """Name of one training: a hash of its history, times included.
 
-    Args:
-        path: ``classifier.json`` or ``<denoiser>.json``, in a run folder or in the record.
-
-    Raises:
-        InputError: missing or not JSON.
+    ``path`` is that of ``classifier.json`` or ``<denoiser>.json``; errors are those of `read_json`.
     """
     about = read_json(path)
     return fingerprint(about["history"] or about["weights_md5"])  # own weights have no history
@@ -96,11 +92,6 @@ def reuse(p: Parameters, step: str, data: dict[str, Any]) -> None:
 
     A run with another attack needs no other classifier. Copied are results of ``step``, and of the
     steps before it, whose version, values and inputs are the same; files that are there stay.
-
-    Args:
-        p: parameters; without changed values nothing is done.
-        step: the step that begins.
-        data: where its images are from, as for `Run`.
     """
     if not p.changed:
         return
@@ -130,11 +121,6 @@ def lock_file(p: Parameters, *names: str) -> Path:
 
 def check_inputs(p: Parameters, step: str, data: dict[str, Any]) -> None:
     """Refuse results of other values or other images than those of the step that reads them.
-
-    Args:
-        p: parameters of the step.
-        step: its name.
-        data: where its images are from, as for `Run`.
 
     Raises:
         InputError: a step before it has run with other values, another version or other images.
@@ -183,13 +169,9 @@ def _value(made: dict[str, Any], name: str) -> Any:
 
 
 class Run:
-    """One step at work in one folder; writes its part of ``run.json`` when it is finished.
+    """One step at work in one folder; `finish` writes its part of ``run.json``.
 
-    Args:
-        folder: the run folder.
-        step: name of the notebook.
-        parameters: the merged parameters.
-        data: ``{"npz", "source", "md5"}`` of the data set, or of several by name.
+    ``data`` is ``{"npz", "source", "md5"}`` of the data set, or of several by name.
 
     Raises:
         InputError: another process runs the step in this folder, or as `check_inputs`.

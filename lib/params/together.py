@@ -8,10 +8,7 @@ from lib.params.protocols import read
 
 
 def check_together(p: Any) -> None:
-    """Refuse values that no step can use together.
-
-    Args:
-        p: `lib.params.Parameters`, each value valid by itself.
+    """Refuse values of `Parameters`, each valid by itself, that no step can use together.
 
     Raises:
         InputError: a name that no file has, or values that exclude each other.

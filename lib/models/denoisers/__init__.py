@@ -49,11 +49,6 @@ def build(name: str, channels: int) -> nn.Module:
 def load(name: str, folder: Path, channels: int) -> nn.Module:
     """A reference defense, or a trained denoiser from its folder, in evaluation mode on the CPU.
 
-    Args:
-        name: one of `TRAINED` or `REFERENCES`.
-        folder: ``runs/<protocol>/<dataset>/denoisers``.
-        channels: of the images.
-
     Raises:
         InputError: unknown name; files missing or damaged; weights of another network, or for
             another number of channels.
@@ -89,11 +84,8 @@ def restore(denoiser: Network, images: Any, device: Device = None, batch: int = 
     Args:
         denoiser: module or function from images (N, C, H, W) in 0..1 to images of that shape; used
             in evaluation mode and float32.
-        images: uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch.
+        images: uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch, as what is returned.
         device, batch: as of `lib.models.inference.outputs`.
-
-    Returns:
-        uint8, in the shape and type given.
 
     Raises:
         InputError: images of another type or shape, the network gives NaN or another shape, or as

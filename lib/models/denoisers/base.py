@@ -10,11 +10,7 @@ class Denoiser(nn.Module):
     """A network from images to images of the same shape; a subclass defines `denoise`.
 
     Any size is accepted: right and bottom borders are repeated up to a multiple of ``multiple``
-    pixels, as pooling needs it, and cropped afterwards.
-
-    Args:
-        channels: 1 (gray) or 3 (RGB).
-        multiple: of height and width inside.
+    pixels, as pooling needs it, and cropped afterwards. ``channels`` is 1 (gray) or 3 (RGB).
 
     Raises:
         InputError: another number of channels.

@@ -120,15 +120,12 @@ def _reach(rows: slice, kernel: int) -> slice:
 
 
 class MedianLayer(nn.Module):
-    """Median filter of each channel separately (the paper's 3.1.2 (4)).
+    """Median filter of each channel separately (the paper's 3.1.2 (4)); the window's edge is odd.
 
     Equal to ``scipy.ndimage.median_filter`` with mode ``mirror``: the border is reflected without
     repeating its pixels. The public code leaves channels unfiltered where a loop rebinds its
     variable (audit F3), and pads with zeros; hence this tested layer (MED03). The gradient of a
     window goes to its median; equal values share it.
-
-    Args:
-        kernel: edge of the window in pixels, odd.
 
     Raises:
         InputError: an even or negative edge.

@@ -26,9 +26,6 @@ def impulse_noise(images: Tensor, level: float | Tensor, keys: Tensor, salt: int
         keys: int64 (N,), from ``lib.data.counter_rng.image_keys``.
         salt: the epoch, so that noise is fresh in each (NOI07).
 
-    Returns:
-        Noisy images of the same shape.
-
     Raises:
         InputError: images of another type or shape, a level outside 0..1, another number of keys,
             or too large an image.
