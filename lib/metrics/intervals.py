@@ -118,9 +118,8 @@ def paired(
 def standardized(table: pd.DataFrame, weights: pd.Series) -> tuple[float, float, float]:
     """Rate for another mix of groups: the groups' rates, weighted (direct standardization).
 
-    Args:
-        table: ``n, rate, low, high`` by group, of `rate_table`.
-        weights: by group, 0 or more, such as its number of images in another study.
+    ``table`` has ``n, rate, low, high`` by group, as `rate_table`; weights by group are 0 or more,
+    such as its number of images in another study.
 
     Returns:
         Rate, lower and upper 95 % bound, 0..1, combined from the groups' Wilson intervals as by
@@ -169,27 +168,21 @@ def bootstrap_means(
     found = {}
     for n in {len(values) for values in measures.values()}:
         names = [name for name, values in measures.items() if len(values) == n]
-        means = _means([measures[name] for name in names], samples, seed, clusters)
-        found |= dict(zip(names, means, strict=True))
-    return {name: found[name] for name in measures}
-
-
-def _means(rows: list, samples: int, seed: int, clusters) -> Iterator[tuple[float, float, float]]:
-    """`bootstrap_mean` of rows of equally many values."""
-    values = np.stack([np.asarray(row, float) for row in rows])
-    _check_resampling(values, samples)
-    sums, counts = map(np.stack, zip(*(totals(row, clusters) for row in values), strict=True))
-    order = np.lexsort((counts, sums))  # of each row for itself
-    sums, counts = (np.take_along_axis(each, order, 1) for each in (sums, counts))
-    low, high = np.full((2, len(rows)), math.nan)
-    if sums.shape[1] > 1:
-        low, high = bootstrap(
-            (sums, counts), lambda s, n, axis: s.sum(axis) / n.sum(axis), axis=-1, paired=True,
-            n_resamples=samples, method="percentile", rng=np.random.default_rng(seed),
-            batch=max(1, CHUNK_VALUES // sums.shape[1]),
-        ).confidence_interval  # fmt: skip
-    means = sums.sum(1) / counts.sum(1) if sums.size else np.full(len(rows), math.nan)
-    yield from (tuple(map(float, each)) for each in zip(means, low, high, strict=True))
+        rows = np.stack([np.asarray(measures[name], float) for name in names])
+        _check_resampling(rows, samples)
+        sums, counts = map(np.stack, zip(*(totals(row, clusters) for row in rows), strict=True))
+        order = np.lexsort((counts, sums))  # of each row for itself
+        sums, counts = (np.take_along_axis(each, order, 1) for each in (sums, counts))
+        low, high = np.full((2, len(rows)), math.nan)
+        if sums.shape[1] > 1:
+            low, high = bootstrap(
+                (sums, counts), lambda s, n, axis: s.sum(axis) / n.sum(axis), axis=-1, paired=True,
+                n_resamples=samples, method="percentile", rng=np.random.default_rng(seed),
+                batch=max(1, CHUNK_VALUES // sums.shape[1]),
+            ).confidence_interval  # fmt: skip
+        means = sums.sum(1) / counts.sum(1) if sums.size else np.full(len(rows), math.nan)
+        found |= zip(names, np.column_stack([means, low, high]).tolist(), strict=True)
+    return {name: tuple(found[name]) for name in measures}
 
 
 def resampled(n: int, samples: int, seed: int) -> Iterator[np.ndarray]:
