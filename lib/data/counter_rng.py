@@ -61,11 +61,9 @@ def content_keys(seed: int, purpose: str, images: np.ndarray) -> Tensor:
     Images are uint8 (N, ...). One has the same key wherever it stands and whatever it comes with;
     equal images share one.
     """
-    digests = [
-        hashlib.blake2b(repr((purpose, image.shape)).encode() + image.tobytes(), digest_size=8)
-        for image in images
-    ]
-    rows = [_signed(int.from_bytes(digest.digest(), "little")) for digest in digests]
+    texts = (repr((purpose, image.shape)).encode() + image.tobytes() for image in images)
+    digests = (hashlib.blake2b(text, digest_size=8).digest() for text in texts)
+    rows = [int.from_bytes(digest, "little", signed=True) for digest in digests]
     return mix(torch.tensor(rows, dtype=torch.int64) + _signed(seed * _GAMMA))
 
 

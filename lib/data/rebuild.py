@@ -58,9 +58,8 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     """
     if images.shape[1:3] == (size, size):
         return images
-    box = (size, size)
-    done = [np.asarray(Image.fromarray(image).resize(box, Image.BILINEAR)) for image in images]
-    return np.stack(done)
+    pictures = (Image.fromarray(image).resize((size, size), Image.BILINEAR) for image in images)
+    return np.stack([np.asarray(picture) for picture in pictures])
 
 
 def derma(source: Path, size: int) -> Rebuilt:

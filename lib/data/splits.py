@@ -11,7 +11,7 @@ import numpy as np
 
 from lib.params.errors import InputError
 
-FOLDS = {"train": range(7), "val": range(7, 8), "test": range(8, 10)}  # 70/10/20 (SPL01)
+FOLDS = {"train": 7, "val": 1, "test": 2}  # of ten (SPL01)
 
 
 def linked(*keys: np.ndarray) -> np.ndarray:
@@ -86,15 +86,12 @@ def paper_parts(images: np.ndarray, labels: np.ndarray, group: np.ndarray, seed:
             f"{len(labels)} images cannot be split 70/10/20: some class needs ten images, and "
             "ten patients where patients are known; use data_split=official."
         ) from error
-    parts = np.empty(len(labels), "<U5")
-    for part, numbers in FOLDS.items():
-        chosen = np.isin(fold, numbers)
-        if not chosen.any():
-            raise InputError(
-                f"{len(labels)} images cannot be split 70/10/20: no patient is left for {part!r}; "
-                "use data_split=official."
-            )
-        parts[chosen] = part
+    parts = np.repeat(list(FOLDS), list(FOLDS.values()))[fold]
+    if empty := [part for part in FOLDS if part not in parts]:
+        raise InputError(
+            f"{len(labels)} images cannot be split 70/10/20: no patient is left for {empty[0]!r}; "
+            "use data_split=official."
+        )
     return parts
 
 

@@ -93,10 +93,11 @@ def fill(model: nn.Module, state: dict[str, Tensor], path: Path, fits: str) -> N
 
     own = model.state_dict()
     counters = {name for name in own if name.endswith("num_batches_tracked")}
-    if missing := [name for name in own if name not in state and name not in counters]:
-        unknown = [name for name in state if name not in own]
+    missing = [name for name in own if name not in state and name not in counters]
+    unknown = [name for name in state if name not in own]
+    if missing:
         raise wrong(f"it lacks {_some(missing)}" + (f" and has {_some(unknown)}" * bool(unknown)))
-    if unknown := [name for name in state if name not in own]:
+    if unknown:
         raise wrong(f"it has {_some(unknown)}, which the network has not")
     for name, value in state.items():
         if value.shape != own[name].shape:

@@ -16,9 +16,10 @@ from lib.models.denoisers.median_cnn import MedianCNN, MedianLayer
 from lib.models.denoisers.noise import corrupt, impulse_noise
 from lib.models.denoisers.reference import Identity, Median3
 from lib.models.denoisers.srresnet import SRResNet
-from lib.models.inference import Device, Network, outputs, placed
+from lib.models.inference import Device, Network, outputs
 from lib.models.weights import load_weights
 from lib.params import DENOISERS, REFERENCES
+from lib.params.device import pick_device
 from lib.params.errors import InputError, unknown
 from lib.params.files import read_json
 
@@ -69,13 +70,10 @@ def load(name: str, folder: Path, channels: int) -> nn.Module:
 
 
 def load_all(
-    names: Iterable[str], folder: Path, channels: int, device: Device = "cpu"
+    names: Iterable[str], folder: Path, channels: int, device: str | torch.device = "cpu"
 ) -> dict[str, nn.Module]:
     """Defenses by name on a device; arguments and errors as of `load`."""
-    made = {name: load(name, folder, channels) for name in names}
-    for model in made.values():
-        placed(model, device)
-    return made
+    return {name: load(name, folder, channels).to(pick_device(device)) for name in names}
 
 
 def restore(denoiser: Network, images: Any, device: Device = None, batch: int = 0) -> Any:

@@ -1,25 +1,22 @@
 """The baseline: a small convolutional autoencoder (the paper's reference 9)."""
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from lib.models.denoisers.base import Denoiser
 
-
-def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
+_convolution = partial(nn.Conv2d, kernel_size=3, padding=1)
 
 
 class Autoencoder(Denoiser):
-    """The Autoencoder of Tables 1 (gray) and 2 (RGB): 7,009 and 8,163 parameters.
+    """The Autoencoder of Tables 1 (1 channel, gray) and 2 (3, RGB): 7,009 and 8,163 parameters.
 
     The paper: the two tables list every layer with its output size and its parameters; kernel,
     activations, upsampling mode and loss are missing. We: 3 x 3 kernels with bias and same
     padding, max pooling 2, the only choice that gives the printed counts (BAE01); ReLU, sigmoid
     at the output, nearest neighbor upsampling (BAE02), because that is usual for this layer list;
     mean squared error (BAE03).
-
-    Args:
-        channels: 1 (gray) or 3 (RGB).
     """
 
     def __init__(self, channels: int) -> None:

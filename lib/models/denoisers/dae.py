@@ -13,13 +13,12 @@ WIDTHS = (32, 64, 128, 256, 256)  # kernels of each level (DAE02; the fifth: DAE
 SLOPE = 0.1  # of LeakyReLU (DAE03)
 
 
-def _convolution(inputs: int, outputs: int, normalization: bool) -> list[nn.Module]:
-    layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 3, padding=1)]
-    return layers + [nn.BatchNorm2d(outputs)] if normalization else layers
-
-
-def _activation(normalization: bool) -> nn.Module:
-    return nn.LeakyReLU(SLOPE) if normalization else nn.ReLU()
+def _layers(inputs: int, outputs: int, normalization: bool) -> list[nn.Module]:
+    """A convolution, then batch normalization and LeakyReLU, or ReLU alone."""
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
+    if normalization:
+        return [convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(SLOPE)]
+    return [convolution, nn.ReLU()]
 
 
 class Attention(nn.Module):
@@ -42,12 +41,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, normalization: bool) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            *_convolution(width, width, normalization),
-            _activation(normalization),
-            *_convolution(width, width, normalization),
-        )
-        self.activation = _activation(normalization)
+        *body, last = [layer for _ in range(2) for layer in _layers(width, width, normalization)]
+        self.body, self.activation = nn.Sequential(*body), last
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(x + self.body(x))
@@ -97,7 +92,7 @@ class DAE(Denoiser):
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
         inputs = channels
         for width in widths:
-            layers = [*_convolution(inputs, width, normalization), _activation(normalization)]
+            layers = _layers(inputs, width, normalization)
             if attention:
                 layers.append(Attention(width))
             if residual:
@@ -105,8 +100,8 @@ class DAE(Denoiser):
             self.encoder.append(nn.Sequential(*layers))
             inputs = width
         for width in reversed(widths):
-            layers = [*_convolution(inputs, width, normalization), _activation(normalization)]
-            self.decoder.append(nn.Sequential(nn.Upsample(scale_factor=2), *layers))
+            layers = [nn.Upsample(scale_factor=2), *_layers(inputs, width, normalization)]
+            self.decoder.append(nn.Sequential(*layers))
             inputs = width
         self.pool = nn.MaxPool2d(2)  # DAE06
         self.output = nn.Sequential(nn.Conv2d(inputs, channels, 3, padding=1), nn.Sigmoid())

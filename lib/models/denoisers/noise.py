@@ -59,14 +59,12 @@ def impulse_noise(images: Tensor, level: float | Tensor, keys: Tensor, salt: int
 def corrupt(images: Any, level: float, seed: int = 0, part: str = "test") -> Any:
     """A noisy copy of stored images, in the shape and type given, fixed by the seed (NOI07, NOI08).
 
-    Args:
-        images: uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch.
-        level: share of pixels in 0..1.
-        seed: any integer of 64 bits.
-        part: ``train``, ``val`` or ``test``; each has its own noise.
+    Images are uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch; ``level`` is the share of
+    pixels in 0..1, and each part, ``train``, ``val`` or ``test``, has its own noise.
 
     Raises:
-        InputError: images of another type or shape, another seed or part, or as `impulse_noise`.
+        InputError: images of another type or shape, another part or seed (64 bits), or as
+            `impulse_noise`.
     """
     given, (images,) = images, as_images("Images to corrupt", images=images)
     check_number("level", level, 0, 1)
