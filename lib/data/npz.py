@@ -136,13 +136,8 @@ def check_apart(path: Path, images: np.ndarray, split: np.ndarray, index: np.nda
     """Refuse images that are in two parts: one both trained on and tested counts as learned.
 
     Large collections repeat an image now and then (HAM10000 does); up to `REPEATED` of a part is
-    left to the page that counts them, `lib.data.statistics.overlap`.
-
-    Args:
-        path: of the file, for the message.
-        images: uint8 (N, ...).
-        split: str (N,), part of each.
-        index: int (N,), row of each in that part.
+    left to the page that counts them, `lib.data.statistics.overlap`. An image, uint8 (N, ...), is
+    named by its part (N,) and its row there (N,).
 
     Raises:
         InputError: more images of a part have the same pixels as one in an earlier part.

@@ -20,11 +20,9 @@ MODES = ("1", "L", "P", "RGB", "LA", "PA", "RGBA")
 
 
 def decode(content: bytes, mode: str) -> np.ndarray:
-    """An encoded image as uint8 (H, W), or (H, W, 3), upright as its EXIF entry says.
+    """An encoded image of `FORMATS` as uint8 (H, W), or (H, W, 3), upright as its EXIF entry says.
 
-    Args:
-        content: of a file of `FORMATS`.
-        mode: ``L`` (gray) or ``RGB``.
+    ``mode`` is ``L`` (gray) or ``RGB``.
 
     Raises:
         ValueError: it is damaged, animated, transparent, or not of 8-bit gray or RGB values. The

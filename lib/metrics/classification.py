@@ -58,11 +58,7 @@ def confusion(labels: np.ndarray, decisions: np.ndarray, facts: Facts) -> np.nda
 def summary(labels: np.ndarray, decisions: np.ndarray, scores: np.ndarray, facts: Facts) -> dict:
     """Measures of one part of a data set.
 
-    Args:
-        labels: (N,) or (N, L).
-        decisions: of the same shape.
-        scores: logits (N, classes).
-        facts: of the data set.
+    Labels and decisions are as of `right`, scores are logits (N, classes).
 
     Returns:
         images, correct, accuracy, and majority_accuracy (always the most frequent class).

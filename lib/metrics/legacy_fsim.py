@@ -46,8 +46,6 @@ def fsim_measures(
     """FSIM as the package has it; each switch set to ``False`` is the published way instead.
 
     Args:
-        reference: clean images.
-        image: restored images.
         uint16_gradients: the two slopes are stored as unsigned 16 bits, so that falling slopes
             become 0, and squared in them, so that squares wrap at 65,536 (slopes above 255).
             Published: signed and exact.

@@ -66,8 +66,7 @@ def fit_classifier(
         images: uint8 (N, H, W, C).
         labels: classes, int (N,), or 0/1 labels (N, L).
         validation_images, validation_labels: the same of M images, for the stopping rule.
-        epochs: maximum.
-        batch: images per step.
+        epochs, batch: maximum, and images per step.
         optimizer: ``sgd`` or ``adamw``.
         schedule: ``constant`` or ``one_cycle``, then ``learning_rate`` is the peak.
         learning_rate, momentum, weight_decay: of the optimizer; momentum for SGD only.
@@ -78,10 +77,7 @@ def fit_classifier(
             2022), drawn anew each time; see `lib.models.masks.under_two`. 0: none.
         threshold: a label counts when its sigmoid exceeds it.
         seed: of the order of images; the first weights are the caller's.
-        precision: ``float32``, ``bfloat16`` or ``auto``; accuracies are always of float32.
-        device: where it runs, ``auto`` included; None for where the model is.
-        checkpoint: file to resume from after an interruption; the caller removes it.
-        label: name of the model in progress bar and messages.
+        precision, device, checkpoint, label: as of `lib.models.training.fit`.
 
     Returns:
         One dictionary per epoch, as `lib.models.training.fit`, with ``size``, ``train_accuracy``

@@ -130,8 +130,7 @@ def fit_denoiser(
             mode.
         images_train: uint8 (N, H, W, C).
         images_val: uint8 (M, H, W, C); at most 64 of them are used.
-        epochs: passes over the images.
-        batch: images per step.
+        epochs, batch: passes over the images, and images per step.
         learning_rate: of Adam (GEN02).
         noise: share of pixels replaced, or several, one of them drawn for each image (NOI05).
         limit: images per epoch, drawn anew for each; 0: all.
@@ -144,10 +143,7 @@ def fit_denoiser(
             (N2N02). Otherwise the target is clean and the loss the mean squared error (DAE10).
         seed: of order, noise and crops; with the first weights it fixes the result, on a GPU up to
             the order of its sums.
-        precision: ``float32``, ``bfloat16`` or ``auto``.
-        device: where it runs, ``auto`` included; None for where the model is.
-        checkpoint: file written after each epoch; the caller removes it.
-        label: name of the model in progress bar and messages.
+        precision, device, checkpoint, label: as of `lib.models.training.fit`.
 
     Returns:
         One dictionary per epoch: ``epoch``, ``loss`` (of training), ``seconds``,

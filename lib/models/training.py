@@ -132,7 +132,6 @@ def fit(
     """Train ``model`` in place and leave it in evaluation mode.
 
     Args:
-        model: the network.
         loss: scalar loss of a batch.
         batches: the batches of an epoch (0, 1, ...), the same whenever it is asked for.
         evaluate: measures after an epoch, in evaluation mode and float32 whatever ``precision``.

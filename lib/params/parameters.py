@@ -54,9 +54,7 @@ class Parameters(BaseModel):
         description="initial weights: imagenet, random, or auto, which is ImageNet if available "
         "(CLS02); or the path of your own weights, which replace the training"
     )
-    classifier_optimizer: Literal["sgd", "adamw"] = Field(
-        description="optimizer of training (CLS03)"
-    )
+    classifier_optimizer: Literal["sgd", "adamw"] = Field(description="optimizer (CLS03)")
     classifier_schedule: Literal["constant", "one_cycle"] = Field(
         description="learning-rate schedule (CLS03)"
     )
@@ -82,12 +80,8 @@ class Parameters(BaseModel):
     classifier_precision: ft.Precision = Field(
         description="precision of training; 'auto': bfloat16 where the device supports it"
     )
-    classifier_train_limit: ft.Count = Field(
-        description="maximum number of training images; 0: all"
-    )
-    classifier_include_normal: bool = Field(
-        description="Chest: also train on Normal images (SPL03)"
-    )
+    classifier_train_limit: ft.Count = Field(description="training images at most; 0: all")
+    classifier_include_normal: bool = Field(description="Chest: train on Normal images too (SPL03)")
     classifier_threshold: ft.Share = Field(
         gt=0, lt=1, description="Chest: a label is predicted if its output exceeds this (CLS09)"
     )
@@ -142,9 +136,7 @@ class Parameters(BaseModel):
         description="exact: every candidate is computed; screened: most are only predicted",
     )
 
-    vulnerability_images: ft.Positive = Field(
-        description="images for which every position is tried"
-    )
+    vulnerability_images: ft.Positive = Field(description="images where every position is tried")
     vulnerability_levels: Annotated[int, Field(ge=2, le=6)] = Field(
         description="levels of each color channel in the grid; gray images use their third power"
     )
@@ -169,9 +161,7 @@ class Parameters(BaseModel):
         default=["noise2noise", "median_cnn"],
         description="denoisers trained on crops of fewer images, to save time (GEN04)",
     )
-    denoiser_crop: ft.Count = Field(
-        description="crop size of denoiser_large; 0: whole images (GEN04)"
-    )
+    denoiser_crop: ft.Count = Field(description="crop of denoiser_large in pixels; 0: none (GEN04)")
     denoiser_large_limit: ft.Count = Field(
         description="training images per epoch of denoiser_large; 0: denoiser_train_limit"
     )
@@ -179,9 +169,7 @@ class Parameters(BaseModel):
         default=["noise2noise", "median_cnn"],
         description="denoisers whose rate is halved after each quarter of the steps (N2N03, MED05)",
     )
-    denoiser_precision: ft.Precision = Field(
-        description="precision of training; as for classifiers"
-    )
+    denoiser_precision: ft.Precision = Field(description="precision, as for classifiers")
 
     restoration_patch_denoisers: ft.SetOf[ft.Filter] = Field(
         description="defenses also tested with patch selection, if the run has them (EVA14)"
@@ -200,9 +188,7 @@ class Parameters(BaseModel):
         description="images of each class for the adaptive attack; 0: all attacked images"
     )
 
-    attackers_names: ft.SetOf[ft.Attacker] = Field(
-        description="attacks to run against each defense"
-    )
+    attackers_names: ft.SetOf[ft.Attacker] = Field(description="attacks to run on each defense")
     attackers_defenses: ft.SetOf[ft.AnyDefense] = Field(
         description="defenses to attack, if the run has them"
     )
