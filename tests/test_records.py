@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,6 +25,7 @@ from lib.models.weights import save_weights
 from lib.params import files, runs
 from lib.params.errors import InputError
 from lib.params.files import visible
+from lib.params.locks import Lock
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -94,7 +96,9 @@ def test_a_full_disk_is_told_alike_whatever_is_written(tmp_path, no_room, name):
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS])
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ELOOP]
+)
 def test_other_reasons_are_told_in_the_same_sentence(tmp_path, number):
     path = tmp_path / "a.json"
     with pytest.raises(InputError) as error, files.atomic(path):
@@ -116,6 +120,15 @@ def test_a_place_that_holds_something_else_is_told_too(tmp_path, name):
     with pytest.raises(InputError, match=name):
         WRITERS[name](tmp_path / name)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a file system that makes no folders")
+def test_a_folder_that_cannot_be_made_is_told_too():
+    for name, write in WRITERS.items():
+        with refused(f"/proc/x/{name}"):
+            write(Path("/proc/x") / name)
+    with refused("/proc/x"):
+        Lock(Path("/proc/x/lock"), "it")
 
 
 @pytest.mark.parametrize("name", WRITERS)

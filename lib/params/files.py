@@ -49,7 +49,8 @@ ROOM, RIGHTS, PLACE = "make room", "make its folder writable or name another", "
 REMEDIES = {
     errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EFBIG: ROOM, errno.EACCES: RIGHTS,
     errno.EPERM: RIGHTS, errno.EROFS: RIGHTS, errno.ENOTDIR: PLACE, errno.EEXIST: PLACE,
-    errno.EISDIR: PLACE, errno.ENAMETOOLONG: PLACE, errno.EIO: "check the disk",
+    errno.EISDIR: PLACE, errno.ENAMETOOLONG: PLACE, errno.ENOENT: PLACE, errno.ELOOP: PLACE,
+    errno.EIO: "check the disk",
 }  # fmt: skip
 YOUNG_SECONDS = 30  # of a temporary file that its writer may not have locked yet
 
@@ -101,6 +102,8 @@ def writable(path: Path) -> Iterator[None]:
             number = int(found[1])  # safetensors has only the text
         named = getattr(error, "filename", None)  # a file that is read in the block, perhaps
         ours = named is None or Path(named).parent == path.parent or path.is_relative_to(named)
+        # Where there is a folder, what is missing was to be read.
+        ours = ours and not (number == errno.ENOENT and path.parent.is_dir())
         if number not in REMEDIES or not ours:
             raise
         folder = next(folder for folder in path.absolute().parents if folder.is_dir())
