@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TinyNet, make_images
+from conftest import TinyNet, make_images, refused
 from safetensors.torch import save_file
 from tqdm import tqdm
 
@@ -261,3 +261,16 @@ def test_jobs_of_an_attack_are_merged_to_the_table_of_one_job(tmp_path, monkeypa
     pd.testing.assert_frame_equal(counted, counts)
     assert not list(p.run_folder.glob(".one_pixel*"))
     assert len(list(other.run_folder.glob(".one_pixel*"))) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [], ["x"], ["1/2", "1", "{"], ["1/2", "1", "[1]"], ["1/2", "3", "{}"], ["0/2", "1", "{}"],
+        ["3/2", "1", "{}"], ["1/2", "1", "{}", "more"], ["1/2", "1", '{"foo": 1}'],
+        ["1/2", "1"],
+    ],
+)  # fmt: skip
+def test_words_that_name_no_shard_are_refused(words):
+    with refused():
+        main(words)

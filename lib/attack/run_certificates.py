@@ -172,7 +172,7 @@ def main(words: list[str]) -> None:
     number = r"([1-9]\d*)"
     pattern = rf"({'|'.join(THROUGH)}|searches) {number}(?: {number}/{number})?(?: |$)"
     match = re.match(pattern, " ".join(words))
-    if not match:
+    if not match or int(match[3] or 1) > int(match[4] or 1):
         raise InputError(f"{' '.join(words[:3])!r} names no certificates: write {USAGE}.")
     what, images = match[1], int(match[2])
     shard = (int(match[3]) - 1, int(match[4])) if match[3] else None
