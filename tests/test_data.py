@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -191,7 +192,12 @@ def test_damaged_bytes_and_other_files(tmp_path: Path) -> None:
     whole[len(whole) // 2] ^= 255
     array = io.BytesIO()
     np.save(array, np.zeros(3))
-    for content in (bytes(whole), b"<html>Not found</html>", array.getvalue()):
+    with zipfile.ZipFile(header := io.BytesIO(), "w") as archive:
+        for name in contents():
+            member = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + b"(".ljust(118)
+            archive.writestr(f"{name}.npy", member)
+    others = array.getvalue(), header.getvalue()
+    for content in (bytes(whole), b"<html>Not found</html>", *others):
         path.write_bytes(content)
         with refused(path):
             data.load("derma", tmp_path, 28)

@@ -1,6 +1,7 @@
 """npz files from outside: plain arrays, read whole and checked before anything is made of them."""
 
 import lzma
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -18,9 +19,10 @@ ARRAYS = tuple(f"{part}_{kind}" for part in PARTS for kind in ("images", "labels
 REPEATED = 0.01  # of a part's images may be in another part
 GROUPS = tuple(f"{part}_groups" for part in PARTS)
 # RuntimeError: an encrypted archive, or one packed in a way that Python does not know.
+# TokenError: a header that NumPy reads as Python.
 READ_ERRORS = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError, RuntimeError,
-    MemoryError,
+    MemoryError, tokenize.TokenError,
 )  # fmt: skip
 
 
