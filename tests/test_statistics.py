@@ -266,3 +266,13 @@ def test_a_rate_in_another_mix_of_groups(data, count):
     first = standardized(table, pd.Series({**dict.fromkeys(groups, 0.0), "a": 7.0}))
     assert first == pytest.approx(tuple(table.loc["a", ["rate", "low", "high"]]))
     assert math.isnan(standardized(table, pd.Series({"a": 1.0, "no trial": 1.0}))[0])
+
+
+def test_impossible_resamples_are_named_and_lists_are_arrays():
+    for samples, seed in ((0, 0), (1.5, 0), ("10", 0), (10, -1), (10, "a")):
+        with refused():
+            bootstrap_mean([1, 2, 3], samples, seed)
+        with refused():
+            bootstrap_auc([1, 2], [0, 1], samples, seed)
+    found = bootstrap_auc([1, 2], [0, 1], 10, 0, [1, 2])
+    assert found == bootstrap_auc([1, 2], [0, 1], 10, 0, np.array([1, 2]))

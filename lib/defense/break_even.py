@@ -26,6 +26,9 @@ def break_even_prevalence(
         By defense ``pays_from``, 0..1, where images saved equal images lost, and its 95 %
         percentile bootstrap interval, ``pays_from_low, pays_from_high``. Infinite for a defense
         that saves none; NaN for ``identity``, and for all without that row.
+
+    Raises:
+        InputError: no samples, or a seed below 0.
     """
     image = image_columns(restored)
     restored = restored.assign(cluster=clusters.of(restored))
@@ -43,6 +46,7 @@ def break_even_prevalence(
     saved = right[others].sub(right["identity"], axis=0).groupby(level="cluster").sum().to_numpy()
     lost = (1 - kept[others]).groupby(level="cluster").sum().to_numpy()
     found.loc[others, "pays_from"] = _even(saved.sum(0), lost.sum(0))
+    intervals.check_resampling(saved, samples, seed)
     draws = intervals.resampled(len(saved), samples, seed)
     drawn = np.concatenate([_even(counts @ saved, counts @ lost) for counts in draws])
     # Resamples may be infinite, so bounds are not interpolated between two of them.

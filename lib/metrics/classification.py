@@ -12,13 +12,23 @@ import numpy as np
 import pandas as pd
 
 from lib.params.dataset_info import Facts
+from lib.params.errors import InputError
 
 
 def right(labels: np.ndarray, decisions: np.ndarray) -> np.ndarray:
     """Whether each image is classified correctly, bool (N,).
 
     Labels and decisions are class numbers (N,) or 0/1 (N, L), which must all be right (CLS09).
+
+    Raises:
+        InputError: they have two shapes.
     """
+    labels, decisions = np.asarray(labels), np.asarray(decisions)
+    if labels.shape != decisions.shape:
+        raise InputError(
+            f"Labels of shape {labels.shape} cannot be compared with decisions of shape "
+            f"{decisions.shape}: give one class an image (N,), or 0/1 labels (N, L), to both."
+        )
     same = labels == decisions
     return same.all(1) if same.ndim == 2 else same
 

@@ -12,14 +12,13 @@ from scipy.stats import bootstrap
 from statsmodels.stats.proportion import proportion_confint
 
 from lib.metrics.clusters import effective, totals
-from lib.params.errors import InputError
+from lib.params.errors import InputError, check_number
 
 TOTAL = "all"
 CLASS_MEAN = "mean of classes"
 NONE = (math.nan,) * 3
 
-# Resampled values held at a time: 2 MB of indices, which fit the cache.
-CHUNK_VALUES = 2**18
+CHUNK_VALUES = 2**18  # resampled at a time: 2 MB of indices, which fit the cache
 
 
 def wilson(successes: int, n: int, units: float | None = None) -> tuple[float, float]:
@@ -57,7 +56,7 @@ def share(
 
     ``clusters`` (N,) tells which, see `lib.metrics.clusters.of`; None for independent outcomes.
     """
-    return rate(int(outcomes.sum()), len(outcomes), effective(outcomes, clusters) or None)
+    return rate(int(np.sum(outcomes)), len(outcomes), effective(outcomes, clusters) or None)
 
 
 def columns(name: str, estimate: Sequence[float]) -> dict[str, float]:
@@ -153,7 +152,7 @@ def bootstrap_mean(
         Mean, lower and upper bound. All NaN without values; NaN bounds with a single cluster.
 
     Raises:
-        InputError: a value is NaN or infinite (leave it out and count it), or no samples.
+        InputError: a value is NaN or infinite (leave it out and count it), no samples or seed.
     """
     return bootstrap_means({"": values}, samples, seed, clusters)[""]
 
@@ -169,7 +168,7 @@ def bootstrap_means(
     for n in {len(values) for values in measures.values()}:
         names = [name for name, values in measures.items() if len(values) == n]
         rows = np.stack([np.asarray(measures[name], float) for name in names])
-        _check_resampling(rows, samples)
+        check_resampling(rows, samples, seed)
         sums, counts = map(np.stack, zip(*(totals(row, clusters) for row in rows), strict=True))
         order = np.lexsort((counts, sums))  # of each row for itself
         sums, counts = (np.take_along_axis(each, order, 1) for each in (sums, counts))
@@ -229,10 +228,10 @@ def bootstrap_auc(
     n = len(positive)
     if n != len(negative):
         raise InputError(f"Scores come in pairs: got {n} positive and {len(negative)} negative.")
-    _check_resampling(np.concatenate([positive, negative]), samples)
+    check_resampling(np.concatenate([positive, negative]), samples, seed)
     if n == 0:
         return NONE
-    own = pd.factorize(np.arange(n) if clusters is None else clusters)[0]
+    own = pd.factorize(np.arange(n) if clusters is None else np.asarray(clusters))[0]
     # For each positive, the number of negatives below it, and of those not above it.
     order = np.argsort(negative)
     below, upto = (np.searchsorted(negative[order], positive, side) for side in ("left", "right"))
@@ -254,9 +253,10 @@ def bootstrap_auc(
     return area, float(low), float(high)
 
 
-def _check_resampling(values: np.ndarray, samples: int) -> None:
-    if samples < 1:
-        raise InputError(f"A bootstrap needs at least one sample, not {samples}.")
+def check_resampling(values: np.ndarray, samples: int, seed: int) -> None:
+    """Refuse values that are not finite, no sample, or a seed below 0."""
+    check_number("samples", samples, 1, math.inf, whole=True)
+    check_number("seed", seed, 0, math.inf, whole=True)
     if bad := int((~np.isfinite(values)).sum()):
         raise InputError(f"{bad} of {values.size} values are not finite: leave them out first.")
 

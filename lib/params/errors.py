@@ -44,7 +44,14 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
     hint = f"did you mean {near[0]!r}?" if near else "none is known."
     if len(known) <= LISTED:
         hint += f" Known are {', '.join(known)}."
-    return InputError(f"Unknown {kind} {name!r}: {hint}")
+    return InputError(f"Unknown {kind} {shortened(name)}: {hint}")
+
+
+def check_name(kind: str, name: Any, known: Iterable[str]) -> None:
+    """Refuse what is not one of the names in ``known``, of whatever type it is; see `unknown`."""
+    known = list(known)
+    if not isinstance(name, str) or name not in known:
+        raise unknown(kind, name, known)
 
 
 def check_number(
@@ -68,6 +75,18 @@ def check_number(
     kind = "a whole number" if whole else "a number"
     limits = limits.format(f"{low:,}", f"{high:,}")
     raise InputError(f"{name} is {shortened(value)}: give {kind} {limits}.")
+
+
+def check_numbers(
+    name: str, values: Any, low: float, high: float, whole: bool = False, ends: str = "[]",
+    count: int = 0,
+) -> list:  # fmt: skip
+    """`check_number` for each of several values, ``count`` of them where it is above 0."""
+    found = None if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
+    if found is None or count and len(found) != count:
+        wanted = f"{count} numbers" if count else "several numbers, such as [1, 3]"
+        raise InputError(f"{name} is {shortened(values)}: give {wanted}.")
+    return [check_number(name, value, low, high, whole, ends) for value in found]
 
 
 def check_field(
