@@ -232,6 +232,8 @@ def test_wrong_inputs_are_named():
         (model, images / 255, [0]),
         (model, images, [7]),
         (model, images, [0], "mean"),
+        (model, images, [0], ["bare"]),
+        (model, images, [0], "bare", None, False, 65_537),
         (model, images, [0], "bare", no_margin),
     ):
         with pytest.raises(InputError):

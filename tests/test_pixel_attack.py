@@ -1,11 +1,13 @@
 """The attack that anyone can call: any model, arrays in, arrays and a table out."""
 
+import copy
 import dataclasses
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from conftest import refused
 from torch import nn
 
@@ -21,7 +23,7 @@ from lib.attack import (
 )
 from lib.attack.differential_evolution import gene_limits, initial_population, partners
 from lib.data import counter_rng, to_tensor
-from lib.models.classifiers import as_text, decide, logits
+from lib.models.classifiers import as_text, classify, decide, logits
 from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
@@ -313,6 +315,24 @@ def test_nothing_global_is_changed(tiny, images):
     assert threads == torch.get_num_threads()
 
 
+@pytest.mark.parametrize("evaluation", ["exact", "screened"])
+def test_a_default_of_64_bits_changes_nothing(images, evaluation):
+    model = torchvision.models.resnet18(num_classes=3).eval()
+    pictures = images("derma", 2).images
+    labels = classify(model, pictures)
+    attack = dataclasses.replace(SMALL, evaluation=evaluation)
+    before = attack(model, pictures, labels).table
+    torch.set_default_dtype(torch.float64)
+    try:
+        rows = attack.iterate(model, pictures, labels)
+        found = [next(rows)]
+        assert torch.get_default_dtype() == torch.float64
+        found += rows
+    finally:
+        torch.set_default_dtype(torch.float32)
+    same(before, pd.DataFrame(found, columns=list(before)).sort_values("image", ignore_index=True))
+
+
 # ---------------------------------------------------------------- going through it
 
 
@@ -585,6 +605,13 @@ class First(nn.Sequential):
         return super().forward(batch[:1])
 
 
+class Complex(nn.Sequential):
+    """Gives complex logits, of which no order is known."""
+
+    def forward(self, batch):
+        return super().forward(batch).to(torch.complex64)
+
+
 def with_dropout(model):
     """In evaluation mode, but for one layer."""
     made = nn.Sequential(model, nn.Dropout()).eval()
@@ -611,6 +638,13 @@ WRONG = {
     "labels too large": instead(labels=lambda x: x + 7),
     "negative labels": instead(labels=lambda x: x - 7),
     "column of labels": instead(labels=lambda x: x[:, None]),
+    "labels of two shapes": instead(labels=lambda x: [[1], [1, 2], [3], [4]]),
+    "images that NumPy has no type for": instead(images=lambda x: torch.tensor(x).bfloat16()),
+    "one logit, which no other class can exceed": instead(
+        model=lambda x: nn.Sequential(x, nn.Linear(7, 1)).eval(), labels=lambda x: x * 0
+    ),
+    "complex logits": instead(model=lambda x: Complex(x).eval()),
+    "weights of 64 bits": instead(model=lambda x: copy.deepcopy(x).double()),
     "several labels": instead(labels=lambda x: np.eye(7, dtype=int)[x]),
     "several labels of another number": instead(labels=lambda x: np.eye(9, dtype=int)[x]),
     "training mode": instead(model=lambda x: x.train()),
@@ -655,6 +689,7 @@ def test_criteria_that_do_not_fit_are_named(images, tiny, criterion):
     [
         {"pixels": 0}, {"pixels": 1.5}, {"population": 3}, {"population": 65_537},
         {"population": True}, {"generations": -1}, {"strategy": "rand2"}, {"mutation": 0},
+        {"strategy": np.array(["rand1", "best1bin"])}, {"evaluation": []},
         {"mutation": 2.1}, {"dither": (1.0, 0.5)}, {"dither": (0.5,)}, {"crossover": 1.1},
         {"initial": "gauss"}, {"criterion": None}, {"criterion": "class"},
         {"precision": "double"}, {"precision": "bf16"}, {"batch": -1}, {"seed": 1 << 63},

@@ -6,7 +6,6 @@ every attack that changes one pixel, whatever it knows. Evaluation is exact but 
 that could turn a decision the whole network decides, on the one image, in float32.
 """
 
-import math
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any
@@ -21,11 +20,11 @@ from lib.attack.criteria import Criterion, Misclassification, decisions, misjudg
 from lib.attack.differential_evolution import paint
 from lib.attack.evaluators import CandidateEvaluator
 from lib.attack.neighbors import Neighbors, bare, through_median
-from lib.data import rounded, unit
+from lib.data import counter_rng, rounded, unit
 from lib.models.classifiers import as_text
 from lib.models.denoisers import Median3
 from lib.models.inference import full_precision
-from lib.params.errors import InputError, check_number, unknown
+from lib.params.errors import InputError, check_name, check_number
 
 THROUGH = {"bare": bare, "median3": through_median}
 FIRST, CHUNK = 512, 8192  # candidates between two states, of the first and at most
@@ -52,7 +51,7 @@ def certify_one_pixel(
         criterion: what counts as fooled, with a ``margin`` that is below zero there; see
             `lib.attack.criteria`.
         count: try all changes and count the counterexamples; else an image is done at its first.
-        batch: candidates evaluated at once; 0: what the device holds well.
+        batch: candidates evaluated at once, at most 65,536; 0: what the device holds well.
 
     Returns:
         One row an image: ``image`` (position), ``label``, ``skipped`` and ``reason`` (the clean
@@ -89,8 +88,7 @@ def iterate(
         and ``finished``. A loop that stops stops the work.
     """
     array = inputs.to_attack(images)
-    if through not in THROUGH:
-        raise unknown("defense", through, THROUGH)
+    check_name("defense", through, THROUGH)
     if array.shape[3] != 1:
         raise InputError(
             "A certificate tries every value of every pixel, and a color pixel has 16.8 million: "
@@ -98,7 +96,7 @@ def iterate(
         )
     if criterion is None:
         criterion = Misclassification()
-    batch = check_number("batch", batch, 0, math.inf, whole=True)
+    batch = check_number("batch", batch, 0, counter_rng.MOST, whole=True)
     if not hasattr(criterion, "margin"):
         raise InputError(
             f"The criterion {type(criterion).__name__} has no margin: a certificate needs "

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lib.models.classifiers import edge
-from lib.params.errors import InputError, check_field, unknown
+from lib.params.errors import InputError, check_field, check_name
 
 
 class Criterion(Protocol):
@@ -157,15 +157,13 @@ def criterion_for(name: str, multi_label: bool, threshold: float = 0.5) -> Crite
     Raises:
         InputError: unknown, or of the other task.
     """
-    if name == "auto":
-        name = "any_label" if multi_label else "class"
     known = {
+        "auto": AnyLabelChange(threshold) if multi_label else Misclassification(),
         "class": Misclassification(),
         "any_label": AnyLabelChange(threshold),
         "true_label": TrueLabelChange(threshold),
     }
-    if name not in known:
-        raise unknown("criterion", name, [*known, "auto"])
+    check_name("criterion", name, known)
     if known[name].multi_label != multi_label:
         task = "multi-label" if multi_label else "single-label"
         raise InputError(f"Criterion {name!r} does not fit a {task} data set: use 'auto'.")

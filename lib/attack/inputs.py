@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from lib.attack.criteria import Criterion
 from lib.attack.evaluators import finite
-from lib.data import as_images, unit
-from lib.models.inference import full_precision, placed
+from lib.data import as_array, as_images, conversion, unit
+from lib.models.inference import full_precision, in_float32, placed
 from lib.params.device import is_out_of_memory
 from lib.params.errors import InputError, first_line
 
@@ -72,19 +72,7 @@ def as_labels(labels: Any, count: int) -> Tensor:
     Raises:
         InputError: another type, shape or value.
     """
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if (array.size and array.dtype.kind not in "iub") or array.ndim not in (1, 2):
-        raise InputError(
-            f"The labels are {array.dtype} of shape {array.shape}: an attack needs integers, "
-            "classes (N,) or 0/1 labels (N, L)."
-        )
-    if len(array) != count:
-        raise InputError(f"There are {len(array)} labels for {count} images: give one each.")
-    if array.ndim == 2 and array.size and not 0 <= array.min() <= array.max() <= 1:
-        raise InputError(
-            f"Labels of shape {array.shape} go from {array.min()} to {array.max()}: give one "
-            "class per image (N,), or labels of 0 and 1 (N, L)."
-        )
+    array = conversion.as_labels("The labels", labels, count)
     return torch.tensor(np.ascontiguousarray(array, np.int64))
 
 
@@ -94,7 +82,7 @@ def as_keys(keys: Any, count: int) -> Tensor:
     Raises:
         InputError: another type or shape.
     """
-    array = keys.detach().cpu().numpy() if isinstance(keys, Tensor) else np.asarray(keys)
+    array = as_array("The keys", keys)
     if (array.size and array.dtype.kind not in "iu") or array.shape != (count,):
         raise InputError(
             f"The keys are {array.dtype} of shape {array.shape}: give {count} integers, one per "
@@ -123,10 +111,7 @@ def check_model(model: Any, height: int, width: int) -> torch.device:
             f"The images have {height} x {width} pixels, the model was made for {size} x {size}: "
             "use the size it was trained on."
         )
-    device = placed(model)
-    if device.type == "meta":
-        raise InputError("The model is on the device 'meta': it has no weights, load them first.")
-    return device
+    return placed(model)
 
 
 def alone(model: nn.Module, image: Tensor) -> Tensor:
@@ -161,9 +146,13 @@ def first_logits(model: nn.Module, image: Tensor) -> Tensor:
         if image.shape[0] == 1:
             hint = " Gray images have one channel: wrap a model that takes three."
         raise InputError(
-            f"The model does not take float32 images of shape {shape} ({first_line(error)}).{hint}"
+            f"The model does not take float32 images of shape {shape} ({first_line(error)})"
+            f"{in_float32(model)}.{hint}"
         ) from error
-    if not isinstance(values, Tensor) or values.ndim != 2 or len(values) != 1:
+    if (
+        not isinstance(values, Tensor) or values.ndim != 2 or len(values) != 1
+        or not values.numel() or values.is_complex()
+    ):  # fmt: skip
         made = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise InputError(
             f"The model gives {made} for one image: an attack needs a tensor of logits (N, K)."
@@ -183,7 +172,12 @@ def check_task(logits: Tensor, labels: Tensor, criterion: Criterion) -> None:
     Raises:
         InputError: they do not.
     """
-    classes = logits.shape[1]
+    classes, multi_label = logits.shape[1], getattr(criterion, "multi_label", None)
+    if classes == 1 and labels.ndim == 1 and multi_label is False:
+        raise InputError(
+            "The model gives one logit, to which no other class can be preferred: give labels of "
+            "0 and 1 (N, 1), and a criterion for such labels."
+        )
     if labels.ndim == 2 and labels.shape[1] != classes:
         hint = ": one class an image is an integer (N,)" if labels.shape[1] == 1 else ""
         raise InputError(
@@ -194,7 +188,6 @@ def check_task(logits: Tensor, labels: Tensor, criterion: Criterion) -> None:
             f"The labels go from {labels.min()} to {labels.max()}: the model knows 0 to "
             f"{classes - 1}."
         )
-    multi_label = getattr(criterion, "multi_label", None)
     if multi_label is not None and multi_label != (labels.ndim == 2):
         right = "0/1 labels (N, L)" if multi_label else "classes (N,)"
         raise InputError(

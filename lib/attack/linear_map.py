@@ -27,7 +27,7 @@ from lib.attack.scoring import ExactScores
 from lib.attack.screening import tap_of
 from lib.attack.vulnerability import color_grid
 from lib.models.inference import full_precision
-from lib.params.errors import check_field, unknown
+from lib.params.errors import check_field, check_name
 
 FIRST = 128  # predictions of the coarsest map
 KEPT = 64  # positions whose neighbors are predicted where a whole map would be too much
@@ -66,8 +66,7 @@ class LinearMapAttack:
         for name in ("pixels", "evaluations", "predictions"):
             check_field(self, name, 1, math.inf, whole=True)
         check_criterion(self.criterion)
-        if self.precision not in PRECISIONS:
-            raise unknown("precision", self.precision, PRECISIONS)
+        check_name("precision", self.precision, PRECISIONS)
 
     def __call__(self, model: nn.Module, images: Any, labels: Any) -> Found:
         """Attack images.

@@ -16,7 +16,7 @@ from lib.attack.screening import EVALUATIONS
 from lib.attack.search import Search
 from lib.data import counter_rng, like
 from lib.models.inference import full_precision
-from lib.params.errors import InputError, check_field, check_number, unknown
+from lib.params.errors import InputError, check_field, check_name, check_number
 
 STRATEGIES = ("rand1", "best1bin")
 STARTS = ("uniform", "normal")
@@ -146,8 +146,7 @@ class PixelAttack:
             ("strategy", STRATEGIES), ("initial", STARTS), ("precision", PRECISIONS),
             ("evaluation", tuple(EVALUATIONS)),
         ):  # fmt: skip
-            if getattr(self, name) not in known:
-                raise unknown(name, getattr(self, name), known)
+            check_name(name, getattr(self, name), known)
         check_field(self, "mutation", 0, 2, ends="(]")
         check_field(self, "crossover", 0, 1)
         if not isinstance(self.dither, tuple | list) or len(self.dither) != 2:

@@ -6,7 +6,52 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.params.errors import InputError, check_images
+from lib.params.errors import InputError, check_images, first_line
+
+
+def as_array(what: str, values: Any) -> np.ndarray:
+    """What was given of numpy or torch as an array, without a copy where there is none to make.
+
+    Args:
+        what: it is, the beginning of an error message.
+        values: anything that NumPy makes an array of; tensors of any device.
+
+    Raises:
+        InputError: NumPy has no such array.
+    """
+    try:
+        return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{what} must be one array of one shape: these make none ({first_line(error)})."
+        ) from None
+
+
+def as_labels(what: str, labels: Any, count: int) -> np.ndarray:
+    """Labels as a contiguous array, integers (N,) or 0/1 (N, L).
+
+    Args:
+        what: they are, the beginning of an error message.
+        labels: of numpy or torch, or a list.
+        count: of the images, N.
+
+    Raises:
+        InputError: another type, shape or value.
+    """
+    array = as_array(what, labels)
+    if (array.size and array.dtype.kind not in "iub") or array.ndim not in (1, 2):
+        raise InputError(
+            f"{what} are {array.dtype} of shape {array.shape}: give integers, classes (N,) or "
+            "0/1 labels (N, L)."
+        )
+    if len(array) != count:
+        raise InputError(f"{what} are {len(array)} for {count} images: give one for each image.")
+    if array.ndim == 2 and array.size and not 0 <= array.min() <= array.max() <= 1:
+        raise InputError(
+            f"{what} of shape {array.shape} go from {array.min()} to {array.max()}: give one "
+            "class per image (N,), or labels of 0 and 1 (N, L)."
+        )
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
 def as_images(what: str, /, **images: Any) -> tuple[np.ndarray, ...]:
@@ -19,13 +64,7 @@ def as_images(what: str, /, **images: Any) -> tuple[np.ndarray, ...]:
     Raises:
         InputError: another type or shape, or shapes that differ.
     """
-    try:
-        arrays = {
-            name: each.detach().cpu().numpy() if isinstance(each, Tensor) else np.asarray(each)
-            for name, each in images.items()
-        }
-    except ValueError:
-        raise InputError(f"{what} must be of one size: stack them into one array.") from None
+    arrays = {name: as_array(what, each) for name, each in images.items()}
     for name, array in arrays.items():
         # (H, W, 1 or 3) is one image without its N, which would pass for a stack of gray ones.
         if array.ndim == 3 and array.shape[2] not in (1, 3):

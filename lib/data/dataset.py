@@ -21,9 +21,9 @@ from lib.data import npz
 from lib.data.download import fetch
 from lib.data.npz import PARTS
 from lib.data.splits import paper_parts
-from lib.params import ROOT, facts
+from lib.params import ROOT, facts, names
 from lib.params.dataset_info import Facts
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError, check_name
 from lib.params.files import md5
 
 SIZES = tuple(MedMNIST2D.available_sizes)
@@ -138,8 +138,7 @@ class Images:
         Raises:
             InputError: another name.
         """
-        if name not in PARTS:
-            raise unknown("part", name, PARTS)
+        check_name("part", name, PARTS)
         return self.take(self.part == name)
 
 
@@ -166,11 +165,11 @@ def load(
         InputError: unknown data set, size or scheme; file missing, damaged or not of MedMNIST's
             form; download failed.
     """
+    check_name("data set", dataset, names("datasets"))
     known = facts(dataset)
     if size not in SIZES:
         raise InputError(f"Image size {size!r} is not one of {', '.join(map(str, SIZES))} pixels.")
-    if scheme not in SCHEMES:
-        raise unknown("split scheme", scheme, SCHEMES)
+    check_name("split scheme", scheme, SCHEMES)
     path = ROOT / root / known.filename(size)
     if not path.exists():
         if not download or "url" not in INFO[known.flag]:

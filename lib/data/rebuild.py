@@ -22,7 +22,7 @@ from lib.data import lesions, npz, photos, tables
 from lib.data.dataset import PARTS, SIZES, official_md5
 from lib.data.splits import content, in_whole_groups, linked
 from lib.params import facts
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError, check_name
 from lib.params.files import atomic, md5
 
 # Data sets that are not offered at all sizes, and why.
@@ -199,8 +199,7 @@ def rebuild(dataset: str, source: Path, root: Path, size: int) -> str:
         InputError: unknown data set; a size that is not offered; source missing or damaged; an
             official file stands where this one would go.
     """
-    if dataset not in SOURCES:
-        raise unknown("data set", dataset, SOURCES)
+    check_name("data set", dataset, SOURCES)
     if refusal := _refusal(dataset, size):
         raise InputError(refusal)
     started = time.monotonic()

@@ -28,7 +28,7 @@ from lib.models.training import throughput
 from lib.models.weights import write_tensors
 from lib.params import VERSIONS, Parameters
 from lib.params.device import pick_device
-from lib.params.errors import unknown
+from lib.params.errors import check_name
 from lib.params.files import fingerprint, read_json, read_table, write_json, write_table
 
 IDENTITY = "identity"
@@ -87,8 +87,7 @@ def run(
     """
     builders = variants(data.facts.channels)
     for name in names or ():
-        if name not in builders:
-            raise unknown("variant", name, builders)
+        check_name("variant", name, builders)
     train = data.take(data.part != "test")
     train = train.take(slice(0, p.ablation_train or None))
     test = data.in_part("test").take(slice(0, p.ablation_test or None))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from lib.data import to_tensor
 from lib.params.device import halved, is_out_of_memory, native_bfloat16, no_tf32, pick_device
-from lib.params.errors import InputError, check_number, first_line, shortened, unknown
+from lib.params.errors import InputError, check_name, check_number, first_line, shortened
 
 Network = nn.Module | Callable[[Tensor], Tensor]
 Device = str | torch.device | None
@@ -26,15 +27,37 @@ def placed(model: Network, device: Device = None) -> torch.device:
     A function is assumed to run on the CPU if no device is named.
 
     Raises:
-        InputError: no such device here.
+        InputError: no such device here, or the network has no weights.
     """
-    if device is not None:
-        device = pick_device(device)
-        if isinstance(model, nn.Module):
-            model.to(device)
-        return device
     tensors = chain(model.parameters(), model.buffers()) if isinstance(model, nn.Module) else ()
-    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+    own = next((tensor.device for tensor in tensors), torch.device("cpu"))
+    if own.type == "meta":
+        raise InputError("The model is on the device 'meta': it has no weights, load them first.")
+    if device is None:
+        return own
+    device = pick_device(device)
+    if isinstance(model, nn.Module):
+        model.to(device)
+    return device
+
+
+def check_network(what: str, network: Any) -> None:
+    """Refuse what cannot be called with images, such as a class instead of its object.
+
+    Raises:
+        InputError: it is no module and no function.
+    """
+    if not callable(network) or isinstance(network, type):
+        raise InputError(
+            f"The {what} is {shortened(network)}: give a module or a function of images."
+        )
+
+
+def in_float32(model: Network) -> str:
+    """What to do about weights that float32 images cannot meet, for a message; '' for nothing."""
+    weights = model.parameters() if isinstance(model, nn.Module) else ()
+    kinds = {weight.dtype for weight in weights if weight.is_floating_point()} - {torch.float32}
+    return f"; its weights are {kinds.pop()}, so call float() on it" if kinds else ""
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
@@ -43,16 +66,20 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
     Raises:
         InputError: neither ``auto``, ``float32`` nor ``bfloat16``.
     """
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise unknown("precision", precision, ("auto", "float32", "bfloat16"))
+    check_name("precision", precision, ("auto", "float32", "bfloat16"))
     return precision == "bfloat16" or (precision == "auto" and native_bfloat16(device))
 
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """Compute without gradients and in all bits of float32; see `no_tf32`."""
-    with no_tf32(), torch.inference_mode(), torch.autocast(device.type, enabled=False):
-        yield
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float32)
+        with no_tf32(), torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextmanager
@@ -91,10 +118,7 @@ def outputs(
         InputError: neither module nor function, no such device, a batch below 0, the network fails
             on the images or does not give one output for each, or memory does not hold one image.
     """
-    if not callable(model):
-        raise InputError(
-            f"The network is {shortened(model)}: give a module or a function of images."
-        )
+    check_network("network", model)
     check_number("batch", batch, 0, math.inf, whole=True)
     device, start = placed(model, device), 0
     batch = batch or batch_for(*images.shape[1:3], device)
@@ -112,7 +136,7 @@ def outputs(
                 continue
             raise InputError(
                 f"The network fails on float32 images of shape {tuple(part.shape)} "
-                f"({first_line(error)})."
+                f"({first_line(error)}){in_float32(model)}."
             ) from error
         if not isinstance(found, Tensor) or found.shape[:1] != part.shape[:1]:
             made = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__

@@ -20,7 +20,7 @@ from lib.models.inference import Device, Network, outputs
 from lib.models.weights import load_weights
 from lib.params import DENOISERS, REFERENCES
 from lib.params.device import pick_device
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError, check_name
 from lib.params.files import read_json
 
 __all__ = [
@@ -42,8 +42,7 @@ def build(name: str, channels: int) -> nn.Module:
     Raises:
         InputError: unknown name (the nearest is named) or another number of channels.
     """
-    if name not in _BUILDERS:
-        raise unknown("denoiser", name, _BUILDERS)
+    check_name("denoiser", name, _BUILDERS)
     return _BUILDERS[name](channels)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lib.data import PARTS, as_images, counter_rng, like, to_tensor, to_uint8
-from lib.params.errors import InputError, check_number, unknown
+from lib.params.errors import InputError, check_name, check_number
 
 CHUNK = 64  # stored images made noisy at a time
 
@@ -39,10 +39,11 @@ def impulse_noise(images: Tensor, level: float | Tensor, keys: Tensor, salt: int
     level = torch.as_tensor(level, dtype=torch.float64, device="cpu")
     if level.numel() and not (level.min() >= 0 and level.max() <= 1):
         raise InputError(f"A noise level is a share of pixels in 0..1, not {level.tolist()}.")
-    if len(keys) != count or level.numel() not in (1, count):
+    keys = torch.as_tensor(keys)
+    if keys.dtype != torch.int64 or keys.shape != (count,) or level.numel() not in (1, count):
         raise InputError(
-            f"{count} images need as many keys, and one level or as many, not {len(keys)} keys "
-            f"and {level.numel()} levels."
+            f"{count} images need as many keys, int64 (N,), and one level or as many, not keys "
+            f"{keys.dtype} of shape {tuple(keys.shape)} and {level.numel()} levels."
         )
     if height * width > 2**16:
         raise InputError(
@@ -69,8 +70,7 @@ def corrupt(images: Any, level: float, seed: int = 0, part: str = "test") -> Any
     given, (images,) = images, as_images("Images to corrupt", images=images)
     check_number("level", level, 0, 1)
     check_number("seed", seed, -(1 << 63), (1 << 63) - 1, whole=True)
-    if part not in PARTS:
-        raise unknown("part", part, PARTS)
+    check_name("part", part, PARTS)
     count = len(images)
     keys = counter_rng.image_keys(int(seed), "noise", "", [part] * count, list(range(count)))
     noisy = np.empty_like(images)
