@@ -12,6 +12,7 @@ from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from lib import params
 from lib.data import unit
@@ -115,6 +116,9 @@ def test_logits_that_are_none_decide_nothing():
             classifiers.classify(wrong, images)
     with refused():
         classifiers.decide(np.full((2, 2), np.nan), True)
+    for known in (np.zeros((1, 2)), np.zeros((2, 0)), [[0, np.nan], [0, 1]]):
+        with refused():
+            classifiers.classify(leaning, images, values=known)
     for threshold in (0, 1, 5, float("nan"), "x"):
         with refused("threshold"):
             classifiers.classify(leaning, images, True, threshold)
@@ -434,3 +438,86 @@ def test_measures_are_those_of_scikit_learn(pairs):
         classification.confusion(labels, decisions, facts),
         metrics.confusion_matrix(labels, decisions, labels=range(4)),
     )
+
+
+# ---- what users bring
+
+
+class Flat(nn.Module):
+    """A small classifier of images of 8 x 8 pixels."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(3 * 8 * 8, 4)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+CLASSES = np.array([0, 1, 2, 0, 1, 2])
+
+
+def trained(labels=CLASSES, model=None, **given):
+    """Loss of one epoch."""
+    given = {"validation_labels": labels} | given
+    return fit_classifier(
+        model or Flat(), PICTURES, labels, PICTURES, epochs=1, **given
+    )[0]["loss"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "labels", [CLASSES.tolist(), torch.tensor(CLASSES), CLASSES.astype(">i8"), CLASSES[::-1][::-1]]
+)
+def test_labels_of_any_kind_train_alike(labels):
+    assert trained(labels) == trained()
+
+
+def test_training_needs_no_gradients_of_its_caller():
+    expected = trained()
+    model = Flat()
+    with torch.inference_mode():
+        assert trained(model=model) == expected and torch.is_inference_mode_enabled()
+    with torch.no_grad():
+        assert trained() == expected and not torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"labels": None}, {"labels": [[1], [1, 2], [1], [1], [1], [1]]},
+        {"labels": 2 * np.eye(4, dtype=int)[CLASSES]}, {"labels": CLASSES[:, None]},
+        {"validation_labels": np.eye(4, dtype=int)[CLASSES]}, {"sizes": 8}, {"stop": 0.9},
+        {"stop": ("a", "b")}, {"seed": 1 << 62}, {"seed": 0.5}, {"model": lambda x: x},
+        {"model": Flat().requires_grad_(False)}, {"model": nn.Flatten()}, {"model": Flat().half()},
+        {"model": Flat().to("meta")}, {"checkpoint": "/proc/x/y"},
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_named(wrong):
+    with refused():
+        trained(**wrong)
+
+
+def test_seeds_of_numpy_and_checkpoints_by_name(tmp_path):
+    assert trained(seed=np.int64(1 << 40)) == trained(seed=1 << 40)
+    trained(checkpoint=f"{tmp_path}/c")
+    assert trained(checkpoint=tmp_path / "c") == trained()
+
+
+@pytest.mark.parametrize("shape", [(3,), (6, 1), ()])
+def test_labels_and_decisions_of_two_shapes_are_not_compared(shape):
+    with refused():
+        classification.right(CLASSES, np.zeros(shape, int))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"architecture": ["resnet50"]}, {"classes": 0}, {"image_size": -28}, {"mean": (1, 2)},
+        {"std": (0, 0, 0)}, {"input_size": 0.5},
+    ],
+)  # fmt: skip
+def test_a_classifier_has_possible_sizes(wrong):
+    with refused():
+        Classifier(**({"architecture": "resnet50", "classes": 2, "image_size": 28} | wrong))

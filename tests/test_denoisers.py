@@ -333,6 +333,30 @@ def test_equal_values_share_the_gradient():
 def test_even_window():
     with refused(4):
         MedianLayer(4)
+    with refused():
+        MedianLayer(3.0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DAE(True), lambda: DAE(3.0), lambda: DAE(2), lambda: DAE(3, depth=2.0),
+        lambda: denoisers.SRResNet(3, blocks=-1), lambda: denoisers.SRResNet(3, features=0),
+        lambda: MedianCNN(3, features=1.5), lambda: MedianCNN(3, blocks="2"),
+        lambda: DAE(3)(np.zeros((1, 3, 8, 8))), lambda: DAE(3)([1]),
+        lambda: denoisers.restore(DAE, np.zeros((1, 8, 8, 3), np.uint8)),
+        lambda: denoisers.restore(DAE(3).to("meta"), np.zeros((1, 8, 8, 3), np.uint8)),
+        lambda: denoisers.restore(DAE(3).half(), np.zeros((1, 8, 8, 3), np.uint8)),
+        lambda: impulse_noise(torch.zeros(2, 1, 4, 4), 0.1, torch.tensor([1.0, 2.0]), 0),
+    ],
+)  # fmt: skip
+def test_what_makes_no_denoiser_is_named(make):
+    with refused():
+        make()
+
+
+def test_images_without_pixels_are_restored_to_none():
+    assert denoisers.restore(DAE(3), np.zeros((2, 0, 8, 3), np.uint8)).shape == (2, 0, 8, 3)
 
 
 def test_switched_off_medians_let_a_wrong_pixel_through():

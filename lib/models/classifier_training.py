@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.data import Images, as_images, unit
+from lib.data import Images, as_images, as_labels, unit
 from lib.metrics import classification
 from lib.models.classifiers import Classifier, bring, classify, load, save
 from lib.models.inference import Device, outputs, placed, uses_bfloat16
@@ -20,7 +20,7 @@ from lib.models.training import check_training, fit, key_of
 from lib.models.weights import read_weights
 from lib.params import VERSIONS, Parameters
 from lib.params.device import settled
-from lib.params.errors import InputError, check_number, unknown
+from lib.params.errors import InputError, check_number, check_numbers, unknown
 from lib.params.files import fingerprint, md5, read_json
 from lib.params.own_files import own_weights
 
@@ -31,6 +31,8 @@ PAPER = {
 }  # fmt: skip
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit_classifier(
     model: nn.Module,
     images: Any,
@@ -88,26 +90,23 @@ def fit_classifier(
     """
     (images,) = as_images("Training images", images=images)
     (validation_images,) = as_images("Validation images", images=validation_images)
-    for what, pictures, of in (
-        ("training", images, labels), ("validation", validation_images, validation_labels)
-    ):  # fmt: skip
-        if len(pictures) != len(of):
-            raise InputError(f"There are {len(of)} labels for {len(pictures)} {what} images.")
-        if np.asarray(of).dtype.kind not in "iub":
-            raise InputError(f"The {what} labels are {np.asarray(of).dtype}: give integers.")
-    check_training(epochs, batch, learning_rate, seed)
+    labels = as_labels("The training labels", labels, len(images))
+    validation_labels = as_labels(
+        "The validation labels", validation_labels, len(validation_images)
+    )
+    epochs, batch, learning_rate, seed = check_training(model, epochs, batch, learning_rate, seed)
     check_number("momentum", momentum, 0, 1, ends="[)")
     check_number("weight_decay", weight_decay, 0, math.inf)
     check_number("threshold", threshold, 0, 1, ends="()")
     check_number("masking", masking, 0, math.inf, whole=True)
-    for size in sizes:
-        check_number("sizes", size, 1, math.inf, whole=True)
+    sizes = check_numbers("sizes", sizes, 1, math.inf, whole=True)
+    stop = tuple(check_numbers("stop", stop, -math.inf, math.inf, count=2))
     if len(images) < 2:
         raise InputError(f"A classifier needs two training images at least, not {len(images)}.")
     device, multi_label, edge = placed(model, device), labels.ndim == 2, images.shape[1]
     known = next(outputs(model, images[:1])).shape[1]
     for of in (labels, validation_labels):
-        if multi_label and of.shape[1:] != (known,):
+        if of.shape[1:] != (known,) * multi_label:
             raise InputError(f"Labels of shape {of.shape} do not fit a model of {known} logits.")
         if not multi_label and of.size and not 0 <= of.min() <= of.max() < known:
             raise InputError(
@@ -115,7 +114,7 @@ def fit_classifier(
             )
     model.to(memory_format=torch.channels_last)
     precision = "bfloat16" if uses_bfloat16(precision, device) else "float32"
-    sizes = list(sizes) or [edge]
+    sizes = sizes or [edge]
     if masking:
         smallest = min(*sizes, edge)
         mask_corners(smallest, smallest, masking)  # refuses one that is too large

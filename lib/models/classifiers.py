@@ -5,6 +5,7 @@ pixel then changes one gray value, never a color that the image cannot hold.
 """
 
 import json
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from lib.data import as_images
 from lib.models.inference import Device, Network, outputs
 from lib.models.weights import fill, load_weights, plain_names, read_weights, save_weights
 from lib.params import Parameters
-from lib.params.errors import InputError, check_number, unknown
+from lib.params.errors import InputError, check_name, check_number, check_numbers
 from lib.params.files import read_json, write_json
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's (CLS08)
@@ -89,7 +90,7 @@ class Classifier(nn.Module):
         mean, std: of the three channels of images in 0..1, which normalize them.
 
     Raises:
-        InputError: unknown architecture.
+        InputError: unknown architecture, or a value that no image has.
     """
 
     def __init__(
@@ -97,9 +98,13 @@ class Classifier(nn.Module):
         mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD,
     ) -> None:  # fmt: skip
         super().__init__()
-        if architecture not in NETWORKS:
-            raise unknown("classifier", architecture, NETWORKS)
+        check_name("classifier", architecture, NETWORKS)
         smallest = params.read("classifiers", architecture)["smallest_input"]
+        sizes = {"classes": classes, "image_size": image_size, "input_size": input_size or 1}
+        for name, value in sizes.items():
+            check_number(name, value, 1, math.inf, whole=True)
+        mean = check_numbers("mean", mean, -math.inf, math.inf, count=3)
+        std = check_numbers("std", std, 0, math.inf, ends="()", count=3)
         self.architecture, self.classes, self.image_size = architecture, classes, image_size
         self.input_size = input_size or max(image_size, smallest)
         self.network = NETWORKS[architecture](weights=None)
@@ -148,7 +153,7 @@ def finite(values: np.ndarray) -> np.ndarray:
     Raises:
         InputError: another shape, or one is not finite.
     """
-    if values.ndim != 2:
+    if values.ndim != 2 or not values.shape[1]:
         raise InputError(
             f"The classifier gives {values.shape[1:]} for an image: it needs logits (N, K)."
         )
@@ -208,7 +213,9 @@ def classify(
         InputError: as `logits` and `decide`.
     """
     (array,) = as_images("Images to classify", images=images)
-    values = logits(model, array, device) if values is None else values.copy()
+    values = logits(model, array, device) if values is None else finite(np.array(values))
+    if len(values) != len(array):
+        raise InputError(f"There are {len(values)} rows of logits for {len(array)} images.")
     if multi_label:
         margins = np.abs(values - edge(threshold)).min(1, initial=np.inf)
     else:

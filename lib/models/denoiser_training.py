@@ -19,7 +19,7 @@ from lib.models.training import check_training, fit, key_of, throughput
 from lib.models.weights import save_weights
 from lib.params import VERSIONS, Parameters
 from lib.params.device import settled
-from lib.params.errors import InputError, check_number, unknown
+from lib.params.errors import InputError, check_name, check_number
 from lib.params.files import read_json, write_json
 
 VALIDATION_IMAGES = 64  # at most, so that validation stays a small part of an epoch
@@ -60,8 +60,7 @@ def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: 
     Raises:
         InputError: unknown name, unfit images, or training that diverges.
     """
-    if name not in denoisers.TRAINED:
-        raise unknown("trained denoiser", name, denoisers.TRAINED)
+    check_name("trained denoiser", name, denoisers.TRAINED)
     images_train, images_val = _checked(images_train, images_val)
     p, large, channels = settled(p), name in p.denoiser_large, images_train.shape[3]
     settings = {
@@ -102,6 +101,8 @@ def train(name: str, images_train: Any, images_val: Any, p: Parameters, folder: 
     return model.to(memory_format=torch.channels_last)  # as `load` gives it, to the last bit
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit_denoiser(
     model: nn.Module,
     images_train: Any,
@@ -159,7 +160,7 @@ def fit_denoiser(
             training that diverges, or as `lib.models.training.fit`.
     """
     images_train, images_val = _checked(images_train, images_val)
-    check_training(epochs, batch, learning_rate, seed)
+    epochs, batch, learning_rate, seed = check_training(model, epochs, batch, learning_rate, seed)
     for name, value in (("limit", limit), ("crop", crop)):
         check_number(name, value, 0, math.inf, whole=True)
     levels = list(noise) if isinstance(noise, list | tuple) else [noise]

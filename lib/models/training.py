@@ -23,18 +23,36 @@ from tqdm.auto import tqdm
 from lib.models.inference import Device, full_precision, placed, uses_bfloat16
 from lib.models.weights import write_tensors
 from lib.params.device import is_out_of_memory, no_tf32
-from lib.params.errors import InputError, check_number
+from lib.params.errors import InputError, check_number, shortened
 from lib.params.files import fingerprint
 
 Batch = tuple[Tensor, ...]
 
 
-def check_training(epochs: int, batch: int, learning_rate: float, seed: int) -> None:
-    """Refuse epochs below 0, a batch below 1, a rate not above 0, or a seed that is not whole."""
-    check_number("epochs", epochs, 0, math.inf, whole=True)
-    check_number("batch", batch, 1, math.inf, whole=True)
-    check_number("learning_rate", learning_rate, 0, math.inf, ends="()")
-    check_number("seed", seed, 0, (1 << 63) - 1, whole=True)
+MOST_SEED = 1 << 43  # times what separates the epochs of two seeds is a number of 64 bits
+
+
+def check_training(
+    model: nn.Module, epochs: int, batch: int, learning_rate: float, seed: int
+) -> tuple[int, int, float, int]:
+    """Settings of a training as numbers of Python.
+
+    Raises:
+        InputError: a model without weights that learn, epochs below 0, a batch below 1, a rate that
+            is not above 0, or no whole seed up to `MOST_SEED`.
+    """
+    weights = model.parameters() if isinstance(model, nn.Module) else ()
+    if not any(weight.requires_grad for weight in weights):
+        raise InputError(
+            f"The model is {shortened(model)}, of which nothing can be trained: give a module with "
+            "weights that require a gradient."
+        )
+    return (
+        check_number("epochs", epochs, 0, math.inf, whole=True),
+        check_number("batch", batch, 1, math.inf, whole=True),
+        check_number("learning_rate", learning_rate, 0, math.inf, ends="()"),
+        check_number("seed", seed, 0, MOST_SEED, whole=True),
+    )
 
 
 def _flatten(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -75,9 +93,9 @@ def _resume(path: Path, key: str, model, optimizer, schedule) -> list[dict]:
             if meta["key"] != key:
                 return []
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError):
+    except (OSError, SafetensorError, KeyError, TypeError):
         raise InputError(
-            f"Checkpoint {path} is damaged: move it away, and the training begins again."
+            f"Checkpoint {path} is damaged or no file: move it away, and the training begins again."
         ) from None
     part = {
         prefix: {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
@@ -154,7 +172,7 @@ def fit(
         InputError: the loss is not finite, memory does not hold a batch, the checkpoint is damaged,
             or an unknown precision or device.
     """
-    device = placed(model, device)
+    device, checkpoint = placed(model, device), Path(checkpoint) if checkpoint else None
     autocast = uses_bfloat16(precision, device)
     history = _resume(checkpoint, key, model, optimizer, schedule) if checkpoint else []
     while len(history) < epochs and not (history and stop and stop(history)):

@@ -1,5 +1,7 @@
 """What all defenses share: channels, any image size, parameter counts."""
 
+from numbers import Integral
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,7 +20,7 @@ class Denoiser(nn.Module):
 
     def __init__(self, channels: int, multiple: int = 1) -> None:
         super().__init__()
-        if channels not in (1, 3):
+        if type(channels) is bool or not isinstance(channels, Integral) or channels not in (1, 3):
             raise InputError(f"A denoiser takes 1 (gray) or 3 (RGB) channels, not {channels!r}.")
         self.channels, self.multiple = channels, multiple
 
@@ -28,12 +30,13 @@ class Denoiser(nn.Module):
         Raises:
             InputError: another number of channels than the network's, or values outside 0..1.
         """
-        if images.ndim != 4 or images.shape[1] != self.channels:
+        kind, shape = type(images).__name__, tuple(getattr(images, "shape", ()))
+        if not isinstance(images, Tensor) or images.ndim != 4 or shape[1] != self.channels:
             raise InputError(
-                f"{type(self).__name__} takes images (N, {self.channels}, H, W), not "
-                f"{tuple(images.shape)}."
+                f"{type(self).__name__} takes a tensor of images (N, {self.channels}, H, W), not "
+                f"a {kind} of shape {shape}."
             )
-        if not len(images):
+        if not images.numel():
             return images
         low, high = (bound.item() for bound in images.aminmax())
         if not 0 <= low <= high <= 1:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lib.models.denoisers.autoencoder import Autoencoder
 from lib.models.denoisers.base import Denoiser
-from lib.params.errors import InputError
+from lib.params.errors import check_number
 
 WIDTHS = (32, 64, 128, 256, 256)  # kernels of each level (DAE02; the fifth: DAE12)
 SLOPE = 0.1  # of LeakyReLU (DAE03)
@@ -84,8 +84,7 @@ class DAE(Denoiser):
         self, channels: int, depth: int = 4, normalization: bool = True, attention: bool = True,
         residual: bool = True, skips: bool = True,
     ) -> None:  # fmt: skip
-        if depth not in range(1, len(WIDTHS) + 1):
-            raise InputError(f"A DAE has 1 to {len(WIDTHS)} levels, not {depth!r}.")
+        depth = check_number("depth", depth, 1, len(WIDTHS), whole=True)
         super().__init__(channels, multiple=2**depth)
         self.skips = skips
         widths = WIDTHS[:depth]

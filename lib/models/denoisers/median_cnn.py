@@ -1,5 +1,6 @@
 """The CNN with median layers, MedianDenoise (the paper's reference 23), and its median layer."""
 
+import math
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from lib.models.denoisers.base import Denoiser
-from lib.params.errors import InputError
+from lib.params.errors import InputError, check_number
 
 CHUNK_VALUES = 2**18  # filtered at a time on a CPU, so that the work stays in its cache
 CHUNK_VALUES_GPU = 2**22  # and on a GPU, where few large steps are faster
@@ -133,7 +134,7 @@ class MedianLayer(nn.Module):
 
     def __init__(self, kernel: int) -> None:
         super().__init__()
-        if kernel < 1 or kernel % 2 == 0:
+        if check_number("kernel", kernel, 1, math.inf, whole=True) % 2 == 0:
             raise InputError(f"The window of a median has an odd edge, not {kernel!r}.")
         self.kernel = kernel
 
@@ -196,6 +197,8 @@ class MedianCNN(Denoiser):
         self, channels: int, blocks: int = 16, features: int = 64, median: bool = True
     ) -> None:
         super().__init__(channels)
+        blocks = check_number("blocks", blocks, 0, math.inf, whole=True)
+        features = check_number("features", features, 1, math.inf, whole=True)
 
         def filtering(kernel: int) -> nn.Module:
             return MedianLayer(kernel) if median else nn.Identity()

@@ -1,8 +1,11 @@
 """SRResNet, the network of the Noise2Noise defense (the paper's reference 5)."""
 
+import math
+
 from torch import Tensor, nn
 
 from lib.models.denoisers.base import Denoiser
+from lib.params.errors import check_number
 
 
 class ResidualBlock(nn.Module):
@@ -36,6 +39,8 @@ class SRResNet(Denoiser):
 
     def __init__(self, channels: int, blocks: int = 16, features: int = 64) -> None:
         super().__init__(channels)
+        blocks = check_number("blocks", blocks, 0, math.inf, whole=True)
+        features = check_number("features", features, 1, math.inf, whole=True)
         self.first = nn.Sequential(nn.Conv2d(channels, features, 3, padding=1), nn.PReLU(features))
         self.body = nn.Sequential(
             *(ResidualBlock(features) for _ in range(blocks)),
