@@ -10,6 +10,7 @@ from conftest import refused
 from torch import nn
 
 from lib.attack import PixelAttack, rebuild
+from lib.attack.pgd import PGD
 from lib.defense.stronger import MorePixels, Restarts, doubled
 from lib.models.classifiers import logits
 from lib.params.errors import InputError
@@ -110,3 +111,10 @@ def test_impossible_budgets_are_refused():
     for wrong in (lambda: Restarts(ATTACK, 0), lambda: MorePixels(replace(ATTACK, pixels=4), 2)):
         with pytest.raises(InputError):
             wrong()
+
+
+@pytest.mark.parametrize("made", [Restarts, MorePixels, doubled])
+@pytest.mark.parametrize("wrong", [None, 5, PGD(), PixelAttack])
+def test_of_other_attacks_no_stronger_one_is_made(made, wrong):
+    with refused():
+        made(wrong)

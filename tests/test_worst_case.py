@@ -267,3 +267,27 @@ def test_a_radius_that_stored_images_do_not_have_is_refused():
         for epsilon in (0, 256, 1.5, True):
             with pytest.raises(InputError):
                 attack(epsilon)
+
+
+@pytest.mark.parametrize("wrong", [("x",), "apgd-ce", 5, None, [["apgd-ce"]]])
+def test_attacks_that_the_library_does_not_have_are_refused(wrong):
+    with refused():
+        AutoAttack(attacks=wrong)
+
+
+@pytest.mark.parametrize("name", ["apgd-t", "apgd-dlr"])
+def test_an_attack_that_compares_more_logits_than_there_are_is_refused(name):
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)).eval()
+    images = np.zeros((1, 8, 8, 3), np.uint8)
+    with refused(name):
+        AutoAttack(8, (name,))(model, images, logits(model, images).argmax(1))
+
+
+def test_what_cannot_be_called_is_no_model():
+    model = nn.Flatten()
+    for wrong in (
+        lambda: Defended(None, model), lambda: Defended(model, "median3"),
+        lambda: Defended(nn.Flatten, model), lambda: DoubleMasking(None),
+    ):  # fmt: skip
+        with refused():
+            wrong()

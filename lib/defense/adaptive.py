@@ -23,7 +23,7 @@ from lib.metrics import clusters
 from lib.metrics.intervals import columns, share
 from lib.models import denoisers
 from lib.models.classifiers import Classifier, logits
-from lib.models.inference import batch_for, placed
+from lib.models.inference import batch_for, check_network, placed
 from lib.models.weights import checksums
 from lib.params import ATTACKS, PATCHES, REFERENCES, Parameters
 from lib.params.errors import InputError, shortened
@@ -80,13 +80,15 @@ class Defended(nn.Module):
         patches: size and threshold of patch selection (EVA14); None for the whole restored image.
 
     Raises:
-        InputError: patches are no such pair, or as `check_patches`.
+        InputError: no module or function, patches are no such pair, or as `check_patches`.
     """
 
     def __init__(
         self, classifier: nn.Module, defense: nn.Module, patches: tuple[int, float] | None = None
     ) -> None:
         super().__init__()
+        for what, network in (("classifier", classifier), ("defense", defense)):
+            check_network(what, network)
         if patches is not None:
             if not isinstance(patches, tuple | list) or len(patches) != 2:
                 raise InputError(

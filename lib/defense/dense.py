@@ -16,12 +16,14 @@ from lib.attack import Found, Misclassification, inputs
 from lib.data import counter_rng, like, to_tensor, to_uint8
 from lib.models.classifiers import logits
 from lib.models.inference import placed
-from lib.params.errors import InputError, check_field
+from lib.params.errors import InputError, check_field, check_name, shortened
 
 APGD = ("apgd-ce",)
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
-# The targeted loss compares the fourth largest logit.
+# Losses that compare the third or the fourth largest logit.
+NEEDS_CLASSES = {"apgd-dlr": 3, "apgd-t": 4}
 FEW_CLASSES = ("apgd-ce", "fab-t", "square")
+KNOWN = {*STANDARD, "apgd-dlr", "fab"}
 TARGETS = 9  # at most, AutoAttack's own number
 
 
@@ -45,6 +47,10 @@ class AutoAttack:
 
     def __post_init__(self) -> None:
         check_field(self, "epsilon", 1, 255, whole=True)
+        if not isinstance(self.attacks, tuple | list):
+            raise InputError(f"attacks is {shortened(self.attacks)}: give names in a list.")
+        for name in self.attacks:
+            check_name("attack", name, KNOWN)
         check_field(self, "seed", -(1 << 63), (1 << 63) - 1, whole=True)
 
     def __call__(self, model: nn.Module, images: Any, labels: Any) -> Found:
@@ -87,6 +93,9 @@ class AutoAttack:
         batch = to_tensor(image).to(placed(model))
         with torch.no_grad():
             classes = model(batch).shape[1]
+        for name in self.attacks:
+            if classes < NEEDS_CLASSES.get(name, 0):
+                raise InputError(f"{name} needs {NEEDS_CLASSES[name]} classes, not {classes}.")
         attack = package.AutoAttack(
             model, norm="Linf", eps=self.epsilon / 255, version="custom", device=batch.device,
             attacks=list(self.attacks or (STANDARD if classes > 3 else FEW_CLASSES)),

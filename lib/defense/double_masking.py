@@ -17,11 +17,19 @@ import torch
 from torch import Tensor, nn
 
 from lib.attack import AnyLabelChange, Misclassification, inputs
-from lib.data import as_images, to_tensor
+from lib.data import as_images, as_labels, to_tensor
 from lib.models.classifiers import TIE, classify, decide, edge
-from lib.models.inference import Device, batch_for, evaluating, full_precision, outputs, placed
+from lib.models.inference import (
+    Device,
+    batch_for,
+    check_network,
+    evaluating,
+    full_precision,
+    outputs,
+    placed,
+)
 from lib.models.masks import check_mask, inpaint, masks_of
-from lib.params.errors import check_number
+from lib.params.errors import InputError, check_number
 
 INPAINT = "inpaint"
 
@@ -50,6 +58,7 @@ class DoubleMasking(nn.Module):
         multi_label: bool = False, threshold: float = 0.5, batch: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
+        check_network("classifier", classifier)
         self.classifier, self.multi_label, self.fill = classifier, multi_label, fill
         self.mask, self.patch = check_mask(mask, patch)
         self.threshold = check_number("threshold", threshold, 0, 1, ends="()")
@@ -184,8 +193,10 @@ def masking_table(defense: DoubleMasking, images: Any, labels: Any) -> pd.DataFr
         ``defended`` (the defense is right), ``certified`` (and no patch can change that),
         ``seconds`` of the decision, ``seconds_certify`` of the certificate.
     """
+    if not isinstance(defense, DoubleMasking):
+        raise InputError(f"The defense is a {type(defense).__name__}: give a DoubleMasking.")
     (array,) = as_images("Images to certify", images=images)
-    labels, rows = np.asarray(labels), []
+    labels, rows = as_labels("The labels", labels, len(array)), []
     task = defense.multi_label, defense.threshold
     for place in range(len(array)):
         one, label = array[place : place + 1], labels[place : place + 1]

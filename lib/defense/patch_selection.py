@@ -16,7 +16,7 @@ from lib.metrics.intervals import columns, rate
 from lib.models.classifiers import classify
 from lib.models.denoisers import restore
 from lib.models.inference import Device, Network
-from lib.params.errors import InputError, check_number
+from lib.params.errors import InputError, check_number, check_numbers
 
 
 def select_patches(
@@ -98,6 +98,8 @@ def scan_patches(
         InputError: as `select_patches`, `lib.models.restore` and `lib.models.classify`.
     """
     as_images("Images of a scan", clean=clean, attacked=attacked)
+    sizes = check_numbers("sizes", sizes, 1, math.inf, whole=True)
+    thresholds = check_numbers("thresholds", thresholds, 0, 1)
     settings = [check_patches(*setting) for setting in product(sizes, thresholds)]
     task = (False, 0.5) if threshold is None else (True, threshold)
     given = {"recovered": attacked, "kept": clean}

@@ -20,9 +20,9 @@ from lib.defense.patch_selection import select_patches
 from lib.metrics import clusters, image_quality, intervals
 from lib.models.classifiers import as_text, classify
 from lib.models.denoisers import restore
-from lib.models.inference import Device, Network, placed
+from lib.models.inference import Device, Network, check_network, placed
 from lib.params import PATCHES, REFERENCES, Parameters
-from lib.params.errors import InputError, shortened
+from lib.params.errors import InputError
 
 if TYPE_CHECKING:
     from lib.attack import Found
@@ -63,9 +63,7 @@ def evaluate_defense(
     """
     networks = dict(denoiser) if isinstance(denoiser, Mapping) else None
     for what, network in (("model", model), *(networks or {"denoiser": denoiser}).items()):
-        if not callable(network):
-            given = shortened(network)
-            raise InputError(f"The {what} is {given}: give a module or a function of images.")
+        check_network(what, network)
     if not hasattr(found, "table"):
         raise InputError(f"found is a {type(found).__name__}: give what an attack returned.")
     records = found.table[~found.table["skipped"].astype(bool)]

@@ -12,15 +12,31 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from lib.attack import Found, PixelAttack, inputs
-from lib.params.errors import check_field
+from lib.attack import Found, LinearMapAttack, PixelAttack, inputs
+from lib.params.errors import InputError, check_field, shortened
 
 SUMS = ("evaluations", "computed", "generations", "disagreements", "seconds", "best")
 PIXELS = ("rows", "cols", "values")
 
 
+def check_attack(attack: Any, *kinds: type) -> None:
+    """Refuse an attack of which no stronger one can be made.
+
+    Raises:
+        InputError: it is of none of the kinds.
+    """
+    if not isinstance(attack, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise InputError(f"The attack is {shortened(attack)}: give a {wanted}.")
+
+
 def doubled(attack: PixelAttack) -> PixelAttack:
-    """The attack with twice the generations; it begins with the very generations of the attack."""
+    """The attack with twice the generations; it begins with the very generations of the attack.
+
+    Raises:
+        InputError: another kind of attack, or too many generations.
+    """
+    check_attack(attack, PixelAttack)
     return replace(attack, generations=2 * attack.generations)
 
 
@@ -33,13 +49,14 @@ class Restarts:
         runs: at most.
 
     Raises:
-        InputError: no run.
+        InputError: no run, or another kind of attack.
     """
 
     attack: PixelAttack
     runs: int = 5
 
     def __post_init__(self) -> None:
+        check_attack(self.attack, PixelAttack)
         check_field(self, "runs", 1, math.inf, whole=True)
 
     def __call__(self, model: nn.Module, images: Any, labels: Any) -> Found:
@@ -70,13 +87,14 @@ class MorePixels:
         most: pixels in all at most.
 
     Raises:
-        InputError: fewer than the first stage changes.
+        InputError: fewer than the first stage changes, or another kind of attack.
     """
 
     attack: PixelAttack
     most: int = 64
 
     def __post_init__(self) -> None:
+        check_attack(self.attack, PixelAttack, LinearMapAttack)
         check_field(self, "most", self.attack.pixels, math.inf, whole=True)
 
     def __call__(self, model: nn.Module, images: Any, labels: Any) -> Found:
