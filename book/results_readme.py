@@ -1,7 +1,6 @@
 """What the README of the results says of the record: a small table and sentences."""
 
 import math
-from dataclasses import replace
 
 import pandas as pd
 
@@ -14,7 +13,7 @@ from lib.evidence.protocol_runs import KEYS, ProtocolRuns, shares
 from lib.evidence.record import Record
 from lib.figures.formatting import attack, break_even, enumerated, pixels, place, rate, shown
 from lib.metrics import clusters, intervals
-from lib.metrics.classification import constant_accuracy
+from lib.metrics.classification import below_constant, constant_accuracy
 from lib.params import Parameters
 
 # The paper's proposal, the same with patch selection, the plainest filter, and no defense.
@@ -96,20 +95,17 @@ def _useful(runs: ProtocolRuns) -> tuple[ProtocolRuns, pd.DataFrame, str]:
         The runs; those left out, as `beaten` takes them; and what is to be said of these. If a
         constant answer beats every classifier, none is left out.
     """
-    columns = ["protocol", "dataset", "size", "classifier", "accuracy", "constant"]
+    columns = ["protocol", "dataset", "size", "classifier", "accuracy", "constant", "weak"]
     rows = []
     for (dataset, classifier), about in runs.classifiers.items():
         test = about.get("test", {})
-        numbers = test.get("accuracy", math.nan), constant_accuracy(test)
+        numbers = test.get("accuracy", math.nan), constant_accuracy(test), below_constant(test)
         rows.append(("", dataset, runs.sizes[dataset], classifier, *numbers))
     every = pd.DataFrame(rows, columns=columns)
-    beats = every["accuracy"] < every["constant"]
-    if beats.all():
+    if every["weak"].all():
         return runs.tested, every, "Read this with care"
-    kept, tables = every.loc[~beats, KEYS[:2]], ("records", "restored", "adaptive")
-    tables = {name: getattr(runs.tested, name) for name in tables}
-    useful = {name: table.merge(kept) for name, table in tables.items() if len(table)}
-    return replace(runs, **useful), every[beats], "Left out"
+    kept = every.loc[~every["weak"], KEYS[:2]]
+    return runs.tested.select(lambda of: of.merge(kept)), every[every["weak"]], "Left out"
 
 
 def _break_even(row: pd.Series) -> str:

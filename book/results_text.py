@@ -50,8 +50,8 @@ def answer(found: DatasetRecord, success: pd.DataFrame, pooled: pd.DataFrame) ->
 
 def weak(found: DatasetRecord) -> pd.DataFrame:
     """Runs of the protocol nearest to the paper's whose classifier a constant answer beats."""
-    runs = recorded.nearest(found.runs.assign(dataset=found.dataset, useful=found.useful))
-    return runs.assign(accuracy=runs["correct"] / runs["n"])[~runs["useful"]]
+    runs = recorded.nearest(found.runs.assign(dataset=found.dataset))
+    return runs.assign(accuracy=runs["correct"] / runs["n"])[runs["weak"]]
 
 
 def beaten(runs: pd.DataFrame, numbers: bool = True) -> str:

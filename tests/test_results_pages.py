@@ -322,9 +322,7 @@ def test_the_front_page_counts_no_classifier_that_a_constant_answer_beats(monkey
     name = next(n for n, found in every.items() if found.sizes[0] == largest)
     runs = every[name].runs
     worse = (runs["size"] == largest) & runs["classifier"].isin(weak)
-    every[name] = replace(every[name], runs=runs.assign(
-        correct=np.where(worse, 0, runs["n"]), constant=0.5
-    ))  # fmt: skip
+    every[name] = replace(every[name], runs=runs.assign(weak=worse))
     monkeypatch.setattr(dataset_record, "record", lambda _, dataset: every[dataset])
     first = front_page.first(RECORD)
     assert shown(name) not in first.findings[0]  # of ResNet50

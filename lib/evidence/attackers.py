@@ -1,4 +1,4 @@
-"""What recorded attackers say: the worst of all, and what double masking proves."""
+"""Recorded attackers: the worst of all attacks, and what double masking proves."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pandas as pd
 from lib.defense import worst_case
 from lib.defense.worst_case import LINF, NONE, PIXELS, WORST
 from lib.evidence import certificates, run_tables
-from lib.evidence.run_tables import PLAIN, RUN
+from lib.evidence.run_tables import PLAIN, RUN, by_group, joined, shares
 from lib.metrics import clusters, intervals
 from lib.params import ATTACKS, MASKING
 
@@ -18,11 +18,9 @@ CASES = ("clean", "oblivious", "adaptive", "same", "most", "dense")
 
 
 def read(results: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str, str]]]:
-    """All recorded attackers, all recorded certificates of double masking, and sources.
+    """Attackers with ``pixels``, certificates of double masking, and sources.
 
-    Returns:
-        The tables of `lib.defense.attackers.attack_all`, with ``pixels``, and ``masking``, as of
-        `run_tables.read`; and the provenance of the images by folder.
+    See `run_tables.read` and `lib.defense.attackers.attack_all`.
     """
     names = {f"attackers_{name}": pixels for pixels, name in ATTACKS.items()}
     attacked, sources = run_tables.read(results, names)
@@ -33,37 +31,35 @@ def read(results: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str,
 def worst(attacked: pd.DataFrame) -> pd.DataFrame:
     """Images classified correctly through each defense, after each kind of attack.
 
-    Args:
-        attacked: of `read`.
-
     Returns:
-        One row a run, number of pixels and defense: ``n`` images, and with their 95 % intervals in
-        ``_low`` and ``_high`` the shares that are correct: ``clean``; ``oblivious``, after the
-        paper's attack; ``adaptive``, after the same search through defense and classifier;
-        ``same``, ``most`` and ``dense``, after the worst of all attacks with as many pixels, with
-        more, and with a small change of all values. NaN where there was no such attack.
+        One row a run, number of pixels and defense: ``n`` images, and with 95 % intervals the
+        shares that are correct: ``clean``; ``oblivious``, after the paper's attack; ``adaptive``,
+        after the same search through defense and classifier; ``same``, ``most`` and ``dense``,
+        after the worst of all attacks with as many pixels, with more, and with a small change of
+        all values. NaN where there was no such attack.
     """
-    rows = []
-    for names, group in attacked.groupby(KEYS, sort=False):
-        shares = worst_case.worst_case(group)
-        for defense, of in shares.groupby("defense", sort=False):
-            row = dict(zip(KEYS, names, strict=True)) | {"defense": defense}
-            row["n"] = int(of.loc[of["attacker"] == NONE, "n"].iloc[0])
-            for case in CASES:
-                found = _case(of, case, names[-1])
-                estimate = found[["correct", "correct_low", "correct_high"]].to_numpy()
-                row |= intervals.columns(case, estimate[0] if len(found) else intervals.NONE)
-            rows.append(row)
-    return pd.DataFrame(rows)
+
+    def of_run(group: pd.DataFrame) -> pd.DataFrame:
+        pixels = group["pixels"].iloc[0]
+        return by_group(worst_case.worst_case(group), ["defense"], lambda of: _cases(of, pixels))
+
+    return by_group(attacked, KEYS, of_run)
 
 
-def _case(shares: pd.DataFrame, case: str, pixels: int) -> pd.DataFrame:
-    """The row of a case among those of one defense, of `worst_case.worst_case`; none without it."""
+def _cases(of: pd.DataFrame, pixels: int) -> dict[str, float]:
+    """The shares of one defense, from its rows of `worst_case.worst_case`."""
+    row = {"n": int(of.loc[of["attacker"] == NONE, "n"].iloc[0])}
+    for case in CASES:
+        found = _case(of, case, pixels)[["correct", "correct_low", "correct_high"]].to_numpy()
+        row |= intervals.columns(case, found[0] if len(found) else intervals.NONE)
+    return row
+
+
+def _case(of: pd.DataFrame, case: str, pixels: int) -> pd.DataFrame:
     if case in ("clean", "oblivious", "adaptive"):
-        of = shares[shares["attacker"] == (NONE if case == "clean" else case)]
+        of = of[of["attacker"] == (NONE if case == "clean" else case)]
         return of[of["budget"].isin((0, pixels))]
-    of = shares[shares["attacker"] == WORST]
-    of = of[of["family"] == (LINF if case == "dense" else PIXELS)]
+    of = of[(of["attacker"] == WORST) & (of["family"] == (LINF if case == "dense" else PIXELS))]
     if case == "same":
         return of[of["budget"] == pixels]
     if case == "most":
@@ -72,27 +68,29 @@ def _case(shares: pd.DataFrame, case: str, pixels: int) -> pd.DataFrame:
 
 
 def to_pool(results: Path, attacked: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows of `read` of the runs of one protocol, one pixel and more, and its weak classifiers.
+    """One-pixel rows of the protocol with the most attacked images, and its weak classifiers.
 
-    The protocol is that with the most attacked images, because others have other attackers and
-    budgets. Runs whose classifier is right less often than a constant answer are left out; they are
-    the second table, of `certificates.below_baseline`.
+    Other protocols have other attackers and budgets. Weak classifiers, which a constant answer
+    beats, are left out; they are the second table, of `certificates.below_baseline`.
     """
     if not len(attacked):
         return attacked, attacked
     one = attacked[(attacked["pixels"] == 1) & (attacked["training"] == PLAIN)]
     clean = one.loc[one["attacker"] == NONE, "protocol"]
-    one = one[one["protocol"].isin(clean.value_counts().index[:1])]
-    weak = certificates.below_baseline(results, one)
-    of_weak = pd.MultiIndex.from_frame(one[RUN]).isin(pd.MultiIndex.from_frame(weak[RUN]))
-    return one[~of_weak], weak
+    return _useful(results, one[one["protocol"].isin(clean.value_counts().index[:1])])
+
+
+def _useful(results: Path, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of classifiers that are not weak, and the weak ones."""
+    weak = certificates.below_baseline(results, table)
+    of_weak = pd.MultiIndex.from_frame(table[RUN]).isin(pd.MultiIndex.from_frame(weak[RUN]))
+    return table[~of_weak], weak
 
 
 def pooled(rows: pd.DataFrame) -> pd.DataFrame:
-    """`worst_case.worst_case` of the rows of `to_pool` together.
+    """`worst_case.worst_case` of all rows.
 
-    Each run attacks its own images: an image attacked on two classifiers counts twice, as one
-    cluster.
+    An image attacked on two classifiers counts twice, as one cluster.
     """
     if not len(rows):
         return pd.DataFrame()
@@ -106,48 +104,29 @@ def ends(shares: pd.DataFrame) -> pd.DataFrame:
     if not len(shares):
         return shares
     of = shares[shares["attacker"] == WORST]
-    edges = of.groupby(["defense", "family"])["budget"]
-    largest = of["budget"] == edges.transform("max")
-    of = of[(of["budget"] == 1) | largest]
-    return shares[(shares["attacker"] == NONE) | shares.index.isin(of.index)]
+    largest = of["budget"] == of.groupby(["defense", "family"])["budget"].transform("max")
+    worst = of[(of["budget"] == 1) | largest]
+    return shares[(shares["attacker"] == NONE) | shares.index.isin(worst.index)]
 
 
 def checks(attacked: pd.DataFrame) -> pd.DataFrame:
-    """`worst_case.sanity` of each run and number of pixels, with `KEYS` in front."""
-    tables = [
-        worst_case.sanity(group).assign(**dict(zip(KEYS, names, strict=True)))
-        for names, group in attacked.groupby(KEYS, sort=False)
-    ]
-    if not tables:
-        return pd.DataFrame()
-    table = pd.concat(tables, ignore_index=True)
-    return table[[*KEYS, *table.columns.difference(KEYS, sort=False)]]
+    """`worst_case.sanity` of each run and number of pixels."""
+    return by_group(attacked, KEYS, worst_case.sanity)
 
 
 def proved(masked: pd.DataFrame) -> pd.DataFrame:
     """Accuracy and certified accuracy of double masking on clean test images.
 
-    Args:
-        masked: of `read`.
-
     Returns:
-        One row a run: ``n`` images; ``clean``, the share that the classifier alone gets right,
-        ``defended`` and ``certified`` with 95 % intervals in ``_low`` and ``_high``; ``seconds`` of
-        a decision, ``seconds_certify`` of a certificate that holds.
+        One row a run: ``n`` images; with 95 % intervals ``clean``, the share that the classifier
+        alone gets right, ``defended`` and ``certified``; ``seconds`` of a decision, and
+        ``seconds_certify`` of a certificate that holds.
     """
-    rows = []
-    for names, group in masked.groupby([*RUN, "training"], sort=False):
-        row = dict(zip([*RUN, "training"], names, strict=True)) | {"n": len(group)}
-        of = clusters.of(group)
-        for name in ("clean", "defended", "certified"):
-            row |= intervals.columns(name, intervals.share(group[name], of))
-        sure = group[group["certified"].astype(bool)]
-        row |= {
-            "seconds": group["seconds"].mean(),
-            "seconds_certify": sure["seconds_certify"].mean(),
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
+    return by_group(masked, [*RUN, "training"], lambda group: {
+        "n": len(group), **shares(group, "clean", "defended", "certified"),
+        "seconds": group["seconds"].mean(),
+        "seconds_certify": group.loc[group["certified"].astype(bool), "seconds_certify"].mean(),
+    })  # fmt: skip
 
 
 def fine_tuned(results: Path) -> pd.DataFrame:
@@ -155,56 +134,41 @@ def fine_tuned(results: Path) -> pd.DataFrame:
 
     Returns:
         One row a run and defense: ``n`` clean test images; ``before`` and ``after``, shares that
-        are correct, and ``gain``, each with its 95 % interval in ``_low`` and ``_high``.
+        are correct, and ``gain``, each with its 95 % interval.
     """
-    table, rows = run_tables.read(results, ["fine_tuning"])[0], []
-    if not len(table):
-        return table
-    for names, group in table.groupby([*RUN, "defense"], sort=False):
-        row = dict(zip([*RUN, "defense"], names, strict=True)) | {"n": len(group)}
-        of = clusters.of(group)
-        for name in ("before", "after"):
-            row |= intervals.columns(name, intervals.share(group[name], of))
+
+    def gains(group: pd.DataFrame) -> dict[str, float]:
         gain = group["after"].astype(int) - group["before"].astype(int)
-        rows.append(row | intervals.columns("gain", intervals.paired(gain, of)))
-    return pd.DataFrame(rows)
+        gained = intervals.columns("gain", intervals.paired(gain, clusters.of(group)))
+        return {"n": len(group), **shares(group, "before", "after"), **gained}
+
+    return by_group(run_tables.read(results, ["fine_tuning"])[0], [*RUN, "defense"], gains)
 
 
 def proofs(results: Path) -> pd.DataFrame:
-    """Which share of test images is proved correct under any one-pixel attack, by defense.
+    """The share of test images that is proved correct under any one-pixel attack, by defense.
 
-    All classifiers of a data set and size together that are right more often than a constant
-    answer.
+    All classifiers of a data set and size together, without weak ones; with two of them, each
+    image counts twice.
 
     Returns:
-        One row a data set, size and defense: ``n`` images, with two classifiers each twice;
-        ``clean``, the share that is correct behind the defense, and ``robust``, with their 95 %
-        intervals. ``identity`` and ``median3`` are from the exact
-        certificates; ``double_masking`` is from its own, which can miss what holds, and `TRAINED`
-        the same of classifiers that were trained under masks.
+        One row a data set, size and defense: ``n`` images; with 95 % intervals ``clean``, the share
+        that is correct behind the defense, and ``robust``. ``identity`` and ``median3`` have exact
+        certificates; that of ``double_masking`` can miss robust images. `TRAINED` is double masking
+        of classifiers that were trained under masks.
     """
     exact = certificates.read(results)[0]
     masked = run_tables.read(results, ["masking"])[0]
-    right = exact.get("skipped", pd.Series(dtype=bool)).eq(False)
-    defenses = masked["training"].map({PLAIN: MASKING}).fillna(TRAINED)
-    tables = [
-        found.assign(defense=defense, clean=clean, robust=robust)
-        for found, defense, clean, robust in (
-            (exact, exact.get("through"), right, exact.get("robust")),
-            (masked, defenses, masked.get("defended"), masked.get("certified")),
-        )
-        if len(found)
-    ]
+    tables = []
+    if len(exact):
+        tables.append(exact.assign(defense=exact["through"].replace(BARE), clean=~exact["skipped"]))
+    if len(masked):
+        names = masked["training"].map({PLAIN: MASKING}).fillna(TRAINED)
+        columns = {"clean": masked["defended"], "robust": masked["certified"]}
+        tables.append(masked.assign(defense=names, **columns))
     if not tables:
         return pd.DataFrame()
-    every = pd.concat(tables, ignore_index=True)
-    weak = pd.MultiIndex.from_frame(certificates.below_baseline(results, every)[RUN])
-    every = every[~pd.MultiIndex.from_frame(every[RUN]).isin(weak)].replace({"defense": BARE})
-    rows = []
-    for names, group in every.groupby(["dataset", "size", "defense"], sort=False):
-        row = dict(zip(("dataset", "size", "defense"), names, strict=True)) | {"n": len(group)}
-        for name in ("clean", "robust"):
-            right = intervals.share(group[name].astype(bool), clusters.of(group))
-            row |= intervals.columns(name, right)
-        rows.append(row)
-    return pd.DataFrame(rows)
+    return by_group(
+        _useful(results, joined(tables))[0], ["dataset", "size", "defense"],
+        lambda group: {"n": len(group), **shares(group, "clean", "robust")},
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What recorded certificates say: accuracy under any one-pixel attack, and what searches miss."""
+"""Recorded certificates: accuracy under any one-pixel attack, and what searches miss."""
 
 from pathlib import Path
 
@@ -6,20 +6,17 @@ import pandas as pd
 
 from lib.attack.certificate import THROUGH
 from lib.evidence import run_tables
-from lib.evidence.run_tables import RUN
-from lib.metrics import clusters, intervals
-from lib.metrics.classification import constant_accuracy
+from lib.evidence.run_tables import RUN, by_group, joined, shares
+from lib.metrics.classification import below_constant, constant_accuracy
 from lib.params.files import read_json
 
 BUDGETS = (100, 1_000, 10_000, 100_000)  # evaluations of an image
 
 
 def read(results: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str, str]]]:
-    """All recorded certificates, the searches of images that they prove vulnerable, and sources.
+    """Certificates, searches of images that they prove vulnerable, and sources.
 
-    Returns:
-        The tables ``certificate_<through>`` and ``certificate_searches`` as of `run_tables.read`,
-        and the provenance of the images by folder.
+    See `run_tables.read`.
     """
     found, sources = run_tables.read(results, [f"certificate_{name}" for name in THROUGH])
     searched, more = run_tables.read(results, ["certificate_searches"])
@@ -27,70 +24,56 @@ def read(results: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str,
 
 
 def below_baseline(results: Path, found: pd.DataFrame) -> pd.DataFrame:
-    """Certified classifiers that are right less often than an answer that never changes.
-
-    Args:
-        results: folder of the record.
-        found: the certificates of `read`.
+    """Runs in a table whose classifier is less accurate than a constant answer.
 
     Returns:
-        One row a run: `RUN`, ``n`` (all test images), ``accuracy`` and ``constant`` (accuracy of
-        the majority class, or of no label at all).
+        `RUN`, ``n`` (all test images), ``accuracy`` and ``constant``.
     """
     rows = []
     for run in found[RUN].drop_duplicates().itertuples(index=False):
         folder = results / run.protocol / run.dataset / run.classifier
         test = read_json(folder / "classifier.json")["test"]
-        rows.append((*run, test["images"], test["accuracy"], constant_accuracy(test)))
-    table = pd.DataFrame(rows, columns=[*RUN, "n", "accuracy", "constant"])
-    return table[table["accuracy"] < table["constant"]]
+        if below_constant(test):
+            rows.append((*run, test["images"], test["accuracy"], constant_accuracy(test)))
+    return pd.DataFrame(rows, columns=[*RUN, "n", "accuracy", "constant"])
 
 
 def accuracy(found: pd.DataFrame) -> pd.DataFrame:
     """Accuracy on clean test images, and with any one pixel changed to any value.
 
-    Args:
-        found: the certificates of `read`.
-
     Returns:
-        One row a run and ``through``: ``n`` (test images), ``clean`` and ``robust`` with 95 %
-        intervals in ``_low`` and ``_high``; ``evaluated`` (images evaluated), ``deviation``
-        (the largest of a margin between the two evaluations) and ``nearest`` (the smallest margin
-        of a robust image). `THROUGH` gives the order.
+        One row a run and ``through``: ``n`` test images; ``clean`` and ``robust`` with 95 %
+        intervals; ``evaluated`` images; ``deviation``, the largest difference of a margin between
+        the two evaluations; ``nearest``, the smallest margin of a robust image.
     """
-    rows = []
-    for names, group in found.groupby([*RUN, "through"], sort=False) if len(found) else ():
-        of, clean, robust = clusters.of(group), ~group["skipped"], group["robust"].astype(bool)
-        row = dict(zip([*RUN, "through"], names, strict=True)) | {"n": len(group)}
-        row |= intervals.columns("clean", intervals.share(clean, of))
-        row |= intervals.columns("robust", intervals.share(robust, of))
-        row |= {
-            "evaluated": int(group["candidates"].sum()), "deviation": group["deviation"].max(),
-            "nearest": group.loc[robust, "margin"].min(),
-        }  # fmt: skip
-        rows.append(row)
-    order = list(THROUGH)
-    return pd.DataFrame(sorted(rows, key=lambda row: order.index(row["through"])))
+    table = by_group(found, [*RUN, "through"], _accuracy)
+    return joined([table[table["through"] == name] for name in THROUGH if len(table)])
+
+
+def _accuracy(group: pd.DataFrame) -> dict[str, float]:
+    return {
+        "n": len(group), **shares(group.assign(clean=~group["skipped"]), "clean", "robust"),
+        "evaluated": int(group["candidates"].sum()), "deviation": group["deviation"].max(),
+        "nearest": group.loc[group["robust"].astype(bool), "margin"].min(),
+    }  # fmt: skip
 
 
 def found_by(searched: pd.DataFrame) -> pd.DataFrame:
-    """Which share of the images with a counterexample each search finds within each budget.
+    """The share of images with a counterexample that each search finds within each budget.
 
-    Args:
-        searched: the searches of `read`, each of which had the largest of `BUDGETS`. ``map``
-            predicts most candidates: of it only those that it computes count.
+    ``map`` predicts most candidates; only those that it computes count.
 
     Returns:
-        One row a run, ``method`` and ``budget``: ``n`` (vulnerable images) and ``found`` with a
-        95 % interval in ``found_low`` and ``found_high``.
+        One row a run, ``method`` and ``budget``: ``n`` vulnerable images and ``found`` with its
+        95 % interval.
     """
-    rows = []
-    for names, group in searched.groupby([*RUN, "method"], sort=False) if len(searched) else ():
-        of = clusters.of(group)
-        spent = group["computed" if names[-1] == "map" else "evaluations"]
-        for budget in BUDGETS:
-            hits = group["success"].astype(bool) & (spent <= budget)
-            row = dict(zip([*RUN, "method"], names, strict=True))
-            row |= {"budget": budget, "n": len(group)}
-            rows.append(row | intervals.columns("found", intervals.share(hits, of)))
-    return pd.DataFrame(rows)
+
+    def within(group: pd.DataFrame, budget: int) -> dict[str, float]:
+        spent = group["computed" if group["method"].iloc[0] == "map" else "evaluations"]
+        hits = group["success"].astype(bool) & (spent <= budget)
+        return {"budget": budget, "n": len(group), **shares(group.assign(found=hits), "found")}
+
+    return by_group(
+        searched, [*RUN, "method"],
+        lambda group: pd.DataFrame([within(group, budget) for budget in BUDGETS]),
+    )  # fmt: skip

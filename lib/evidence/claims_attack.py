@@ -3,9 +3,9 @@
 from collections import defaultdict
 from dataclasses import replace
 from itertools import combinations, pairwise, product
+from math import isnan
 
-from lib import params
-from lib.evidence.protocol_runs import KEYS, MATCHED, rates
+from lib.evidence.protocol_runs import KEYS, MATCHED, success_rate
 from lib.evidence.record import Record
 from lib.evidence.variants import FEWEST, outcome_differences
 from lib.evidence.verdicts import Differences, Verdict, everywhere, of_differences, over_data_sets
@@ -22,11 +22,13 @@ def order_of_data_sets(record: Record, p: Parameters) -> Verdict:
     """
     found, differences = defaultdict(list), {}
     for runs in (*record.trainings, *record.resized):
-        for pixels in params.ATTACKS:
-            table = rates(runs.tested, pixels)
-            for row in table[table["classifier"] == "resnet50"].dropna(subset="matched").iloc:
-                key = (row["dataset"], pixels, runs.sizes.get(row["dataset"], 0))
-                found[key].append(tuple(row[[*MATCHED]]))
+        records = runs.tested.records
+        records = records[records["classifier"] == "resnet50"].sort_values("pixels", kind="stable")
+        for (pixels, dataset), group in records.groupby(["pixels", "dataset"], sort=False):
+            row = success_rate(group)
+            if not isnan(row["matched"]):
+                key = (dataset, pixels, runs.sizes.get(dataset, 0))
+                found[key].append(tuple(row[name] for name in MATCHED))
     compared, images, apart = set(), set(), set(combinations(ORDER, 2))
     for (one, pixels, size), ours in list(found.items()):
         for other in ORDER[ORDER.index(one) + 1 :]:

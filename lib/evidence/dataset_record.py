@@ -11,7 +11,8 @@ from lib import params
 from lib.evidence import printed as paper
 from lib.evidence import protocol_runs, variants
 from lib.evidence.record import PROTOCOLS
-from lib.metrics.classification import constant_accuracy
+from lib.evidence.run_tables import joined
+from lib.metrics.classification import below_constant, constant_accuracy
 from lib.params.errors import InputError
 from lib.params.files import visible
 
@@ -36,18 +37,11 @@ class DatasetRecord:
         """Edges of the images, of the protocol nearest to the paper's first."""
         return list(dict.fromkeys(self.runs["size"]))
 
-    @property
-    def useful(self) -> pd.Series:
-        """Whether the classifier of each of ``runs`` beats an answer that never changes."""
-        return ~(self.runs["correct"] < self.runs["constant"] * self.runs["n"])
-
     def of_useful(self) -> "DatasetRecord":
-        """The same without the attacks on classifiers that are not `useful`."""
-        kept = self.runs.loc[self.useful, RUN]
+        """The same without the attacks on classifiers that a constant answer beats."""
+        kept = self.runs.loc[~self.runs["weak"], RUN]
         tables = {name: getattr(self, name) for name in ("attacks", "restored")}
-        return replace(self, **{
-            name: table.merge(kept, on=RUN) for name, table in tables.items() if len(table)
-        })  # fmt: skip
+        return replace(self, **{n: of.merge(kept, on=RUN) for n, of in tables.items() if len(of)})
 
     @property
     def sources(self) -> dict[str, dict[str, str]]:
@@ -80,11 +74,11 @@ def datasets(results: Path) -> list[str]:
 
 
 def record(results: Path, dataset: str, names: list[str] | None = None) -> DatasetRecord:
-    """Read what is recorded of a data set.
+    """Read what is recorded of one of the paper's four data sets.
 
     Args:
         results: folder of the record, or of runs.
-        dataset: one of the paper's four attacked data sets.
+        dataset: its name.
         names: protocols or variants to read; None for all protocols, without variants.
 
     Raises:
@@ -96,28 +90,27 @@ def record(results: Path, dataset: str, names: list[str] | None = None) -> Datas
             every[name] = protocol_runs.read_runs(results / name, [dataset])
     if not every:
         raise InputError(f"{results} holds nothing on {dataset}: run `make record` after a run.")
-
-    def together(kind: str) -> pd.DataFrame:
-        tables = [
-            getattr(of, kind).assign(protocol=name, size=of.sizes[dataset])
-            for name, of in every.items()
-            if len(getattr(of, kind))
-        ]
-        return joined(tables)
-
-    runs, denoisers, classes = [], [], []
+    found: dict[str, list[pd.DataFrame]] = {}
     for name, of in every.items():
         at = {"protocol": name, "size": of.sizes[dataset]}
-        for (_, net), about in of.classifiers.items():
-            run = at | {"classifier": net}
-            runs.append(run | of.data[dataset] | _run(about, of.parameters[dataset, net]))
-            classes.append(pd.DataFrame(about.get("test_by_class", [])).assign(**run))
-        denoisers += [at | {"denoiser": key[1]} | _denoiser(of.denoisers[key])
-                      for key in of.denoisers]  # fmt: skip
-    tables = map(together, ("records", "restored", "detection", "adaptive"))
-    return DatasetRecord(
-        dataset, pd.DataFrame(runs), *tables, pd.DataFrame(denoisers), joined(classes)
-    )
+        nets = [
+            (at | {"classifier": net}, about, of.parameters[dataset, net])
+            for (_, net), about in of.classifiers.items()
+        ]
+        tables = {
+            "runs": pd.DataFrame([run | of.data[dataset] | _run(*about) for run, *about in nets]),
+            "attacks": of.records.assign(**at), "restored": of.restored.assign(**at),
+            "detection": of.detection.assign(**at), "adaptive": of.adaptive.assign(**at),
+            "denoisers": pd.DataFrame([
+                at | {"denoiser": key[1]} | _denoiser(about) for key, about in of.denoisers.items()
+            ]),
+            "classes": joined([
+                pd.DataFrame(about.get("test_by_class", [])).assign(**run) for run, about, _ in nets
+            ]),
+        }  # fmt: skip
+        for kind, table in tables.items():
+            found.setdefault(kind, []).extend([table] if len(table) else [])
+    return DatasetRecord(dataset, **{kind: joined(tables) for kind, tables in found.items()})
 
 
 def of_every_size(results: Path, dataset: str) -> DatasetRecord:
@@ -125,10 +118,6 @@ def of_every_size(results: Path, dataset: str) -> DatasetRecord:
     bases = protocols(results)
     names = [*bases, *(name for base in bases for name in variants.of_other_sizes(base))]
     return record(results, dataset, names)
-
-
-def _minutes(about: dict) -> float:
-    return sum(epoch["seconds"] for epoch in about["history"]) / 60
 
 
 def _run(net: dict, values: dict) -> dict:
@@ -140,7 +129,8 @@ def _run(net: dict, values: dict) -> dict:
         "n": test.get("images"),
         "correct": test.get("correct"),
         "constant": constant_accuracy(test),
-        "minutes": _minutes(net),
+        "weak": below_constant(test),
+        "minutes": protocol_runs.minutes(net),
     }
 
 
@@ -150,10 +140,5 @@ def _denoiser(about: dict) -> dict:
         "halving": about.get("settings", {}).get("halving", False),
         "psnr": about.get("validation_psnr", np.nan),
         "noisy_psnr": about.get("identity_psnr", np.nan),
-        "minutes": _minutes(about),
+        "minutes": protocol_runs.minutes(about),
     }
-
-
-def joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Tables below one another; empty without any."""
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

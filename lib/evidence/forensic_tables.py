@@ -1,6 +1,7 @@
 """Tables about how the printed measures may have been made: quirks, readings, hypotheses."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,12 +24,7 @@ QUIRKS = {
 
 
 def quirks(clean: np.ndarray, restored: dict[str, np.ndarray], caption: str = "") -> Styler:
-    """Mean FSIM of each defense with each quirk of the package alone, and with all.
-
-    Args:
-        clean: images before the attack, uint8 (N, H, W, C).
-        restored: the attacked images after each defense, by name.
-    """
+    """Mean FSIM of each defense with each quirk of the package alone, and with all."""
     means = {
         formatting.shown(name): [fsim_measures(clean, images, **s).mean() for s in QUIRKS.values()]
         for name, images in restored.items()
@@ -57,28 +53,22 @@ def readings(compared: pd.DataFrame, caption: str = "") -> Styler:
 def tried(results: Path, size: int) -> pd.DataFrame:
     """Every hypothesis over all recorded attacks on images of a size, for a page.
 
-    Args:
-        results: folder of the record.
-        size: edge of the images in pixels.
-
     Returns:
         One row a hypothesis: ``audit`` (ids), ``hypothesis``; ``reached``, how many of its printed
-            values lie in the range over our images, and ``plain reading``, how many without it; and
-            for each verdict the number of printed tables that got it. Empty without a record.
+        values lie in the range over our images, and ``plain reading``, how many without it; and
+        for each verdict the number of printed tables that got it.
     """
     found = run_tables.read(results, [f"forensics_{name}" for name in ATTACKS.values()])[0]
     found = found[found["size"] == size]
-    judged = [judge(of) for _, of in found.groupby([*run_tables.RUN, "table"], sort=False)]
-    if not judged:
-        return pd.DataFrame()
-    rows = []
-    for (item, claim), of in pd.concat(judged).groupby(["item", "hypothesis"], sort=False):
-        counted = of[of["verdict"] != UNTRIED]
-        values, ours, plain = counted[["values", "reached", "plain_reached"]].sum()
-        row = {
-            "audit": item, "hypothesis": claim, "reached": f"{ours} of {values}",
-            "plain reading": f"{plain} of {values}",
+    judged = run_tables.by_group(found, [*run_tables.RUN, "table"], judge)
+
+    def counted(of: pd.DataFrame) -> dict[str, Any]:
+        tried = of.loc[of["verdict"] != UNTRIED, ["values", "reached", "plain_reached"]]
+        values, ours, plain = tried.sum()
+        return {
+            "reached": f"{ours} of {values}", "plain reading": f"{plain} of {values}",
+            **{word: int((of["verdict"] == word).sum()) for word in (YES, PART, NO, NEEDLESS)},
         }  # fmt: skip
-        verdicts = of["verdict"].value_counts()
-        rows.append(row | {word: int(verdicts.get(word, 0)) for word in (YES, PART, NO, NEEDLESS)})
-    return pd.DataFrame(rows)
+
+    found = run_tables.by_group(judged, ["item", "hypothesis"], counted)
+    return found.rename(columns={"item": "audit"})

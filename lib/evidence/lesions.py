@@ -7,35 +7,26 @@ import pandas as pd
 from scipy.stats import poisson_binom
 
 from lib.data.lesions import COLUMNS, CORNER_AND_SIZE, IMAGE
-from lib.evidence.dataset_record import RUN, DatasetRecord, joined
+from lib.evidence.dataset_record import RUN, DatasetRecord
 from lib.evidence.results_tables import nearest
+from lib.evidence.run_tables import joined
 from lib.params.files import read_table
 
 FILE = "lesions.parquet"  # in the folder of a run
 
 
 def recorded(results: Path, found: DatasetRecord) -> pd.DataFrame:
-    """Boxes of the images attacked in the runs nearest to the paper's; empty where none are kept.
-
-    Args:
-        results: folder of the record.
-        found: the record of one data set.
-    """
+    """Boxes of the images attacked in the runs nearest to the paper's."""
     runs = nearest(found.runs)[RUN].itertuples(index=False)
     paths = [results / run.protocol / found.dataset / run.classifier / FILE for run in runs]
-    kept = joined([read_table(path) for path in paths if path.exists()])
-    return kept.drop_duplicates(ignore_index=True) if len(kept) else pd.DataFrame(columns=COLUMNS)
+    kept = joined([read_table(path) for path in paths if path.exists()], COLUMNS)
+    return kept.drop_duplicates(ignore_index=True)
 
 
 def marked(boxes: np.ndarray, size: int) -> np.ndarray:
-    """Pixels whose center lies in a box.
+    """Pixels whose center lies in a box, bool (size, size).
 
-    Args:
-        boxes: float (N, 4): left, top, width and height as shares of the edge.
-        size: edge of the image in pixels.
-
-    Returns:
-        bool (size, size).
+    Boxes (N, 4) are left, top, width and height as shares of the edge.
     """
     left, top, width, height = np.asarray(boxes, dtype=float).reshape(-1, 4).T[..., None]
     center = (np.arange(size) + 0.5) / size
@@ -45,12 +36,7 @@ def marked(boxes: np.ndarray, size: int) -> np.ndarray:
 
 
 def changed(attacks: pd.DataFrame, boxes: pd.DataFrame, size: int) -> pd.DataFrame:
-    """Changed pixels of successful attacks on images with boxes.
-
-    Args:
-        attacks: attack tables.
-        boxes: `lib.data.lesions.COLUMNS`.
-        size: edge of the images in pixels.
+    """Changed pixels of successful attacks on images with boxes, see `lib.data.lesions.COLUMNS`.
 
     Returns:
         One row a changed pixel: ``split, index, row, col, inside`` (a box) and ``chance``, the
@@ -74,9 +60,6 @@ def against_chance(pixels: pd.DataFrame) -> tuple[int, float, int, int]:
     """Changed pixels inside lesions, beside what pixels drawn uniformly in the same images give.
 
     Their number is then Poisson binomial, each with the share of its image that is marked.
-
-    Args:
-        pixels: of `changed`, one at least.
 
     Returns:
         The number found; by chance its mean and the ends of its central 95 % range.

@@ -11,7 +11,7 @@ from lib import params
 from lib.defense import restoration
 from lib.evidence import ablation
 from lib.evidence import printed as paper
-from lib.evidence.protocol_runs import KEYS, MATCHED, agrees, rates, success_by_class
+from lib.evidence.protocol_runs import KEYS, MATCHED, agrees, success_by_class, success_rate
 from lib.evidence.record import Record
 from lib.evidence.variants import FEWEST
 from lib.figures import formatting, tables
@@ -54,11 +54,7 @@ def compare(record: Record, p: Parameters) -> pd.DataFrame:
 def nearest(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
     """`compare` over several protocols: each value of the first that has it.
 
-    Returns:
-        Also ``size``, of the images; missing where none were needed.
-
-    Args:
-        records: with their parameters, nearest to the paper's protocol first.
+    Also ``size``, of the images; missing where none were needed.
     """
     tables = []
     for record, p in records:
@@ -152,9 +148,9 @@ def _source(record: Record, dataset: str) -> str:
 
 def _rates(record: Record) -> Iterator[tuple[Any, ...]]:
     """Tables of success rates by class, and the totals, on test images."""
-    runs = record.runs.tested
-    overall = {n: rates(runs, n).set_index(KEYS[:2]) for n in params.ATTACKS}
-    for (dataset, classifier, pixels), group in runs.records.groupby(KEYS, sort=False):
+    for (dataset, classifier, pixels), group in record.runs.tested.records.groupby(
+        KEYS, sort=False
+    ):
         number = paper.TABLES.get((dataset, classifier, pixels), {}).get("attack")
         if number is None:
             continue
@@ -171,11 +167,12 @@ def _rates(record: Record) -> Iterator[tuple[Any, ...]]:
         totals = {} if classifier != "resnet50" else {31 + pixels: (paper.totals(pixels), "rate")}
         if pixels == 2:
             totals[43] = paper.rates(), classifier
-        run = overall[pixels].loc[dataset, classifier]
+        run = success_rate(group)
         if run["matched"] != run["matched"]:  # a class of the table was not attacked
             continue
+        ours = [run[name] for name in MATCHED]
         for number, (table, column) in totals.items():
-            ours, theirs = run[[*MATCHED]], table.set_index("dataset").loc[dataset, [column, "n"]]
+            theirs = table.set_index("dataset").loc[dataset, [column, "n"]]
             yield (
                 number, f"{dataset}, {classifier}, class-weighted", "success rate",
                 theirs.iloc[0], *ours, run["n"], source, agrees(ours, *theirs),

@@ -1,6 +1,6 @@
 """All runs of one protocol side by side, read from their folders (paper, 4.2.6 to 4.4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from lib.defense import restoration
 from lib.defense.break_even import SAMPLES, break_even_prevalence
 from lib.evidence import printed as paper
 from lib.metrics import clusters
-from lib.metrics.intervals import newcombe, rate_table, share, standardized
+from lib.metrics.intervals import NONE, newcombe, rate_table, share, standardized
 from lib.metrics.intervals import rate as wilson_rate
 from lib.params import ATTACKS, DENOISERS
 from lib.params.errors import InputError
@@ -25,7 +25,7 @@ PRINTED = ("printed", "printed_n")
 
 @dataclass
 class ProtocolRuns:
-    """The finished runs of a protocol; tables have columns ``classifier`` and ``pixels`` too."""
+    """The finished runs of a protocol; all tables have ``classifier`` and ``pixels``."""
 
     records: pd.DataFrame  # attack records
     restored: pd.DataFrame  # restoration rows
@@ -42,10 +42,12 @@ class ProtocolRuns:
     @property
     def tested(self) -> "ProtocolRuns":
         """The same with images of the test part only: models have learned from the others."""
+        return self.select(lambda table: table[table["part"] == "test"])
+
+    def select(self, choose: Callable[[pd.DataFrame], pd.DataFrame]) -> "ProtocolRuns":
+        """The same with chosen rows of the tables of images."""
         tables = {name: getattr(self, name) for name in ("records", "restored", "adaptive")}
-        return replace(self, **{
-            name: table[table["part"] == "test"] for name, table in tables.items() if len(table)
-        })  # fmt: skip
+        return replace(self, **{n: choose(table) for n, table in tables.items() if len(table)})
 
     @property
     def datasets(self) -> list[str]:
@@ -54,15 +56,13 @@ class ProtocolRuns:
 
 
 def training_minutes(models: dict[tuple[str, str], dict[str, Any]], name: str) -> dict[str, float]:
-    """Training minutes of the models of one data set, classifier or denoiser, by the other name.
+    """Training minutes of models of `ProtocolRuns` that are of a data set or called a name."""
+    return {key[key[0] == name]: minutes(about) for key, about in models.items() if name in key}
 
-    ``models`` is ``classifiers`` or ``denoisers`` of `ProtocolRuns`.
-    """
-    return {
-        key[key[0] == name]: sum(epoch["seconds"] for epoch in about["history"]) / 60
-        for key, about in models.items()
-        if name in key
-    }
+
+def minutes(about: dict[str, Any]) -> float:
+    """Minutes of a training."""
+    return sum(epoch["seconds"] for epoch in about["history"]) / 60
 
 
 def read_runs(folder: Path, datasets: Sequence[str] = paper.DATASETS) -> ProtocolRuns:
@@ -107,34 +107,33 @@ def read_runs(folder: Path, datasets: Sequence[str] = paper.DATASETS) -> Protoco
     })  # fmt: skip
 
 
-def rates(runs: ProtocolRuns, pixels: int) -> pd.DataFrame:
-    """Success rate of each run beside the paper's.
+def success_rate(records: pd.DataFrame) -> dict[str, float]:
+    """Success rate of one run with one number of pixels, beside the paper's.
 
     With one pixel the paper attacks every correctly classified image, so that frequent classes
     dominate its rate; with two it attacks 100 of each class. We attack equally many of each (ATK01,
     ATK16).
 
     Returns:
-        dataset, classifier, n, successes, rate, low, high; `MATCHED`, the rate with classes
-        weighted as in the paper's table, NaN where the paper has no table or one of its classes was
-        not attacked here; printed and printed_n (NaN where the paper has none).
+        ``n, successes, rate, low, high``; `MATCHED`, the rate with classes weighted as in the
+        paper's table, NaN where there is no such table or one of its classes was not attacked here;
+        `PRINTED`, NaN where there is none.
     """
-    columns = [*KEYS[:2], "n", "successes", "rate", "low", "high", *MATCHED, *PRINTED]
-    rows = []
-    chosen = runs.records[runs.records["pixels"] == pixels]
-    for (dataset, classifier), group in chosen.groupby(KEYS[:2], sort=False):
-        n, count, printed = len(group), int(group["success"].sum()), (float("nan"),) * 2
-        rate = share(group["success"], clusters.of(group))
-        if pixels == 2:
-            printed = paper.rates().set_index("dataset").loc[dataset, [classifier, "n"]]
-        elif classifier == "resnet50":
-            printed = paper.totals(1).set_index("dataset").loc[dataset, ["rate", "n"]]
-        matched = (float("nan"),) * 3
-        if (table := paper.attack_table(dataset, classifier, pixels)) is not None:
-            weights = table.set_index("class")["printed_n"]
-            matched = standardized(success_by_class(group).set_index("class"), weights)
-        rows.append((dataset, classifier, n, count, *rate, *matched, *printed))
-    return pd.DataFrame(rows, columns=columns)
+    dataset, classifier, pixels = records[KEYS].iloc[0]
+    rate = share(records["success"], clusters.of(records))
+    matched, printed = NONE, (float("nan"),) * 2
+    if pixels == 2:
+        printed = paper.rates().set_index("dataset").loc[dataset, [classifier, "n"]]
+    elif classifier == "resnet50":
+        printed = paper.totals(1).set_index("dataset").loc[dataset, ["rate", "n"]]
+    if (table := paper.attack_table(dataset, classifier, pixels)) is not None:
+        weights = table.set_index("class")["printed_n"]
+        matched = standardized(success_by_class(records).set_index("class"), weights)
+    names = ("rate", "low", "high", *MATCHED, *PRINTED)
+    return {
+        "n": len(records), "successes": int(records["success"].sum()),
+        **dict(zip(names, (*rate, *matched, *printed), strict=True)),
+    }  # fmt: skip
 
 
 def agrees(ours: Sequence[float], printed: float, printed_n: float) -> bool:
@@ -152,14 +151,9 @@ def agrees(ours: Sequence[float], printed: float, printed_n: float) -> bool:
 
 
 def success_by_class(records: pd.DataFrame) -> pd.DataFrame:
-    """Success rate of each attacked class, and of all: see `lib.metrics.intervals.rate_table`.
+    """Success rate of each class of one run, and of all, as `lib.metrics.intervals.rate_table`.
 
-    Args:
-        records: attack table of one run and number of pixels; with ``group`` where patients are
-            known.
-
-    Returns:
-        The classes in the paper's order, also those without an attacked image, in ``class``.
+    ``class`` has the classes in the paper's order, also those without an attacked image.
     """
     names = [item.name for item in params.facts(records["dataset"].iloc[0]).attack_classes]
     named = records.assign(**{"class": records["category"].map(dict(enumerate(names)))})
@@ -170,14 +164,3 @@ def shares(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> pd.
     """`restoration.shares` and `break_even_prevalence` of the same rows, one row a defense."""
     pays = break_even_prevalence(restored, samples, seed)
     return restoration.shares(restored).merge(pays, on="defense", how="left")
-
-
-def by_group(groups, make) -> pd.DataFrame:
-    """Tables made of each group, concatenated, with the grouping columns in front."""
-    tables = []
-    for names, group in groups:
-        table = make(group)
-        for place, column in enumerate(groups.keys):
-            table.insert(place, column, names[place])
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -14,7 +14,8 @@ import pandas as pd
 from lib.defense import adaptive, restoration
 from lib.evidence import printed as paper
 from lib.evidence import protocol_runs, variants
-from lib.evidence.dataset_record import RUN, DatasetRecord, joined, protocols
+from lib.evidence.dataset_record import RUN, DatasetRecord, protocols
+from lib.evidence.run_tables import by_group, joined
 from lib.figures.formatting import attack, shown
 from lib.metrics import clusters
 from lib.metrics.intervals import CLASS_MEAN, NONE, paired, rate
@@ -30,7 +31,7 @@ def accuracies(found: DatasetRecord) -> pd.DataFrame:
 
     Returns:
         `RUN`, ``training_images, budget`` (queries allowed an image), ``n, accuracy, low, high,
-        constant`` (accuracy of an answer that never changes) and ``printed``.
+        constant`` (accuracy of a constant answer) and ``printed``.
     """
     table = found.runs[[*RUN, "training_images", "budget", "n", "correct", "constant"]].copy()
     shares = [rate(*row) for row in table[["correct", "n"]].itertuples(index=False)]
@@ -44,11 +45,7 @@ def accuracies(found: DatasetRecord) -> pd.DataFrame:
 
 
 def precision_recall(found: DatasetRecord) -> pd.DataFrame:
-    """Precision, recall and F1 of each class beside Tables 13 to 16, which are of ResNet50.
-
-    Returns:
-        `RUN`, ``class, images, precision, recall, f1``, 0..1, and the same three ``printed_*``.
-    """
+    """``images, precision, recall, f1`` of each class beside Tables 13 to 16, ``printed_*``."""
     names = ["precision", "recall", "f1"]
     table = found.classes
     if not len(table):
@@ -69,10 +66,10 @@ def times(found: DatasetRecord) -> pd.DataFrame:
     for row in found.runs.itertuples():
         printed = _minutes(paper.training_minutes(row.classifier), found.dataset)
         rows.append((row.protocol, row.size, (row.classifier,), row.minutes, *printed))
-    for (protocol, size, net, pixels), group in _groups(found.attacks):
-        table = paper.attack_minutes(pixels) if net == "resnet50" else None
-        step, minutes = (net, pixels), group["seconds"].sum() / 60
-        rows.append((protocol, size, step, minutes, *_minutes(table, found.dataset)))
+    for (protocol, size, *step), group in found.attacks.groupby(ATTACK, sort=False):
+        table = paper.attack_minutes(step[1]) if step[0] == "resnet50" else None
+        minutes = group["seconds"].sum() / 60
+        rows.append((protocol, size, tuple(step), minutes, *_minutes(table, found.dataset)))
     for row in found.denoisers.itertuples():
         printed = _minutes(paper.denoiser_minutes(found.dataset), row.denoiser)
         rows.append((row.protocol, row.size, (row.denoiser,), row.minutes, *printed))
@@ -91,40 +88,37 @@ def success_by_class(found: DatasetRecord) -> pd.DataFrame:
 
     Returns:
         `ATTACK`, ``class, n, successes, rate, low, high, printed, table``: all classes in the
-        paper's order, those without an attacked image too; the last row of an attack is ``all``,
-        which has no printed value, as the mix of classes differs (see `success`). Of test images.
+        paper's order, those without an attacked image too; then ``all``, which has no printed
+        value, as the mix of classes differs (see `success`). Of test images.
     """
-    tables = []
-    for key, group in _groups(_tested(found.attacks)):
-        at = dict(zip(ATTACK, key, strict=True))
+
+    def of_attack(group: pd.DataFrame) -> pd.DataFrame:
         table = protocol_runs.success_by_class(group)
-        table = table[table["class"] != CLASS_MEAN]
-        beside = paper.attack_table(found.dataset, at["classifier"], at["pixels"])
-        known = {} if beside is None else beside.set_index("class")["printed_rate"]
-        number = None if beside is None else beside.attrs["table"]
-        table = table.assign(printed=table["class"].map(dict(known)).astype(float), table=number)
-        tables.append(_keyed(table, at))
-    return joined(tables)
+        table = table[table["class"] != CLASS_MEAN].assign(printed=np.nan, table=None)
+        beside = paper.attack_table(found.dataset, *group[["classifier", "pixels"]].iloc[0])
+        if beside is None:
+            return table
+        printed = table["class"].map(beside.set_index("class")["printed_rate"])
+        return table.assign(printed=printed, table=beside.attrs["table"])
+
+    return by_group(_tested(found.attacks), ATTACK, of_attack)
 
 
 def success(found: DatasetRecord) -> pd.DataFrame:
     """Attack success on test images of each run, beside the printed rate of Tables 32, 33 and 43.
 
     Returns:
-        `ATTACK` and the columns of `lib.evidence.protocol_runs.rates`; ``learned``, how many images
-        of the other parts were attacked too (ATK16), and ``learned_misled``, how many of them were
-        misled. They count in no rate.
+        `ATTACK` and what `protocol_runs.success_rate` gives; ``learned``, how many images of the
+        other parts were attacked too (ATK16), and ``learned_misled``, how many of them were misled.
+        They count in no rate.
     """
-    tables = []
-    for key, group in _groups(found.attacks):
-        at = dict(zip(ATTACK, key, strict=True))
-        test = _tested(group)
-        others = group.drop(test.index)["success"]
-        runs = protocol_runs.ProtocolRuns(test, pd.DataFrame(), {})
-        table = protocol_runs.rates(runs, at["pixels"])
-        table = table.assign(learned=len(others), learned_misled=int(others.sum()))
-        tables.append(_keyed(table.drop(columns=["dataset", "classifier"]), at))
-    return joined(tables)
+
+    def of_attack(group: pd.DataFrame) -> dict[str, float]:
+        others = group.loc[group["part"] != "test", "success"]
+        counts = {"learned": len(others), "learned_misled": int(others.sum())}
+        return protocol_runs.success_rate(_tested(group)) | counts
+
+    return by_group(found.attacks, ATTACK, of_attack)
 
 
 def _tested(table: pd.DataFrame) -> pd.DataFrame:
@@ -133,10 +127,7 @@ def _tested(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def class_weighted(success: pd.DataFrame) -> pd.DataFrame:
-    """Rates to compare with the printed ones: each class as often as in the paper's table.
-
-    Args:
-        success: of `success`; where a class was not attacked, the rate stays as it is.
+    """`success` with each class as often as in the paper's table, where all were attacked.
 
     Returns:
         Also ``weighted``, and ``agrees``, see `lib.evidence.protocol_runs.agrees`; false where
@@ -151,15 +142,6 @@ def class_weighted(success: pd.DataFrame) -> pd.DataFrame:
     return table.assign(weighted=known, agrees=np.array(agrees, dtype=bool))
 
 
-def _groups(table: pd.DataFrame, by: list[str] = ATTACK):
-    return table.groupby(by, sort=False) if len(table) else ()
-
-
-def _keyed(table: pd.DataFrame, at: dict) -> pd.DataFrame:
-    """The table with what it is of as its first columns."""
-    return table.assign(**at)[[*at, *table.columns]]
-
-
 def positions(found: DatasetRecord) -> pd.DataFrame:
     """Changed pixels of successful attacks: ``x, y`` in 0..1 of the image's edge, by `ATTACK`."""
     fooled = found.attacks[found.attacks["success"]]
@@ -170,11 +152,7 @@ def positions(found: DatasetRecord) -> pd.DataFrame:
 
 
 def central(places: pd.DataFrame) -> tuple[float, float, float]:
-    """Share of changed pixels in the central quarter of the image, with its interval.
-
-    Args:
-        places: of `positions`.
-    """
+    """Share of `positions` in the central quarter of the image, with its interval."""
     near = (places[["x", "y"]] - 0.5).abs().le(CENTER / 2).all(axis=1)
     return rate(int(near.sum()), len(near))
 
@@ -187,11 +165,8 @@ def defenses(found: DatasetRecord, by: list[str] = RUN, samples: int = SAMPLES, 
         `pays_from`: ``recovered`` (label recovery rate), ``kept`` (clean prediction retention),
         ``pays_from`` (break-even attack prevalence).
     """
-    tables = []
-    for key, group in _groups(_tested(found.restored), by):
-        table = protocol_runs.shares(group, samples, seed)
-        tables.append(_keyed(table, dict(zip(by, key, strict=True))))
-    return joined(tables)
+    held = _tested(found.restored)
+    return by_group(held, by, lambda group: protocol_runs.shares(group, samples, seed))
 
 
 def quality(found: DatasetRecord, by: list[str] = ATTACK, samples: int = SAMPLES, seed: int = 0):
@@ -202,33 +177,27 @@ def quality(found: DatasetRecord, by: list[str] = ATTACK, samples: int = SAMPLES
         `ATTACK` the printed means, ``printed_psnr`` and so on; an MSE that is on another scale
         than 0..1 is left out (audit P1).
     """
-    tables = []
-    for key, group in _groups(found.restored, by):
-        at = dict(zip(by, key, strict=True))
+
+    def of_group(group: pd.DataFrame) -> pd.DataFrame:
         table = restoration.summary(group, samples, seed)
-        if by == ATTACK:
-            beside = paper.denoise_table(found.dataset, at["classifier"], at["pixels"])
-            if beside is not None:
-                beside.loc[beside["mse_scale"] != 1, "mse"] = np.nan
-            for name in METRICS:
-                known = {} if beside is None else dict(beside.set_index("defense")[name])
-                table[f"printed_{name}"] = table["defense"].map(known).astype(float)
-        tables.append(_keyed(table, at))
-    return joined(tables)
+        if by != ATTACK:
+            return table
+        beside = paper.denoise_table(found.dataset, *group[["classifier", "pixels"]].iloc[0])
+        if beside is None:
+            return table.assign(**{f"printed_{name}": np.nan for name in METRICS})
+        beside["mse"] = beside["mse"].where(beside["mse_scale"] == 1)
+        beside = beside.set_index("defense")[[*METRICS]].add_prefix("printed_")
+        return table.join(beside, on="defense")
+
+    return by_group(found.restored, by, of_group)
 
 
 def attackers(found: DatasetRecord) -> pd.DataFrame:
     """Images classified correctly through each defense, clean and under either attack.
 
-    Returns:
-        `ATTACK` and the columns of `lib.defense.adaptive.summary`; empty where none was run.
+    `ATTACK` and the columns of `lib.defense.adaptive.summary`.
     """
-    return joined(
-        [
-            _keyed(adaptive.summary(group), dict(zip(ATTACK, key, strict=True)))
-            for key, group in _groups(found.adaptive)
-        ]
-    )
+    return by_group(found.adaptive, ATTACK, adaptive.summary)
 
 
 def over(
@@ -237,10 +206,7 @@ def over(
 ) -> pd.DataFrame:  # fmt: skip
     """A table of each data set below one another, with ``dataset``.
 
-    Args:
-        records: by data set.
-        make: one of the functions of this module.
-        every: the rows of all protocols, not of the nearest to the paper's alone.
+    ``every``: the rows of all protocols, not of the nearest to the paper's alone.
     """
     tables = {name: make(found) for name, found in records.items()}
     return joined(
@@ -288,10 +254,8 @@ def adaptive_gain(found: list[DatasetRecord]) -> tuple[float, float, float]:
 def size_effect(success: pd.DataFrame) -> tuple[int, int]:
     """In how many pairs of sizes the larger images are attacked less often, and of how many.
 
-    Args:
-        success: of `success`, with ``dataset``. Compared are the rates of one data set, classifier
-            and number of pixels at two sizes next to each other; several runs of a size count with
-            the one of most images.
+    Compared are the rates of one data set, classifier and number of pixels at two sizes next to
+    each other; of several runs of a size, the one of most images counts.
     """
     lower = pairs = 0
     if not len(success):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import sub
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pandas as pd
 
 from lib import params
 from lib.defense import restoration
-from lib.evidence.protocol_runs import KEYS, ProtocolRuns, by_group, rates, read_runs
+from lib.evidence.protocol_runs import KEYS, ProtocolRuns, read_runs, success_rate
+from lib.evidence.run_tables import by_group, joined
 from lib.metrics import clusters
 from lib.metrics.intervals import NONE, columns, paired
 from lib.params.errors import InputError
@@ -78,21 +80,17 @@ def read_all(folder: Path) -> dict[str, ProtocolRuns]:
 def trained_again(trainings: Sequence[ProtocolRuns]) -> pd.DataFrame:
     """Results of each training where a run was repeated with other seeds; two pixels, test images.
 
-    Args:
-        trainings: the runs of a protocol, then those of its repeats.
-
     Returns:
-        One row per data set, classifier, defense and training, in this order: ``dataset,
-            classifier, defense, seed``; the columns of `lib.defense.restoration.shares`; and
-            ``psnr``, the mean in dB over successfully attacked images without exact matches. Empty
-            if no run was repeated.
+        One row per data set, classifier, defense and training: ``dataset, classifier, defense,
+        seed``; the columns of `lib.defense.restoration.shares`; and ``psnr``, the mean in dB over
+        successfully attacked images without exact matches.
     """
     every = []
     for runs in trainings:
         seeds = runs.records.drop_duplicates(KEYS[:2]).set_index(KEYS[:2])["seed"]
         table = _defended(runs)
         every.append(table.join(seeds, on=KEYS[:2]) if len(table) else table)
-    table = pd.concat(every, ignore_index=True) if every else pd.DataFrame()
+    table = joined(every)
     if not len(table):
         return table
     several = table.groupby(KEYS[:2])["seed"].transform("nunique") > 1
@@ -102,14 +100,10 @@ def trained_again(trainings: Sequence[ProtocolRuns]) -> pd.DataFrame:
 def denoisers_trained_otherwise(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
     """Results of the denoisers of each variant that trains them otherwise; two pixels, test images.
 
-    Args:
-        every, protocol: as for `contrasts`.
-
     Returns:
         As `trained_again`, with ``variant`` in place of ``seed``: the protocol itself, then its
         variants by name; and of the attacked classifier ``accuracy``, on test images, and
-        ``weights``, their checksum, ``""`` where it is not recorded. Empty if there is no such
-        variant.
+        ``weights``, their checksum, ``""`` where it is not recorded.
     """
     names = [protocol, *sorted(filter(_trains_denoisers_otherwise, every))]
     tables = [
@@ -154,38 +148,27 @@ def _defended(runs: ProtocolRuns) -> pd.DataFrame:
         return table.assign(psnr=table["defense"].map(means))
 
     restored = runs.tested.restored
-    if not len(restored):
-        return pd.DataFrame()
-    return by_group(restored[restored["pixels"] == 2].groupby(KEYS[:2], sort=False), of_run)
+    return by_group(restored[restored["pixels"] == 2] if len(restored) else restored, KEYS[:2],
+                    of_run)  # fmt: skip
 
 
 def _ordered(table: pd.DataFrame, last: str) -> pd.DataFrame:
     """Rows by data set, classifier and defense, each as it first comes, else as they are."""
     order = [*KEYS[:2], "defense", last]
     table = table[[*order, *table.columns.difference(order, sort=False)]]
-    places = [pd.Categorical(table[name], table[name].unique()).codes for name in order[:3]]
-    return table.iloc[np.lexsort(places[::-1])].reset_index(drop=True)
-
-
-def outcomes(records: pd.DataFrame) -> pd.Series:
-    """Success, 0 or 1, of the attacks of one run with one number of pixels, by image."""
-    return records.set_index(["split", "index"])["success"].astype(float)
+    return table.sort_values(order[:3], key=lambda names: pd.factorize(names)[0], ignore_index=True)
 
 
 def patients(records: pd.DataFrame, images: pd.Index) -> np.ndarray:
-    """Patient or lesion of images, as a cluster for an interval; see `lib.metrics.clusters.of`.
-
-    Args:
-        records: table of a run that holds these images.
-        images: their places, as the index of `outcomes`, or with the data set in front.
-    """
+    """Cluster, see `lib.metrics.clusters.of`, of images, whose names are in the index."""
     rows = records.drop_duplicates([*images.names]).set_index([*images.names]).loc[images]
     return clusters.of(rows.reset_index())
 
 
 def outcome_differences(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.Series, np.ndarray]:
-    """Outcomes of one run's attacks minus another's, by shared image, and their `patients`."""
-    both = (outcomes(one) - outcomes(other)).dropna()
+    """Success (0 or 1) of one run's attacks minus another's, by shared image; and `patients`."""
+    sides = (of.set_index(["split", "index"])["success"].astype(float) for of in (one, other))
+    both = sub(*sides).dropna()
     return both, patients(one, both.index)
 
 
@@ -193,10 +176,6 @@ def contrasts(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
     """Each run of a variant beside the protocol's run of the same data set and classifier.
 
     Only test images count, because another training has learned from other images.
-
-    Args:
-        every: the runs of the protocol and of its variants, by name.
-        protocol: its name.
 
     Returns:
         ``dataset, classifier, pixels, variant, changed, printed``; ``accuracy, n, rate, low, high``
@@ -223,7 +202,7 @@ def contrasts(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
             rows.append(
                 dict(zip(KEYS, key, strict=True))
                 | {"variant": variant, "changed": ", ".join(changed), "printed": row["printed"]}
-                | dict(row[BESIDE])
+                | {name: row[name] for name in BESIDE}
                 | {f"base_{name}": own[old] for name, old in zip(names, BESIDE, strict=True)}
                 | {"shared": len(both)}
                 | columns("difference", paired(both, of) if len(both) >= FEWEST else NONE)
@@ -231,13 +210,10 @@ def contrasts(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _attacks(runs: ProtocolRuns) -> dict[tuple, tuple[pd.Series, pd.DataFrame]]:
+def _attacks(runs: ProtocolRuns) -> dict[tuple, tuple[dict[str, float], pd.DataFrame]]:
     """Rate with the classifier's test accuracy, and the attacked images, of each attack."""
-    runs, found = runs.tested, {}
-    for pixels in params.ATTACKS:
-        for row in rates(runs, pixels).iloc:
-            net = (row["dataset"], row["classifier"])
-            row["accuracy"] = runs.classifiers[net]["test"]["accuracy"]
-            found[*net, pixels] = row
-    groups = runs.records.groupby(KEYS, sort=False)
-    return {key: (found[key], group) for key, group in groups}
+    found = {}
+    for key, group in runs.tested.records.groupby(KEYS, sort=False):
+        accuracy = runs.classifiers[key[:2]]["test"]["accuracy"]
+        found[key] = success_rate(group) | {"accuracy": accuracy}, group
+    return found

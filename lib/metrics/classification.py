@@ -101,3 +101,8 @@ def constant_accuracy(measured: Mapping[str, Any]) -> float:
     NaN where `summary` has neither.
     """
     return measured.get("majority_accuracy", measured.get("all_zero_accuracy", math.nan))
+
+
+def below_constant(measured: Mapping[str, Any]) -> bool:
+    """Whether a classifier is less accurate than a constant answer; ``measured`` as above."""
+    return measured.get("accuracy", math.nan) < constant_accuracy(measured)
