@@ -4,118 +4,105 @@ import pandas as pd
 
 from lib.evidence import results_tables as recorded
 from lib.evidence.dataset_record import RUN, DatasetRecord
-from lib.evidence.results_shown import estimate, fixed, metric, rates, sized
+from lib.evidence.results_shown import (
+    by_pixels,
+    estimates,
+    fixed,
+    if_any,
+    metric,
+    rates,
+    sized,
+    titled,
+)
 from lib.figures import formatting
 from lib.figures.formatting import break_even
 from lib.params import MASKING
 
 DIGITS = {"psnr": 1, "ssim": 3, "mse": 5, "gmsd": 3, "fsim": 3}
 PRINTED = {"psnr": 2, "ssim": 2, "gmsd": 2, "fsim": 2, "mse": 4}  # decimals of the paper
+CASES = {
+    "clean": "clean", "oblivious": "paper's attack", "adaptive": "adaptive attack",
+    "same": "worst, same pixels", "most": "worst, more pixels", "dense": "worst, all values",
+}  # fmt: skip
 
 
+@if_any
 def defenses(table: pd.DataFrame) -> pd.DataFrame:
-    """What each defense gives and costs.
-
-    Args:
-        table: of `results_tables.defenses`.
-    """
-    if not len(table):
-        return table
-    keys = [name for name in ("dataset", *RUN) if name in table]
-    shown = table[[*keys, "defense"]].copy()
-    shown["label recovery rate"] = rates(table, "recovered")
-    shown["n, attacked"] = table["n"]
-    shown["clean prediction retention"] = rates(table, "kept")
-    shown["n, clean"] = table["images"]
+    """What each defense gives and costs, of `results_tables.defenses`."""
+    keys = [name for name in ("dataset", *RUN, "defense") if name in table]
     ends = table[["pays_from", "pays_from_low", "pays_from_high"]].to_numpy(float)
-    shown["break-even attack prevalence"] = [break_even(*row) for row in ends]
-    return sized(shown)
+    return sized(table[keys].assign(**{
+        "label recovery rate": rates(table, "recovered"), "n, attacked": table["n"],
+        "clean prediction retention": rates(table, "kept"), "n, clean": table["images"],
+        "break-even attack prevalence": [break_even(*row) for row in ends],
+    }))  # fmt: skip
 
 
+@if_any
 def quality(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     """One image measure after each defense, one and two pixels, beside the printed means.
 
     Args:
         table: of `results_tables.quality`, by `ATTACK`.
-        measure: ``psnr`` in dB, or another of `DIGITS`.
+        measure: one of `DIGITS`.
     """
-    if not len(table):
-        return table
     keys = [*RUN, "defense"]
-    shown = table[keys].drop_duplicates().reset_index(drop=True)
-    for pixels in sorted(table["pixels"].unique()):
-        of = table[table["pixels"] == pixels]
-        name = formatting.pixels(int(pixels))
-        ends = of[[measure, f"{measure}_low", f"{measure}_high"]].itertuples(index=False)
-        texts = of[keys].assign(**{name: [estimate(*row, DIGITS[measure]) for row in ends]})
+
+    def texts(of: pd.DataFrame, name: str) -> pd.DataFrame:
+        columns = {name: estimates(of, measure, DIGITS[measure])}
         if of[f"printed_{measure}"].notna().any():
-            texts[f"printed, {name}"] = fixed(of[f"printed_{measure}"], PRINTED[measure])
-        texts[f"n, {name}"] = of["n"].astype("Int64")
-        shown = shown.merge(texts, "left", on=keys)
-    return sized(shown)
+            columns[f"printed, {name}"] = fixed(of[f"printed_{measure}"], PRINTED[measure])
+        return of[keys].assign(**columns, **{f"n, {name}": of["n"].astype("Int64")})
+
+    return by_pixels(table, keys, texts)
 
 
+@if_any
 def measures(table: pd.DataFrame) -> pd.DataFrame:
-    """All five measures of restored images, with printed means, and errors in gray levels.
-
-    Args:
-        table: as for `quality`.
-    """
+    """All five measures of `quality`, with printed means, and errors in gray levels."""
     table = recorded.nearest(table)
-    if not len(table):
-        return table
     shown = table[["classifier", "pixels", "defense", "n", "exact"]].copy()
     for name, digits in DIGITS.items():
-        both = fixed(table[name], digits), fixed(table[f"printed_{name}"], PRINTED[name])
-        shown[metric(name)] = [
-            ours if printed == "–" else f"{ours} ({printed})"
-            for ours, printed in zip(*both, strict=True)
-        ]
-    for name in ("attacked", "elsewhere"):
-        title = {"attacked": "error at the pixel", "elsewhere": "error elsewhere"}[name]
-        shown[title] = fixed(table[f"error_{name}"], 1)
+        printed = fixed(table[f"printed_{name}"], PRINTED[name])
+        shown[metric(name)] = both(fixed(table[name], digits), printed)
+    shown["error at the pixel"] = fixed(table["error_attacked"], 1)
+    shown["error elsewhere"] = fixed(table["error_elsewhere"], 1)
     return shown
 
 
+def both(first: list[str], second: list[str]) -> list[str]:
+    """``first (second)``, without a second that is missing."""
+    pairs = zip(first, second, strict=True)
+    return [one if other == "–" else f"{one} ({other})" for one, other in pairs]
+
+
+@if_any
 def trainings(again: pd.DataFrame) -> pd.DataFrame:
-    """Results of each training.
-
-    Args:
-        again: of `lib.evidence.variants.trained_again` or `denoisers_trained_otherwise`.
-    """
-    if not len(again):
-        return pd.DataFrame()
+    """Results of each training, of `variants.trained_again` or `denoisers_trained_otherwise`."""
     kind = "seed" if "seed" in again else "variant"
-    shown = again[["dataset", "classifier", "defense", kind]].rename(
-        columns={"variant": "training"}
-    )
-    shown["PSNR, dB"] = fixed(again["psnr"], 1)
-    shown["label recovery rate"] = rates(again, "recovered")
-    shown["n"] = again["n"]
-    shown["clean prediction retention"] = rates(again, "kept")
-    shown["n, clean"] = again["images"]
-    return shown
+    shown = again[["dataset", "classifier", "defense", kind]].assign(**{
+        "PSNR, dB": fixed(again["psnr"], 1),
+        "label recovery rate": rates(again, "recovered"), "n": again["n"],
+        "clean prediction retention": rates(again, "kept"), "n, clean": again["images"],
+    })  # fmt: skip
+    return shown.rename(columns={"variant": "training"})
 
 
 def detection(found: DatasetRecord) -> pd.DataFrame:
     """Area under the ROC curve of each defense's residual on successful attacks."""
-    table = found.detection
+    table, keys = found.detection, [*RUN, "defense"]
     if not len(table):
         return table
-    table = table[(table["images"] == "fooled") & (table["defense"] != "identity")]
-    keys = [*RUN, "defense"]
-    shown = table[keys].drop_duplicates().reset_index(drop=True)
-    for pixels in sorted(table["pixels"].unique()):
-        name = formatting.pixels(int(pixels))
-        of = table[table["pixels"] == pixels]
+
+    def texts(of: pd.DataFrame, name: str) -> pd.DataFrame:
         largest, mean = (of[of["score"] == score] for score in ("largest", "mean"))
-        areas = largest[["auc", "auc_low", "auc_high"]].itertuples(index=False)
-        columns = {f"largest change, {name}": [estimate(*row, 2) for row in areas]}
+        columns = {f"largest change, {name}": estimates(largest, "auc", 2)}
         columns[f"n, {name}"] = largest["n"].astype("Int64")
-        shown = shown.merge(largest[keys].assign(**columns), "left", on=keys)
-        columns = {f"mean change, {name}": fixed(mean["auc"], 2)}
-        shown = shown.merge(mean[keys].assign(**columns), "left", on=keys)
-    return sized(shown)
+        means = mean[keys].assign(**{f"mean change, {name}": fixed(mean["auc"], 2)})
+        return largest[keys].assign(**columns).merge(means, "left", on=keys)
+
+    fooled = (table["images"] == "fooled") & (table["defense"] != "identity")
+    return by_pixels(table[fooled], keys, texts)
 
 
 def attackers(table: pd.DataFrame, searched: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -126,67 +113,51 @@ def attackers(table: pd.DataFrame, searched: pd.DataFrame | None = None) -> pd.D
         searched: rows of `lib.defense.adaptive.attack_defended`, for the mean of queries.
     """
     keys = [name for name in ("dataset", "size", "classifier", "pixels") if name in table]
-    shown = table[[*keys, "defense", "n"]].copy()
-    for name, title in formatting.ATTACKERS.items():
-        shown[title] = rates(table, name)
+    shown = table[[*keys, "defense", "n"]].assign(**titled(table, formatting.ATTACKERS))
     if searched is not None:
         means = searched[searched["evaluations"] > 0].groupby("defense")["evaluations"].mean()
         shown["queries, mean"] = shown["defense"].map(means)
     return sized(shown)
 
 
+@if_any
 def worst(table: pd.DataFrame) -> pd.DataFrame:
     """Images classified correctly after each kind of attack, `lib.evidence.attackers.worst`."""
-    if not len(table):
-        return table
-    shown = pd.concat([_runs(table), table[["pixels", "defense", "n"]]], axis=1)
-    titles = {
-        "clean": "clean", "oblivious": "paper's attack", "adaptive": "adaptive attack",
-        "same": "worst, same pixels", "most": "worst, more pixels", "dense": "worst, all values",
-    }  # fmt: skip
-    for name, title in titles.items():
-        shown[title] = rates(table, name)
-    return sized(shown)
+    shown = _runs(table).join(table[["pixels", "defense", "n"]])
+    return sized(shown.assign(**titled(table, CASES)))
 
 
+@if_any
 def proved(table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy and certified accuracy of double masking, `lib.evidence.attackers.proved`."""
-    if not len(table):
-        return table
-    shown = pd.concat([_runs(table), table["n"]], axis=1)
     titles = {
         "clean": "classifier alone", "defended": "with double masking", "certified": "certified",
     }  # fmt: skip
-    for name, title in titles.items():
-        shown[title] = rates(table, name)
-    for name, title in {"seconds": "prediction, s", "seconds_certify": "certificate, s"}.items():
-        shown[title] = fixed(table[name], 1)
-    return sized(shown)
+    return sized(_runs(table).assign(n=table["n"], **titled(table, titles), **{
+        "prediction, s": fixed(table["seconds"], 1),
+        "certificate, s": fixed(table["seconds_certify"], 1),
+    }))  # fmt: skip
 
 
+@if_any
 def proofs(table: pd.DataFrame) -> pd.DataFrame:
     """Shares proved correct under any one-pixel attack, `lib.evidence.attackers.proofs`."""
-    if not len(table):
-        return table
-    shown = table[["dataset", "size", "defense"]].copy()
     masked = table["defense"].str.startswith(MASKING)
-    shown["proof"] = masked.map({True: "pairs of masks", False: "all changes"})
-    shown["n"] = table["n"]
-    shown["clean accuracy"] = rates(table, "clean")
-    shown["proved correct under any one-pixel attack"] = rates(table, "robust")
-    return sized(shown)
+    titles = {"clean": "clean accuracy", "robust": "proved correct under any one-pixel attack"}
+    return sized(table[["dataset", "size", "defense"]].assign(
+        proof=masked.map({True: "pairs of masks", False: "all changes"}), n=table["n"],
+        **titled(table, titles),
+    ))  # fmt: skip
 
 
+@if_any
 def fine_tuned(table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy before and after fine-tuning, `lib.evidence.attackers.fine_tuned`."""
-    if not len(table):
-        return table
-    shown = table[["dataset", "size", "classifier", "defense", "n"]].copy()
-    for name, title in {"before": "as trained", "after": "after fine-tuning"}.items():
-        shown[title] = rates(table, name)
+    titles = {"before": "as trained", "after": "after fine-tuning"}
+    shown = table[["dataset", "size", "classifier", "defense", "n"]]
     gains = table[["gain", "gain_low", "gain_high"]].itertuples(index=False)
-    shown["gain, points"] = [formatting.gain(*row) for row in gains]
-    return sized(shown)
+    gains = {"gain, points": [formatting.gain(*row) for row in gains]}
+    return sized(shown.assign(**titled(table, titles), **gains))
 
 
 def _runs(table: pd.DataFrame) -> pd.DataFrame:
@@ -197,9 +168,8 @@ def _runs(table: pd.DataFrame) -> pd.DataFrame:
     return shown if table["training"].nunique() > 1 else shown.drop(columns="training")
 
 
+@if_any
 def checks(table: pd.DataFrame) -> pd.DataFrame:
     """Exceptions to each check of the attacks by defense, `lib.evidence.attackers.checks`."""
-    if not len(table):
-        return table
     summed = table.groupby(["check", "defense"], sort=False)[["n", "against"]].sum().reset_index()
     return summed.rename(columns={"n": "compared", "against": "exceptions"})

@@ -1,6 +1,8 @@
 """The tables of `lib.evidence.results_tables` as texts for a page."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any
 
 import pandas as pd
 from IPython.display import Markdown
@@ -9,7 +11,7 @@ from lib.evidence import results_tables as recorded
 from lib.evidence.dataset_record import RUN, DatasetRecord
 from lib.figures import formatting, tables
 from lib.figures.formatting import rate
-from lib.params import ATTACKS
+from lib.figures.tables import ends
 
 SIZE = "image, px"
 # Columns of texts, which begin at the left.
@@ -18,26 +20,36 @@ TEXTS = {
 }  # fmt: skip
 
 
-def rates(table: pd.DataFrame, name: str = "rate") -> list[str]:
-    """A share with its interval as texts, ``55 % (50–59)``.
+def if_any(make: Callable) -> Callable:
+    """Decorator: a table without rows stays as it is, because it may have no columns."""
 
-    Args:
-        table: ``name``, and its interval in ``<name>_low, <name>_high`` or ``low, high``.
-        name: of the column.
-    """
-    own = f"{name}_low" in table
-    ends = (f"{name}_low", f"{name}_high") if own else ("low", "high")
-    return [rate(*row) for row in table[[name, *ends]].itertuples(index=False)]
+    @wraps(make)
+    def made(table: pd.DataFrame, *more: Any) -> pd.DataFrame:
+        return make(table, *more) if len(table) else table
+
+    return made
+
+
+def rates(table: pd.DataFrame, name: str = "rate") -> list[str]:
+    """A share with its interval as texts, ``55 % (50–59)``."""
+    return [rate(*row) for row in ends(table, name)]
+
+
+def titled(table: pd.DataFrame, titles: dict[str, str]) -> dict[str, list[str]]:
+    """`rates` of several columns, by title."""
+    return {title: rates(table, name) for name, title in titles.items()}
+
+
+def estimates(table: pd.DataFrame, name: str, digits: int) -> list[str]:
+    """A number with its interval as texts, ``40.5 (39.9–41.0)``; a dash for NaN."""
+    return [
+        fixed([value], digits)[0] + ("" if low != low else f" ({low:.{digits}f}–{high:.{digits}f})")
+        for value, low, high in ends(table, name)
+    ]
 
 
 def page(table: pd.DataFrame, caption: str = "", fold: str = ""):
-    """A table for a page, or a sentence where it has no rows.
-
-    Args:
-        table: of texts.
-        caption: above the table.
-        fold: what is asked for by a click; empty: the table stands open.
-    """
+    """A table for a page, seen after a click on ``fold`` if given; a sentence without rows."""
     if not len(table):
         return Markdown("Not recorded yet.")
     style = tables.table(table, caption)
@@ -52,12 +64,7 @@ def page(table: pd.DataFrame, caption: str = "", fold: str = ""):
 
 
 def pages(table: pd.DataFrame, caption: str = "") -> list:
-    """A table for each size of images: the first one open, the others folded.
-
-    Args:
-        table: of texts, with a column `SIZE` if there are several sizes.
-        caption: above each.
-    """
+    """A table for each size of images: the first one open, the others folded."""
     if not len(table) or SIZE not in table:
         return [page(table, caption)]
     return [
@@ -72,17 +79,12 @@ def pages(table: pd.DataFrame, caption: str = "") -> list:
 def accuracies(found: DatasetRecord) -> pd.DataFrame:
     """Test accuracy of the classifiers, beside the printed one."""
     table = recorded.accuracies(found)
-    return pd.DataFrame(
-        {
-            SIZE: table["size"],
-            "classifier": table["classifier"],
-            "training images": table["training_images"],
-            "test images": table["n"],
-            "accuracy": rates(table, "accuracy"),
-            "printed": table["printed"].map(printed_share),
-            "majority baseline": table["constant"].map(rate),
-        }
-    )
+    return pd.DataFrame({
+        SIZE: table["size"], "classifier": table["classifier"],
+        "training images": table["training_images"], "test images": table["n"],
+        "accuracy": rates(table, "accuracy"), "printed": table["printed"].map(printed_share),
+        "majority baseline": table["constant"].map(rate),
+    })  # fmt: skip
 
 
 def precision_recall(found: DatasetRecord) -> pd.DataFrame:
@@ -91,45 +93,43 @@ def precision_recall(found: DatasetRecord) -> pd.DataFrame:
     if not len(table):
         return table
     shown = table[["classifier", "class", "images"]].copy()
-    for name in ("precision", "recall", "f1"):
-        shown[name.replace("f1", "F1")] = fixed(table[name], 2)
-        shown[f"printed {name.replace('f1', 'F1')}"] = fixed(table[f"printed_{name}"], 2)
+    for name, title in {"precision": "precision", "recall": "recall", "f1": "F1"}.items():
+        shown[title] = fixed(table[name], 2)
+        shown[f"printed {title}"] = fixed(table[f"printed_{name}"], 2)
     return shown
 
 
 def by_class(found: DatasetRecord) -> pd.DataFrame:
     """Attack success by class, one and two pixels side by side, beside the printed rates."""
-    return _beside(recorded.success_by_class(found), [*RUN, "class"])
+    keys = [*RUN, "class"]
+    return by_pixels(recorded.success_by_class(found), keys, lambda of, name: of[keys].assign(**{
+        name: rates(of), f"n, {name}": of["n"].astype("Int64"),
+        f"printed, {name}": of["printed"].map(printed_share),
+    }))  # fmt: skip
+
+
+def by_pixels(
+    table: pd.DataFrame, keys: list[str], texts: Callable[[pd.DataFrame, str], pd.DataFrame]
+) -> pd.DataFrame:
+    """One row for each key, the columns of one pixel before those of two.
+
+    ``texts`` makes these columns, and the keys, of the rows with a number of pixels and its name.
+    """
+    shown = table[keys].drop_duplicates(ignore_index=True)
+    for pixels, of in table.groupby("pixels"):
+        shown = shown.merge(texts(of, formatting.pixels(int(pixels))), "left", on=keys)
+    return sized(shown)
 
 
 def rates_of_runs(success: pd.DataFrame) -> pd.DataFrame:
-    """Success of each run beside the printed rate, as a row for each attack.
+    """Success of each attack beside the printed rate; of `results_tables.success` with ``dataset``.
 
     The class-weighted rate has each class as often as the paper's table has it.
-
-    Args:
-        success: of `results_tables.success`, with ``dataset``.
     """
-    shown = success[["dataset", "size", "classifier", "pixels", "n"]].copy()
-    shown["success"] = rates(success)
-    shown["class-weighted"] = rates(success, "matched")
-    shown["printed"] = success["printed"].map(printed_share)
-    return sized(shown)
-
-
-def _beside(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """One row a key, the columns of one pixel before those of two."""
-    shown = table[keys].drop_duplicates().reset_index(drop=True)
-    for pixels in sorted(ATTACKS):
-        of = table[table["pixels"] == pixels]
-        if not len(of):
-            continue
-        name = formatting.pixels(pixels)
-        texts = of[keys].assign(**{name: rates(of), f"n, {name}": of["n"]})
-        texts[f"printed, {name}"] = of["printed"].map(printed_share)
-        shown = shown.merge(texts, "left", on=keys)
-        shown[f"n, {name}"] = shown[f"n, {name}"].astype("Int64")
-    return sized(shown)
+    return sized(success[["dataset", "size", "classifier", "pixels", "n"]].assign(**{
+        "success": rates(success), "class-weighted": rates(success, "matched"),
+        "printed": success["printed"].map(printed_share),
+    }))  # fmt: skip
 
 
 def by_size(success: pd.DataFrame, nets: pd.DataFrame) -> pd.DataFrame:
@@ -139,61 +139,46 @@ def by_size(success: pd.DataFrame, nets: pd.DataFrame) -> pd.DataFrame:
         success: of `results_tables.success`, with ``dataset``.
         nets: of `results_tables.accuracies`, likewise.
     """
-    keys = ["dataset", *RUN]
+    keys, order = ["dataset", *RUN], ["dataset", "classifier", "pixels", "size"]
     table = success.merge(nets[[*keys, "accuracy", "budget"]], on=keys)
-    order = ["dataset", "classifier", "pixels", "size"]
-    places = table[order].copy()
-    for name in order[:2]:
-        places[name] = pd.Categorical(table[name], table[name].unique()).codes
-    table = table.loc[places.sort_values(order).index]
+    table = table.sort_values(
+        order, key=lambda of: pd.factorize(of)[0] if of.name in order[:2] else of
+    )
     shown = table[[*order, "protocol"]].rename(columns={"size": SIZE, "protocol": "run"})
-    shown["attack success"] = rates(table)
-    shown["n"] = table["n"]
-    shown["classifier's accuracy"] = table["accuracy"].map(rate)
-    shown["queries allowed"] = table["budget"]
-    return shown
+    return shown.assign(**{
+        "attack success": rates(table), "n": table["n"],
+        "classifier's accuracy": table["accuracy"].map(rate), "queries allowed": table["budget"],
+    })  # fmt: skip
 
 
+@if_any
 def contrasts(table: pd.DataFrame) -> pd.DataFrame:
     """Runs with one setting changed beside the unchanged ones.
 
-    Args:
-        table: of `lib.evidence.variants.contrasts` or `results_tables.size_contrasts`.
+    ``table`` is of `lib.evidence.variants.contrasts` or `results_tables.size_contrasts`.
     """
-    if not len(table):
-        return table
-    by_size = "base_size" in table
-    about = ["size", "base_size"] if by_size else ["variant"]
-    shown = table[[*about, "dataset", "classifier", "pixels"]].rename(
-        columns={"variant": "changed", "size": SIZE, "base_size": "compared with, px"}
-    )
-    shown["attack success"] = rates(table)
-    shown["n"] = table["n"]
-    shown["unchanged"] = rates(table, "base_rate")
-    ends = table[["difference", "difference_low", "difference_high"]].mul(100)
-    shown["difference, points"] = [
-        "–" if a != a else f"{a:+.0f} ({b:+.0f} to {c:+.0f})"
-        for a, b, c in ends.itertuples(index=False)
-    ]
-    shown["shared images"] = table["shared"]
-    return shown
+    about = ["size", "base_size"] if "base_size" in table else ["variant"]
+    names = {"variant": "changed", "size": SIZE, "base_size": "compared with, px"}
+    shown = table[[*about, "dataset", "classifier", "pixels"]].rename(columns=names)
+    return shown.assign(**{
+        "attack success": rates(table), "n": table["n"], "unchanged": rates(table, "base_rate"),
+        "difference, points": [
+            "–" if a != a else f"{100 * a:+.0f} ({100 * b:+.0f} to {100 * c:+.0f})"
+            for a, b, c in ends(table, "difference")
+        ],
+        "shared images": table["shared"],
+    })  # fmt: skip
 
 
 def times(found: DatasetRecord) -> pd.DataFrame:
     """Minutes of training and attack, with the printed ones."""
     table = recorded.nearest(recorded.times(found))
     names = {1: "training of {}", 2: "attack on {}"}
-    steps = [names[len(step)].format(formatting.place(*step)) for step in table["step"]]
-    return pd.DataFrame(
-        {
-            "step": steps,
-            "minutes": [formatting.figures(value, 2) for value in table["minutes"]],
-            "printed minutes": [
-                "–" if value != value else f"{value:,.0f}" for value in table["printed"]
-            ],
-            "table": [("–" if number != number else f"{number:.0f}") for number in table["table"]],
-        }
-    )
+    return pd.DataFrame({
+        "step": [names[len(step)].format(formatting.place(*step)) for step in table["step"]],
+        "minutes": [formatting.figures(value, 2) for value in table["minutes"]],
+        "printed minutes": fixed(table["printed"], 0, ","), "table": fixed(table["table"], 0),
+    })  # fmt: skip
 
 
 def printed_share(share: float) -> str:
@@ -201,15 +186,9 @@ def printed_share(share: float) -> str:
     return "–" if share != share else f"{100 * share:.1f} %"
 
 
-def fixed(values: Iterable[float], digits: int) -> list[str]:
+def fixed(values: Iterable[float], digits: int, thousands: str = "") -> list[str]:
     """Numbers with so many decimals, a dash for NaN."""
-    return ["–" if value != value else f"{value:.{digits}f}" for value in values]
-
-
-def estimate(value: float, low: float, high: float, digits: int) -> str:
-    """A number with its interval, ``40.5 (39.9–41.0)``; a dash for NaN."""
-    (text,) = fixed([value], digits)
-    return text if low != low else f"{text} ({low:.{digits}f}–{high:.{digits}f})"
+    return ["–" if value != value else f"{value:{thousands}.{digits}f}" for value in values]
 
 
 def sized(table: pd.DataFrame) -> pd.DataFrame:

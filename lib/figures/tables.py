@@ -1,7 +1,7 @@
 """The banner of a run, and tables with intervals."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -66,11 +66,14 @@ def interval(value: float, low: float, high: float, percent: bool = False) -> st
 
 
 def intervals(frame: pd.DataFrame, column: str, percent: bool = False) -> pd.Series:
-    """A column with its interval as text.
+    """A column with its interval, see `ends`, as text; ``percent``: of shares 0..1."""
+    return pd.Series([interval(*r, percent) for r in ends(frame, column)], frame.index, object)
 
-    Args:
-        frame: column, ``<column>_low`` and ``<column>_high``, or else ``low`` and ``high``.
-        percent: whether values are shares 0..1 to show in percent.
+
+def ends(frame: pd.DataFrame, column: str) -> Iterator[tuple[float, float, float]]:
+    """The values of a column, each with the bounds of its interval.
+
+    These are ``<column>_low`` and ``<column>_high``, or else ``low`` and ``high``.
 
     Raises:
         ValueError: ``low`` and ``high`` do not contain the value, so they are of another column.
@@ -80,8 +83,7 @@ def intervals(frame: pd.DataFrame, column: str, percent: bool = False) -> pd.Ser
     outside = (frame[column] < frame[low] - 1e-9) | (frame[column] > frame[high] + 1e-9)
     if not own and outside.any():
         raise ValueError(f"low and high are not the interval of {column}, which lies outside.")
-    rows = frame[[column, low, high]].itertuples(index=False)
-    return pd.Series([interval(*row, percent) for row in rows], frame.index, dtype=object)
+    return frame[[column, low, high]].itertuples(index=False, name=None)
 
 
 def table(
