@@ -10,9 +10,9 @@ from book.markdown import listing, table
 from book.run_pages import Page, machine, protocol_order
 from lib import params
 from lib.evidence import printed as paper
-from lib.evidence import published_lists, step_times, verdicts
+from lib.evidence import published_lists, verdicts
 from lib.evidence.protocol_runs import ProtocolRuns
-from lib.evidence.record import Record
+from lib.evidence.record import Record, step_minutes
 from lib.figures import formatting
 from lib.params.files import read_json, visible
 from lib.params.stages import COMMON, RESULTS, WRITES
@@ -114,7 +114,7 @@ def costs(results: Path, pages: list[Page]) -> str:
             threads = formatting.many(hardware["threads"], "thread")
             device = hardware["gpu"] or f"{threads}, {hardware['processor']}"
             of = found.setdefault((protocol, device), {})
-            of.setdefault(step, []).append(step_times.minutes(folder, step, run))
+            of.setdefault(step, []).append(step_minutes(folder, step, run))
     columns = sorted(found, key=lambda key: (protocol_order(key[0]), key[1]))
     rows = [
         [f"`{step}`", *(_minutes(found[column].get(step)) for column in columns)]

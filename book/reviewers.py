@@ -6,7 +6,7 @@ import pandas as pd
 
 from book import claim_cards, markdown, reproduce, results_pages
 from book.run_pages import Page
-from lib.evidence import step_times
+from lib.evidence.record import step_minutes
 from lib.figures.formatting import many, shown
 from lib.params.files import read_json, visible
 from lib.params.stages import RESULTS
@@ -125,7 +125,7 @@ def runs(results: Path) -> str:
         about = read_json(path)
         if "pixel_attack" not in about["steps"]:
             continue
-        minutes = sum(step_times.minutes(path.parent, step, run)
+        minutes = sum(step_minutes(path.parent, step, run)
                       for step, run in about["steps"].items())  # fmt: skip
         names = [f"`{part}`" for part in path.parent.relative_to(results).parts]
         rows.append((minutes, names, about["hardware"]["gpu"] or about["hardware"]["processor"]))

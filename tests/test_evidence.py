@@ -15,7 +15,7 @@ from lib import data, params
 from lib.attack import attack_run, locate, rebuild
 from lib.defense import detection, restoration
 from lib.defense.adaptive import attack_defended
-from lib.evidence import archive, claims, record, schema, step_times, verify
+from lib.evidence import archive, claims, record, schema, verify
 from lib.evidence import printed as paper
 from lib.evidence.__main__ import main
 from lib.models import classifiers
@@ -454,22 +454,22 @@ def test_summaries_on_disk_must_follow_from_the_record(run):
 
 def test_minutes_of_a_step_that_read_its_work_back_are_those_of_the_work(tmp_path):
     run = {"wall_seconds": 3.0}
-    assert step_times.minutes(tmp_path, "classifier", run) == 3 / 60  # no file of it
+    assert record.step_minutes(tmp_path, "classifier", run) == 3 / 60  # no file of it
     write_json(tmp_path / "classifier.json", {"history": [{"seconds": 60.0}, {"seconds": 30.0}]})
-    assert step_times.minutes(tmp_path, "classifier", run) == 1.5
-    assert step_times.minutes(tmp_path, "classifier", {"wall_seconds": 120.0}) == 2
+    assert record.step_minutes(tmp_path, "classifier", run) == 1.5
+    assert record.step_minutes(tmp_path, "classifier", {"wall_seconds": 120.0}) == 2
     attacks = {"attacks": {"one_pixel": {"seconds": 90.0}, "two_pixel": {"seconds": 150.0}}}
-    assert step_times.minutes(tmp_path, "pixel_attack", run | attacks) == 4
-    assert step_times.minutes(tmp_path, "restoration", run) == 3 / 60
+    assert record.step_minutes(tmp_path, "pixel_attack", run | attacks) == 4
+    assert record.step_minutes(tmp_path, "restoration", run) == 3 / 60
     models = pd.DataFrame({"seconds": [30.0, 90.0]})
     write_table(tmp_path / "ablation_models.parquet", models)
-    assert step_times.minutes(tmp_path, "ablation", run) == 2
+    assert record.step_minutes(tmp_path, "ablation", run) == 2
     folder = tmp_path / "denoisers"
     folder.mkdir()
     for name, seconds in (("dae", 60.0), ("autoencoder", 30.0)):
         write_json(folder / f"{name}.json", {"wall_seconds": seconds})
     write_json(folder / "run.json", {"wall_seconds": 1000.0})  # of the step, not of a denoiser
-    assert step_times.minutes(folder, "denoisers", run) == 1.5
+    assert record.step_minutes(folder, "denoisers", run) == 1.5
 
 
 def test_what_a_success_is_follows_the_criterion_of_the_run(run):

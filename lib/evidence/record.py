@@ -8,7 +8,7 @@ import pandas as pd
 
 from lib import params
 from lib.evidence import printed as paper
-from lib.evidence import published_lists, step_times, training_times, variants
+from lib.evidence import published_lists, training_times, variants
 from lib.evidence.protocol_runs import ProtocolRuns
 from lib.figures.formatting import many
 from lib.params import DENOISERS, Parameters
@@ -133,6 +133,30 @@ def every(results: Path) -> list[tuple[Record, Parameters]]:
     return [(read(results / name), params.load(name)) for name in names]
 
 
+def step_minutes(folder: Path, step: str, run: dict[str, Any]) -> float:
+    """Minutes of one step: of its last execution or, if longer, of the results it wrote.
+
+    A step reads finished results back where settings and data are the same, and then takes seconds.
+    ``run`` is its entry in the ``run.json`` of the folder.
+    """
+    seconds = 0.0
+    if step == "classifier" and (folder / "classifier.json").exists():
+        history = read_json(folder / "classifier.json")["history"]
+        seconds = sum(epoch["seconds"] for epoch in history)
+    elif step == "pixel_attack":
+        seconds = sum(attack["seconds"] for attack in run.get("attacks", {}).values())
+    elif step == "denoisers":
+        paths = (path for path in visible(folder, "*.json") if path.name != "run.json")
+        seconds = sum(read_json(path)["wall_seconds"] for path in paths)
+    elif step == "adaptive":
+        # Rows without a defense repeat the attack record.
+        tables = (read_table(path) for path in visible(folder, "adaptive_*.parquet"))
+        seconds = sum(each.loc[each["defense"] != "identity", "seconds"].sum() for each in tables)
+    elif step == "ablation" and (folder / "ablation_models.parquet").exists():
+        seconds = float(read_table(folder / "ablation_models.parquet")["seconds"].sum())
+    return max(seconds, run["wall_seconds"]) / 60
+
+
 def _folder(path: Path, base: Path, run: dict[str, Any]) -> dict[str, Any]:
     hardware, steps = run["hardware"], run["steps"]
     precision = {steps[name]["parameters"][PRECISION[name]] for name in steps if name in PRECISION}
@@ -140,7 +164,7 @@ def _folder(path: Path, base: Path, run: dict[str, Any]) -> dict[str, Any]:
     return {
         "results": path.relative_to(base).as_posix(), "source": run["data"]["source"],
         "file": run["data"]["npz"], "MD5": run["data"]["md5"][:8], "steps": ", ".join(steps),
-        "minutes": sum(step_times.minutes(path, name, step) for name, step in steps.items()),
+        "minutes": sum(step_minutes(path, name, step) for name, step in steps.items()),
         "precision": " and ".join(sorted(precision)), "finished": run["finished"][:10],
         "commit": run["commit"].removesuffix("+"),
         "machine": f"{hardware['processor']}, {many(hardware['threads'], 'thread')}{gpu}",
