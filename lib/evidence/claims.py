@@ -14,14 +14,7 @@ import yaml
 from lib.evidence import ablation, claims_attack, claims_defense, training_times
 from lib.evidence import printed as paper
 from lib.evidence.record import Record
-from lib.evidence.verdicts import (
-    IN_PART,
-    NOT_TESTABLE,
-    REPLICATED,
-    Differences,
-    Verdict,
-    of_differences,
-)
+from lib.evidence.verdicts import NOT_TESTABLE, Differences, Verdict, limited, of_differences
 from lib.figures.formatting import enumerated, many, shown
 from lib.params import Parameters
 
@@ -37,8 +30,7 @@ def entries() -> list[dict[str, str]]:
 def ledger(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
     """Every claim with its verdict, on the protocol nearest to the paper's that can test it.
 
-    Args:
-        records: with their parameters, nearest to the paper's protocol first; one at least.
+    ``records`` begin with that protocol.
 
     Returns:
         ``id, claim, where, added, verdict, opposite, reason``; ``images``, the data sets and sizes
@@ -113,10 +105,8 @@ def _contrasts(
     verdict = replace(verdict, images=frozenset({("abdomen_ct", p.ablation_size)}))
     if settled.all():
         return verdict
-    word = IN_PART if verdict.word == REPLICATED else verdict.word
     left_out = many(int((~settled).sum()), "comparison")
-    reason = f"{verdict.reason} Left out, because a training has not settled: {left_out}."
-    return replace(verdict, word=word, reason=reason)
+    return limited(verdict, f"Left out, because a training has not settled: {left_out}.")
 
 
 def _signs(table: pd.DataFrame, pairs: tuple[tuple[str, str], ...]) -> Differences:

@@ -12,7 +12,7 @@ from lib.evidence import printed as paper
 from lib.evidence.printed_comparison import MEDMNIST, compare
 from lib.evidence.record import Record
 from lib.evidence.variants import FEWEST
-from lib.evidence.verdicts import IN_PART, NOT_TESTABLE, REPLICATED, Verdict, of_values
+from lib.evidence.verdicts import NOT_TESTABLE, Verdict, limited, of_values
 from lib.figures.formatting import enumerated, many, shown
 from lib.params import Parameters
 
@@ -115,9 +115,8 @@ def _complete(number: int | str, values: pd.DataFrame, verdict: Verdict) -> Verd
     missing = [name for name in classes if name not in {*values["row"]}]
     if not missing:
         return verdict
-    word = IN_PART if verdict.word == REPLICATED else verdict.word
     why = f"with fewer than {FEWEST} correct test images: {enumerated(missing)}"
-    return replace(verdict, word=word, reason=f"{verdict.reason} Not compared, {why}.")
+    return limited(verdict, f"Not compared, {why}.")
 
 
 def unlike(number: int | str, sources: set[str], record: Record, p: Parameters) -> str:
@@ -157,12 +156,11 @@ def _ablated(number: int, values: pd.DataFrame, record: Record, p: Parameters) -
     settled = replace(record, ablation=(metrics[metrics["variant"].isin(names)], models))
     orders = ABLATED[number](settled, p)
     verdict = of_values(values[values["row"].isin(names)], orders=orders)
-    reason = f"{verdict.reason} At {p.ablation_size} px."
+    verdict = replace(verdict, reason=f"{verdict.reason} At {p.ablation_size} px.")
     if not left_out:
-        return replace(verdict, reason=reason)
-    word = IN_PART if verdict.word == REPLICATED else verdict.word
-    reason += f" Left out, because a training has not settled: {enumerated(left_out)}."
-    return replace(verdict, word=word, reason=reason)
+        return verdict
+    why = f"Left out, because a training has not settled: {enumerated(left_out)}."
+    return limited(verdict, why)
 
 
 def _counted(number: int, values: pd.DataFrame) -> Verdict:

@@ -51,7 +51,7 @@ def of_values(
     """Verdict on a table: how many of our values agree with the printed ones.
 
     Args:
-        rows: of `printed_comparison.compare`, of one table.
+        rows: of `printed_comparison.compare`.
         unlike: why the values need not agree, such as another image size; there is no verdict then.
         orders: on orders in the same table; each counts as a value does, if any was compared.
         unit: what the values that agree do.
@@ -69,19 +69,12 @@ def of_values(
 
 
 def of_differences(differences: Differences, claim: str, more: str = "") -> Verdict:
-    """Verdict on an ordering: the claim says that each difference is above 0.
+    """Verdict on a claim that each difference is above 0, such as "the DAE is ahead".
 
-    Where a run was repeated, the mean difference counts, with an interval that holds those of all
-    trainings.
-
-    Args:
-        differences: by place, with 95 % intervals; those without an interval are left out.
-        claim: what a positive difference means, such as "the DAE is ahead".
-        more: sentences to add to the reason.
-
-    Returns:
-        Replicated where every interval lies above 0; not replicated where none does; in part
-        otherwise; not testable without a comparison.
+    Where a run was repeated, the mean difference counts, see `holding`. Those without an interval
+    are left out. The claim is replicated where every interval lies above 0, not replicated where
+    none does, in part otherwise, and not testable without a comparison. ``more`` is added to the
+    reason.
     """
     pairs = {place(*key): holding(each) for key, each in differences.items()}
     pairs = {where: pair for where, pair in pairs.items() if pair[1] == pair[1]}  # no NaN
@@ -115,17 +108,22 @@ def over_data_sets(verdict: Verdict, compared: Container[str]) -> Verdict:
     missing = [shown(name) for name in DATASETS if name not in compared]
     if verdict.word == NOT_TESTABLE or not missing:
         return verdict
+    verdict = limited(verdict, f"Not compared: {', '.join(missing)}.")
+    return replace(verdict, missing=tuple(missing))
+
+
+def limited(verdict: Verdict, reason: str) -> Verdict:
+    """The verdict, but at most *in part*, for a further reason."""
     word = IN_PART if verdict.word == REPLICATED else verdict.word
-    reason = f"{verdict.reason} Not compared: {', '.join(missing)}."
-    return replace(verdict, word=word, reason=reason, missing=tuple(missing))
+    return replace(verdict, word=word, reason=f"{verdict.reason} {reason}")
 
 
 def everywhere(
     differences: Differences, claim: str, sizes: Mapping[str, int], more: str = ""
 ) -> Verdict:
-    """`of_differences` for a claim about all data sets; places begin with the data set.
+    """`of_differences` for a claim about all data sets, with the sizes of their images.
 
-    ``sizes`` are those of the images that were compared, by data set.
+    Places begin with the data set.
     """
     compared = {key[0] for key in differences}
     verdict = over_data_sets(of_differences(differences, claim, more), compared)
