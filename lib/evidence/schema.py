@@ -46,12 +46,12 @@ def _area(values: pd.Series) -> pd.Series:
 
 
 _any, _flag = pd.Series.notna, _one_of(True, False)
-_IMAGE = ["split", "index"]
+_PLACE = ["split", "index"]
 _SHARE, _SPLIT = _between(0, 1), _one_of("train", "val", "test")
-_KEY = {
+_IMAGE = {
     "dataset": _any, "split": _SPLIT, "index": _whole(0), "group": _whole(-1), "label": _any,
-    "success": _flag,
 }  # fmt: skip
+_KEY = _IMAGE | {"success": _flag}
 _METRICS = {
     "psnr": _between(0), "mse": _between(0), "ssim": _between(-1, 1), "gmsd": _between(0, 1),
     "fsim": _SHARE,
@@ -69,7 +69,7 @@ _RESTORATION = _KEY | _METRICS | _RESIDUALS | {
     "clean_class": _any, "kept": _flag,
 }  # fmt: skip
 _ADAPTIVE = {
-    **{name: check for name, check in _KEY.items() if name != "success"}, **_PIXELS,
+    **_IMAGE, **_PIXELS,
     "category": _whole(0), "part": _SPLIT, "defense": _any, "clean": _flag, "oblivious": _flag,
     "adaptive": _flag, "predicted": _any, "adversarial": _any, "evaluations": _whole(0),
     "seconds": _between(0), "seed": _whole(0),
@@ -78,7 +78,7 @@ _DETECTION = {
     "defense": _any, "score": _one_of(*SCORES), "images": _one_of(FOOLED, ALL), "n": _whole(0),
     "auc": _area, "auc_low": _area, "auc_high": _area,
 }  # fmt: skip
-_CERTIFICATE = {name: check for name, check in _KEY.items() if name != "success"} | {
+_CERTIFICATE = _IMAGE | {
     "category": _whole(-1), "skipped": _flag, "predicted": _any, "robust": _flag, "complete": _flag,
     "through": _one_of(*certificate.THROUGH), "neighbors": _whole(0), "candidates": _whole(0),
     "counterexamples": _whole(0), "rechecked": _whole(0), "deviation": _between(0),
@@ -88,39 +88,36 @@ _CERTIFICATE = {name: check for name, check in _KEY.items() if name != "success"
 _SEARCHES = _KEY | {
     "method": _any, "evaluations": _whole(0), "computed": _whole(0), "seconds": _between(0),
 }  # fmt: skip
-_ATTACKERS = {name: check for name, check in _KEY.items() if name != "success"} | {
+_ATTACKERS = _IMAGE | {
     "category": _whole(0), "part": _SPLIT, "defense": _any, "attacker": _any,
     "family": _one_of("", PIXELS, LINF), "budget": _whole(0), "correct": _flag, "certified": _flag,
     "rows": _numbers, "cols": _numbers, "values": _colors, "evaluations": _whole(0),
     "seconds": _between(0),
 }  # fmt: skip
-_MASKING = {name: check for name, check in _KEY.items() if name != "success"} | {
+_MASKING = _IMAGE | {
     "category": _whole(-1), "part": _SPLIT, "clean": _flag, "defended": _flag, "certified": _flag,
     "seconds": _between(0), "seconds_certify": _between(0),
 }  # fmt: skip
-_FINE_TUNING = {name: check for name, check in _KEY.items() if name != "success"} | {
+_FINE_TUNING = _IMAGE | {
     "category": _whole(-1), "part": _SPLIT, "defense": _any, "before": _flag, "after": _flag,
 }  # fmt: skip
 _LESIONS = {"split": _SPLIT, "index": _whole(0), "label": _any} | dict.fromkeys(
     ("x", "y", "width", "height"), _SHARE
 )
-_ABLATION = _METRICS | {"variant": _any, "seed": _whole(0)}
-_MODELS = {"variant": _any, "seed": _whole(0), "seconds": _between(0), "loss": _between(0)}
+_OF_ATTACKS = {
+    "": _ATTACK, "restoration_": _RESTORATION, "adaptive_": _ADAPTIVE, "attackers_": _ATTACKERS,
+    "detection_": _DETECTION, "forensics_": {"metric": _any, "variant": _any},
+}  # fmt: skip
 TABLES: dict[str, dict[str, Check]] = {
-    "ablation": _ABLATION,
-    "ablation_models": _MODELS,
-    **{name: _ATTACK for name in params.ATTACKS.values()},
-    **{f"restoration_{name}": _RESTORATION for name in params.ATTACKS.values()},
-    **{f"adaptive_{name}": _ADAPTIVE for name in params.ATTACKS.values()},
-    **{f"attackers_{name}": _ATTACKERS for name in params.ATTACKS.values()},
-    "masking": _MASKING,
-    "fine_tuning": _FINE_TUNING,
-    **{f"detection_{name}": _DETECTION for name in params.ATTACKS.values()},
-    **{f"certificate_{name}": _CERTIFICATE for name in certificate.THROUGH},
+    "ablation": _METRICS | {"variant": _any, "seed": _whole(0)},
+    "ablation_models": {
+        "variant": _any, "seed": _whole(0), "seconds": _between(0), "loss": _between(0),
+    },
+    "masking": _MASKING, "fine_tuning": _FINE_TUNING, "lesions": _LESIONS,
     "certificate_searches": _SEARCHES,
-    "lesions": _LESIONS,
-    **{f"forensics_{name}": {"metric": _any, "variant": _any} for name in params.ATTACKS.values()},
-}
+    **{f"certificate_{name}": _CERTIFICATE for name in certificate.THROUGH},
+    **{kind + name: of for kind, of in _OF_ATTACKS.items() for name in params.ATTACKS.values()},
+}  # fmt: skip
 
 
 def problems(
@@ -128,13 +125,8 @@ def problems(
 ) -> Iterator[str]:
     """One sentence, with file and row, for each problem; the first row of each kind.
 
-    Checks of several columns run only where each of them is valid.
-
-    Args:
-        path: of the table; its name says which it is.
-        table: its content.
-        criterion: ``attack_criterion`` of the run.
-        size: ``data_size`` of the run, pixels on each side of an image.
+    The file's name says which table it is; ``criterion`` and ``size`` are the run's
+    ``attack_criterion`` and ``data_size``. Checks of several columns need each of them valid.
     """
     columns = TABLES[path.stem]
     if missing := [name for name in columns if name not in table]:
@@ -162,9 +154,9 @@ def problems(
         fooled = table["predicted"] != table["adversarial"]
         if criterion == "true_label":
             fooled &= table["true_label_changed"]
-        yield from first(path, table["success"] != fooled,
-                         "success does not agree with the classes before and after")  # fmt: skip
-        yield from first(path, table.duplicated(["split", "index"]), "the image is attacked twice")
+        why = "success does not agree with the classes before and after"
+        yield from first(path, table["success"] != fooled, why)
+        yield from first(path, table.duplicated(_PLACE), "the image is attacked twice")
     if path.stem.startswith("adaptive_"):
         wrong = (table["oblivious"] | table["adaptive"]) & ~table["clean"]
         yield from first(path, wrong, "correct when attacked, but wrong after the defense alone")
@@ -222,11 +214,11 @@ def _attacker_problems(path: Path, table: pd.DataFrame) -> Iterator[str]:
     one_pixel = (table["family"] == PIXELS) & (table["budget"] == 1)
     broken = table["certified"] & one_pixel & ~table["correct"]
     yield from first(path, broken, "one pixel breaks a certificate, which cannot be")
-    twice = table.duplicated([*_IMAGE, "defense", "attacker", "family", "budget"])
+    twice = table.duplicated([*_PLACE, "defense", "attacker", "family", "budget"])
     yield from first(path, twice, "the same attack comes twice")
     if twice.any():
         return
-    behind = [*_IMAGE, "defense"]
+    behind = [*_PLACE, "defense"]
     clean = table[table["attacker"] == NONE].set_index(behind)["correct"]
     before = clean.reindex(pd.MultiIndex.from_frame(table[behind])).set_axis(table.index)
     yield from first(path, before.isna(), "the clean image behind this defense is missing")
@@ -243,7 +235,7 @@ def _certificate_problems(path: Path, table: pd.DataFrame, size: float) -> Itera
     yield from first(path, whole, "complete does not agree with what was tried")
     outside = table[["row", "col"]].max(axis=1) >= size
     yield from first(path, outside, "the change lies outside the image")
-    yield from first(path, table.duplicated(["split", "index"]), "the image comes twice")
+    yield from first(path, table.duplicated(_PLACE), "the image comes twice")
 
 
 def _detection_problems(path: Path, table: pd.DataFrame) -> Iterator[str]:
