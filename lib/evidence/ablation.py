@@ -67,20 +67,17 @@ def run(
     """Train every variant with every seed and measure it on noisy test images.
 
     A variant finished with the same data and settings is read back from ``folder``; an interrupted
-    one is resumed after its last epoch.
+    one is resumed after its last epoch. `IDENTITY` stands for the noisy image itself.
 
     Args:
-        data: AbdomenCT; trained on the training and validation parts (DAT10), measured on the test
-            part.
+        data: AbdomenCT; training and validation parts are trained on (DAT10), the test part is
+            measured.
         p: ablation_*, denoiser_* and seed are used; rates as the DAE's (``denoiser_halving``).
         folder: receives for each variant and seed ``<variant>-<seed>.json`` (parameters, times,
             ``validation_psnr`` after each epoch in dB, and key), ``.parquet`` (metrics) and
             ``.safetensors`` (some restored images).
-        names: variants to train; None for all. A variant's result does not depend on the others.
+        names: variants to train; None for all.
         seeds: to train with; None for ``ablation_seeds`` from ``seed`` on.
-
-    Returns:
-        Metrics of every image (``identity``: the noisy image itself), models and examples.
 
     Raises:
         InputError: an unknown variant, or training that diverges.
@@ -176,8 +173,7 @@ def settled_variants(models: pd.DataFrame) -> list[str]:
 def settled(curve: Sequence[float] | None) -> bool:
     """Whether the best PSNR so far rose by less than `SETTLED` an epoch in the last two epochs.
 
-    Args:
-        curve: ``validation_psnr`` of `run`; None or NaN in older records, which count as unsettled.
+    ``curve`` is ``validation_psnr`` of `run`; None or NaN in older records, which are unsettled.
     """
     if np.ndim(curve) != 1 or len(curve) < 3:
         return False
@@ -189,16 +185,11 @@ def contrasts(
 ) -> pd.DataFrame:
     """Does each module help (Table 4), and are four levels best (Table 5)?
 
-    Args:
-        metrics: of `run`.
-        p: bootstrap_samples and seed are used.
-        pairs: models, each with its reference; without both in ``metrics`` they are left out.
-
     Returns:
-        One row per pair. ``variant`` is compared with ``reference``, which lacks its module or has
-        another depth: ``n`` images, ``seeds``, ``difference`` of PSNR in dB on the same images with
-        its 95 % bootstrap interval, and ``better``. This is ``yes`` or ``no`` if the interval
-        excludes 0 and all seeds agree, else ``inconclusive``; with a single seed, `ONE_SEED`.
+        One row per pair with metrics. ``variant`` is compared with ``reference``, which lacks its
+        module or has another depth: ``n`` images, ``seeds``, ``difference`` of PSNR in dB on the
+        same images with its 95 % bootstrap interval, and ``better``: ``yes`` or ``no`` if the
+        interval excludes 0 and all seeds agree, else ``inconclusive``, or `ONE_SEED`.
     """
     groups = {name: group for name, group in metrics.groupby("variant", sort=False)}
     rows = []

@@ -91,11 +91,7 @@ def recalls(dataset: str, names: Callable[[list[str]], list[str]] = list) -> pd.
     """Correct images of each class by its recall, beside those that were attacked (K5, K10).
 
     One fifth of the class times its recall must be the number of correct test images, all of which
-    the one-pixel attack was made on.
-
-    Args:
-        dataset: with a table of recalls.
-        names: from the labels of that table, in printed order, to the classes they are read as.
+    the one-pixel attack was made on. ``names`` gives the classes that the labels are read as.
     """
     printed = paper.prf_table(dataset, "resnet50")
     counts = paper.class_counts(dataset).set_index("class")["count"]

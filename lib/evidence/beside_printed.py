@@ -21,12 +21,7 @@ def source(printed: pd.DataFrame | None) -> str:
 
 
 def class_counts(classes: pd.DataFrame, dataset: str) -> Styler:
-    """Images of each class.
-
-    Args:
-        classes: of `lib.data.statistics.by_class`.
-        dataset: its name.
-    """
+    """Images of each class, of `lib.data.statistics.by_class`."""
     printed = paper.class_counts(dataset)
     if printed is None:
         return tables.table(classes, source(printed))
@@ -41,11 +36,7 @@ def accuracy(
 ) -> Styler:
     """Accuracy of a classifier, and of what needs no classifier (audit K6).
 
-    Args:
-        measured: of `lib.metrics.classification.summary` on the test part.
-        training_accuracy: 0..1.
-        dataset: its name.
-        classifier: its name.
+    ``measured`` is of `lib.metrics.classification.summary` on the test part.
     """
     printed = paper.classifier_table(classifier)
     row = printed[printed["dataset"] == dataset].iloc[0]
@@ -67,13 +58,7 @@ def accuracy(
 
 
 def by_class(quality: pd.DataFrame, dataset: str, classifier: str) -> Styler:
-    """Precision, recall and F1 of each class.
-
-    Args:
-        quality: of `lib.metrics.classification.by_class`.
-        dataset: its name.
-        classifier: its name.
-    """
+    """Precision, recall and F1 of each class, of `lib.metrics.classification.by_class`."""
     printed, shown = paper.prf_table(dataset, classifier), quality
     if printed is not None:
         names = {name: f"printed_{name}" for name in printed if name != "class"}
@@ -83,12 +68,7 @@ def by_class(quality: pd.DataFrame, dataset: str, classifier: str) -> Styler:
 
 
 def layers(baseline: nn.Module, channels: int) -> Styler:
-    """Parameters of each layer of the baseline autoencoder (Tables 1 and 2).
-
-    Args:
-        baseline: `lib.models.denoisers.autoencoder.Autoencoder`.
-        channels: 1 or 3.
-    """
+    """Parameters of each layer of the baseline, an autoencoder (Tables 1 and 2)."""
     printed = paper.printed(1 if channels == 1 else 2)
     names = {"parameters": "printed_parameters", "output_channels": "printed_channels"}
     shown = printed.loc[printed["row_kind"] == "layer", ["layer_index", "layer_type", *names]]
@@ -107,27 +87,17 @@ def layers(baseline: nn.Module, channels: int) -> Styler:
 
 
 def denoisers(about: dict[str, dict[str, Any]], dataset: str) -> Styler:
-    """Validation PSNR and training time of each trained denoiser.
-
-    Args:
-        about: content of ``<name>.json`` by denoiser.
-        dataset: its name.
-    """
-    shown = pd.DataFrame(
-        [
-            {
-                "defense": name,
-                "parameters": content["parameters"]["trainable"],
-                "epochs": len(content["history"]),
-                "validation psnr, dB": content["validation_psnr"],
-                "no defense, dB": content["identity_psnr"],
-                "better than no defense": content["validation_psnr"] > content["identity_psnr"],
-                "minutes": content["wall_seconds"] / 60,
-                "images/s": content["images_per_second"],
-            }
-            for name, content in about.items()
-        ]
-    )
+    """Validation PSNR and training time of each denoiser; ``about`` has its JSON file."""
+    shown = pd.DataFrame([
+        {
+            "defense": name, "parameters": content["parameters"]["trainable"],
+            "epochs": len(content["history"]), "validation psnr, dB": content["validation_psnr"],
+            "no defense, dB": content["identity_psnr"],
+            "better than no defense": content["validation_psnr"] > content["identity_psnr"],
+            "minutes": content["wall_seconds"] / 60, "images/s": content["images_per_second"],
+        }
+        for name, content in about.items()
+    ])  # fmt: skip
     printed = paper.denoiser_minutes(dataset)
     if printed is not None:
         minutes = printed[["defense", "minutes"]].rename(columns={"minutes": "printed_minutes"})
@@ -143,9 +113,6 @@ def success(
     Args:
         rates: of `lib.evidence.protocol_runs.success_by_class`.
         available: counts of images by class, of the attack.
-        dataset: its name.
-        classifier: its name.
-        pixels: changed pixels.
     """
     printed = paper.attack_table(dataset, classifier, pixels)
     shown = rates.assign(rate=tables.intervals(rates, "rate", percent=True))
@@ -158,44 +125,26 @@ def success(
 
 
 def attack_times(records: dict[int, pd.DataFrame], dataset: str) -> Styler:
-    """Queries and minutes of the attacks.
-
-    Args:
-        records: attack tables of one run by number of pixels.
-        dataset: its name.
-    """
+    """Queries and minutes of the attacks; ``records`` are of one run, by number of pixels."""
     rows, numbers = [], []
     for pixels, found in records.items():
         minutes = paper.attack_minutes(pixels)
         printed = minutes[minutes["dataset"] == dataset].iloc[0]
         seconds, evaluations = found["seconds"].sum(), int(found["evaluations"].sum())
         numbers.append(str(minutes.attrs["table"]))
-        rows.append(
-            {
-                "pixels": pixels,
-                "images": len(found),
-                "queries": evaluations,
-                "computed": found["computed"].sum() / max(evaluations, 1),
-                "minutes": seconds / 60,
-                "queries/s": evaluations / max(seconds, 1e-9),
-                "printed_images": printed["images"],
-                "printed_minutes": printed["minutes"],
-            }
-        )
+        rows.append({
+            "pixels": pixels, "images": len(found), "queries": evaluations,
+            "computed": found["computed"].sum() / max(evaluations, 1), "minutes": seconds / 60,
+            "queries/s": evaluations / max(seconds, 1e-9),
+            "printed_images": printed["images"], "printed_minutes": printed["minutes"],
+        })  # fmt: skip
     where = f"Table{'s' * (len(numbers) > 1)} {formatting.enumerated(numbers)}"
     caption = f"Computed: queries not answered by the cache. Printed: {where}, ResNet50."
     return tables.table(pd.DataFrame(rows), caption, percent=["computed"])
 
 
 def quality(summary: pd.DataFrame, dataset: str, classifier: str, pixels: int) -> Styler:
-    """Means of the image measures after each defense.
-
-    Args:
-        summary: of `lib.defense.restoration.summary`.
-        dataset: its name.
-        classifier: its name.
-        pixels: changed pixels.
-    """
+    """Means of the image measures after each defense, of `lib.defense.restoration.summary`."""
     printed = paper.denoise_table(dataset, classifier, pixels)
     shown = tables.ours_and_printed(summary, printed, "defense", METRICS)
     return tables.table(shown, f"{formatting.attack(pixels).capitalize()}. {source(printed)}")

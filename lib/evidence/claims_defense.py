@@ -40,9 +40,7 @@ def _dae_less(
 ) -> Differences:  # fmt: skip
     """A column for the DAE minus that for others, by test image where the attack succeeded.
 
-    Returns:
-        By data set, classifier, pixels and, if there are several, the other's name: the mean
-        difference in each training that has at least `FEWEST` finite ones.
+    Trainings with fewer than `FEWEST` finite differences are left out.
     """
     differences = defaultdict(list)
     for other in others:

@@ -26,17 +26,13 @@ Rules = Callable[[pd.DataFrame, pd.DataFrame], dict[str, pd.Series]]
 def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame]) -> Iterator[str]:
     """One sentence, with file and row, for each inconsistency; the first row of each kind.
 
-    Every row must be of the run's data set, and of the part that the official split names where
-    that split is used. A restoration table must hold each attacked image once per defense, with its
-    label and success; ``recovered`` and ``kept`` must follow from the classes. An adaptive table
-    must hold the same images for each defense, as they are in the attack; without a defense also
-    the outcome of the attack. A table of attackers must hold attacked images only. No one-pixel
-    attack may succeed where a certificate proves that none can.
-
-    Args:
-        folder: holds the files.
-        given: parameters of the run: ``dataset`` and ``data_split``.
-        tables: by file name without ending, each valid by `lib.evidence.schema.problems`.
+    ``given`` has ``dataset`` and ``data_split`` of the run; the tables, by file name, must each be
+    valid. Every row must be of the run's data set, and of the part that the official split names
+    where that split is used. A restoration table must hold each attacked image once per defense,
+    with its label and success; ``recovered`` and ``kept`` must follow from the classes. An adaptive
+    table must hold the same images for each defense, as they are in the attack; without a defense
+    also the outcome of the attack. A table of attackers must hold attacked images only. No
+    one-pixel attack may succeed where a certificate proves that none can.
     """
     if (path := folder / "classifier.json").exists():
         yield from _test_problems(path)

@@ -85,10 +85,7 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
 
     It *reproduces the pattern* if it reaches all its printed values and orders the defenses as
     printed. It *reproduces a part* if it reaches more of them than the plain reading. It *is not
-    needed* if the plain reading does it all.
-
-    Args:
-        table: rows of `lib.evidence.forensics.compare`.
+    needed* if the plain reading does it all. ``table`` is of `lib.evidence.forensics.compare`.
 
     Returns:
         One row per hypothesis: ``item, hypothesis``; ``values``, the number of printed values it is
@@ -141,14 +138,9 @@ def _order(found: pd.DataFrame) -> str:
 def undefended(table: pd.DataFrame, pixels: int) -> dict[str, float]:
     """PSNR without a defense beside our denoisers and the printed values (U1).
 
-    Args:
-        table: rows of `lib.evidence.forensics.compare`.
-        pixels: changed by the attack.
-
-    Returns:
-        ``psnr`` of the attacked images in dB, NaN without any; ``bound``, its minimum for an
-        attacked image of the paper's size; the counts ``denoisers`` and ``printed``; and how many
-        of them are below, ``denoisers_below``, ``printed_below`` and ``printed_below_bound``.
+    ``psnr`` of the attacked images in dB, NaN without any; ``bound``, its minimum for an attacked
+    image of the paper's size; the counts ``denoisers`` and ``printed``; and how many of them are
+    below, ``denoisers_below``, ``printed_below`` and ``printed_below_bound``.
     """
     psnr = table[(table["metric"] == "psnr") & (table["variant"] == STANDARD)]
     attacked, ours = (psnr[psnr["images"] == name] for name in (UNDEFENDED, AS_RESTORED))

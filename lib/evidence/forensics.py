@@ -36,8 +36,7 @@ COLUMNS = ["metric", "variant", "label", "images", "defense", "n", "value", "low
 def mse_wrapped(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     """MSE on 0..255 with differences and squares in unsigned 8 bits, which wrap at 256 (P2).
 
-    An error of 16 gray levels counts as 0, one of 17 as 33. Takes and returns what
-    `lib.metrics.image_quality` does.
+    An error of 16 gray levels counts as 0, one of 17 as 33.
     """
     check_images(image_quality.COMPARED, reference=reference, image=image)
     difference = reference - image
@@ -123,13 +122,8 @@ def inactive(model: nn.Module) -> nn.Module:
 def at_psnr(clean: np.ndarray, restored: np.ndarray, target: float) -> np.ndarray:
     """Restored images with all errors scaled by one factor, so that the mean PSNR is the target.
 
-    The shape of the errors and the differences between images stay: what is compared is the kind of
-    error, not how long our network was trained. Rounding and clipping move the mean a little.
-
-    Args:
-        clean: uint8 (N, H, W, C).
-        restored: the same images restored, none of them exactly.
-        target: mean PSNR wanted, in dB.
+    So the kind of error is compared, and not how long our network was trained. Rounding and
+    clipping move the mean a little.
 
     Raises:
         InputError: shapes differ, or an image is restored exactly.
@@ -158,7 +152,7 @@ def compare(
         attacked: the same after it.
         restored: the attacked images after each defense, by name.
         without_medians: the attacked images after ``median_cnn`` with inactive median layers.
-        printed: ``defense, psnr, ssim, mse, gmsd, fsim`` of `lib.evidence.printed.denoise_table`.
+        printed: of `lib.evidence.printed.denoise_table`.
         samples, seed: of the bootstrap.
 
     Returns:

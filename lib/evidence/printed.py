@@ -250,7 +250,7 @@ def _of_classifier(classifier: str, resnet50: int, densenet121: int) -> int:
 
 
 def _of_dataset(dataset: str, first: int) -> int | None:
-    """Number of a data set's table among those that follow each other, starting with ``first``."""
+    """Number of a data set's table among those that follow each other from ``first``."""
     _known("data set", dataset, params.names("datasets"))
     return first + DATASETS.index(dataset) if dataset in DATASETS else None
 
@@ -258,8 +258,7 @@ def _of_dataset(dataset: str, first: int) -> int | None:
 def _select(number: int | None, key: str, **columns: str) -> pd.DataFrame | None:
     """Some columns of a table under our names, in our order of data sets or classes.
 
-    Columns that end in _percent become shares. ``key`` is the column of row names; ``columns``
-    gives our name of each other column.
+    ``key`` is the column of row names. Columns that end in _percent become shares.
     """
     if number is None:
         return None

@@ -22,14 +22,7 @@ REST = "others"  # so that the rows sum up to all images
 
 
 def count(findings: pd.Series) -> pd.DataFrame:
-    """Images with exactly one finding, for each category that the paper attacks.
-
-    Args:
-        findings: of each image, as in NIH's list.
-
-    Returns:
-        `COLUMNS`; the last row, `REST`, has all other images.
-    """
+    """Images with exactly one finding, for each category that the paper attacks, and `REST`."""
     names = [item.name for item in params.facts("chest").attack_classes]
     alone = findings.str.lower().replace(NORMAL.lower(), "normal").value_counts()
     images = [int(alone.get(name, 0)) for name in names]

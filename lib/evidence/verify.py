@@ -166,10 +166,7 @@ def printed_problems() -> Iterator[str]:
 def retest(results: Path, runs: Path, root: Path) -> Iterator[tuple[str, str]]:
     """Rebuild the attacked images and classify them again, where data and weights are available.
 
-    Args:
-        results: the record.
-        runs: run folders, for the weights.
-        root: folder of the npz files.
+    Data are npz files in ``root``, weights in ``runs``.
 
     Yields:
         ``(problem, table)``: ``problem`` is empty if all is as recorded; it begins with
