@@ -128,4 +128,8 @@ def _judged(times: pd.DataFrame, printed: pd.Series, dataset: str) -> Verdict:
                 between.append((found, found - margin, found + margin))
     where = enumerated(list(dict.fromkeys(machines)))
     more = f" Seconds per whole image of 224 px on {where}; the printed times are not compared."
-    return of_differences(differences, "two networks are in the printed order", more)
+    claim = "two networks are in the printed order"
+    if len(differences) == 1:
+        ((slow, fast),) = differences
+        claim = f"training takes longer with {shown(slow)} than with {shown(fast)}, as printed,"
+    return of_differences(differences, claim, more)
