@@ -10,8 +10,6 @@ from lib.evidence import printed as paper
 from lib.figures import formatting, tables
 from lib.models.denoisers.base import parameter_counts
 
-METRICS = ("psnr", "ssim", "mse", "gmsd", "fsim")
-
 
 def source(printed: pd.DataFrame | None) -> str:
     """Number of a printed table and what is odd about it, or that there is none."""
@@ -146,5 +144,5 @@ def attack_times(records: dict[int, pd.DataFrame], dataset: str) -> Styler:
 def quality(summary: pd.DataFrame, dataset: str, classifier: str, pixels: int) -> Styler:
     """Means of the image measures after each defense, of `lib.defense.restoration.summary`."""
     printed = paper.denoise_table(dataset, classifier, pixels)
-    shown = tables.ours_and_printed(summary, printed, "defense", METRICS)
+    shown = tables.ours_and_printed(summary, printed, "defense", paper.METRICS.values())
     return tables.table(shown, f"{formatting.attack(pixels).capitalize()}. {source(printed)}")

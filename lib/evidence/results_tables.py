@@ -21,7 +21,7 @@ from lib.metrics import clusters
 from lib.metrics.intervals import CLASS_MEAN, NONE, paired, rate
 
 ATTACK = [*RUN, "pixels"]
-METRICS = ("psnr", "ssim", "mse", "gmsd", "fsim")
+METRICS = tuple(paper.METRICS.values())
 SAMPLES = 2000  # bootstrap resamples
 CENTER = 0.5  # edge of the central part of an image, as a share of the image's
 
@@ -257,14 +257,12 @@ def size_effect(success: pd.DataFrame) -> tuple[int, int]:
     Compared are the rates of one data set, classifier and number of pixels at two sizes next to
     each other; of several runs of a size, the one of most images counts.
     """
-    lower = pairs = 0
     if not len(success):
         return 0, 0
-    for _, group in success.groupby(["dataset", "classifier", "pixels"], sort=False):
-        most = group.sort_values("n").drop_duplicates("size", keep="last").sort_values("size")
-        change = most["rate"].diff().dropna()
-        lower, pairs = lower + int((change < 0).sum()), pairs + len(change)
-    return lower, pairs
+    keys = ["dataset", "classifier", "pixels"]
+    most = success.sort_values("n", kind="stable").drop_duplicates([*keys, "size"], keep="last")
+    change = most.sort_values("size").groupby(keys)["rate"].diff().dropna()
+    return int((change < 0).sum()), len(change)
 
 
 def size_contrasts(results: Path) -> pd.DataFrame:
@@ -275,9 +273,9 @@ def size_contrasts(results: Path) -> pd.DataFrame:
     """
     tables = []
     for base in protocols(results):
-        collected = variants.read_all(results / base)
         kept = (base, *variants.resized(base))
-        collected = {name: of for name, of in collected.items() if name in kept}
+        collected = variants.read_all(results / base).items()
+        collected = {name: of for name, of in collected if name in kept}
         table = variants.contrasts(collected, base)
         if len(table):
             places = table[["variant", "dataset"]].itertuples(index=False)
