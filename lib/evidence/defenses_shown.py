@@ -123,7 +123,7 @@ def attackers(table: pd.DataFrame, searched: pd.DataFrame | None = None) -> pd.D
 @if_any
 def worst(table: pd.DataFrame) -> pd.DataFrame:
     """Images classified correctly after each kind of attack, `lib.evidence.attackers.worst`."""
-    shown = _runs(table).join(table[["pixels", "defense", "n"]])
+    shown = pd.concat([_runs(table), table[["pixels", "defense", "n"]]], axis=1)
     return sized(shown.assign(**titled(table, CASES)))
 
 
