@@ -72,14 +72,13 @@ def chips(ledger: pd.DataFrame) -> str:
 
 def strip(ledger: pd.DataFrame) -> str:
     """The same as HTML, each chip a link to its card."""
-    lines = []
-    for word, names in _by_verdict(ledger):
-        links = " ".join(
-            f'<a class="chip {_kind(word)}" href="#claim-{name}">{NAMES[name]}</a>'
-            for name in names
-        )
-        lines.append(f"<p><b>{word.capitalize()}</b> {links}</p>")
-    return f'<div class="strip">{"".join(lines)}</div>'
+    lines = "".join(
+        f"<p><b>{word.capitalize()}</b> "
+        + " ".join(f'<a class="chip {_kind(word)}" href="#claim-{n}">{NAMES[n]}</a>' for n in names)
+        + "</p>"
+        for word, names in _by_verdict(ledger)
+    )
+    return f'<div class="strip">{lines}</div>'
 
 
 def _by_verdict(ledger: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:

@@ -51,11 +51,7 @@ def read(results: Path) -> pd.DataFrame:
 
 
 def beside_printed(times: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Measured milliseconds an image of the denoisers, beside the minutes of Tables 48 to 51.
-
-    Returns:
-        ``network, milliseconds an image, hardware, printed minutes``, fastest first.
-    """
+    """Milliseconds an image of the denoisers, fastest first, beside Tables 48 to 51."""
     printed = paper.denoiser_minutes(dataset).set_index("defense")["minutes"]
     found = _of(times[times["batch"] == BATCH], printed, dataset).sort_values("seconds_per_image")
     return pd.DataFrame({
@@ -68,23 +64,22 @@ def beside_printed(times: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 def _of(times: pd.DataFrame, printed: pd.Series, dataset: str) -> pd.DataFrame:
     """Measurements on a GPU that are of a data set's images and of the printed networks."""
-    return times[
-        (times["device"] != "cpu")
-        & (times["size"] == 224)
-        & (times["channels"] == params.facts(dataset).channels)
-        & times["network"].isin(printed.index)
-    ]
+    times = _at_printed_size(times)
+    channels = times["channels"] == params.facts(dataset).channels
+    return times[channels & times["network"].isin(printed.index)]
+
+
+def _at_printed_size(times: pd.DataFrame) -> pd.DataFrame:
+    """Measurements on a GPU, with images of the paper's size."""
+    return times[(times["device"] != "cpu") & (times["size"] == 224)]
 
 
 def ratios(times: pd.DataFrame, network: str, other: str) -> pd.DataFrame:
     """How many times as long a denoiser takes for an image as another, on the same GPU.
 
-    Returns:
-        `SETUP`, ``channels`` and ``ratio``; no rows where not both were timed.
+    One row for each `SETUP` and number of ``channels`` where both were timed.
     """
-    found = times[
-        (times["device"] != "cpu") & (times["size"] == 224) & (times["batch"] == BATCH)
-    ].astype({"seconds_per_image": float})
+    found = _at_printed_size(times[times["batch"] == BATCH]).astype({"seconds_per_image": float})
     wide = found.pivot_table("seconds_per_image", [*SETUP, "channels"], "network")
     wide = wide.reindex(columns=[network, other])
     return (wide[network] / wide[other]).rename("ratio").dropna().reset_index()

@@ -105,10 +105,13 @@ def denoisers_trained_otherwise(every: dict[str, ProtocolRuns], protocol: str) -
         variants by name; and of the attacked classifier ``accuracy``, on test images, and
         ``weights``, their checksum, ``""`` where it is not recorded.
     """
-    names = [protocol, *sorted(filter(_trains_denoisers_otherwise, every))]
+    changed = {name: _decisive(name) for name in sorted(every)}
+    names = [
+        name for name, of in changed.items() if of and all(n.startswith("denoiser_") for n in of)
+    ]
     tables = [
         table.assign(variant=name, **_attacked(every[name], table))
-        for name in names if name in every and len(table := _defended(every[name]))
+        for name in (protocol, *names) if name in every and len(table := _defended(every[name]))
     ]  # fmt: skip
     if len(tables) < 2:
         return pd.DataFrame()
@@ -130,12 +133,6 @@ def _attacked(runs: ProtocolRuns, table: pd.DataFrame) -> dict[str, list]:
 def _decisive(variant: str) -> list[str]:
     """Fields that a variant changes, less those of `_LESS`."""
     return [name for name in changes(variant) if name not in _LESS]
-
-
-def _trains_denoisers_otherwise(variant: str) -> bool:
-    """Whether a variant changes how denoisers are trained, and neither classifier nor attack."""
-    changed = _decisive(variant)
-    return bool(changed) and all(name.startswith("denoiser_") for name in changed)
 
 
 def _defended(runs: ProtocolRuns) -> pd.DataFrame:
