@@ -96,6 +96,6 @@ def classifiers(retrained: pd.DataFrame) -> str:
             f"One {which} was attacked in all of these runs: {each[0]}."
             if len(each) == 1
             else "Only rows with the same classifier have the same attacked images. By recorded "
-            f"checksums, {len(each)} of {which} were used: {'; '.join(each)}."
+            f"checksums, {len(each)} trainings of {which} were used: {'; '.join(each)}."
         )
     return " ".join(text)

@@ -23,7 +23,7 @@ def certified(table: pd.DataFrame) -> str:
     for (size, through), of in table.groupby(["size", "through"], sort=False):
         after = "After a 3 x 3 median filter" if through == "median3" else "Without a defense"
         if not of["robust"].max():
-            names = enumerated([shown(name) for name in of["dataset"].unique()])
+            names = " or ".join(shown(name) for name in of["dataset"].unique())
             text.append(f"{after}, no test image of {names} at {size} px has one.")
             continue
         each = [f"{_range(group['robust'])} of {shown(name)}"

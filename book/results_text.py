@@ -108,8 +108,8 @@ def overview(
         text.append("One or two changed pixels mislead the classifiers on every data set.")
     if len(full):
         text.append(
-            f"At the paper's {PRINTED_SIZE} px, {full['agrees'].sum()} of {len(full)} success "
-            "rates agree with the printed ones."
+            f"At the paper's {PRINTED_SIZE} px, the success rate agrees with the printed one in "
+            f"{full['agrees'].sum()} of {len(full)} attacks."
         )
     back = defenses.loc[defenses["defense"] == "dae", "recovered"].dropna() if len(defenses) else ()
     if len(back):

@@ -101,7 +101,7 @@ def success_by_class(found: DatasetRecord) -> pd.DataFrame:
         printed = table["class"].map(beside.set_index("class")["printed_rate"])
         return table.assign(printed=printed, table=beside.attrs["table"])
 
-    return by_group(_tested(found.attacks), ATTACK, of_attack)
+    return by_group(tested(found.attacks), ATTACK, of_attack)
 
 
 def success(found: DatasetRecord) -> pd.DataFrame:
@@ -116,12 +116,12 @@ def success(found: DatasetRecord) -> pd.DataFrame:
     def of_attack(group: pd.DataFrame) -> dict[str, float]:
         others = group.loc[group["part"] != "test", "success"]
         counts = {"learned": len(others), "learned_misled": int(others.sum())}
-        return protocol_runs.success_rate(_tested(group)) | counts
+        return protocol_runs.success_rate(tested(group)) | counts
 
     return by_group(found.attacks, ATTACK, of_attack)
 
 
-def _tested(table: pd.DataFrame) -> pd.DataFrame:
+def tested(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of test images: classifiers have learned from the others."""
     return table[table["part"] == "test"] if len(table) else table
 
@@ -165,7 +165,7 @@ def defenses(found: DatasetRecord, by: list[str] = RUN, samples: int = SAMPLES, 
         `pays_from`: ``recovered`` (label recovery rate), ``kept`` (clean prediction retention),
         ``pays_from`` (break-even attack prevalence).
     """
-    held = _tested(found.restored)
+    held = tested(found.restored)
     return by_group(held, by, lambda group: protocol_runs.shares(group, samples, seed))
 
 
