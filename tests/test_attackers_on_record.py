@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -112,6 +113,17 @@ def test_runs_of_a_protocol_with_fewer_images_are_not_pooled(results):
     mixed = pd.concat([other, attacked], ignore_index=True)
     expected, found = (attackers.to_pool(results, table)[0] for table in (attacked, mixed))
     pd.testing.assert_frame_equal(attackers.pooled(found), attackers.pooled(expected))
+
+
+def test_an_image_attacked_on_two_classifiers_counts_once_in_an_interval(results):
+    rows, _ = attackers.to_pool(results, attackers.read(results)[0])
+    more = [rows.assign(index=rows["index"] + 100 * copy) for copy in range(10)]
+    once = attackers.pooled(pd.concat(more, ignore_index=True))
+    again = [table.assign(classifier="densenet121") for table in more]
+    twice = attackers.pooled(pd.concat([*more, *again], ignore_index=True))
+    assert (twice["n"] == 2 * once["n"]).all()
+    for name in ("correct", "correct_low", "correct_high"):
+        np.testing.assert_allclose(twice[name], once[name])
 
 
 def test_training_under_masks_is_told_apart(results):

@@ -15,6 +15,7 @@ from lib.evidence import (
     ablation,
     claims,
     printed_comparison,
+    protocol_runs,
     record,
     table_verdicts,
     variants,
@@ -640,6 +641,36 @@ def test_values_get_a_verdict_at_the_papers_size_on_official_images():
     p = params.load("paper", bootstrap_samples=200)
     table = table_verdicts.judge(printed_comparison.compare(found, p), found, p).set_index("number")
     assert table.loc[33, "verdict"] == "not replicated"
+
+
+def test_a_table_of_which_a_class_was_hardly_attacked_is_at_most_in_part():
+    keys = "derma", "resnet50", 2
+    printed = paper.attack_table(*keys)
+    classes = [attacked(*keys, share, n=100) for share in printed["printed_rate"]]
+    every = pd.concat([of.assign(category=at) for at, of in enumerate(classes)], ignore_index=True)
+    few = every[(every["category"] != 3) | (every["index"] < 5)]
+    p = params.load("paper", bootstrap_samples=20)
+    found = []
+    for records in (every, few):
+        runs = ProtocolRuns(records, defended(records, **LEVELS), {})
+        of = Record(FOLDERS.assign(source="official"), runs, *[pd.DataFrame()] * 2, None)
+        table = table_verdicts.judge(printed_comparison.compare(of, p), of, p)
+        found.append(table[table["kind"] == "table"].set_index("number").loc[19])
+    assert [row["verdict"] for row in found] == ["replicated", "in part"]
+    assert printed["class"][3] in found[1]["reason"]
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.floats(0, 1), st.floats(0, 1))
+def test_rates_agree_unless_their_difference_excludes_zero(n, other, one, two):
+    ours, theirs = (round(share * of) for share, of in ((one, n), (two, other)))
+    rate = (ours / n, *wilson(ours, n))
+    printed = (theirs / other, *wilson(theirs, other))
+    agree = protocol_runs.agrees(rate, theirs / other, other)
+    assert agree == protocol_runs.agrees(printed, ours / n, n)  # whoever is printed
+    if rate[1] <= printed[0] <= rate[2] and printed[1] <= rate[0] <= printed[2]:
+        assert agree  # each interval contains the other rate
+    if rate[2] < printed[1] or printed[2] < rate[1]:
+        assert not agree  # intervals apart
 
 
 def test_only_runs_with_the_papers_size_and_budget_test_a_value():
