@@ -209,7 +209,8 @@ def test_a_step_follows_its_notebook_its_parameters_and_its_version(ready):
     assert len(pages("demo+attack_population=50")) == len(pages("demo+seed=1")) == len(before)
     change("lib/metrics/classification.py")
     assert executed() == set()
-    change("lib/params/stages.py", '"denoisers": 1', '"denoisers": 2')
+    raised = '*STEPS), 1) | {"denoisers": 2}'
+    change("lib/params/stages.py", "*STEPS), 1)", raised)
     assert executed() == {"denoisers"} | measured
     change("notebooks/denoisers.md")
     assert executed() == {"denoisers"} | measured
