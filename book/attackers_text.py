@@ -6,6 +6,7 @@ from book.results_text import beaten
 from lib.defense.worst_case import LINF, WORST, worst_case
 from lib.evidence import attackers
 from lib.evidence.run_tables import RUN, UNDER_MASKS
+from lib.figures import formatting
 from lib.figures.formatting import attack, enumerated, many, rate, shown
 
 
@@ -35,9 +36,9 @@ def adaptive(
         f"{many(int(of['n'].max()), 'attack')} on {of['images'].max()} images "
         f"({enumerated(runs)}): against an attacker who knows the defense, "
         f"{kept('dae', 'adaptive')} keep the correct class with the DAE, and "
-        f"{kept('identity', 'adaptive')} without a defense. {_gain(*gain)}If the attacker does not "
-        "know the "
-        f"defense, the DAE keeps {kept('dae', 'oblivious')} correct."
+        f"{kept('identity', 'adaptive')} without a defense. {_gain(*gain)}"
+        "If the attacker does not know the defense, the DAE keeps "
+        f"{kept('dae', 'oblivious')} correct."
     )
 
 
@@ -46,8 +47,8 @@ def _gain(gain: float, low: float, high: float) -> str:
     if gain != gain:
         return ""
     decides = "" if low > 0 or high < 0 else ", so it is inconclusive"
-    ends = f"{100 * low:+.0f} to {100 * high:+.0f}"
-    return f"The difference is {100 * gain:+.0f} percentage points ({ends}){decides}. "
+    points = formatting.gain(gain, low, high)
+    return f"The difference in percentage points is {points}{decides}. "
 
 
 def proved(table: pd.DataFrame) -> str:

@@ -12,14 +12,15 @@ from lib.evidence import results_tables as recorded
 from lib.evidence.dataset_record import DatasetRecord
 from lib.evidence.lesions import against_chance
 from lib.evidence.results_shown import printed_share
+from lib.evidence.table_verdicts import BUDGET
 from lib.evidence.verdicts import Verdict
 from lib.figures import formatting
 from lib.figures.formatting import enumerated, many, rate, shown
+from lib.figures.slopes import SIZE
 from lib.params.files import read_json
 
 FACTOR = 2  # rates so many times apart are named
 POINTS = 0.10  # and so many points
-PRINTED_SIZE = 224  # pixels of the paper's images
 
 
 def answer(found: DatasetRecord, success: pd.DataFrame, pooled: pd.DataFrame) -> str:
@@ -103,12 +104,12 @@ def overview(
     """
     text = []
     known = success[success["printed"].notna()]
-    full = known[known["size"] == PRINTED_SIZE]
+    full = known[known["size"] == SIZE]
     if len(known):
         text.append("One or two changed pixels mislead the classifiers on every data set.")
     if len(full):
         text.append(
-            f"At the paper's {PRINTED_SIZE} px, the success rate agrees with the printed one in "
+            f"At the paper's {SIZE} px, the success rate agrees with the printed one in "
             f"{full['agrees'].sum()} of {len(full)} attacks."
         )
     back = defenses.loc[defenses["defense"] == "dae", "recovered"].dropna() if len(defenses) else ()
@@ -133,7 +134,7 @@ def gaps(success: pd.DataFrame) -> str:
     Args:
         success: of `results_tables.class_weighted`, with ``dataset``.
     """
-    known = success[success["printed"].notna() & (success["size"] == PRINTED_SIZE)]
+    known = success[success["printed"].notna() & (success["size"] == SIZE)]
     count = len(known)
     low, high = known[["rate", "printed"]].min(axis=1), known[["rate", "printed"]].max(axis=1)
     known = known.assign(gap=high - low)[(high - low > POINTS) & (high > FACTOR * low)]
@@ -146,7 +147,7 @@ def gaps(success: pd.DataFrame) -> str:
         for row in known.itertuples(index=False)
     ]
     return "\n".join([
-        f"At {PRINTED_SIZE} px, {len(known)} of {count} printed rates differ from ours by more "
+        f"At {SIZE} px, {len(known)} of {count} printed rates differ from ours by more "
         f"than {100 * POINTS:.0f} percentage points and more than a factor of {FACTOR}:",
         "",
         *lines,
@@ -172,10 +173,10 @@ def reasons(found: DatasetRecord, success: pd.DataFrame) -> str:
         f"classifiers trained with AdamW on {run['training_images']:,} images (the paper: SGD)",
         "another copy and split of the images",
     ]
-    if run["size"] != 224:
-        differ.append(f"images of {run['size']} px instead of 224")
-    if run["budget"] < 10_100:
-        differ.append(f"{run['budget']:,} queries per image instead of 10,100")
+    if run["size"] != SIZE:
+        differ.append(f"images of {run['size']} px instead of {SIZE}")
+    if run["budget"] < BUDGET:
+        differ.append(f"{run['budget']:,} queries per image instead of {BUDGET:,}")
     return (
         f"Different from the printed rates: {each}. Our runs differ from the paper's: "
         f"{enumerated(differ)}. We do not know which of these explains the gap: the paper "

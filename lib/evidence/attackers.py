@@ -95,8 +95,8 @@ def pooled(rows: pd.DataFrame) -> pd.DataFrame:
     if not len(rows):
         return pd.DataFrame()
     run = rows[RUN].astype(str).agg("/".join, axis=1)
-    named = rows.assign(dataset=run, cluster=clusters.of(rows))
-    return worst_case.worst_case(named.drop(columns=[name for name in RUN if name != "dataset"]))
+    named = rows.drop(columns=RUN).assign(dataset=run, cluster=clusters.of(rows))
+    return worst_case.worst_case(named)
 
 
 def ends(shares: pd.DataFrame) -> pd.DataFrame:

@@ -163,7 +163,7 @@ def contrasts(table: pd.DataFrame) -> pd.DataFrame:
     return shown.assign(**{
         "attack success": rates(table), "n": table["n"], "unchanged": rates(table, "base_rate"),
         "difference, points": [
-            "–" if a != a else f"{100 * a:+.0f} ({100 * b:+.0f} to {100 * c:+.0f})"
+            "–" if a != a else formatting.gain(a, b, c)
             for a, b, c in ends(table, "difference")
         ],
         "shared images": table["shared"],

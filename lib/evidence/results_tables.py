@@ -243,10 +243,8 @@ def adaptive_gain(found: list[DatasetRecord]) -> tuple[float, float, float]:
     if not len(every):
         return NONE
     attack = [*restoration.image_columns(every), "classifier", "pixels"]
-    of = every.set_index("defense")
-    if not {"dae", "identity"} <= set(of.index):
-        return NONE
-    both = of.loc[["dae"]].merge(of.loc[["identity"]], on=attack, suffixes=("", "_bare"))
+    dae, bare = (every[every["defense"] == name] for name in ("dae", "identity"))
+    both = dae.merge(bare, on=attack, suffixes=("", "_bare"))
     change = both["adaptive"].astype(int) - both["adaptive_bare"].astype(int)
     return paired(change, clusters.of(both))
 
