@@ -16,18 +16,18 @@ NAN = float("nan")
 
 
 def test_intervals_say_what_is_known():
-    assert tables.interval(0.1234, 0.05, 0.25, percent=True) == "12.3 % (5.0–25.0)"
-    assert tables.interval(37.456, 36.0, 38.123) == "37.5 [36.0, 38.1]"
-    assert tables.interval(0.000123, 0.0001, 0.0002) == "0.000123 [0.000100, 0.000200]"
+    assert tables.interval(37.456, 36.0, 38.123) == "37.5 (36.0–38.1)"
+    assert tables.interval(0.000123, 0.0001, 0.0002) == "0.000123 (0.000100–0.000200)"
     assert tables.interval(NAN, NAN, NAN) == "–"
     assert tables.interval(5.0, NAN, NAN) == "5.00"
+    assert tables.interval(37.456, 36.0, 38.123, digits=0) == "37 (36–38)"
 
 
 def test_intervals_of_a_table():
     frame = pd.DataFrame({"rate": [0.5, NAN], "low": [0.25, NAN], "high": [0.75, NAN]})
-    assert tables.intervals(frame, "rate", percent=True).tolist() == ["50.0 % (25.0–75.0)", "–"]
+    assert tables.rates(frame, digits=1).tolist() == ["50.0 % (25.0–75.0)", "–"]
     frame = pd.DataFrame({"psnr": [30.0], "psnr_low": [29.0], "psnr_high": [31.0]})
-    assert tables.intervals(frame, "psnr").tolist() == ["30.0 [29.0, 31.0]"]
+    assert tables.intervals(frame, "psnr").tolist() == ["30.0 (29.0–31.0)"]
     assert tables.intervals(frame.iloc[:0], "psnr").tolist() == []
 
 
@@ -84,8 +84,8 @@ def test_printed_values_stand_below_ours():
     printed = pd.DataFrame({"defense": ["dae", "other"], "psnr": [37.6, 1.0]})
     shown = tables.ours_and_printed(ours, printed, "defense", ["psnr"])
     assert shown[["defense", "values", "psnr"]].values.tolist() == [
-        ["identity", "ours", "40.0 [39.0, 41.0]"],
-        ["dae", "ours", "30.0 [29.0, 31.0]"],
+        ["identity", "ours", "40.0 (39.0–41.0)"],
+        ["dae", "ours", "30.0 (29.0–31.0)"],
         ["dae", "printed", 37.6],
     ]
     alone = tables.ours_and_printed(ours, None, "defense", ["psnr"])

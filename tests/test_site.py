@@ -17,7 +17,7 @@ const cells = (n) => [...document.querySelectorAll("tbody tr")].filter((row) => 
   .map((row) => row.cells[n].textContent).join("|");
 addEventListener("load", () => {{ {act} }});
 </script></body></html>"""
-ROWS = [("b", "1,528"), ("a", "12.3 [8.1, 17.9]"), ("d", "–"), ("c", "−2")]
+ROWS = [("b", "1,528"), ("a", "12.3 (8.1–17.9)"), ("d", "–"), ("c", "−2")]
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium: apt-get install chromium")
 
@@ -53,7 +53,7 @@ def test_the_rows_shown_are_downloaded(tmp_path):
     act = "const a = document.querySelector('.table-tools a'); a.addEventListener('click', (e) => "
     act += "e.preventDefault()); a.click(); document.title = decodeURIComponent(a.href);"
     text = seen(tmp_path, act)
-    assert text.startswith("data:text/csv") and 'a,"12.3 [8.1, 17.9]"' in text
+    assert text.startswith("data:text/csv") and 'a,"12.3 (8.1–17.9)"' in text
     assert 'b,"1,528"' in text
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 from lib.evidence import ablation as ablations
 from lib.evidence import printed as paper
 from lib.evidence.defenses_shown import DIGITS, PRINTED, both
-from lib.evidence.results_shown import estimates, fixed, metric
-from lib.figures.tables import ends
+from lib.evidence.results_shown import fixed, metric
+from lib.figures.tables import ends, intervals
 
 INTERVALS = (
     "Means over images and trainings. The 95 % interval of PSNR is over images and holds those of "
@@ -22,7 +22,7 @@ def ablation(means: pd.DataFrame) -> pd.DataFrame:
     for name, decimals in PRINTED.items():
         shown[metric(name)] = fixed(means[name], DIGITS[name])
         if name == "psnr":
-            shown[metric(name)] = estimates(means, name, DIGITS[name])
+            shown[metric(name)] = intervals(means, name, DIGITS[name])
         printed = fixed(theirs[name], decimals)
         if name in table_3:
             printed = both(printed, fixed(table_3[name], decimals))

@@ -113,7 +113,7 @@ def success(
         available: counts of images by class, of the attack.
     """
     printed = paper.attack_table(dataset, classifier, pixels)
-    shown = rates.assign(rate=tables.intervals(rates, "rate", percent=True))
+    shown = rates.assign(rate=tables.rates(rates, digits=1))
     shown = shown.drop(columns=["low", "high"])
     shown = shown.merge(available[["class", "test_images", "test_correct"]], how="left")
     if printed is not None:

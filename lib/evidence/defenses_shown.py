@@ -4,18 +4,10 @@ import pandas as pd
 
 from lib.evidence import results_tables as recorded
 from lib.evidence.dataset_record import RUN, DatasetRecord
-from lib.evidence.results_shown import (
-    by_pixels,
-    estimates,
-    fixed,
-    if_any,
-    metric,
-    rates,
-    sized,
-    titled,
-)
+from lib.evidence.results_shown import by_pixels, fixed, if_any, metric, sized, titled
 from lib.figures import formatting
 from lib.figures.formatting import break_even
+from lib.figures.tables import intervals, rates
 from lib.params import MASKING
 
 DIGITS = {"psnr": 1, "ssim": 3, "mse": 5, "gmsd": 3, "fsim": 3}
@@ -49,7 +41,7 @@ def quality(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     keys = [*RUN, "defense"]
 
     def texts(of: pd.DataFrame, name: str) -> pd.DataFrame:
-        columns = {name: estimates(of, measure, DIGITS[measure])}
+        columns = {name: intervals(of, measure, DIGITS[measure])}
         if of[f"printed_{measure}"].notna().any():
             columns[f"printed, {name}"] = fixed(of[f"printed_{measure}"], PRINTED[measure])
         return of[keys].assign(**columns, **{f"n, {name}": of["n"].astype("Int64")})
@@ -96,7 +88,7 @@ def detection(found: DatasetRecord) -> pd.DataFrame:
 
     def texts(of: pd.DataFrame, name: str) -> pd.DataFrame:
         largest, mean = (of[of["score"] == score] for score in ("largest", "mean"))
-        columns = {f"largest change, {name}": estimates(largest, "auc", 2)}
+        columns = {f"largest change, {name}": intervals(largest, "auc", 2)}
         columns[f"n, {name}"] = largest["n"].astype("Int64")
         means = mean[keys].assign(**{f"mean change, {name}": fixed(mean["auc"], 2)})
         return largest[keys].assign(**columns).merge(means, "left", on=keys)

@@ -11,7 +11,7 @@ from lib.evidence import results_tables as recorded
 from lib.evidence.dataset_record import RUN, DatasetRecord
 from lib.figures import formatting, tables
 from lib.figures.formatting import rate
-from lib.figures.tables import ends
+from lib.figures.tables import ends, rates
 
 SIZE = "image, px"
 # Columns of texts, which begin at the left.
@@ -30,22 +30,9 @@ def if_any(make: Callable) -> Callable:
     return made
 
 
-def rates(table: pd.DataFrame, name: str = "rate") -> list[str]:
-    """A share with its interval as texts, ``55 % (50–59)``."""
-    return [rate(*row) for row in ends(table, name)]
-
-
-def titled(table: pd.DataFrame, titles: dict[str, str]) -> dict[str, list[str]]:
+def titled(table: pd.DataFrame, titles: dict[str, str]) -> dict[str, pd.Series]:
     """`rates` of several columns, by title."""
     return {title: rates(table, name) for name, title in titles.items()}
-
-
-def estimates(table: pd.DataFrame, name: str, digits: int) -> list[str]:
-    """A number with its interval as texts, ``40.5 (39.9–41.0)``; a dash for NaN."""
-    return [
-        fixed([value], digits)[0] + ("" if low != low else f" ({low:.{digits}f}–{high:.{digits}f})")
-        for value, low, high in ends(table, name)
-    ]
 
 
 def page(table: pd.DataFrame, caption: str = "", fold: str = ""):

@@ -52,22 +52,30 @@ def sources(found: Iterable[str]) -> str:
     return " ".join(f"`{source}`: {WARNINGS[source]}" for source in known)
 
 
-def interval(value: float, low: float, high: float, percent: bool = False) -> str:
-    """A value with its 95 % interval: ``12.3 [8.1, 17.9]``; a share as `formatting.rate`."""
-    if percent:
-        return formatting.rate(value, low, high, digits=1)
+def interval(value: float, low: float, high: float, digits: int | None = None) -> str:
+    """A value with its 95 % interval, ``12.3 (8.1–17.9)``; a dash for NaN.
+
+    ``digits``: decimals; by default as many as keep three figures of the value.
+    """
     if math.isnan(value):
         return "–"
-    digits = min(6, formatting.decimals(value))
+    digits = min(6, formatting.decimals(value)) if digits is None else digits
     text = f"{value:.{digits}f}"
     if math.isnan(low) or math.isnan(high):
         return text
-    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{text} ({low:.{digits}f}–{high:.{digits}f})"
 
 
-def intervals(frame: pd.DataFrame, column: str, percent: bool = False) -> pd.Series:
-    """A column with its interval, see `ends`, as text; ``percent``: of shares 0..1."""
-    return pd.Series([interval(*r, percent) for r in ends(frame, column)], frame.index, object)
+def intervals(frame: pd.DataFrame, column: str, digits: int | None = None) -> pd.Series:
+    """A column as texts with its interval, see `ends` and `interval`."""
+    texts = [interval(*row, digits) for row in ends(frame, column)]
+    return pd.Series(texts, frame.index, object)
+
+
+def rates(frame: pd.DataFrame, column: str = "rate", digits: int = 0) -> pd.Series:
+    """A column of shares as texts with its interval, ``55 % (50–59)``."""
+    texts = [formatting.rate(*row, digits) for row in ends(frame, column)]
+    return pd.Series(texts, frame.index, object)
 
 
 def ends(frame: pd.DataFrame, column: str) -> Iterator[tuple[float, float, float]]:
