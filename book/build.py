@@ -21,7 +21,7 @@ from book import cluster_text, front_page, generated, reviewers
 from book.run_pages import Page, find_pages, write_page
 from book.say import say
 from lib import params
-from lib.evidence import claims, dataset_record, record
+from lib.evidence import claims, record, recorded_runs
 from lib.params.errors import InputError, run_command
 from lib.params.files import left_over, visible
 from lib.params.locks import Lock
@@ -100,7 +100,7 @@ def _record(results: Path) -> tuple[dict[str, record.Record], pd.DataFrame | Non
     """Each recorded protocol, and the verdicts on the claims: read once, which takes seconds."""
     if not visible(results, "*/**/run.json"):
         return {}, None
-    found = {name: record.read(results / name) for name in dataset_record.protocols(results)}
+    found = {name: record.read(results / name) for name in recorded_runs.protocols(results)}
     judged = [(found[name], params.load(name)) for name in record.PROTOCOLS if name in found]
     return found, claims.ledger(judged) if judged else None
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from book import claim_cards, results_text
 from book.run_pages import Page
-from lib.evidence import attackers, dataset_record, results_tables
-from lib.evidence.protocol_runs import shares
+from lib.evidence import attackers, recorded_runs, results_tables
+from lib.evidence.rates import shares
 from lib.figures import results as figures
 from lib.figures import style
 from lib.figures.formatting import enumerated, percent, rate, shown
@@ -42,19 +42,20 @@ class First:
 def first(results: Path) -> First | None:
     """The first screen of a record; None where no restored attack is recorded."""
     try:
-        every = [dataset_record.record(results, name) for name in dataset_record.datasets(results)]
+        record = recorded_runs.read(results)
     except InputError:
         return None
+    every = [record.of(dataset=name) for name in record.datasets]
     every = [found for found in every if len(found.restored)]
     if not every:
         return None
-    largest = max(found.sizes[0] for found in every)
+    largest = max(found.sizes[found.dataset] for found in every)
     of_size = [
         replace(found, runs=results_tables.nearest(found.runs))
         for found in every
-        if found.sizes[0] == largest
+        if found.sizes[found.dataset] == largest
     ]
-    useful = [each for found in of_size if len((each := found.of_useful()).restored)]
+    useful = [each for found in of_size if len((each := found.useful).restored)]
     chosen = useful or of_size
     restored = pd.concat([results_tables.nearest(found.restored) for found in chosen])
     restored = restored[restored["part"] == "test"]

@@ -11,8 +11,8 @@ from book.run_pages import Page, machine, protocol_order
 from lib import params
 from lib.evidence import printed as paper
 from lib.evidence import published_lists, verdicts
-from lib.evidence.protocol_runs import ProtocolRuns
 from lib.evidence.record import Record, step_minutes
+from lib.evidence.recorded_runs import RecordedRuns
 from lib.figures import formatting
 from lib.params.files import read_json, visible
 from lib.params.stages import COMMON, RESULTS, WRITES
@@ -272,10 +272,11 @@ def _unnamed(record: Mapping[str, Record]) -> str:
     )
 
 
-def unnamed(runs: ProtocolRuns) -> str:
+def unnamed(runs: RecordedRuns) -> str:
     """Runs that do not name the checkpoints behind their images; empty if all do."""
+    trained = {*runs.denoisers["dataset"]}
     return ", ".join(
-        f"{formatting.shown(dataset)} with {formatting.shown(classifier)}"
-        for (dataset, classifier), ids in runs.restorers.items()
-        if not ids and any(name == dataset for name, _ in runs.denoisers)
+        f"{formatting.shown(run.dataset)} with {formatting.shown(run.classifier)}"
+        for run in runs.runs.itertuples()
+        if not run.restorers and run.dataset in trained
     )

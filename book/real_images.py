@@ -7,7 +7,7 @@ import pandas as pd
 
 from lib import attack, data, params
 from lib.data import Images
-from lib.evidence.dataset_record import DatasetRecord
+from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.results_tables import nearest
 from lib.figures import gallery
 from lib.figures.formatting import shown
@@ -15,7 +15,7 @@ from lib.figures.story import Scene
 from lib.models.denoisers import build, restore
 
 
-def at_hand(found: DatasetRecord, root: str, seed: int) -> Images | None:
+def at_hand(found: RecordedRuns, root: str, seed: int) -> Images | None:
     """The images that the record of the largest size was made on; None without that very file."""
     run = found.runs.iloc[0]
     if not (params.ROOT / root / run["npz"]).exists():
@@ -24,7 +24,7 @@ def at_hand(found: DatasetRecord, root: str, seed: int) -> Images | None:
     return images if images.provenance.md5 == run["md5"] else None
 
 
-def missing(found: DatasetRecord, root: str) -> str:
+def missing(found: RecordedRuns, root: str) -> str:
     """How to get the pictures, one line."""
     run = found.runs.iloc[0]
     return (
@@ -48,7 +48,7 @@ def of(images: Images | None, rows: pd.DataFrame) -> list[np.ndarray] | None:
     return list(attack.locate(images, named).images)
 
 
-def scenes(images: Images, found: DatasetRecord) -> tuple[list[Scene], int, int] | None:
+def scenes(images: Images, found: RecordedRuns) -> tuple[list[Scene], int, int] | None:
     """A successful one-pixel attack of the record: clean, attacked, after a median filter.
 
     The DAE's weights are not in the record, so its image cannot be shown; its prediction is in the

@@ -16,7 +16,7 @@ import pandas as pd
 
 from book.run_pages import word
 from lib import params
-from lib.evidence import dataset_record, results_tables
+from lib.evidence import recorded_runs, results_tables
 from lib.figures.formatting import shown
 from lib.params import Parameters
 from lib.params.device import settled
@@ -134,16 +134,11 @@ def numbers(folder: Path, p: Parameters, name: str) -> pd.DataFrame:
         `NUMBER`, ``value, low, high, n``. Rates are of all attacked images, not of the test part
         alone; metrics are means over successful attacks.
     """
-    found = dataset_record.record(folder, p.dataset, [name])
-    kinds = ("runs", "attacks", "restored", "detection", "adaptive", "classes")
-    tables = {kind: getattr(found, kind) for kind in kinds}
-    tables = {kind: of[of["classifier"] == p.classifier] if len(of) else of
-              for kind, of in tables.items()}  # fmt: skip
-    found = dataset_record.DatasetRecord(p.dataset, denoisers=found.denoisers, **tables)
+    found = recorded_runs.read(folder, [name], [p.dataset]).of(classifier=p.classifier)
     return pd.DataFrame(_rows(found, p), columns=[*NUMBER, "value", "low", "high", "n"])
 
 
-def _rows(found: dataset_record.DatasetRecord, p: Parameters) -> Iterator[tuple]:
+def _rows(found: recorded_runs.RecordedRuns, p: Parameters) -> Iterator[tuple]:
     boot = p.bootstrap_samples, p.seed
     for row in results_tables.accuracies(found).itertuples():
         yield "test accuracy", "", "", row.accuracy, row.low, row.high, row.n

@@ -1,7 +1,5 @@
 """What the README of the results says of the record: a small table and sentences."""
 
-import math
-
 import pandas as pd
 
 from book.front_page import NONE
@@ -9,11 +7,11 @@ from book.markdown import table
 from book.results_text import beaten, defended
 from lib import params
 from lib.defense import adaptive, restoration
-from lib.evidence.protocol_runs import KEYS, ProtocolRuns, shares
+from lib.evidence.rates import KEYS, shares
 from lib.evidence.record import Record
+from lib.evidence.recorded_runs import RecordedRuns
 from lib.figures.formatting import attack, break_even, enumerated, pixels, place, rate, shown
 from lib.metrics import clusters, intervals
-from lib.metrics.classification import below_constant, constant_accuracy
 from lib.params import Parameters
 
 # The paper's proposal, the same with patch selection, the plainest filter, and no defense.
@@ -35,7 +33,7 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
     text = " ".join([
         f"Protocol `{p.protocol}`, *{' and '.join(record.sources)}* images of {enumerated(names)}.",
         *([f"{title}: {beaten(weak)}."] if len(weak) else []),
-        *(_success(runs.records, count) for count in params.ATTACKS),
+        *(_success(runs.attacks, count) for count in params.ATTACKS),
     ])  # fmt: skip
     if not len(runs.restored):
         return [text]
@@ -88,24 +86,17 @@ def adaptive_attack(record: Record) -> list[str]:
     ]
 
 
-def _useful(runs: ProtocolRuns) -> tuple[ProtocolRuns, pd.DataFrame, str]:
+def _useful(runs: RecordedRuns) -> tuple[RecordedRuns, pd.DataFrame, str]:
     """Attacks on test images, without those on classifiers that a constant answer beats.
 
     Returns:
         The runs; those left out, as `beaten` takes them; and what is to be said of these. If a
         constant answer beats every classifier, none is left out.
     """
-    columns = ["protocol", "dataset", "size", "classifier", "accuracy", "constant", "weak"]
-    rows = []
-    for (dataset, classifier), about in runs.classifiers.items():
-        test = about.get("test", {})
-        numbers = test.get("accuracy", math.nan), constant_accuracy(test), below_constant(test)
-        rows.append(("", dataset, runs.sizes[dataset], classifier, *numbers))
-    every = pd.DataFrame(rows, columns=columns)
-    if every["weak"].all():
-        return runs.tested, every, "Read this with care"
-    kept = every.loc[~every["weak"], KEYS[:2]]
-    return runs.tested.select(lambda of: of.merge(kept)), every[every["weak"]], "Left out"
+    weak = runs.runs["weak"]
+    if weak.all():
+        return runs.tested, runs.runs, "Read this with care"
+    return runs.tested.useful, runs.runs[weak], "Left out"
 
 
 def _break_even(row: pd.Series) -> str:

@@ -9,8 +9,8 @@ from lib import params
 from lib.data.lesions import IMAGE
 from lib.evidence import printed as paper
 from lib.evidence import results_tables as recorded
-from lib.evidence.dataset_record import DatasetRecord
 from lib.evidence.lesions import against_chance
+from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.results_shown import printed_share
 from lib.evidence.table_verdicts import BUDGET
 from lib.evidence.verdicts import Verdict
@@ -23,7 +23,7 @@ FACTOR = 2  # rates so many times apart are named
 POINTS = 0.10  # and so many points
 
 
-def answer(found: DatasetRecord, success: pd.DataFrame, pooled: pd.DataFrame) -> str:
+def answer(found: RecordedRuns, success: pd.DataFrame, pooled: pd.DataFrame) -> str:
     """What came out on one data set, in two or three sentences.
 
     Args:
@@ -49,10 +49,10 @@ def answer(found: DatasetRecord, success: pd.DataFrame, pooled: pd.DataFrame) ->
     return " ".join([text, *defended(pooled)])
 
 
-def weak(found: DatasetRecord) -> pd.DataFrame:
+def weak(found: RecordedRuns) -> pd.DataFrame:
     """Runs of the protocol nearest to the paper's whose classifier a constant answer beats."""
-    runs = recorded.nearest(found.runs.assign(dataset=found.dataset))
-    return runs.assign(accuracy=runs["correct"] / runs["n"])[runs["weak"]]
+    runs = recorded.nearest(found.runs)
+    return runs[runs["weak"]]
 
 
 def beaten(runs: pd.DataFrame, numbers: bool = True) -> str:
@@ -154,7 +154,7 @@ def gaps(success: pd.DataFrame) -> str:
     ])  # fmt: skip
 
 
-def reasons(found: DatasetRecord, success: pd.DataFrame) -> str:
+def reasons(found: RecordedRuns, success: pd.DataFrame) -> str:
     """Whether our rates are far from the printed ones, and what differs from the paper's runs."""
     near = recorded.nearest(success)
     known = near[near["printed"].notna()]
@@ -184,7 +184,7 @@ def reasons(found: DatasetRecord, success: pd.DataFrame) -> str:
     )
 
 
-def weighted(found: DatasetRecord, success: pd.DataFrame) -> str:
+def weighted(found: RecordedRuns, success: pd.DataFrame) -> str:
     """Which searches were screened, rates in the paper's mix of classes, and other parts' images.
 
     Args:
@@ -214,7 +214,7 @@ def weighted(found: DatasetRecord, success: pd.DataFrame) -> str:
     return " ".join(lines)
 
 
-def screened(records: Iterable[DatasetRecord]) -> str:
+def screened(records: Iterable[RecordedRuns]) -> str:
     """Which searches of the nearest protocol were screened, sentences or empty."""
     runs = []
     for found in records:
@@ -230,7 +230,7 @@ def screened(records: Iterable[DatasetRecord]) -> str:
     )
 
 
-def unrestored(records: Iterable[DatasetRecord]) -> str:
+def unrestored(records: Iterable[RecordedRuns]) -> str:
     """Attacks of the nearest protocol whose images no defense has restored, a sentence or empty."""
     missing = []
     for found in records:
@@ -238,13 +238,13 @@ def unrestored(records: Iterable[DatasetRecord]) -> str:
         nets = dict.fromkeys(attacked["classifier"])
         held = {*restored["classifier"]} if len(restored) else set()
         missing += [
-            f"{shown(found.dataset)} with {shown(net)} at {found.sizes[0]} px"
+            f"{shown(found.dataset)} with {shown(net)} at {found.sizes[found.dataset]} px"
             for net in nets if net not in held
         ]  # fmt: skip
     return f"No restoration is recorded of {enumerated(missing)}." if missing else ""
 
 
-def validation(found: DatasetRecord) -> str:
+def validation(found: RecordedRuns) -> str:
     """PSNR of the denoisers on noisy validation images, a sentence; empty without denoisers."""
     trained = recorded.nearest(found.denoisers)
     if not len(trained):
@@ -264,7 +264,7 @@ def validation(found: DatasetRecord) -> str:
     )
 
 
-def trained_unlike(records: Iterable[DatasetRecord]) -> str:
+def trained_unlike(records: Iterable[RecordedRuns]) -> str:
     """Where the DAE's learning rate was constant and a rival's was halved, a sentence or empty."""
     unlike = []
     for found in records:
@@ -280,7 +280,7 @@ def trained_unlike(records: Iterable[DatasetRecord]) -> str:
     )
 
 
-def related(results: Path, found: DatasetRecord) -> str:
+def related(results: Path, found: RecordedRuns) -> str:
     """How many test images share a patient or lesion with a training image, or nothing."""
     path = results / found.runs["protocol"].iloc[0] / found.dataset / "run.json"
     if not path.exists():

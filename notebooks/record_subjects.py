@@ -4,7 +4,7 @@ Their pages begin with a result, so they have no banner.
 """
 
 from lib import params
-from lib.evidence import attackers, dataset_record, record, run_tables
+from lib.evidence import attackers, record, recorded_runs, run_tables, variants
 from lib.evidence import certificates as recorded
 from lib.params import Parameters
 from notebooks.start import Subject
@@ -12,21 +12,21 @@ from notebooks.start import Subject
 
 def dataset(p: Parameters) -> Subject:
     """The record of one data set, of all protocols."""
-    found = dataset_record.record(params.ROOT / p.results, p.dataset)
+    found = recorded_runs.read(params.ROOT / p.results, datasets=[p.dataset])
     return found, found.sources, ""
 
 
 def datasets(p: Parameters) -> Subject:
     """The record of each data set, by name."""
-    folder = params.ROOT / p.results
-    return _joined({n: dataset_record.record(folder, n) for n in dataset_record.datasets(folder)})
+    found = recorded_runs.read(params.ROOT / p.results)
+    return {name: found.of(dataset=name) for name in found.datasets}, found.sources, ""
 
 
 def attacked_knowingly(p: Parameters) -> Subject:
     """Attacks that know the defense: the record of each data set, by name; attackers; masking."""
     records = {name: found for name, found in datasets(p)[0].items() if len(found.adaptive)}
     *tables, sources = attackers.read(params.ROOT / p.results)
-    return (records, *tables), _joined(records)[1] | sources, ""
+    return (records, *tables), _joined(records) | sources, ""
 
 
 def certificates(p: Parameters) -> Subject:
@@ -38,17 +38,13 @@ def certificates(p: Parameters) -> Subject:
 def sizes(p: Parameters) -> Subject:
     """The record of each data set with images of several sizes, by name."""
     folder = params.ROOT / p.results
-    records = {n: dataset_record.of_every_size(folder, n) for n in dataset_record.datasets(folder)}
-    return _joined({name: found for name, found in records.items() if len(set(found.sizes)) > 1})
+    records = {n: variants.of_every_size(folder, n) for n in recorded_runs.datasets(folder)}
+    records = {name: of for name, of in records.items() if of.runs["size"].nunique() > 1}
+    return records, _joined(records), ""
 
 
-def _joined(records: dict[str, dataset_record.DatasetRecord]) -> Subject:
-    sources = {
-        f"{folder}/{name}": source
-        for name, found in records.items()
-        for folder, source in found.sources.items()
-    }
-    return records, sources, ""
+def _joined(records: dict[str, recorded_runs.RecordedRuns]) -> dict[str, dict[str, str]]:
+    return {name: source for of in records.values() for name, source in of.sources.items()}
 
 
 def ablation_and_variants(p: Parameters) -> Subject:
@@ -57,7 +53,7 @@ def ablation_and_variants(p: Parameters) -> Subject:
     Then, by protocol, its denoisers beside those that variants trained otherwise.
     """
     folder = params.ROOT / p.results
-    found = {name: record.read(folder / name) for name in dataset_record.protocols(folder)}
+    found = {name: record.read(folder / name) for name in recorded_runs.protocols(folder)}
     ablated = next((name for name, of in found.items() if of.ablation), None)
     varied = next((name for name, of in found.items() if len(of.contrasts)), None)
     retrained = {name: of.retrained for name, of in found.items() if len(of.retrained)}
@@ -73,7 +69,7 @@ def protocols(p: Parameters) -> Subject:
         InputError: nothing is recorded.
     """
     folder = params.ROOT / p.results
-    dataset_record.protocols(folder)  # refuses a folder without a record
+    recorded_runs.protocols(folder)  # refuses a folder without a record
     records = record.every(folder)
     return records, _sources({own.protocol: found for found, own in records}), ""
 

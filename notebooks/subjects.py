@@ -1,8 +1,8 @@
 """What notebooks are about that do not take the images of any data set; see `notebooks.start`."""
 
 from lib import data
-from lib.evidence import protocol_runs
-from lib.evidence.protocol_runs import ProtocolRuns
+from lib.evidence import recorded_runs
+from lib.evidence.recorded_runs import RecordedRuns
 from lib.figures import tables
 from lib.figures.formatting import shown
 from lib.params import Parameters
@@ -35,13 +35,13 @@ def finished(p: Parameters) -> Subject:
     Raises:
         InputError: there is none.
     """
-    found = protocol_runs.read_runs(p.protocol_folder)
-    return found, found.data, comparison_banner(p, found)
+    found = recorded_runs.read(p.protocol_folder.parent, [p.protocol_folder.name])
+    return found, found.sources, comparison_banner(p, found)
 
 
-def comparison_banner(p: Parameters, runs: ProtocolRuns) -> str:
+def comparison_banner(p: Parameters, runs: RecordedRuns) -> str:
     """First lines of the page of all runs: protocol, and the data source of each data set."""
-    source = {name: runs.data[name]["source"] for name in runs.datasets}
+    source = runs.runs.drop_duplicates("dataset").set_index("dataset")["source"].to_dict()
     kinds = sorted(set(source.values()))
     warnings = [tables.WARNINGS[kind] for kind in kinds]
     if len(kinds) > 1:

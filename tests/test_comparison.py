@@ -1,5 +1,7 @@
 """Counts, and comparison across runs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,8 @@ import pytest
 from lib import params
 from lib.data import statistics
 from lib.defense import break_even_prevalence
-from lib.evidence import dataset_record, protocol_runs, results_tables
 from lib.evidence import printed as paper
+from lib.evidence import rates, recorded_runs, results_tables
 from lib.figures import formatting
 from lib.params.errors import InputError
 from lib.params.files import write_json, write_table
@@ -77,33 +79,34 @@ def runs(tmp_path):
 
 
 def test_comparison_puts_runs_beside_the_paper(runs):
-    found = protocol_runs.read_runs(runs)
+    found = recorded_runs.read(runs.parent, [runs.name])
     assert found.datasets == ["derma", "oct"]
-    rates = {
-        key: pd.Series(protocol_runs.success_rate(group))
-        for key, group in found.records.groupby(protocol_runs.KEYS)
+    attacks = {
+        key: pd.Series(rates.success_rate(group))
+        for key, group in found.attacks.groupby(rates.KEYS)
     }
-    derma = rates["derma", "resnet50", 2][["n", "successes", "rate", "printed"]]
+    derma = attacks["derma", "resnet50", 2][["n", "successes", "rate", "printed"]]
     assert derma.tolist() == [10, 3, 0.3, 0.2614]
-    assert rates["oct", "densenet121", 2]["printed"] == 0.32
-    assert rates["oct", "resnet50", 1]["printed"] == 0.2955
-    assert rates["oct", "densenet121", 1][["printed", "matched"]].isna().all()
+    assert attacks["oct", "densenet121", 2]["printed"] == 0.32
+    assert attacks["oct", "resnet50", 1]["printed"] == 0.2955
+    assert attacks["oct", "densenet121", 1][["printed", "matched"]].isna().all()
     # Ten images, classes in turn, the first three fooled: of the first class one image of three.
     weights = paper.attack_table("oct", "resnet50", 1).set_index("class")["printed_n"]
     names = [item.name for item in params.facts("oct").attack_classes]
     by_class = dict(zip(names, (1 / 3, 1 / 3, 1 / 2, 0), strict=True))
     expected = sum(weights[name] * rate for name, rate in by_class.items()) / weights.sum()
-    row = rates["oct", "resnet50", 1]
+    row = attacks["oct", "resnet50", 1]
     assert row["matched"] == pytest.approx(expected)
     assert 0 <= row["matched_low"] < expected < row["matched_high"] <= 1
-    derma = dataset_record.record(runs.parent, "derma", [runs.name])
+    derma = found.of(dataset="derma")
     recovery = results_tables.defenses(derma, samples=9).set_index(["classifier", "defense"])
     told = recovery.loc[("resnet50", "dae"), ["n", "recovered", "images", "kept"]]
     assert told.tolist() == [6, 1, 10, 1]  # a clean image that both attacks are on counts once
     assert recovery.loc[("resnet50", "identity"), "recovered"] == 0
-    minutes = protocol_runs.training_minutes(found.classifiers, "resnet50")
-    assert minutes == {"derma": 1.5, "oct": 1.5}
-    assert protocol_runs.training_minutes(found.denoisers, "oct") == {"dae": 1.5}
+    assert found.runs["minutes"].tolist() == [1.5] * 4
+    assert found.denoisers[["dataset", "denoiser", "minutes"]].values.tolist() == [
+        ["derma", "dae", 1.5], ["oct", "dae", 1.5]
+    ]  # fmt: skip
 
 
 def test_a_defense_pays_from_where_it_saves_what_it_costs():
@@ -134,14 +137,14 @@ def test_a_defense_pays_from_where_it_saves_what_it_costs():
 
 
 def test_the_banner_names_the_source_of_each_data_set_and_warns_where_they_differ(runs):
-    found = protocol_runs.read_runs(runs)
+    found = recorded_runs.read(runs.parent, [runs.name])
     text = subjects.comparison_banner(params.load(), found)
     assert "Derma `phantom`" in text and "OCT `rebuilt`" in text
-    found.data["oct"]["source"] = "phantom"
+    found = replace(found, runs=found.runs.assign(source="phantom"))
     alike = subjects.comparison_banner(params.load(), found)
     assert text.count("\n> ") == 3 and alike.count("\n> ") == 1
 
 
 def test_comparison_without_runs_is_refused(tmp_path):
     with pytest.raises(InputError):
-        protocol_runs.read_runs(tmp_path)
+        recorded_runs.read(tmp_path, ["compact"])

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lib import params
 from lib.defense import break_even_prevalence, detection, restoration
-from lib.evidence.protocol_runs import read_runs
+from lib.evidence import recorded_runs
 from lib.metrics import intervals
 from lib.params.files import read_json, read_table
 
@@ -67,7 +67,10 @@ def test_no_interval_on_record_changes_by_a_digit_that_is_printed():
 def test_areas_on_record_are_found_again():
     paths = sorted(RECORDS.glob("*/*/*/detection_one_pixel.parquet"))
     assert paths
-    restored = {folder: read_runs(folder).restored for folder in {p.parents[2] for p in paths}}
+    restored = {
+        folder: recorded_runs.read(folder.parent, [folder.name]).restored
+        for folder in {p.parents[2] for p in paths}
+    }  # fmt: skip
     for path in paths:
         p = read_json(path.with_name("run.json"))["parameters"]
         rows = restored[path.parents[2]]

@@ -7,8 +7,8 @@ from conftest import refused
 
 from lib import params
 from lib.data import lesions
-from lib.evidence import dataset_record, results_tables
 from lib.evidence import lesions as evidence
+from lib.evidence import recorded_runs, results_tables
 from lib.figures.lesions import lesions as figure
 from lib.params.files import read_table, visible
 
@@ -83,9 +83,9 @@ def test_the_record_keeps_boxes_of_attacked_images_alone():
                     if file.stem in params.ATTACKS.values()]  # fmt: skip
         assert len(lesions.of_attacked(read_table(path), attacked)) == len(read_table(path))
     if paths:
-        found = dataset_record.record(RECORD, "chest")
+        found = recorded_runs.read(RECORD, datasets=["chest"])
         boxes = evidence.recorded(RECORD, found)
-        size = found.sizes[0]
+        size = found.sizes["chest"]
         pixels = evidence.changed(results_tables.nearest(found.attacks), boxes, size)
         drawn = figure(boxes, pixels, size)
         assert len(drawn.axes) >= len(pixels[lesions.IMAGE].drop_duplicates())

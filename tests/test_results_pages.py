@@ -17,9 +17,9 @@ from book import build, front_page, real_images, results_pages, run_pages
 from lib import params
 from lib.evidence import (
     claims,
-    dataset_record,
     defenses_shown,
     record,
+    recorded_runs,
     results_shown,
     results_tables,
 )
@@ -28,16 +28,17 @@ from lib.evidence.record import PROTOCOLS
 from lib.figures import results as figures
 from lib.figures.formatting import rate, shown
 from lib.figures.slopes import slopes
+from lib.figures.tables import rates
 from lib.params.stages import RESULTS
 
 RECORD = params.ROOT / "results"
-DATASETS = dataset_record.datasets(RECORD)
+DATASETS = recorded_runs.datasets(RECORD)
 pytestmark = pytest.mark.skipif(not DATASETS, reason="no run on real images is recorded")
 
 
 @pytest.fixture(scope="module", params=DATASETS)
 def found(request):
-    return dataset_record.record(RECORD, request.param)
+    return recorded_runs.read(RECORD, datasets=[request.param])
 
 
 def frames(found, stem):
@@ -50,7 +51,7 @@ def frames(found, stem):
 
 
 def test_the_protocol_nearest_to_the_paper_comes_first():
-    names = dataset_record.protocols(RECORD)
+    names = recorded_runs.protocols(RECORD)
     known = [name for name in PROTOCOLS if name in names]
     assert names[: len(known)] == known
     assert all(params.base(name) == name for name in names)
@@ -58,9 +59,9 @@ def test_the_protocol_nearest_to_the_paper_comes_first():
 
 def test_nothing_recorded_is_one_clear_sentence(tmp_path):
     with refused(tmp_path):
-        dataset_record.protocols(tmp_path)
+        recorded_runs.protocols(tmp_path)
     with refused("derma"):
-        dataset_record.record(RECORD, "derma", ["demo"])
+        recorded_runs.read(RECORD, ["demo"], ["derma"])
 
 
 def test_success_rates_are_those_of_the_attack_tables(found):
@@ -92,7 +93,7 @@ def test_printed_rates_are_the_papers(found):
 
 
 def test_defenses_are_judged_on_test_images_alone(found):
-    table = results_tables.defenses(found, samples=20).set_index([*dataset_record.RUN, "defense"])
+    table = results_tables.defenses(found, samples=20).set_index([*results_tables.RUN, "defense"])
     for (protocol, net, _), _rows in frames(found, "restoration_"):
         every = dict(frames(found, "restoration_"))
         of = {key: rows for key, rows in every.items() if key[:2] == (protocol, net)}
@@ -141,7 +142,7 @@ def test_tables_of_a_page_hold_the_same_numbers(found):
     assert len(results_shown.rates_of_runs(success.assign(dataset=found.dataset))) == len(success)
     rows = results_tables.defenses(found, samples=20)
     texts = defenses_shown.defenses(rows)["label recovery rate"]
-    assert list(texts) == results_shown.rates(rows, "recovered")
+    assert list(texts) == list(rates(rows, "recovered"))
 
 
 def test_larger_images_come_first(found):
@@ -262,7 +263,7 @@ def executed(tmp_path_factory):
 
 def test_a_page_is_made_from_the_record_alone(executed):
     (page,) = run_pages.find_pages(executed / "runs")
-    found = dataset_record.record(RECORD, page.dataset)
+    found = recorded_runs.read(RECORD, datasets=[page.dataset])
     assert page.protocols == list(found.runs["protocol"].unique())
     assert not page.phantoms
     outputs = [
@@ -311,27 +312,24 @@ def test_the_front_page_is_one_screen_of_the_record(tmp_path):
     assert len(first.findings) == 3
     assert len(" ".join([first.headline, *first.findings]).split()) < 100
     assert not re.search(r"[\[\]()]", " ".join([first.headline, *first.findings]))
-    sizes = {found.sizes[0] for found in map(lambda n: dataset_record.record(RECORD, n), DATASETS)}
+    sizes = recorded_runs.read(RECORD).sizes.values()
     assert f"{max(sizes)} px" in first.findings[0]
 
 
 @pytest.mark.parametrize("weak", [["resnet50"], ["resnet50", "densenet121"]])
 def test_the_front_page_counts_no_classifier_that_a_constant_answer_beats(monkeypatch, weak):
-    every = {name: dataset_record.record(RECORD, name) for name in DATASETS}
-    largest = max(found.sizes[0] for found in every.values())
-    name = next(n for n, found in every.items() if found.sizes[0] == largest)
-    runs = every[name].runs
-    worse = (runs["size"] == largest) & runs["classifier"].isin(weak)
-    every[name] = replace(every[name], runs=runs.assign(weak=worse))
-    monkeypatch.setattr(dataset_record, "record", lambda _, dataset: every[dataset])
+    every = recorded_runs.read(RECORD)
+    largest = max(every.sizes.values())
+    name = next(name for name, size in every.sizes.items() if size == largest)
+    runs = every.runs
+    worse = (runs["dataset"] == name) & (runs["size"] == largest) & runs["classifier"].isin(weak)
+    every = replace(every, runs=runs.assign(weak=worse | runs["weak"]))
+    monkeypatch.setattr(recorded_runs, "read", lambda _: every)
     first = front_page.first(RECORD)
     assert shown(name) not in first.findings[0]  # of ResNet50
-    number = 0
-    for found in every.values():
-        rows = found.of_useful().restored
-        rows = rows[(rows["size"] == largest) & (rows["part"] == "test")]
-        number += int((rows["success"] & (rows["defense"] == "dae")).sum())
-    assert f"{number} successful attacks" in first.caption
+    rows = every.useful.tested.restored
+    rows = rows[(rows["size"] == largest) & rows["success"] & (rows["defense"] == "dae")]
+    assert f"{len(rows)} successful attacks" in first.caption
     which = "both classifiers" if len(weak) == 2 else "ResNet50"
     assert any(which in clause and shown(name) in clause for clause in first.caption.split(";"))
 

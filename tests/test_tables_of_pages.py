@@ -7,8 +7,9 @@ from conftest import make_images
 
 from lib.data import statistics
 from lib.defense import adaptive
-from lib.evidence import beside_printed, defenses_shown, protocol_runs
+from lib.evidence import beside_printed, defenses_shown
 from lib.evidence import printed as paper
+from lib.evidence.rates import success_by_class
 from lib.figures import summaries
 from lib.models.denoisers import build
 from lib.params import facts
@@ -53,7 +54,7 @@ def test_accuracy_has_a_row_only_for_what_was_measured():
 
 def test_success_by_class_has_every_class_and_the_printed_rates():
     records = attacks()
-    rates = protocol_runs.success_by_class(records)
+    rates = success_by_class(records)
     names = [item.name for item in facts("derma").attack_classes]
     assert rates["class"].tolist()[: len(names)] == names
     counts = pd.DataFrame({"class": names, "test_images": 9, "test_correct": 5})

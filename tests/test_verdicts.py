@@ -15,7 +15,7 @@ from lib.evidence import (
     ablation,
     claims,
     printed_comparison,
-    protocol_runs,
+    rates,
     record,
     table_verdicts,
     variants,
@@ -35,8 +35,10 @@ from lib.evidence.claims_defense import (
     dae_recovers_more_than_a_median,
     independent_of_classifier,
 )
-from lib.evidence.protocol_runs import ProtocolRuns, shares
+from lib.evidence.rates import shares
 from lib.evidence.record import Record
+from lib.evidence.recorded_runs import RecordedRuns
+from lib.evidence.run_tables import RUN as KEYS
 from lib.figures import tables
 from lib.metrics.intervals import wilson
 from lib.params.protocols import about
@@ -60,8 +62,9 @@ def attacked(dataset, classifier, pixels, rate, n=200):
     classes = len(params.facts(dataset).attack_classes)
     return pd.DataFrame(
         {
-            "dataset": dataset, "classifier": classifier, "pixels": pixels, "split": "test",
-            "part": "test", "index": range(n), "category": np.arange(n) % classes,
+            "protocol": "compact", "dataset": dataset, "size": 64, "classifier": classifier,
+            "pixels": pixels, "split": "test", "part": "test", "index": range(n),
+            "category": np.arange(n) % classes,
             "success": np.arange(n) < rate * n,
         }
     )  # fmt: skip
@@ -96,10 +99,31 @@ def defended(records, **psnr):
     return pd.concat(tables, ignore_index=True)
 
 
+def runs_of(attacks, **psnr):
+    nets = attacks[KEYS].drop_duplicates(ignore_index=True)
+    nets = nets.assign(source="rebuilt", seed=0, accuracy=0.9, constant=0.5, weak=False, weights="")
+    nets["restorers"] = [{} for _ in nets.index]
+    return RecordedRuns(nets, attacks, defended(attacks, **psnr))
+
+
 def recorded(*runs, ablated=None, **psnr):
-    records = pd.concat([attacked(*run) for run in runs], ignore_index=True)
-    found = ProtocolRuns(records, defended(records, **psnr), {})
+    found = runs_of(pd.concat([attacked(*run) for run in runs], ignore_index=True), **psnr)
     return Record(FOLDERS, found, pd.DataFrame(), pd.DataFrame(), ablated)
+
+
+def of_sizes(found, **sizes):
+    """Runs as if the images of these data sets had other sizes."""
+    tables = {name: getattr(found, name) for name in ("runs", "attacks", "restored")}
+    return replace(found, **{
+        name: of.assign(size=of["dataset"].map(sizes).fillna(of["size"]).astype(int))
+        for name, of in tables.items()
+    })  # fmt: skip
+
+
+def restored_by(found, *trainings):
+    """Runs whose images were restored by these trainings of the DAE, one a run; "" for unknown."""
+    named = [{"dae": name} if name else {} for name in trainings]
+    return replace(found, runs=found.runs.assign(restorers=named))
 
 
 LEVELS = {"identity": 40.0, "dae": 35.0, "noise2noise": 30.0, "median_cnn": 31, "autoencoder": 29}
@@ -227,9 +251,9 @@ def test_the_order_of_data_sets_and_classifiers(monkeypatch):
     verdict = order_of_data_sets(found, P)
     assert verdict.word == "replicated" and verdict.counts == (6, 0, 0)
     # Training images do not count, and without test images of every class there is no rate.
-    records = found.runs.records.copy()
+    records = found.runs.attacks.copy()
     records.loc[(records["dataset"] == "chest") & (records["category"] > 0), "part"] = "train"
-    fewer = replace(found, runs=replace(found.runs, records=records))
+    fewer = replace(found, runs=replace(found.runs, attacks=records))
     verdict = order_of_data_sets(fewer, P)
     assert verdict.word == "in part" and verdict.counts == (3, 0, 0) and "Chest" in verdict.reason
     turned = [("chest", 0.05), ("oct", 0.3), ("derma", 0.6), ("pathology", 0.9)]
@@ -242,27 +266,27 @@ def test_the_order_of_data_sets_and_classifiers(monkeypatch):
     more = [*both, ("oct", "resnet50", 2, 0.6), ("oct", "densenet121", 2, 0.3)]
     assert densenet_below_on_derma_only(recorded(*more, **LEVELS), P).word == "in part"
     assert independent_of_classifier(recorded(*both, **LEVELS), P).word == "replicated"
-    train = found.runs.records.assign(part="train")
+    train = found.runs.attacks.assign(part="train")
     assert densenet_below_on_derma_only(
-        replace(found, runs=replace(found.runs, records=train)), P
+        replace(found, runs=replace(found.runs, attacks=train)), P
     ).word == "not testable"  # fmt: skip
 
 
 def test_rates_are_compared_at_one_size_only():
     runs = [("oct", "resnet50", 2, 0.6), ("derma", "resnet50", 2, 0.3)]
     found = recorded(*runs, **LEVELS)
-    other = replace(found, runs=replace(found.runs, sizes={"oct": 64, "derma": 28}))
+    other = replace(found, runs=of_sizes(found.runs, derma=28))
     assert order_of_data_sets(found, P).counts == (1, 0, 0)
     assert order_of_data_sets(other, P).word == "not testable"
-    small = replace(recorded(("oct", "resnet50", 2, 0.1), **LEVELS).runs, sizes={"oct": 28})
+    small = of_sizes(recorded(("oct", "resnet50", 2, 0.1), **LEVELS).runs, oct=28)
     both = replace(other, resized=(small,))  # of OCT, below Derma's 0.3
     assert order_of_data_sets(both, P).counts == (0, 1, 0)
 
 
 @ANYWHERE
 def test_two_pixels_against_one():
-    for rates, word in (((0.2, 0.6), "replicated"), ((0.4, 0.405), "not replicated")):
-        runs = [("oct", "resnet50", 1, rates[0]), ("oct", "resnet50", 2, rates[1])]
+    for (one, two), word in (((0.2, 0.6), "replicated"), ((0.4, 0.405), "not replicated")):
+        runs = [("oct", "resnet50", 1, one), ("oct", "resnet50", 2, two)]
         assert two_above_one(recorded(*runs, **LEVELS), P).word == word
 
 
@@ -274,9 +298,9 @@ def test_two_pixels_are_held_against_one_on_the_same_images_only():
     more = attacked("oct", "resnet50", 2, 0.0, n=40).assign(split="train")
     records = pd.concat([one, two, more], ignore_index=True)
     found = recorded(("oct", "resnet50", 1, 0.5), **LEVELS)
-    found = replace(found, runs=replace(found.runs, records=records))
+    found = replace(found, runs=replace(found.runs, attacks=records))
     assert two_above_one(found, P).word == "replicated"
-    alone = replace(found, runs=replace(found.runs, records=pd.concat([one, more])))
+    alone = replace(found, runs=replace(found.runs, attacks=pd.concat([one, more])))
     assert two_above_one(alone, P).word == "not testable"
 
 
@@ -308,7 +332,7 @@ def test_the_classifier_makes_no_difference_only_if_it_makes_none_in_every_train
     found = replace(once, repeats=(replace(once.runs, restored=moved),))
     verdict = independent_of_classifier(found, P)
     assert verdict.word == "not replicated" and verdict.counts == (0, 0, 1)
-    other = replace(found.repeats[0], restorers={("derma", "resnet50"): {"dae": "b"}})
+    other = restored_by(found.repeats[0], "b", "")
     assert independent_of_classifier(replace(found, repeats=(other,)), P).counts == (1, 0, 0)
 
 
@@ -328,12 +352,10 @@ def test_too_few_images_are_not_compared():
 def test_two_trainings_of_the_denoiser_say_nothing_of_the_classifier():
     both = [("derma", "resnet50", 2, 0.6), ("derma", "densenet121", 2, 0.3)]
     found = recorded(*both, **LEVELS)
-    nets = ("derma", "resnet50"), ("derma", "densenet121")
     for ids, word in ((("a", "a"), "replicated"), (("a", "b"), "not testable")):
-        restorers = {net: {"dae": name} for net, name in zip(nets, ids, strict=True)}
-        of = replace(found, runs=replace(found.runs, restorers=restorers))
+        of = replace(found, runs=restored_by(found.runs, *ids))
         assert independent_of_classifier(of, P).word == word
-    of = replace(of, runs=replace(found.runs, restorers={nets[1]: {"dae": "b"}}))  # one unknown
+    of = replace(of, runs=restored_by(found.runs, "", "b"))  # one unknown
     verdict = independent_of_classifier(of, P)
     assert verdict.word == "not testable" and "Derma" in verdict.reason
 
@@ -394,7 +416,7 @@ def test_images_that_were_learned_from_tell_nothing_of_a_defense():
 def test_what_each_training_gave():
     def runs(seed, *rates, **levels):
         found = recorded(*rates, **levels).runs
-        return replace(found, records=found.records.assign(seed=seed))
+        return replace(found, runs=found.runs.assign(seed=seed))
 
     oct_, derma = ("oct", "resnet50", 2, 0.5), ("derma", "resnet50", 2, 0.25)
     once = runs(0, derma, oct_, dae=30.0, identity=40.0)
@@ -410,11 +432,11 @@ def test_what_each_training_gave():
 
 def test_a_run_that_does_not_name_its_denoisers_is_named():
     runs = recorded(RUN, ("derma", "densenet121", 2, 0.5), **LEVELS).runs
-    ids = {("derma", "resnet50"): {}, ("derma", "densenet121"): {"dae": "a"}}
-    found = replace(runs, restorers=ids, denoisers={("derma", "dae"): {}})
-    named = generated.unnamed(found)
+    found = restored_by(runs, "", "a")
+    assert not generated.unnamed(found)  # nothing was trained
+    trained = pd.DataFrame({"dataset": ["derma"], "denoiser": ["dae"]})
+    named = generated.unnamed(replace(found, denoisers=trained))
     assert "ResNet50" in named and "DenseNet121" not in named
-    assert not generated.unnamed(replace(found, denoisers={}))  # nothing was trained
 
 
 def test_repeats_are_the_variants_with_another_seed_alone():
@@ -434,8 +456,8 @@ def test_repeats_are_the_variants_with_another_seed_alone():
 def test_sizes_are_compared_with_nothing_else_changed(rates, word):
     def runs(size, rate):
         found = recorded(("oct", "resnet50", 1, rate), **LEVELS).runs
-        net = {("oct", "resnet50"): {"test": {"accuracy": rate + 0.3}}}
-        return replace(found, sizes={"oct": size}, classifiers=net)
+        found = replace(found, runs=found.runs.assign(accuracy=rate + 0.3))
+        return of_sizes(found, oct=size)
 
     own, *repeats = (runs(64, rate) for rate in rates[64])
     resized = tuple(runs(size, rate) for size in rates if size != 64 for rate in rates[size])
@@ -451,11 +473,9 @@ def test_sizes_are_compared_with_nothing_else_changed(rates, word):
 
 def test_sizes_are_compared_on_the_images_that_were_attacked_at_both():
     large = recorded(("oct", "resnet50", 1, 0.5), **LEVELS).runs
-    first = large.records.head(100)  # all of them were fooled at 64 pixels
-    small = replace(large, records=first.assign(success=first.index < 90), sizes={"oct": 28})
-    found = replace(
-        recorded(RUN, **LEVELS), runs=replace(large, sizes={"oct": 64}), resized=(small,)
-    )
+    first = large.attacks.head(100)  # all of them were fooled at 64 pixels
+    small = of_sizes(replace(large, attacks=first.assign(success=first.index < 90)), oct=28)
+    found = replace(recorded(RUN, **LEVELS), runs=large, resized=(small,))
     assert larger_is_easier(found, P).word == "replicated"  # by rates it is 50 to 90 %
 
 
@@ -465,9 +485,8 @@ def test_only_another_size_makes_a_run_one_of_another_size():
 
 def test_a_variant_stands_beside_its_base():
     def runs(rate, n=100):
-        found = replace(recorded(("oct", "resnet50", 1, rate), **LEVELS).runs, sizes={"oct": 64})
-        about = {("oct", "resnet50"): {"test": {"accuracy": 0.9}}}
-        return replace(found, records=found.records.head(n), classifiers=about)
+        found = recorded(("oct", "resnet50", 1, rate), **LEVELS).runs
+        return replace(found, attacks=found.attacks.head(n))
 
     both = {"compact": runs(0.5, 200), "compact-true-label": runs(0.3)}
     row = variants.contrasts(both, "compact").iloc[0]
@@ -484,17 +503,13 @@ def test_a_variant_stands_beside_its_base():
     same = {"sample": runs(0.5), "sample-attackers": runs(0.5)}  # other attackers, the same attack
     assert not len(variants.contrasts(same, "sample"))
     other = {"compact": runs(0.5), "compact-28": recorded(RUN, **LEVELS).runs}
-    other["compact-28"] = replace(
-        other["compact-28"], classifiers={RUN[:2]: {"test": {"accuracy": 0.9}}}
-    )
     assert not len(variants.contrasts(other, "compact"))
 
 
 def test_denoisers_trained_otherwise_stand_beside_the_protocols_own():
     def runs(weights="", **levels):
         found = recorded(("oct", "resnet50", 2, 0.5), **levels).runs
-        net = {"test": {"accuracy": 0.9}} | ({"weights_md5": weights} if weights else {})
-        return replace(found, classifiers={("oct", "resnet50"): net})
+        return replace(found, runs=found.runs.assign(weights=weights))
 
     every = {
         "compact": runs(dae=30.0, autoencoder=25.0, noise2noise=26.0, identity=40.0),
@@ -588,7 +603,7 @@ def test_the_page_of_the_ablation_says_what_the_record_tells_of_the_training():
 
 def test_each_value_has_the_image_size_of_its_data_set():
     found = recorded(RUN, ("pathology", "resnet50", 2, 0.5), ablated=ablated(), **LEVELS)
-    found.runs.sizes.update(derma=64, pathology=28)
+    found = replace(found, runs=of_sizes(found.runs, pathology=28))
     table = printed_comparison.nearest([(found, P.model_copy(update={"ablation_size": 32}))])
     sizes = {number: of["size"].iloc[0] for number, of in table.groupby("table")}
     assert (sizes[19], sizes[22], sizes[4]) == (64, 28, 32)
@@ -617,7 +632,7 @@ def test_printed_numbers_stand_beside_ours():
     assert len(told) == len(table)
     of = told[told["table"] == 35].iloc[0]
     assert (of["data set, classifier"], of["quantity"]) == ("Derma, DenseNet121", "success rate, %")
-    assert float(of["printed"]) == pytest.approx(28.0) and of["ours"].endswith("]")
+    assert float(of["printed"]) == pytest.approx(28.0) and of["ours"].endswith(")")
     assert set(told.loc[told["table"].isin([4, 5]), "data set, classifier"]) == {"AbdomenCT"}
     assert told.loc[told["table"] == 1, "quantity"].item() == "parameters"
 
@@ -652,8 +667,12 @@ def test_a_table_of_which_a_class_was_hardly_attacked_is_at_most_in_part():
     p = params.load("paper", bootstrap_samples=20)
     found = []
     for records in (every, few):
-        runs = ProtocolRuns(records, defended(records, **LEVELS), {})
-        of = Record(FOLDERS.assign(source="official"), runs, *[pd.DataFrame()] * 2, None)
+        of = Record(
+            FOLDERS.assign(source="official"),
+            runs_of(records, **LEVELS),
+            *[pd.DataFrame()] * 2,
+            None,
+        )
         table = table_verdicts.judge(printed_comparison.compare(of, p), of, p)
         found.append(table[table["kind"] == "table"].set_index("number").loc[19])
     assert [row["verdict"] for row in found] == ["replicated", "in part"]
@@ -665,8 +684,8 @@ def test_rates_agree_unless_their_difference_excludes_zero(n, other, one, two):
     ours, theirs = (round(share * of) for share, of in ((one, n), (two, other)))
     rate = (ours / n, *wilson(ours, n))
     printed = (theirs / other, *wilson(theirs, other))
-    agree = protocol_runs.agrees(rate, theirs / other, other)
-    assert agree == protocol_runs.agrees(printed, ours / n, n)  # whoever is printed
+    agree = rates.agrees(rate, theirs / other, other)
+    assert agree == rates.agrees(printed, ours / n, n)  # whoever is printed
     if rate[1] <= printed[0] <= rate[2] and printed[1] <= rate[0] <= printed[2]:
         assert agree  # each interval contains the other rate
     if rate[2] < printed[1] or printed[2] < rate[1]:
@@ -701,13 +720,12 @@ def test_a_table_is_judged_on_the_first_protocol_that_has_its_counterpart():
 def small():
     """A record of Derma with both attacks and three adaptive attacks."""
     found = recorded(RUN, ("derma", "resnet50", 1, 0.25), **LEVELS)
-    found.runs.sizes["derma"], found.runs.data["derma"] = 64, {"source": "rebuilt"}
     rows = attacked("derma", "resnet50", 2, 0.5, n=4).assign(evaluations=1, clean=True)
-    found.runs.adaptive = pd.concat([
+    adaptive = pd.concat([
         rows.assign(defense=name, oblivious=True, adaptive=kept)
         for name, kept in (("dae+patches", False), ("identity", True))
     ], ignore_index=True)  # fmt: skip
-    return found
+    return replace(found, runs=replace(found.runs, adaptive=adaptive))
 
 
 def test_the_front_page_has_the_numbers_of_the_tables(small):
@@ -722,15 +740,12 @@ def test_the_front_page_has_the_numbers_of_the_tables(small):
 
 
 def test_classifiers_that_a_constant_answer_beats_stay_out_of_the_pooled_rates(small):
-    table = pd.concat([small.runs.records, attacked("chest", "resnet50", 1, 1.0)])
-    small.runs.records, small.runs.sizes["chest"] = table, 64
-    small.runs.data["chest"] = {"source": "rebuilt"}
+    attacks = pd.concat([small.runs.attacks, attacked("chest", "resnet50", 1, 1.0)])
 
-    def judged(derma, chest):
-        for name, accuracy in (("derma", derma), ("chest", chest)):
-            test = {"accuracy": accuracy, "majority_accuracy": 0.5}
-            small.runs.classifiers[name, "resnet50"] = {"test": test}
-        return results_readme.paragraphs(small, P)[0]
+    def judged(*accuracies):
+        found = runs_of(attacks, **LEVELS)
+        nets = found.runs.assign(accuracy=accuracies, weak=[each < 0.5 for each in accuracies])
+        return results_readme.paragraphs(replace(small, runs=replace(found, runs=nets)), P)[0]
 
     text = judged(0.6, 0.4)
     assert "200 attempts on 200 images" in text and "25.0 %" in text

@@ -109,7 +109,7 @@ def success(
     """Success rate of each class, with the images that there were to attack.
 
     Args:
-        rates: of `lib.evidence.protocol_runs.success_by_class`.
+        rates: of `lib.evidence.rates.success_by_class`.
         available: counts of images by class, of the attack.
     """
     printed = paper.attack_table(dataset, classifier, pixels)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import combinations, pairwise, product
 from math import isnan
 
-from lib.evidence.protocol_runs import KEYS, MATCHED, success_rate
+from lib.evidence.rates import KEYS, MATCHED, success_rate
 from lib.evidence.record import Record
 from lib.evidence.variants import FEWEST, outcome_differences
 from lib.evidence.verdicts import Differences, Verdict, everywhere, of_differences, over_data_sets
@@ -22,12 +22,11 @@ def order_of_data_sets(record: Record, p: Parameters) -> Verdict:
     """
     found, differences = defaultdict(list), {}
     for runs in (*record.trainings, *record.resized):
-        records = runs.tested.records
-        records = records[records["classifier"] == "resnet50"].sort_values("pixels", kind="stable")
-        for (pixels, dataset), group in records.groupby(["pixels", "dataset"], sort=False):
+        attacks = runs.tested.attacks
+        attacks = attacks[attacks["classifier"] == "resnet50"].sort_values("pixels", kind="stable")
+        for key, group in attacks.groupby(["dataset", "pixels", "size"], sort=False):
             row = success_rate(group)
             if not isnan(row["matched"]):
-                key = (dataset, pixels, runs.sizes.get(dataset, 0))
                 found[key].append(tuple(row[name] for name in MATCHED))
     compared, images, apart = set(), set(), set(combinations(ORDER, 2))
     for (one, pixels, size), ours in list(found.items()):
@@ -49,7 +48,7 @@ def order_of_data_sets(record: Record, p: Parameters) -> Verdict:
 def two_above_one(record: Record, p: Parameters) -> Verdict:
     """Success with two pixels minus success with one, on images attacked with both."""
     found = {}
-    groups = record.runs.records.groupby(KEYS[:2], sort=False) if record.runs else ()
+    groups = record.runs.attacks.groupby(KEYS[:2], sort=False) if record.runs else ()
     for key, group in groups:
         one, two = (group[group["pixels"] == pixels] for pixels in (1, 2))
         both, of = outcome_differences(two, one)
@@ -62,8 +61,9 @@ def densenet_below_on_derma_only(record: Record, p: Parameters) -> Verdict:
     """Two pixels: the two classifiers on the test images that both classified correctly."""
     shared, images = defaultdict(list), set()
     for runs in (*record.trainings, *record.resized):
-        records = runs.tested.records
-        for dataset, group in records[records["pixels"] == 2].groupby("dataset", sort=False):
+        attacks = runs.tested.attacks
+        attacks = attacks[attacks["pixels"] == 2]
+        for (dataset, size), group in attacks.groupby(["dataset", "size"], sort=False):
             above, below = (
                 group[group["classifier"] == name] for name in ("densenet121", "resnet50")
             )
@@ -71,7 +71,6 @@ def densenet_below_on_derma_only(record: Record, p: Parameters) -> Verdict:
                 above, below = below, above
             both, of = outcome_differences(above, below)
             if len(both) >= FEWEST:
-                size = runs.sizes.get(dataset, 0)
                 shared[dataset, f"{size} px"].append((both, of))
                 images.add((dataset, size))
     claim = "the classifiers are in the printed order"
@@ -102,10 +101,10 @@ def larger_is_easier(record: Record, p: Parameters) -> Verdict:
     tried = defaultdict(lambda: defaultdict(list))
     accuracy = defaultdict(lambda: defaultdict(list))
     for runs in (*record.trainings, *record.resized):
-        for key, group in runs.tested.records.groupby(KEYS, sort=False):
-            tried[key][runs.sizes.get(key[0], 0)].append(group)
-        for net, about in runs.classifiers.items():
-            accuracy[net][runs.sizes[net[0]]].append(about["test"]["accuracy"])
+        for (*key, size), group in runs.tested.attacks.groupby([*KEYS, "size"], sort=False):
+            tried[tuple(key)][size].append(group)
+        for net in runs.runs.itertuples():
+            accuracy[net.dataset, net.classifier][net.size].append(net.accuracy)
     shared, images = {}, set()
     for key, by_size in tried.items():
         for small, large in pairwise(sorted(by_size)):

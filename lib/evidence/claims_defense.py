@@ -8,8 +8,9 @@ import pandas as pd
 
 from lib.defense.restoration import IMAGE
 from lib.evidence import printed as paper
-from lib.evidence.protocol_runs import KEYS, ProtocolRuns
+from lib.evidence.rates import KEYS
 from lib.evidence.record import Record
+from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.variants import FEWEST, patients
 from lib.evidence.verdicts import (
     IN_PART,
@@ -81,11 +82,9 @@ def _effort(record: Record, p: Parameters) -> str:
 def _schedules(record: Record) -> str:
     """Where the rate of some denoisers was halved and that of others was not, a sentence."""
     constant: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for dataset in record.runs.datasets if record.runs else ():
-        halved = {
-            name: about.get("settings", {}).get("halving", False)
-            for (of, name), about in record.runs.denoisers.items() if of == dataset
-        }  # fmt: skip
+    groups = record.runs.denoisers.groupby("dataset", sort=False) if record.runs else ()
+    for dataset, of in groups:
+        halved = of.set_index("denoiser")["halving"].to_dict()
         if any(halved.values()) and not all(halved.values()):
             constant[tuple(shown(n) for n in halved if not halved[n])].append(shown(dataset))
     return "".join(
@@ -175,14 +174,14 @@ def independent_of_classifier(record: Record, p: Parameters) -> Verdict:
     return over_data_sets(Verdict(word, reason, counts, images), psnr)
 
 
-def _one_checkpoint(runs: ProtocolRuns, dataset: str, table: pd.DataFrame) -> bool:
+def _one_checkpoint(runs: RecordedRuns, dataset: str, table: pd.DataFrame) -> bool:
     """Whether one checkpoint of the DAE restored the images of both classifiers.
 
     Older records have no ids of trainings. There the residuals of clean images decide: one network
     changes an image that both runs share by exactly the same amount.
     """
-    nets = table["classifier"].unique()
-    ids = {runs.restorers.get((dataset, name), {}).get("dae") for name in nets}
+    restorers = runs.runs[runs.runs["dataset"] == dataset].set_index("classifier")["restorers"]
+    ids = {restorers[name].get("dae") for name in table["classifier"].unique()}
     if ids != {None}:
         return len(ids) == 1
     both = table.pivot_table("clean_residual_mean", IMAGE, "classifier", "first").dropna()

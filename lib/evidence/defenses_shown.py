@@ -3,8 +3,9 @@
 import pandas as pd
 
 from lib.evidence import results_tables as recorded
-from lib.evidence.dataset_record import RUN, DatasetRecord
+from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.results_shown import by_pixels, fixed, if_any, metric, sized, titled
+from lib.evidence.results_tables import RUN
 from lib.figures import formatting
 from lib.figures.formatting import break_even
 from lib.figures.tables import intervals, rates
@@ -80,7 +81,7 @@ def trainings(again: pd.DataFrame) -> pd.DataFrame:
     return shown.rename(columns={"variant": "training"})
 
 
-def detection(found: DatasetRecord) -> pd.DataFrame:
+def detection(found: RecordedRuns) -> pd.DataFrame:
     """Area under the ROC curve of each defense's residual on successful attacks."""
     table, keys = found.detection, [*RUN, "defense"]
     if not len(table):

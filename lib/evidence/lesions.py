@@ -7,18 +7,18 @@ import pandas as pd
 from scipy.stats import poisson_binom
 
 from lib.data.lesions import COLUMNS, CORNER_AND_SIZE, IMAGE
-from lib.evidence.dataset_record import RUN, DatasetRecord
+from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.results_tables import nearest
-from lib.evidence.run_tables import joined
+from lib.evidence.run_tables import RUN, joined
 from lib.params.files import read_table
 
 FILE = "lesions.parquet"  # in the folder of a run
 
 
-def recorded(results: Path, found: DatasetRecord) -> pd.DataFrame:
+def recorded(results: Path, found: RecordedRuns) -> pd.DataFrame:
     """Boxes of the images attacked in the runs nearest to the paper's."""
     runs = nearest(found.runs)[RUN].itertuples(index=False)
-    paths = [results / run.protocol / found.dataset / run.classifier / FILE for run in runs]
+    paths = [results / run.protocol / run.dataset / run.classifier / FILE for run in runs]
     kept = joined([read_table(path) for path in paths if path.exists()], COLUMNS)
     return kept.drop_duplicates(ignore_index=True)
 

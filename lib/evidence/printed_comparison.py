@@ -11,7 +11,7 @@ from lib import params
 from lib.defense import restoration
 from lib.evidence import ablation
 from lib.evidence import printed as paper
-from lib.evidence.protocol_runs import KEYS, MATCHED, agrees, success_by_class, success_rate
+from lib.evidence.rates import KEYS, MATCHED, agrees, success_by_class, success_rate
 from lib.evidence.record import Record
 from lib.evidence.variants import FEWEST
 from lib.figures import formatting, tables
@@ -37,7 +37,7 @@ def compare(record: Record, p: Parameters) -> pd.DataFrame:
     Returns:
         `COLUMNS`. Shares are 0..1, PSNR in dB, MSE on 0..1. ``holds``, whether ours agrees with
         ``printed``: the interval ``low..high``, widened by half a printed unit, contains it; for
-        success rates see `lib.evidence.protocol_runs.agrees`. Rows whose printed MSE is not on 0..1
+        success rates see `lib.evidence.rates.agrees`. Rows whose printed MSE is not on 0..1
         (audit P1) have no MSE here.
     """
     rows = [*_sizes(), *_counts(record)]
@@ -148,9 +148,8 @@ def _source(record: Record, dataset: str) -> str:
 
 def _rates(record: Record) -> Iterator[tuple[Any, ...]]:
     """Tables of success rates by class, and the totals, on test images."""
-    for (dataset, classifier, pixels), group in record.runs.tested.records.groupby(
-        KEYS, sort=False
-    ):
+    attacks = record.runs.tested.attacks.groupby(KEYS, sort=False)
+    for (dataset, classifier, pixels), group in attacks:
         number = paper.TABLES.get((dataset, classifier, pixels), {}).get("attack")
         if number is None:
             continue

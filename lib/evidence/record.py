@@ -9,7 +9,7 @@ import pandas as pd
 from lib import params
 from lib.evidence import printed as paper
 from lib.evidence import published_lists, training_times, variants
-from lib.evidence.protocol_runs import ProtocolRuns
+from lib.evidence.recorded_runs import PROTOCOLS, RecordedRuns
 from lib.figures.formatting import many
 from lib.params import DENOISERS, Parameters
 from lib.params.errors import InputError
@@ -20,7 +20,6 @@ PRECISION = {
     "classifier": "classifier_precision", "pixel_attack": "attack_precision",
     "denoisers": "denoiser_precision", "ablation": "denoiser_precision",
 }  # fmt: skip
-PROTOCOLS = ("paper", "sample", "compact")  # nearest to the paper's first
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Record:
     """The record of one protocol; a part that was not run is None or empty."""
 
     folders: pd.DataFrame  # one row a folder, with its provenance
-    runs: ProtocolRuns | None  # attacks and restorations
+    runs: RecordedRuns | None  # attacks and restorations
     classifiers: pd.DataFrame  # one row a trained classifier
     denoisers: pd.DataFrame  # one row a trained denoiser
     ablation: tuple[pd.DataFrame, pd.DataFrame] | None  # metrics of images, models
@@ -36,14 +35,14 @@ class Record:
     contrasts: pd.DataFrame = field(default_factory=pd.DataFrame)
     # See `variants.denoisers_trained_otherwise`.
     retrained: pd.DataFrame = field(default_factory=pd.DataFrame)
-    repeats: tuple[ProtocolRuns, ...] = ()  # the runs again with other seeds
-    resized: tuple[ProtocolRuns, ...] = ()  # the runs again with images of other sizes
+    repeats: tuple[RecordedRuns, ...] = ()  # the runs again with other seeds
+    resized: tuple[RecordedRuns, ...] = ()  # the runs again with images of other sizes
     variants: pd.DataFrame = field(default_factory=pd.DataFrame)  # folders of the variants
     counts: pd.DataFrame = field(default_factory=pd.DataFrame)  # images by data set and class
     times: pd.DataFrame = field(default_factory=training_times.none)  # of `training_times.read`
 
     @property
-    def trainings(self) -> tuple[ProtocolRuns, ...]:
+    def trainings(self) -> tuple[RecordedRuns, ...]:
         """The runs, and the same with other seeds."""
         return (self.runs, *self.repeats) if self.runs else ()
 

@@ -8,7 +8,8 @@ import pandas as pd
 from IPython.display import Markdown
 
 from lib.evidence import results_tables as recorded
-from lib.evidence.dataset_record import RUN, DatasetRecord
+from lib.evidence.recorded_runs import RecordedRuns
+from lib.evidence.results_tables import RUN
 from lib.figures import formatting, tables
 from lib.figures.formatting import rate
 from lib.figures.tables import ends, rates
@@ -63,7 +64,7 @@ def pages(table: pd.DataFrame, caption: str = "") -> list:
     ]  # fmt: skip
 
 
-def accuracies(found: DatasetRecord) -> pd.DataFrame:
+def accuracies(found: RecordedRuns) -> pd.DataFrame:
     """Test accuracy of the classifiers, beside the printed one."""
     table = recorded.accuracies(found)
     return pd.DataFrame({
@@ -74,7 +75,7 @@ def accuracies(found: DatasetRecord) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def precision_recall(found: DatasetRecord) -> pd.DataFrame:
+def precision_recall(found: RecordedRuns) -> pd.DataFrame:
     """Precision, recall and F1 of each class, both classifiers, with the printed ones."""
     table = recorded.nearest(recorded.precision_recall(found))
     if not len(table):
@@ -86,7 +87,7 @@ def precision_recall(found: DatasetRecord) -> pd.DataFrame:
     return shown
 
 
-def by_class(found: DatasetRecord) -> pd.DataFrame:
+def by_class(found: RecordedRuns) -> pd.DataFrame:
     """Attack success by class, one and two pixels side by side, beside the printed rates."""
     keys = [*RUN, "class"]
     return by_pixels(recorded.success_by_class(found), keys, lambda of, name: of[keys].assign(**{
@@ -157,7 +158,7 @@ def contrasts(table: pd.DataFrame) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def times(found: DatasetRecord) -> pd.DataFrame:
+def times(found: RecordedRuns) -> pd.DataFrame:
     """Minutes of training and attack, with the printed ones."""
     table = recorded.nearest(recorded.times(found))
     names = {1: "training of {}", 2: "attack on {}"}

@@ -13,20 +13,21 @@ import pandas as pd
 
 from lib.defense import adaptive, restoration
 from lib.evidence import printed as paper
-from lib.evidence import protocol_runs, variants
-from lib.evidence.dataset_record import RUN, DatasetRecord, protocols
+from lib.evidence import rates, variants
+from lib.evidence.recorded_runs import RecordedRuns, protocols
 from lib.evidence.run_tables import by_group, joined
 from lib.figures.formatting import attack, shown
 from lib.metrics import clusters
 from lib.metrics.intervals import CLASS_MEAN, NONE, paired, rate
 
+RUN = ["protocol", "size", "classifier"]  # of one data set
 ATTACK = [*RUN, "pixels"]
 METRICS = tuple(paper.METRICS.values())
 SAMPLES = 2000  # bootstrap resamples
 CENTER = 0.5  # edge of the central part of an image, as a share of the image's
 
 
-def accuracies(found: DatasetRecord) -> pd.DataFrame:
+def accuracies(found: RecordedRuns) -> pd.DataFrame:
     """Test accuracy of each classifier beside Tables 12 and 34.
 
     Returns:
@@ -44,7 +45,7 @@ def accuracies(found: DatasetRecord) -> pd.DataFrame:
     return table.drop(columns="correct")
 
 
-def precision_recall(found: DatasetRecord) -> pd.DataFrame:
+def precision_recall(found: RecordedRuns) -> pd.DataFrame:
     """``images, precision, recall, f1`` of each class beside Tables 13 to 16, ``printed_*``."""
     names = ["precision", "recall", "f1"]
     table = found.classes
@@ -55,7 +56,7 @@ def precision_recall(found: DatasetRecord) -> pd.DataFrame:
     return table[[*RUN, "class", "images", *names]].merge(printed, "left", ["classifier", "class"])
 
 
-def times(found: DatasetRecord) -> pd.DataFrame:
+def times(found: RecordedRuns) -> pd.DataFrame:
     """Minutes of training and attack beside Tables 44 to 51.
 
     Returns:
@@ -83,7 +84,7 @@ def _minutes(printed: pd.DataFrame | None, name: str) -> tuple[float, float]:
     return printed.set_index(printed.columns[0]).loc[name, "minutes"], printed.attrs["table"]
 
 
-def success_by_class(found: DatasetRecord) -> pd.DataFrame:
+def success_by_class(found: RecordedRuns) -> pd.DataFrame:
     """Attack success of each class, and of all, beside the printed one.
 
     Returns:
@@ -93,7 +94,7 @@ def success_by_class(found: DatasetRecord) -> pd.DataFrame:
     """
 
     def of_attack(group: pd.DataFrame) -> pd.DataFrame:
-        table = protocol_runs.success_by_class(group)
+        table = rates.success_by_class(group)
         table = table[table["class"] != CLASS_MEAN].assign(printed=np.nan, table=None)
         beside = paper.attack_table(found.dataset, *group[["classifier", "pixels"]].iloc[0])
         if beside is None:
@@ -104,11 +105,11 @@ def success_by_class(found: DatasetRecord) -> pd.DataFrame:
     return by_group(tested(found.attacks), ATTACK, of_attack)
 
 
-def success(found: DatasetRecord) -> pd.DataFrame:
+def success(found: RecordedRuns) -> pd.DataFrame:
     """Attack success on test images of each run, beside the printed rate of Tables 32, 33 and 43.
 
     Returns:
-        `ATTACK` and what `protocol_runs.success_rate` gives; ``learned``, how many images of the
+        `ATTACK` and what `rates.success_rate` gives; ``learned``, how many images of the
         other parts were attacked too (ATK16), and ``learned_misled``, how many of them were misled.
         They count in no rate.
     """
@@ -116,7 +117,7 @@ def success(found: DatasetRecord) -> pd.DataFrame:
     def of_attack(group: pd.DataFrame) -> dict[str, float]:
         others = group.loc[group["part"] != "test", "success"]
         counts = {"learned": len(others), "learned_misled": int(others.sum())}
-        return protocol_runs.success_rate(tested(group)) | counts
+        return rates.success_rate(tested(group)) | counts
 
     return by_group(found.attacks, ATTACK, of_attack)
 
@@ -130,19 +131,19 @@ def class_weighted(success: pd.DataFrame) -> pd.DataFrame:
     """`success` with each class as often as in the paper's table, where all were attacked.
 
     Returns:
-        Also ``weighted``, and ``agrees``, see `lib.evidence.protocol_runs.agrees`; false where
+        Also ``weighted``, and ``agrees``, see `lib.evidence.rates.agrees`; false where
         nothing is printed.
     """
     known = success["matched"].notna()
     table = success.copy()
-    for name, weighted in zip(("rate", "low", "high"), protocol_runs.MATCHED, strict=True):
+    for name, weighted in zip(("rate", "low", "high"), rates.MATCHED, strict=True):
         table[name] = success[weighted].where(known, success[name])
-    given = table[["rate", "low", "high", *protocol_runs.PRINTED]].itertuples(index=False)
-    agrees = [n == n and protocol_runs.agrees(ours, value, n) for *ours, value, n in given]
+    given = table[["rate", "low", "high", *rates.PRINTED]].itertuples(index=False)
+    agrees = [n == n and rates.agrees(ours, value, n) for *ours, value, n in given]
     return table.assign(weighted=known, agrees=np.array(agrees, dtype=bool))
 
 
-def positions(found: DatasetRecord) -> pd.DataFrame:
+def positions(found: RecordedRuns) -> pd.DataFrame:
     """Changed pixels of successful attacks: ``x, y`` in 0..1 of the image's edge, by `ATTACK`."""
     fooled = found.attacks[found.attacks["success"]]
     table = fooled[[*ATTACK, "rows", "cols"]].explode(["rows", "cols"])
@@ -157,7 +158,7 @@ def central(places: pd.DataFrame) -> tuple[float, float, float]:
     return rate(int(near.sum()), len(near))
 
 
-def defenses(found: DatasetRecord, by: list[str] = RUN, samples: int = SAMPLES, seed: int = 0):
+def defenses(found: RecordedRuns, by: list[str] = RUN, samples: int = SAMPLES, seed: int = 0):
     """What each defense gives and costs, on test images only.
 
     Returns:
@@ -166,10 +167,10 @@ def defenses(found: DatasetRecord, by: list[str] = RUN, samples: int = SAMPLES, 
         ``pays_from`` (break-even attack prevalence).
     """
     held = tested(found.restored)
-    return by_group(held, by, lambda group: protocol_runs.shares(group, samples, seed))
+    return by_group(held, by, lambda group: rates.shares(group, samples, seed))
 
 
-def quality(found: DatasetRecord, by: list[str] = ATTACK, samples: int = SAMPLES, seed: int = 0):
+def quality(found: RecordedRuns, by: list[str] = ATTACK, samples: int = SAMPLES, seed: int = 0):
     """Image quality after each defense beside the printed one, over all successful attacks.
 
     Returns:
@@ -192,7 +193,7 @@ def quality(found: DatasetRecord, by: list[str] = ATTACK, samples: int = SAMPLES
     return by_group(found.restored, by, of_group)
 
 
-def attackers(found: DatasetRecord) -> pd.DataFrame:
+def attackers(found: RecordedRuns) -> pd.DataFrame:
     """Images classified correctly through each defense, clean and under either attack.
 
     `ATTACK` and the columns of `lib.defense.adaptive.summary`.
@@ -201,7 +202,7 @@ def attackers(found: DatasetRecord) -> pd.DataFrame:
 
 
 def over(
-    records: dict[str, DatasetRecord], make: Callable[[DatasetRecord], pd.DataFrame],
+    records: dict[str, RecordedRuns], make: Callable[[RecordedRuns], pd.DataFrame],
     every: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """A table of each data set below one another, with ``dataset``.
@@ -227,13 +228,13 @@ def nearest(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["protocol"] == table["protocol"].iloc[0]] if len(table) else table
 
 
-def pooled_attackers(found: list[DatasetRecord]) -> pd.DataFrame:
+def pooled_attackers(found: list[RecordedRuns]) -> pd.DataFrame:
     """`attackers` over several data sets, one row a defense; empty where none was run."""
     tables = [each.adaptive for each in found if len(each.adaptive)]
     return adaptive.summary(joined(tables)) if tables else pd.DataFrame()
 
 
-def adaptive_gain(found: list[DatasetRecord]) -> tuple[float, float, float]:
+def adaptive_gain(found: list[RecordedRuns]) -> tuple[float, float, float]:
     """Share correct with the DAE minus share correct without a defense, after adaptive attacks.
 
     Returns:

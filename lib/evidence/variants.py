@@ -11,7 +11,9 @@ import pandas as pd
 
 from lib import params
 from lib.defense import restoration
-from lib.evidence.protocol_runs import KEYS, ProtocolRuns, read_runs, success_rate
+from lib.evidence import recorded_runs
+from lib.evidence.rates import KEYS, success_rate
+from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.run_tables import by_group, joined
 from lib.metrics import clusters
 from lib.metrics.intervals import NONE, columns, paired
@@ -68,16 +70,16 @@ def _changing(field: str, allowed: set[str], protocol: str) -> list[str]:
     return [name for name, fields in changed.items() if field in fields and fields <= allowed]
 
 
-def read_all(folder: Path) -> dict[str, ProtocolRuns]:
+def read_all(folder: Path) -> dict[str, RecordedRuns]:
     """The recorded runs of ``results/<protocol>`` and of its variants beside it, by name."""
     every = {}
     for name in (folder.name, *params.variants(folder.name)):
         with suppress(InputError):  # not recorded, or classifiers and denoisers alone
-            every[name] = read_runs(folder.with_name(name))
+            every[name] = recorded_runs.read(folder.parent, [name])
     return every
 
 
-def trained_again(trainings: Sequence[ProtocolRuns]) -> pd.DataFrame:
+def trained_again(trainings: Sequence[RecordedRuns]) -> pd.DataFrame:
     """Results of each training where a run was repeated with other seeds; two pixels, test images.
 
     Returns:
@@ -87,9 +89,8 @@ def trained_again(trainings: Sequence[ProtocolRuns]) -> pd.DataFrame:
     """
     every = []
     for runs in trainings:
-        seeds = runs.records.drop_duplicates(KEYS[:2]).set_index(KEYS[:2])["seed"]
         table = _defended(runs)
-        every.append(table.join(seeds, on=KEYS[:2]) if len(table) else table)
+        every.append(table.merge(runs.runs[[*KEYS[:2], "seed"]]) if len(table) else table)
     table = joined(every)
     if not len(table):
         return table
@@ -97,7 +98,7 @@ def trained_again(trainings: Sequence[ProtocolRuns]) -> pd.DataFrame:
     return _ordered(table[several].sort_values("seed", kind="stable"), "seed")
 
 
-def denoisers_trained_otherwise(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
+def denoisers_trained_otherwise(every: dict[str, RecordedRuns], protocol: str) -> pd.DataFrame:
     """Results of the denoisers of each variant that trains them otherwise; two pixels, test images.
 
     Returns:
@@ -110,7 +111,7 @@ def denoisers_trained_otherwise(every: dict[str, ProtocolRuns], protocol: str) -
         name for name, of in changed.items() if of and all(n.startswith("denoiser_") for n in of)
     ]
     tables = [
-        table.assign(variant=name, **_attacked(every[name], table))
+        table.assign(variant=name).merge(every[name].runs[[*KEYS[:2], "accuracy", "weights"]])
         for name in (protocol, *names) if name in every and len(table := _defended(every[name]))
     ]  # fmt: skip
     if len(tables) < 2:
@@ -121,21 +122,12 @@ def denoisers_trained_otherwise(every: dict[str, ProtocolRuns], protocol: str) -
     return _ordered(table[both], "variant")
 
 
-def _attacked(runs: ProtocolRuns, table: pd.DataFrame) -> dict[str, list]:
-    """Test accuracy and checksum of the classifier in each row."""
-    nets = [runs.classifiers[key] for key in table[KEYS[:2]].itertuples(index=False, name=None)]
-    return {
-        "accuracy": [net["test"]["accuracy"] for net in nets],
-        "weights": [net.get("weights_md5", "") for net in nets],
-    }
-
-
 def _decisive(variant: str) -> list[str]:
     """Fields that a variant changes, less those of `_LESS`."""
     return [name for name in changes(variant) if name not in _LESS]
 
 
-def _defended(runs: ProtocolRuns) -> pd.DataFrame:
+def _defended(runs: RecordedRuns) -> pd.DataFrame:
     """`restoration.shares` of each run's test images with two pixels, and ``psnr``, the mean."""
 
     def of_run(group: pd.DataFrame) -> pd.DataFrame:
@@ -169,7 +161,7 @@ def outcome_differences(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.Seri
     return both, patients(one, both.index)
 
 
-def contrasts(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
+def contrasts(every: dict[str, RecordedRuns], protocol: str) -> pd.DataFrame:
     """Each run of a variant beside the protocol's run of the same data set and classifier.
 
     Only test images count, because another training has learned from other images.
@@ -207,10 +199,17 @@ def contrasts(every: dict[str, ProtocolRuns], protocol: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _attacks(runs: ProtocolRuns) -> dict[tuple, tuple[dict[str, float], pd.DataFrame]]:
+def _attacks(runs: RecordedRuns) -> dict[tuple, tuple[dict[str, float], pd.DataFrame]]:
     """Rate with the classifier's test accuracy, and the attacked images, of each attack."""
-    found = {}
-    for key, group in runs.tested.records.groupby(KEYS, sort=False):
-        accuracy = runs.classifiers[key[:2]]["test"]["accuracy"]
-        found[key] = success_rate(group) | {"accuracy": accuracy}, group
-    return found
+    accuracy = runs.runs.set_index(KEYS[:2])["accuracy"]
+    return {
+        key: (success_rate(group) | {"accuracy": accuracy[key[:2]]}, group)
+        for key, group in runs.tested.attacks.groupby(KEYS, sort=False)
+    }
+
+
+def of_every_size(results: Path, dataset: str) -> RecordedRuns:
+    """What is recorded of a data set, with the variants that change the size of the images."""
+    bases = recorded_runs.protocols(results)
+    names = [*bases, *(name for base in bases for name in of_other_sizes(base))]
+    return recorded_runs.read(results, names, [dataset])

@@ -1,0 +1,76 @@
+"""Rates of one run beside the paper's: attack success, and what defenses give and cost."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from lib import params
+from lib.defense import restoration
+from lib.defense.break_even import SAMPLES, break_even_prevalence
+from lib.evidence import printed as paper
+from lib.metrics import clusters
+from lib.metrics.intervals import NONE, newcombe, rate_table, share, standardized
+from lib.metrics.intervals import rate as wilson_rate
+
+KEYS = ["dataset", "classifier", "pixels"]  # names an attack
+MATCHED = ("matched", "matched_low", "matched_high")
+PRINTED = ("printed", "printed_n")
+
+
+def success_rate(records: pd.DataFrame) -> dict[str, float]:
+    """Success rate of one run with one number of pixels, beside the paper's.
+
+    With one pixel the paper attacks every correctly classified image, so that frequent classes
+    dominate its rate; with two it attacks 100 of each class. We attack equally many of each (ATK01,
+    ATK16).
+
+    Returns:
+        ``n, successes, rate, low, high``; `MATCHED`, the rate with classes weighted as in the
+        paper's table, NaN where there is no such table or one of its classes was not attacked here;
+        `PRINTED`, NaN where there is none.
+    """
+    dataset, classifier, pixels = records[KEYS].iloc[0]
+    rate = share(records["success"], clusters.of(records))
+    matched, printed = NONE, (float("nan"),) * 2
+    if pixels == 2:
+        printed = paper.rates().set_index("dataset").loc[dataset, [classifier, "n"]]
+    elif classifier == "resnet50":
+        printed = paper.totals(1).set_index("dataset").loc[dataset, ["rate", "n"]]
+    if (table := paper.attack_table(dataset, classifier, pixels)) is not None:
+        weights = table.set_index("class")["printed_n"]
+        matched = standardized(success_by_class(records).set_index("class"), weights)
+    names = ("rate", "low", "high", *MATCHED, *PRINTED)
+    return {
+        "n": len(records), "successes": int(records["success"].sum()),
+        **dict(zip(names, (*rate, *matched, *printed), strict=True)),
+    }  # fmt: skip
+
+
+def agrees(ours: Sequence[float], printed: float, printed_n: float) -> bool:
+    """Whether a rate of ours does not differ from a printed one, by the interval of the difference.
+
+    Both are of a sample of images, so both have an interval (Newcombe 1998).
+
+    Args:
+        ours: rate, lower and upper 95 % bound, 0..1.
+        printed: rate, 0..1.
+        printed_n: images behind it.
+    """
+    _, low, high = newcombe(ours, wilson_rate(round(printed * printed_n), int(printed_n)))
+    return bool(low <= 0 <= high)
+
+
+def success_by_class(records: pd.DataFrame) -> pd.DataFrame:
+    """Success rate of each class of one run, and of all, as `lib.metrics.intervals.rate_table`.
+
+    ``class`` has the classes in the paper's order, also those without an attacked image.
+    """
+    names = [item.name for item in params.facts(records["dataset"].iloc[0]).attack_classes]
+    named = records.assign(**{"class": records["category"].map(dict(enumerate(names)))})
+    return rate_table(named, "class", "success", names, clusters.of(records))
+
+
+def shares(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> pd.DataFrame:
+    """`restoration.shares` and `break_even_prevalence` of the same rows, one row a defense."""
+    pays = break_even_prevalence(restored, samples, seed)
+    return restoration.shares(restored).merge(pays, on="defense", how="left")
