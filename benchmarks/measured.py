@@ -237,7 +237,7 @@ def with_interval(found: pd.DataFrame, title: str, place: int) -> Styler:
         place: of the column.
     """
     shown = found.drop(columns=["rate", "low", "high"])
-    shown.insert(place, title, tables.intervals(found, "rate", percent=True))
+    shown.insert(place, title, tables.rates(found, digits=1))
     return tables.table(shown, "Wilson intervals at 95 %.")
 
 

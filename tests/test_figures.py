@@ -417,9 +417,10 @@ def test_the_magnified_part_stays_inside_and_holds_the_pixel():
         records = attack_records([True])
         records.at[0, "rows"], records.at[0, "cols"] = [row], [col]
         axes = figures.attacks(pictures(1), pictures(1), records, DERMA).axes[2]
-        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-        assert -0.5 <= left < col < right <= 27.5 and right - left == 9
-        assert -0.5 <= top < row < bottom <= 27.5 and bottom - top == 9
+        part, (x, y) = axes.images[0].get_array(), axes.patches[-1].get_xy()
+        assert part.shape[:2] == (9, 9)
+        top, left = row - int(y + 0.5), col - int(x + 0.5)  # of the part
+        assert np.array_equal(part, pictures(1)[0, top : top + 9, left : left + 9].squeeze())
 
 
 def test_a_multi_label_attack_is_told_by_the_labels_that_change():

@@ -1,9 +1,11 @@
 """Attacked images, the search, success rates, and vulnerable positions."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
 from lib.figures import formatting, gallery, style
@@ -13,7 +15,6 @@ from lib.metrics.intervals import CLASS_MEAN, TOTAL
 from lib.params.dataset_info import Facts
 from lib.params.errors import check_images
 
-CROP = 9  # pixels of the magnified part, the changed one in the middle where the edge allows
 NOTHING = "No image was attacked."
 
 
@@ -51,13 +52,7 @@ def attacks(
         gallery.show(tiles[0], clean[place])
         gallery.show(tiles[1], adversarial[place])
         gallery.circle(tiles[1], record.rows, record.cols, size)
-        row, col = record.rows[0], record.cols[0]
-        gallery.show(tiles[2], adversarial[place], detail=size)
-        top, left = (int(np.clip(at - CROP // 2, 0, size - CROP)) for at in (row, col))
-        tiles[2].set(xlim=(left - 0.5, left + CROP - 0.5), ylim=(top + CROP - 0.5, top - 0.5))
-        for paint, width in (("black", 3), (gallery.MARK, 1.4)):
-            frame = {"fill": False, "ec": paint, "lw": width}
-            tiles[2].add_patch(Rectangle((col - 0.5, row - 0.5), 1, 1, **frame))
+        gallery.magnify(tiles[2], adversarial[place], record.rows[0], record.cols[0])
         gallery.caption(tiles[1], texts[place])
         if place < blocks:
             for tile, text in zip(tiles, ("clean", "attacked", "magnified"), strict=True):
@@ -172,23 +167,37 @@ def evaluations(records: pd.DataFrame, budget: int) -> Figure:
     """
     if not len(records):
         return style.message(NOTHING)
-    needed = np.sort(records.loc[records["success"].astype(bool), "evaluations"])
+    needed, title = successes(records), _title(records)
     if not len(needed):
-        return style.message(f"{_title(records)} within {budget:,} queries each.")
-    share, title = 100 * np.arange(1, len(needed) + 1) / len(records), _title(records)
+        return style.message(f"{title} within {budget:,} queries each.")
     half = f"{np.median(needed):,.0f} of {budget:,} queries"
     figure, axes = style.panels(
         3.1, alt=f"Queries until success. {title}, half of these within {half}."
     )
-    axes.step([needed[0], *needed, budget], [0, *share, share[-1]], where="post", color=OURS, lw=2)
+    draw_successes(axes, needed, len(records), budget, color=OURS, lw=2)
     axes.axvline(budget, color=INK, ls="--", lw=1.2)
     style.note(axes, f"budget, {budget:,}", (budget, 0), (-5, 6), ha="right")
     axes.set(
-        xscale="log", xlim=(needed[0] / 1.2, budget * 1.15), ylim=(0, 1.15 * share[-1]),
-        xlabel="queries of the classifier", ylabel="attacked images misclassified, %", title=title,
+        xscale="log", xlim=(needed[0] / 1.2, budget * 1.15),
+        ylim=(0, 115 * len(needed) / len(records)), xlabel="queries of the classifier",
+        ylabel="attacked images misclassified, %", title=title,
     )  # fmt: skip
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     return figure
+
+
+def successes(records: pd.DataFrame) -> np.ndarray:
+    """Queries of the successful attacks, ascending."""
+    return np.sort(records.loc[records["success"].astype(bool), "evaluations"])
+
+
+def draw_successes(axes: Axes, needed: np.ndarray, n: int, last: int, **look: Any) -> None:
+    """Share of n images, in percent, that are misclassified within a number of queries.
+
+    ``needed`` are `successes`, at least one; the line ends at ``last`` queries.
+    """
+    share = 100 * np.arange(len(needed) + 1) / n
+    axes.step([needed[0], *needed, last], [*share, share[-1]], where="post", **look)
 
 
 def _title(records: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
@@ -12,6 +12,7 @@ from lib.figures.style import WIDTH, Picture
 from lib.params.dataset_info import Facts
 
 DETAIL = 64  # pixels of an image that a small tile shows: keeps a page of tiles near 150 kB
+AROUND = 9  # pixels of an image in its magnified part, along an edge
 MARK = "#ffe600"  # seen on tissue, skin and gray alike, with a dark rim
 
 
@@ -68,6 +69,21 @@ def circle(axes: Axes, rows: list[int], cols: list[int], size: int) -> None:
         ring = Circle((col, row), max(1.5, size * 0.07), fill=False, ec=MARK, lw=1.6)
         ring.set_path_effects([withStroke(linewidth=3.2, foreground="black")])
         axes.add_patch(ring)
+
+
+def magnify(axes: Axes, image: np.ndarray, row: int, col: int) -> tuple[int, int]:
+    """Show `AROUND` pixels of an image around a framed one, in the middle where the edge allows.
+
+    Returns:
+        Row and column of the first pixel shown.
+    """
+    edges = zip((row, col), image.shape, strict=False)
+    top, left = (int(np.clip(at - AROUND // 2, 0, edge - AROUND)) for at, edge in edges)
+    show(axes, image[top : top + AROUND, left : left + AROUND])
+    for paint, width in (("black", 3), (MARK, 1.4)):
+        frame = {"fill": False, "ec": paint, "lw": width}
+        axes.add_patch(Rectangle((col - left - 0.5, row - top - 0.5), 1, 1, **frame))
+    return top, left
 
 
 def heading(axes: Axes, text: str, size: float = 9.5) -> None:

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
 from lib.figures import style
+from lib.figures.attack import draw_successes, successes
 from lib.figures.formatting import attack, many, percent, shown
 from lib.figures.style import INK, PRINTED, color, key, styled
 from lib.metrics.intervals import TOTAL
@@ -184,8 +185,7 @@ def search(
         return style.message(NOTHING)
     lines = []
     for (classifier, pixels), group in attacks.groupby(["classifier", "pixels"], sort=False):
-        needed = np.sort(group.loc[group["success"], "evaluations"])
-        lines.append((classifier, pixels, needed, 100 * np.arange(1, len(needed) + 1) / len(group)))
+        lines.append((classifier, pixels, successes(group), len(group)))
     said = [
         f"{shown(name)}, {attack(pixels)}: half of {len(needed)} successes within "
         f"{np.median(needed):,.0f} queries"
@@ -197,10 +197,10 @@ def search(
         alt=f"Queries until success, and places of the changed pixels. {'; '.join(said)}.",
     )  # fmt: skip
     last = attacks["evaluations"].max()
-    for name, pixels, needed, share in lines:
+    for name, pixels, needed, n in lines:
         if len(needed):
-            axes[0].step([*needed, last], [*share, share[-1]], where="post", lw=1.8,
-                         color=color(name), ls=LINES[pixels])  # fmt: skip
+            look = {"lw": 1.8, "color": color(name), "ls": LINES[pixels]}
+            draw_successes(axes[0], needed, n, last, **look)
     axes[0].set_xscale("log")
     axes[0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes[0].set(xlabel="queries of the classifier", ylabel="attack success, %")

@@ -9,10 +9,10 @@ from matplotlib.patches import Rectangle
 
 from lib.figures import gallery, style
 from lib.figures.formatting import rate
+from lib.figures.gallery import AROUND
 from lib.figures.style import BAD, GOOD, WIDTH, Picture, styled, wrap
 
 LENS = 0.42  # edge of the magnified part, as a share of the tile's
-AROUND = 9  # pixels of the image in the magnified part, along an edge
 ROOM = 0.95  # inches under a tile
 
 
@@ -77,19 +77,14 @@ def story(scenes: Sequence[Scene], row: int, col: int) -> Picture:
 def _magnify(axes: Axes, image: np.ndarray, row: int, col: int) -> None:
     """The pixels around a changed one, large, in the corner that is farthest from it."""
     height, width = image.shape[:2]
-    half = AROUND // 2
-    top = min(max(row - half, 0), height - AROUND)
-    left = min(max(col - half, 0), width - AROUND)
-    part = image[top : top + AROUND, left : left + AROUND]
     x, y = (0.0 if col > width / 2 else 1 - LENS), (0.0 if row < height / 2 else 1 - LENS)
     lens = axes.inset_axes((x, y, LENS, LENS))
-    gallery.show(lens, part)
+    top, left = gallery.magnify(lens, image, row, col)
     lens.set(xticks=[], yticks=[])
     lens.grid(False)
     for spine in lens.spines.values():
         spine.set(visible=True, color=gallery.MARK, linewidth=2)
     edge = {"fill": False, "ec": gallery.MARK, "lw": 1.4}
-    lens.add_patch(Rectangle((col - left - 0.5, row - top - 0.5), 1, 1, **edge))
     axes.add_patch(Rectangle((left - 0.5, top - 0.5), AROUND, AROUND, **edge))
     corners = (left - 0.5, top - 0.5), (left + AROUND - 0.5, top + AROUND - 0.5)
     for (from_x, from_y), (to_x, to_y) in zip(corners, ((x, y + LENS), (x + LENS, y)), strict=True):

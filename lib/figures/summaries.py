@@ -4,7 +4,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from lib.attack.vulnerability import Vulnerability
-from lib.figures.tables import intervals, table
+from lib.figures.tables import intervals, rates, table
 
 
 def recovery(summary: pd.DataFrame, caption: str = "") -> Styler:
@@ -17,7 +17,7 @@ def recovery(summary: pd.DataFrame, caption: str = "") -> Styler:
     shown = summary[["defense", "images", "n"]].copy()
     titles = {"recovered": "label recovery rate", "kept": "clean prediction retention"}
     for share, title in titles.items():
-        shown[title] = intervals(summary, share, percent=True)
+        shown[title] = rates(summary, share, 1)
     shown["error at the pixel"] = intervals(summary, "error_attacked")
     shown["error elsewhere"] = intervals(summary, "error_elsewhere")
     return table(shown, caption)
