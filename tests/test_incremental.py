@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from functools import cache
 
 import pandas as pd
 import pytest
@@ -49,11 +50,17 @@ def bare(name, **how):
     return shaken(getattr(torchvision.models, name)(num_classes=5, **how))
 
 
-MODELS = {
-    (architecture, size, enlarged): network(architecture, size, enlarged)
+MODELS = [
+    (architecture, size, enlarged)
     for architecture in ("resnet50", "densenet121")
     for size, enlarged in ((28, 32), (28, 45), (64, None))
-}
+]
+
+
+@cache
+def made(*which):
+    """The network of an entry of `MODELS`, made once."""
+    return network(*which)
 
 
 def difference(model, images, slots, candidates, pixels, dtype=torch.float64, **how):
@@ -88,7 +95,7 @@ def some_images(channels, size, seed=0):
 
 
 @given(
-    st.sampled_from(sorted(MODELS, key=str)),
+    st.sampled_from(MODELS),
     st.sampled_from([1, 3]),
     st.integers(1, 3),
     st.integers(1, 5),
@@ -99,18 +106,18 @@ def test_equals_the_whole_network(which, channels, pixels, batch, seed):
     images = some_images(channels, which[1], seed)
     slots, candidates = some_candidates(images, pixels, 4, seed)
     relative, found, expected = difference(
-        MODELS[which], images, slots, candidates, pixels, batch=batch
+        made(*which), images, slots, candidates, pixels, batch=batch
     )
     assert relative <= 1e-9
     assert (expected - expected[:1]).abs().max() > 1e-6 and found.dtype == torch.float64
 
 
 @BOTH
-@pytest.mark.parametrize("switch", [0, 1, 2, 4, 7, 13])
+@pytest.mark.parametrize("switch", [0, 1, 4, 13])
 def test_equals_the_whole_network_wherever_whole_maps_begin(architecture, switch):
     images = some_images(3, 64)
     slots, candidates = some_candidates(images, 2, 5, 1)
-    model = MODELS[architecture, 64, None]
+    model = made(architecture, 64, None)
     assert difference(model, images, slots, candidates, 2, batch=3, switch=switch)[0] <= 1e-9
 
 
@@ -120,7 +127,7 @@ def test_equals_the_whole_network_at_edges_and_corners_and_side_by_side(architec
     size, middle = 64, 31
     images = some_images(3, size)
     ends = (0, 1, middle, size - 2, size - 1)
-    places = [(row, col) for row in ends for col in ends]
+    places = [(row, col) for row in ends for col in (0, middle, size - 1)]
     value = [7, 250, 0]
     if pixels == 1:
         genes = [[row, col, *value] for row, col in places]
@@ -131,7 +138,7 @@ def test_equals_the_whole_network_at_edges_and_corners_and_side_by_side(architec
         genes = near + same + far
     candidates = torch.tensor(genes)
     slots = torch.arange(len(genes)) % 2
-    model = MODELS[architecture, 64, None]
+    model = made(architecture, 64, None)
     assert difference(model, images, slots, candidates, pixels, batch=8)[0] <= 1e-9
 
 
@@ -147,7 +154,7 @@ def test_equals_the_whole_network_in_float32(architecture, size):
 @BOTH
 def test_bfloat16_tells_candidates_apart_that_its_own_logits_would_not(architecture):
     """The last layer stays in float32: a search cannot rank equal scores."""
-    model = MODELS[architecture, 64, None]
+    model = made(architecture, 64, None)
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     slots, candidates = some_candidates(images, 1, 40, 0)
     error, found, _ = difference(model, images, slots, candidates, 1, torch.bfloat16)
@@ -158,7 +165,7 @@ def test_bfloat16_tells_candidates_apart_that_its_own_logits_would_not(architect
 
 @BOTH
 def test_a_candidate_that_changes_nothing_gives_the_clean_logits(architecture):
-    model, images = MODELS[architecture, 28, 32], some_images(1, 28)
+    model, images = made(architecture, 28, 32), some_images(1, 28)
     candidate = torch.tensor([[5, 27, int(images[1, 0, 5, 27])]])
     with torch.inference_mode():
         engine = Incremental(model, 1, 28, 1, 2, torch.float64, slots=2)
@@ -168,7 +175,7 @@ def test_a_candidate_that_changes_nothing_gives_the_clean_logits(architecture):
 
 
 def test_an_image_that_takes_a_slot_replaces_the_one_before():
-    model, images = MODELS["resnet50", 64, None], some_images(3, 64)
+    model, images = made("resnet50", 64, None), some_images(3, 64)
     slots, candidates = some_candidates(images[:1], 1, 3, 4)
     with torch.inference_mode():
         engine = Incremental(model, 3, 64, 1, 2, torch.float64)
@@ -249,8 +256,7 @@ def test_windows_are_found_among_clean_maps_padding_and_other_windows():
 # ---------------------------------------------------------------- other networks
 
 
-@pytest.mark.parametrize("name", OTHERS)
-@pytest.mark.parametrize("pixels", [1, 2])
+@pytest.mark.parametrize(("name", "pixels"), list(zip(OTHERS, (2, 1, 2, 1), strict=True)))
 def test_other_depths_and_blocks_equal_the_whole_network(name, pixels):
     model, images = bare(name).double(), some_images(3, 64)
     slots, candidates = some_candidates(images, pixels, 6, 1)
@@ -417,26 +423,26 @@ def test_images_that_are_not_square_get_whole_images():
 
 @pytest.mark.parametrize(
     ("name", "precision"),
-    [("resnet18", "float32"), ("resnet50", "bfloat16"), ("densenet121", "float32")],
+    [("resnet18", "bfloat16"), ("densenet121", "float32")],
 )
 def test_attacks_do_not_depend_on_batch_order_or_shards(name, precision):
     model = bare(name)
-    images = torch.randint(0, 256, (6, 32, 32), dtype=torch.uint8)
+    images = torch.randint(0, 256, (4, 32, 32), dtype=torch.uint8)
     model = nn.Sequential(Repeated(), model).eval()
     with torch.no_grad():
         labels = model(images.unsqueeze(1) / 255).argmax(1)
-    attack = PixelAttack(population=8, generations=4, batch=16, precision=precision)
+    attack = PixelAttack(population=8, generations=2, batch=16, precision=precision)
 
     def run(positions, attack=attack):
         table = attack(model, images[positions], labels[positions]).table
         return table.drop(columns=["seconds", "image"]).set_axis(positions).sort_index()
 
-    expected = run(list(range(6)))
+    expected = run(list(range(4)))
     assert not expected["skipped"].any()
-    pd.testing.assert_frame_equal(run([4, 2, 0, 5, 3, 1]), expected)
-    parts = [run(list(range(shard, 6, 3))) for shard in range(3)]
+    pd.testing.assert_frame_equal(run([2, 0, 3, 1]), expected)
+    parts = [run([0, 2]), run([1, 3])]
     pd.testing.assert_frame_equal(pd.concat(parts).sort_index(), expected)
     # Other shapes may round otherwise, but decide the same.
-    other = run(list(range(6)), dataclasses.replace(attack, batch=5))
+    other = run(list(range(4)), dataclasses.replace(attack, batch=5))
     for column in ("success", "adversarial", "predicted", "evaluations"):
         assert other[column].tolist() == expected[column].tolist()
