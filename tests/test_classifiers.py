@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import refused
+from conftest import SmallResNet, refused
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -171,6 +171,12 @@ def test_wrong_weights_are_named(networks, tmp_path):
         Classifier("vgg", 5, 28)
 
 
+@pytest.fixture
+def small(monkeypatch):
+    """A network that trains in a moment; `make run` and the notebooks train those of the paper."""
+    monkeypatch.setitem(classifiers.NETWORKS, "resnet50", SmallResNet)
+
+
 def colored(images, name="derma", count=120):
     """Images whose class shows in their brightness, so that a few steps learn something."""
     data = images(name, count)
@@ -183,7 +189,7 @@ def colored(images, name="derma", count=120):
 def fitted(data, **given):
     """A network trained on the images' parts, and its history."""
     torch.manual_seed(0)
-    model = Classifier("densenet121", len(data.facts.classes), data.size)
+    model = Classifier("resnet50", len(data.facts.classes), data.size)
     train, val = data.in_part("train"), data.in_part("val")
     settings = {"epochs": 2, "batch": 16, "optimizer": "adamw", "learning_rate": 0.003} | given
     return model, fit_classifier(
@@ -192,7 +198,7 @@ def fitted(data, **given):
 
 
 @pytest.mark.parametrize("name", ["derma", "chest"])
-def test_training_learns_and_resumes(images, tmp_path, name):
+def test_training_learns_and_resumes(small, images, tmp_path, name):
     data = colored(images, name)
     model, history = fitted(data, checkpoint=tmp_path / "c")
     assert len(history) == 2 and not model.training
@@ -205,7 +211,7 @@ def test_training_learns_and_resumes(images, tmp_path, name):
     assert other != history
 
 
-def test_bad_input_of_training(images):
+def test_bad_input_of_training(small, images):
     data = colored(images).take(slice(0, 5))
     with refused("'adam'"):
         fitted(data, optimizer="adam")
@@ -220,8 +226,9 @@ def test_bad_input_of_training(images):
         fitted(data.take(slice(2, 4)))
 
 
-def test_sizes_grow_and_only_the_last_may_stop(images):
-    data = replace(colored(images), images=np.repeat(np.repeat(colored(images).images, 2, 1), 2, 2))
+def test_sizes_grow_and_only_the_last_may_stop(small, images):
+    data = colored(images)
+    data = replace(data, images=data.images.repeat(2, 1).repeat(2, 2))
     seen = []
     forward = Classifier.forward
     with pytest.MonkeyPatch.context() as patch:
@@ -235,7 +242,7 @@ def test_sizes_grow_and_only_the_last_may_stop(images):
     assert {size for training, size in seen if not training} == {56}
 
 
-def test_masks_hide_parts_of_training_images_alone(images):
+def test_masks_hide_parts_of_training_images_alone(small, images):
     data, seen = colored(images), []
     stored = unit(torch.from_numpy(data.images).permute(0, 3, 1, 2))
     forward = Classifier.forward
@@ -274,9 +281,9 @@ def test_the_stopping_rule_reads_float32(images):
     assert kinds == {(True, torch.bfloat16), (False, torch.float32)}
 
 
-def test_a_finished_classifier_is_read_back_and_other_settings_train_anew(images, tmp_path):
+def test_a_finished_classifier_is_read_back_and_other_settings_train_anew(small, images, tmp_path):
     data = colored(images)
-    p = params.load("demo", "derma", "densenet121", classifier_epochs=1, classifier_paper_epochs=1)
+    p = params.load("demo", "derma", "resnet50", classifier_epochs=1, classifier_paper_epochs=1)
     model, about = classifier_training.train(data, p, tmp_path)
     assert len(about["history"]) == len(about["paper_optimizer_history"]) == 1
     assert about["start"] == "random" and about["training_images"] == 72
@@ -294,7 +301,7 @@ def test_a_finished_classifier_is_read_back_and_other_settings_train_anew(images
     assert different["paper_optimizer_history"] is None
 
 
-def test_stopping_rule(images):
+def test_stopping_rule(small, images):
     data = colored(images)
     _, history = fitted(data, stop=(0.0, 0.0), epochs=3)
     assert len(history) == 1 or history[0]["validation_accuracy"] == 0
