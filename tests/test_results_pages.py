@@ -13,18 +13,17 @@ import pandas as pd
 import pytest
 from conftest import refused
 
-from book import build, front_page, real_images, results_pages, run_pages
+from book import build, claim_cards, front_page, real_images, results_pages, run_pages
 from lib import params
 from lib.evidence import (
     claims,
     defenses_shown,
-    record,
     recorded_runs,
     results_shown,
     results_tables,
 )
 from lib.evidence import printed as paper
-from lib.evidence.record import PROTOCOLS
+from lib.evidence.record import PROTOCOLS, Record
 from lib.figures import results as figures
 from lib.figures.formatting import rate, shown
 from lib.figures.slopes import slopes
@@ -39,6 +38,18 @@ pytestmark = pytest.mark.skipif(not DATASETS, reason="no run on real images is r
 @pytest.fixture(scope="module", params=DATASETS)
 def found(request):
     return recorded_runs.read(RECORD, datasets=[request.param])
+
+
+@pytest.fixture(scope="module")
+def quality(found):
+    """Measures of restored images, with intervals of few resamples."""
+    return results_tables.quality(found, samples=20)
+
+
+@pytest.fixture(scope="module")
+def defenses(found):
+    """Recovered and kept classes."""
+    return results_tables.defenses(found, samples=20)
 
 
 def frames(found, stem):
@@ -92,12 +103,11 @@ def test_printed_rates_are_the_papers(found):
             assert len(ours) and (ours == row.printed_rate).all()
 
 
-def test_defenses_are_judged_on_test_images_alone(found):
-    table = results_tables.defenses(found, samples=20).set_index([*results_tables.RUN, "defense"])
-    for (protocol, net, _), _rows in frames(found, "restoration_"):
-        every = dict(frames(found, "restoration_"))
+def test_defenses_are_judged_on_test_images_alone(found, defenses):
+    table = defenses.set_index([*results_tables.RUN, "defense"])
+    every, attacks = dict(frames(found, "restoration_")), dict(frames(found, ""))
+    for protocol, net in {key[:2] for key in every}:
         of = {key: rows for key, rows in every.items() if key[:2] == (protocol, net)}
-        attacks = dict(frames(found, ""))
         fooled = back = 0
         for key, rows in of.items():
             parts = attacks[key].set_index(["split", "index"])["part"]
@@ -110,8 +120,8 @@ def test_defenses_are_judged_on_test_images_alone(found):
         assert row["n"] == fooled and row["recovered"] == pytest.approx(back / fooled)
 
 
-def test_quality_is_the_mean_over_successful_attacks(found):
-    table = results_tables.quality(found, samples=20)
+def test_quality_is_the_mean_over_successful_attacks(found, quality):
+    table = quality
     for (protocol, net, pixels), rows in frames(found, "restoration_"):
         mine = rows[rows["success"] & ~rows["exact"]].groupby("defense")["psnr"].mean()
         own = table[(table["protocol"] == protocol) & (table["classifier"] == net)]
@@ -129,7 +139,7 @@ def test_positions_lie_in_the_image_and_are_counted(found):
     assert 0 <= low <= share <= high <= 1
 
 
-def test_tables_of_a_page_hold_the_same_numbers(found):
+def test_tables_of_a_page_hold_the_same_numbers(found, defenses):
     success = results_tables.success(found)
     shown = results_shown.by_class(found).query("`class` == 'all'")
     for row in success.itertuples():
@@ -140,9 +150,8 @@ def test_tables_of_a_page_hold_the_same_numbers(found):
         assert shown.loc[at, f"n, {name}"].item() == row.n
     assert shown.columns.is_unique
     assert len(results_shown.rates_of_runs(success.assign(dataset=found.dataset))) == len(success)
-    rows = results_tables.defenses(found, samples=20)
-    texts = defenses_shown.defenses(rows)["label recovery rate"]
-    assert list(texts) == list(rates(rows, "recovered"))
+    texts = defenses_shown.defenses(defenses)["label recovery rate"]
+    assert list(texts) == list(rates(defenses, "recovered"))
 
 
 def test_larger_images_come_first(found):
@@ -187,8 +196,8 @@ def test_every_section_that_a_printed_table_leads_to_is_on_its_page(step, datase
         assert all(str(number) in text for number in numbers)
 
 
-def test_measures_and_times_stand_beside_the_printed_ones(found):
-    shown = defenses_shown.measures(results_tables.quality(found, samples=20))
+def test_measures_and_times_stand_beside_the_printed_ones(found, quality):
+    shown = defenses_shown.measures(quality)
     keys = ["classifier", "pixels", "defense"]
     every = results_tables.nearest(found.restored)[keys].drop_duplicates()
     assert set(shown[keys].itertuples(index=False)) == set(every.itertuples(index=False))
@@ -200,8 +209,8 @@ def test_measures_and_times_stand_beside_the_printed_ones(found):
 
 
 @pytest.mark.parametrize("measure", ["psnr", "ssim"])
-def test_quality_has_an_interval_and_the_printed_mean_beside_each_value(found, measure):
-    table = results_tables.quality(found, samples=20)
+def test_quality_has_an_interval_and_the_printed_mean_beside_each_value(quality, measure):
+    table = quality
     shown = defenses_shown.quality(table, measure)
     keys = ["size", "classifier", "defense"]
     assert len(shown) == len(table[keys].drop_duplicates())
@@ -304,11 +313,15 @@ def test_phantoms_stand_in_the_appendix_alone(tmp_path):
     assert len(real) == 1 and real != holding
 
 
-def test_the_front_page_is_one_screen_of_the_record(tmp_path):
+def test_the_front_page_is_one_screen_of_the_record(tmp_path, monkeypatch):
     index = (params.ROOT / "book/index.md").read_text()
-    text = front_page.page(index, RECORD, claims.ledger(record.every(RECORD)), [], tmp_path)
+    first, nothing = front_page.first(RECORD), pd.DataFrame()
+    monkeypatch.setattr(front_page, "first", lambda results: first)
+    empty = Record(pd.DataFrame(columns=["results", "source", "steps"]), None, *[nothing] * 2, None)
+    ledger = claims.ledger([(empty, params.load("compact"))])
+    text = front_page.page(index, RECORD, ledger, [], tmp_path)
     assert (tmp_path / front_page.FILE).exists() and "<!--" not in text
-    first = front_page.first(RECORD)
+    assert first.headline in text and claim_cards.chips(ledger) in text
     assert len(first.findings) == 3
     assert len(" ".join([first.headline, *first.findings]).split()) < 100
     assert not re.search(r"[\[\]()]", " ".join([first.headline, *first.findings]))
