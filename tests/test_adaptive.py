@@ -112,20 +112,6 @@ def test_a_gradient_goes_through_rounding_and_the_defense():
     torch.testing.assert_close(through_both, 0.98 * gradient(Toy(), images))
 
 
-@settings(max_examples=15)
-@given(st.integers(0, 2**31), st.sampled_from([1, 3, 5]), st.floats(0, 1))
-def test_patches_are_those_of_a_loop_over_pixels(seed, size, threshold):
-    rng = np.random.default_rng(seed)
-    images, restored = rng.integers(0, 256, (2, 2, 6, 8, 3), np.uint8)
-    expected, half = images.copy(), size // 2
-    for n, row, col in np.ndindex(2, 6, 8):
-        window = np.s_[n, max(0, row - half) : row + half + 1, max(0, col - half) : col + half + 1]
-        apart = np.abs(images[window].astype(int) - restored[window])
-        if (apart > 255 * threshold).any():
-            expected[n, row, col] = restored[n, row, col]
-    np.testing.assert_array_equal(select_patches(images, restored, size, threshold), expected)
-
-
 def test_a_scan_says_what_each_window_and_threshold_restores():
     rng = np.random.default_rng(0)
     clean = np.full((8, 9, 9, 1), 90, np.uint8)

@@ -687,27 +687,15 @@ def test_criteria_that_do_not_fit_are_named(images, tiny, criterion):
 @pytest.mark.parametrize(
     "setting",
     [
-        {"pixels": 0}, {"pixels": 1.5}, {"population": 3}, {"population": 65_537},
-        {"population": True}, {"generations": -1}, {"strategy": "rand2"}, {"mutation": 0},
-        {"strategy": np.array(["rand1", "best1bin"])}, {"evaluation": []},
-        {"mutation": 2.1}, {"dither": (1.0, 0.5)}, {"dither": (0.5,)}, {"crossover": 1.1},
-        {"initial": "gauss"}, {"criterion": None}, {"criterion": "class"},
-        {"precision": "double"}, {"precision": "bf16"}, {"batch": -1}, {"seed": 1 << 63},
+        {"pixels": 1.5}, {"population": 65_537}, {"population": True}, {"mutation": 0},
+        {"strategy": np.array(["rand1", "best1bin"])}, {"dither": (0.5,)}, {"criterion": "class"},
         {"seed": 0.5},
     ],
 )  # fmt: skip
 def test_settings_out_of_range_are_named(setting):
+    """Besides those of `test_public_interface`."""
     with pytest.raises(InputError):
         PixelAttack(**setting)
-
-
-def test_numbers_of_numpy_are_numbers(tiny, images):
-    model, pictures, labels, _ = problem(tiny, images, count=2)
-    settings = {"population": 6, "generations": 2, "batch": 8, "seed": 3, "pixels": 1}
-    typed = {name: np.int64(value) for name, value in settings.items()}
-    ours, plain = PixelAttack(**typed, mutation=np.float32(0.5)), PixelAttack(**settings)
-    assert ours == plain and repr(ours) == repr(plain)
-    same(ours(model, pictures, labels).table, plain(model, pictures, labels).table)
 
 
 def test_the_largest_population_keeps_generations_apart():

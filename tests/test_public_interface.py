@@ -31,7 +31,7 @@ SETTINGS = [
         "dither": (1, 0.5), "crossover": 1.1, "initial": "zero", "criterion": AnyLabelChange,
         "precision": "float8", "evaluation": "guessed", "batch": -1, "seed": 2**63,
     }.items()),
-    (RandomSearch, "population", 3), (SparseRS, "share", 0),
+    (RandomSearch, "population", 3), (SparseRS, "share", 0), (SparseRS, "share", 1.5),
     (LinearMapAttack, "evaluations", 0), (LinearMapAttack, "predictions", 0),
     (VulnerabilityMap, "levels", 1), (VulnerabilityMap, "batch", -1),
     (AnyLabelChange, "threshold", 1), (TrueLabelChange, "threshold", 0),
@@ -134,9 +134,10 @@ def test_a_list_of_images_is_as_good_as_an_array():
 
 
 def test_settings_given_as_numbers_of_numpy_or_a_list_are_the_same():
+    given = {"pixels": 1, "population": 12, "generations": 2, "batch": 8, "seed": 3}
     typed = PixelAttack(
-        population=np.int64(12), mutation=np.float64(0.5), strategy="best1bin",
-        dither=[np.float32(0.25), np.float64(1.5)],
+        **{name: np.int64(value) for name, value in given.items()}, mutation=np.float64(0.5),
+        strategy="best1bin", dither=[np.float32(0.25), np.float64(1.5)],
     )  # fmt: skip
-    plain = PixelAttack(population=12, mutation=0.5, strategy="best1bin", dither=(0.25, 1.5))
+    plain = PixelAttack(**given, mutation=0.5, strategy="best1bin", dither=(0.25, 1.5))
     assert typed == plain and repr(typed) == repr(plain)

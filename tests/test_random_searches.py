@@ -121,9 +121,3 @@ def test_wrong_settings_are_named(kind):
         kind(1, **SMALL)(Spot(1.0).train(), DARK, [0] * 4)
     with pytest.raises(TypeError):
         kind(mutation=0.5)
-
-
-def test_a_wrong_share_is_named():
-    for share in (0, 1.5):
-        with pytest.raises(InputError):
-            SparseRS(share=share)

@@ -207,9 +207,7 @@ def test_a_linear_map_searches_all_of_an_image_that_is_not_square(shape):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: PixelAttack(evaluation="guessed"),
         lambda: LinearMapAttack(pixels=0),
-        lambda: LinearMapAttack(evaluations=0),
         lambda: LinearMapAttack(predictions=1.5),
         lambda: LinearMapAttack(precision="half"),
     ],
