@@ -8,8 +8,9 @@ from lib.figures.formatting import enumerated, rate, shown
 METHODS = {
     "rand1": "*rand1* is the paper's differential evolution.",
     "best1bin": "*best1bin* is the one of SciPy and of other programs.",
-    "sparse_rs": "*sparse_rs* is the random search Sparse-RS.",
-    "random": "*random* draws pixels and colors at random.",
+    "sparse_rs": "*sparse_rs* is Sparse-RS with 100 candidates from one best image at a time.",
+    "random": "*random* draws pixels and colors at random. In the first 100 queries, *rand1*, "
+              "*best1bin* and *random* try the same candidates.",
     "map": "*map* needs the network's gradient. It predicts most candidates, and only those that "
            "the network evaluates count as queries.",
 }  # fmt: skip
@@ -24,11 +25,11 @@ def certified(table: pd.DataFrame) -> str:
         after = "After a 3 x 3 median filter" if through == "median3" else "Without a defense"
         if not of["robust"].max():
             names = " or ".join(shown(name) for name in of["dataset"].unique())
-            text.append(f"{after}, no test image of {names} at {size} px has one.")
+            text.append(f"{after}, no test image of {names} at {size} px is certified.")
             continue
         each = [f"{_range(group['robust'])} of {shown(name)}"
                 for name, group in of.groupby("dataset", sort=False)]  # fmt: skip
-        text.append(f"{after}, {enumerated(each)} images at {size} px have one.")
+        text.append(f"{after}, {enumerated(each)} images at {size} px are certified.")
     return " ".join(text)
 
 

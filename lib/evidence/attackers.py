@@ -148,8 +148,8 @@ def fine_tuned(results: Path) -> pd.DataFrame:
 def proofs(results: Path) -> pd.DataFrame:
     """The share of test images that is proved correct under any one-pixel attack, by defense.
 
-    All classifiers of a data set and size together, without weak ones; with two of them, each
-    image counts twice.
+    All classifiers of a data set and size together, without weak ones. An image counts once for
+    each of them.
 
     Returns:
         One row a data set, size and defense: ``n`` images; with 95 % intervals ``clean``, the share

@@ -70,12 +70,14 @@ def _effort(record: Record, p: Parameters) -> str:
     """Sentences on how the training of the denoisers differs; empty if it does not."""
     few, most = p.denoiser_large_limit, p.denoiser_train_limit
     text = _schedules(record)
-    if not few or few == most:
+    if not p.denoiser_crop or {*p.denoiser_large} >= {*p.denoiser_names}:
         return text
+    fewer = f" of at most {few:,} images" if few and few != most else ""
     large = enumerated([shown(name) for name in p.denoiser_large])
+    others = f"{f'at most {most:,}' if most else 'all'} whole images" if fewer else "whole images"
     return (
-        f" {large} were trained on {p.denoiser_crop}-pixel crops of at most "
-        f"{few:,} images, the others on {f'at most {most:,}' if most else 'all'} images.{text}"
+        f" {large} were trained on {p.denoiser_crop}-pixel crops{fewer}, the others on "
+        f"{others}.{text}"
     )
 
 
@@ -89,8 +91,8 @@ def _schedules(record: Record) -> str:
             constant[tuple(shown(n) for n in halved if not halved[n])].append(shown(dataset))
     return "".join(
         f" On {enumerated(where)}, the learning rate of {enumerated(names)} was constant and that "
-        "of the others was halved three times. At a constant rate the PSNR depends on the epoch "
-        "that was last."
+        "of the others was halved three times. At a constant rate the PSNR fluctuates from epoch "
+        "to epoch."
         for names, where in constant.items()
     )
 

@@ -20,7 +20,7 @@ from lib.params.errors import InputError, unknown
 FOLDER = params.ROOT / "results" / "printed"
 
 # (data set, classifier, pixels): tables of success rates and of the images after denoising.
-# Missing are denoising after the one-pixel attack on Pathology (audit M12) and all one-pixel
+# Missing are denoising after the one-pixel attack on Pathology (audit R7) and all one-pixel
 # attacks on DenseNet121 (audit C8).
 TABLES: dict[tuple[str, str, int], dict[str, int]] = {
     ("derma", "resnet50", 1): {"attack": 17, "denoise": 18},
@@ -43,7 +43,7 @@ DEFENSES = {
 }  # fmt: skip
 METRICS = {"psnr_db": "psnr", "ssim": "ssim", "mse": "mse", "gmsd": "gmsd", "fsim": "fsim"}
 # The scale (1 or 255) that PSNR and MSE of a row fit, NaN for neither; and whether the split of
-# the run-together cells is sure (audit 4.1).
+# the run-together cells is sure (audit P2).
 READING = {"derived_consistent_scale": "mse_scale", "reading_certain": "reading_certain"}
 TIMES = {"image_count": "images", "computer": "computer", "time_minutes": "minutes"}
 NUMBERS = (*range(1, 52), "A1")  # of the tables

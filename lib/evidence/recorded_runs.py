@@ -186,6 +186,8 @@ def _run(net: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
         "budget": values.get("attack_population", 0) * (values.get("attack_generations", 0) + 1),
         "evaluation": values.get("attack_evaluation", "exact"),
         "training_images": net.get("training_images"),
+        "optimizer": values.get("classifier_optimizer", ""),
+        "start": net.get("start", ""),  # of the weights
         "n": test.get("images"),
         "correct": test.get("correct"),
         "accuracy": test.get("accuracy", np.nan),

@@ -111,14 +111,16 @@ def success(found: RecordedRuns) -> pd.DataFrame:
     Returns:
         `ATTACK` and what `rates.success_rate` gives; ``learned``, how many images of the
         other parts were attacked too (ATK16), and ``learned_misled``, how many of them were misled.
-        They count in no rate.
+        They count in no rate. ``weak``: a constant answer beats the classifier.
     """
 
     def of_attack(group: pd.DataFrame) -> dict[str, float]:
         others = group.loc[group["part"] != "test", "success"]
         counts = {"learned": len(others), "learned_misled": int(others.sum())}
+        counts["weak"] = bool(weak[tuple(group[RUN].iloc[0])])
         return rates.success_rate(tested(group)) | counts
 
+    weak = found.runs.set_index(RUN)["weak"]
     return by_group(found.attacks, ATTACK, of_attack)
 
 
@@ -241,13 +243,19 @@ def adaptive_gain(found: list[RecordedRuns]) -> tuple[float, float, float]:
         Paired difference and its 95 % interval, see `lib.metrics.intervals.paired`; NaN for none.
     """
     every = joined([each.adaptive for each in found if len(each.adaptive)])
-    if not len(every):
-        return NONE
-    attack = [*restoration.image_columns(every), "classifier", "pixels"]
-    dae, bare = (every[every["defense"] == name] for name in ("dae", "identity"))
-    both = dae.merge(bare, on=attack, suffixes=("", "_bare"))
-    change = both["adaptive"].astype(int) - both["adaptive_bare"].astype(int)
-    return paired(change, clusters.of(both))
+    return difference(every, "adaptive", "dae", "identity") if len(every) else NONE
+
+
+def difference(rows: pd.DataFrame, share: str, one: str, other: str) -> tuple[float, float, float]:
+    """A share with one defense minus that with another, on the same attacks.
+
+    Returns:
+        Paired difference and its 95 % interval, see `lib.metrics.intervals.paired`.
+    """
+    attack = [*restoration.image_columns(rows), "classifier", "pixels"]
+    sides = (rows[rows["defense"] == name] for name in (one, other))
+    both = pd.merge(*sides, on=attack, suffixes=("", "_other"))
+    return paired(both[share].astype(int) - both[f"{share}_other"].astype(int), clusters.of(both))
 
 
 def size_effect(success: pd.DataFrame) -> tuple[int, int]:

@@ -9,7 +9,7 @@ _NAMES = {
     "dae": "DAE (proposed)", "double_masking": "Double masking",
     "double_masking_trained": "Double masking, trained under masks",
     "noise2noise": "Noise2Noise", "median_cnn": "Median CNN",
-    "resnet50": "ResNet50", "densenet121": "DenseNet121",
+    "resnet50": "ResNet50", "densenet121": "DenseNet121", "adamw": "AdamW",
     "psnr": "PSNR", "ssim": "SSIM", "mse": "MSE", "gmsd": "GMSD", "fsim": "FSIM", "auc": "AUC",
     # of the ablation
     "original": "baseline (Autoencoder)", "depth_kernels": "depth and kernels",

@@ -57,7 +57,7 @@ def fsim_measures(
             energies over the sum of amplitudes, 0..1, which T1 = 0.85 assumes.
         by_channel: mean over channels. Published: luminance.
         reference_peak: white of the clean images as passed to the package; the paper's may have
-            been on 0..1 (audit N7).
+            been on 0..1.
         image_peak: the same of the restored images; different peaks mix two scales.
 
     Returns:
