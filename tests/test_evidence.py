@@ -369,7 +369,8 @@ def test_a_changed_cell_of_the_paper_is_found(tmp_path, monkeypatch):
 
 def test_findings_are_those_of_the_tables(run):
     about = {"name": "dae", "parameters": {"trainable": 5}, "settings": {"epochs": 2},
-             "wall_seconds": 90.0, "validation_psnr": 25.0, "identity_psnr": 19.0}  # fmt: skip
+             "history": [{"seconds": 90.0}], "wall_seconds": 90.0, "validation_psnr": 25.0,
+             "identity_psnr": 19.0}  # fmt: skip
     base = run / "runs/demo/oct"
     write_json(base / "denoisers" / "dae.json", about)
     source = {
