@@ -20,6 +20,7 @@ MAKERS = dict.fromkeys(("peers", "recall"), "python -m benchmarks.recall")
 MAKERS["searches"] = "python -m benchmarks.searches"
 PEERS = {"torchattacks": "torchattacks", "ART": "ART", "scipy": "SciPy"}  # and their names
 BUDGET = 100 * 101  # candidates of an image in the paper: population x (generations + the first)
+CASE = ["classifier", "size", "dtype", "pixels"]
 COLUMNS = {
     "attack": (
         "model", "size", "dtype", "device", "method", "pixels", "candidates_per_second",
@@ -44,13 +45,7 @@ COLUMNS = {
 
 
 def table(name: str) -> tuple[pd.DataFrame, str]:
-    """A measured table, and a sentence that says where it is from or that it is missing.
-
-    Args:
-        name: of `COLUMNS`.
-
-    Returns:
-        The columns of `COLUMNS`; no rows where the file is missing.
+    """A table of `COLUMNS`, and a sentence that says where it is from or that it is missing.
 
     Raises:
         InputError: the file is no such table.
@@ -69,17 +64,17 @@ def table(name: str) -> tuple[pd.DataFrame, str]:
     return found[list(COLUMNS[name])], f"From `benchmarks/{name}.csv`."
 
 
-def machine(rates: pd.DataFrame, packages: bool = True) -> str:
-    """The benchmark's machine from ``attack.json``; ``""`` where that is missing.
-
-    Args:
-        rates: the table ``attack``.
-        packages: with the versions of software.
-    """
+def provenance() -> dict:
+    """Machine, versions and settings of the benchmark, ``attack.json``; empty if it is missing."""
     path = FOLDER / "attack.json"
-    if not path.exists():
+    return read_json(path) if path.exists() else {}
+
+
+def machine(rates: pd.DataFrame, packages: bool = True) -> str:
+    """The benchmark's machine, and versions of ``packages``; ``rates`` is the table ``attack``."""
+    about = provenance()
+    if not about:
         return ""
-    about = read_json(path)
     hardware = about["hardware"]
     said = (
         f"Measured on: {hardware['processor']}, {hardware['cores']} cores, {about['threads']} "
@@ -94,10 +89,8 @@ def machine(rates: pd.DataFrame, packages: bool = True) -> str:
 def old_and_new(rates: pd.DataFrame) -> str:
     """How many times faster the search is than the plain network and than other programs.
 
-    ResNet50 at 224 pixels, one pixel, float32, the paper's budget; a paragraph for each device.
-
-    Args:
-        rates: the table ``attack``.
+    ResNet50 at 224 pixels, one pixel, float32, the paper's budget; a paragraph for each device of
+    the table ``attack``.
     """
     text = []
     for device in rates["device"].unique():
@@ -129,13 +122,19 @@ def rate(rates: pd.DataFrame, method: str) -> float:
     return float(found.iloc[0]) if len(found) else float("nan")
 
 
+def _cases(rates: pd.DataFrame, work: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
+    """A row a case with the candidates a second of each method, beside the work per candidate."""
+    rates = rates[rates["method"].isin(methods)].rename(columns={"model": "classifier"})
+    found = rates.pivot(index=CASE, columns="method", values="candidates_per_second")
+    cases = rates[CASE].drop_duplicates()  # in their order, which pivot loses
+    found = cases.merge(found.reindex(columns=methods).reset_index(), "left", CASE)
+    return found.merge(work, "left", ["classifier", "size", "pixels"])
+
+
 def limit(rates: pd.DataFrame, work: pd.DataFrame, device: str) -> pd.DataFrame:
     """How near the attack is to what the device can do, case by case.
 
-    Args:
-        rates: the table ``attack``.
-        work: of `benchmarks.engine.work`.
-        device: whose rows.
+    ``rates`` is the table ``attack``, ``work`` of `benchmarks.engine.work`.
 
     Returns:
         ``multiply_adds`` of a candidate, in millions, and ``left``, their share of the whole
@@ -145,65 +144,44 @@ def limit(rates: pd.DataFrame, work: pd.DataFrame, device: str) -> pd.DataFrame:
         image with the paper's budget, and ``fixed`` seconds of each image besides. NaN where
         something was not measured.
     """
-    path = FOLDER / "attack.json"
-    about = read_json(path) if path.exists() else {}
+    about = provenance()
     peaks, apart = (about.get(n, {}).get(device, {}) for n in ("peak_gflops", "fixed_seconds"))
-    counted = work.set_index(["classifier", "size", "pixels"])
-    keys, rows = ["model", "size", "dtype", "pixels"], []
-    ours = rates[(rates["device"] == device) & rates["method"].isin((WINDOWS, SEARCH))]
-    for case, group in ours.groupby(keys, sort=False):
-        by = group.set_index("method")["candidates_per_second"].reindex([WINDOWS, SEARCH])
-        of = counted.loc[case[0], case[1], case[3]]
-        gflops = 2 * of["windows"] * by[WINDOWS] / 1000
-        rows.append(dict(zip(["classifier", *keys[1:]], case, strict=True)) | {
-            "multiply_adds": of["windows"], "left": of["windows"] / of["network"],
-            "gflops": gflops, "of_peak": gflops / peaks.get(case[2], float("nan")),
-            "saved": 1 - by[WINDOWS] / by[SEARCH], "seconds": BUDGET / by[SEARCH],
-            "fixed": apart.get(" ".join(map(str, case)), float("nan")),
-        })  # fmt: skip
-    columns = ["classifier", *keys[1:], "multiply_adds", "left", "gflops", "of_peak", "saved",
-               "seconds", "fixed"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    found = _cases(rates[rates["device"] == device], work, [WINDOWS, SEARCH])
+    case = found[CASE].astype(str).agg(" ".join, axis=1) if len(found) else found["dtype"]
+    gflops = 2 * found["windows"] * found[WINDOWS] / 1000
+    return found[CASE].assign(
+        multiply_adds=found["windows"], left=found["windows"] / found["network"],
+        gflops=gflops, of_peak=gflops / found["dtype"].map(peaks).astype(float),
+        saved=1 - found[WINDOWS] / found[SEARCH], seconds=BUDGET / found[SEARCH],
+        fixed=case.map(apart).astype(float),
+    )  # fmt: skip
 
 
 def factors(rates: pd.DataFrame, work: pd.DataFrame) -> pd.DataFrame:
     """What the speed over the plain network is made of, case by case.
 
-    Args:
-        rates: ``attack`` rows of one device.
-        work: of `benchmarks.engine.work`.
+    ``rates`` are rows of one device of the table ``attack``, ``work`` is of
+    `benchmarks.engine.work`.
 
     Returns:
         ``network``: our network on whole maps over torchvision's; ``windows``: windows over whole
         maps; ``counted``: the same as the multiply-adds have it; ``remembered``: the search over
         windows; ``all``: their product. NaN where a method was not measured.
     """
-    plain = rates[rates["method"] == PLAIN].set_index(["model", "size"])["candidates_per_second"]
-    counted = work.set_index(["classifier", "size", "pixels"])
-    rows = []
-    ours = rates[rates["method"].isin((WHOLE, WINDOWS, SEARCH))]
-    for case, group in ours.groupby(["model", "size", "dtype", "pixels"], sort=False):
-        model, size, dtype, pixels = case
-        by = group.set_index("method")["candidates_per_second"]
-        by = by.reindex([WHOLE, WINDOWS, SEARCH])
-        base = plain.get((model, size), float("nan"))
-        row = {"classifier": model, "size": size, "dtype": dtype, "pixels": pixels}
-        row |= {"network": by[WHOLE] / base, "windows": by[WINDOWS] / by[WHOLE]}
-        if (model, size, pixels) in counted.index:
-            of = counted.loc[model, size, pixels]
-            row["counted"] = of["whole"] / of["windows"]
-        row |= {"remembered": by[SEARCH] / by[WINDOWS], "all": by.dropna().iloc[-1] / base}
-        rows.append(row)
-    columns = ["classifier", "size", "dtype", "pixels", "network", "windows", "counted",
-               "remembered", "all"]  # fmt: skip
-    return pd.DataFrame(rows).reindex(columns=columns)
+    ours = [WHOLE, WINDOWS, SEARCH]
+    found = _cases(rates, work, ours)
+    plain = rates.loc[rates["method"] == PLAIN, ["model", "size", "candidates_per_second"]]
+    plain = plain.rename(columns={"model": "classifier", "candidates_per_second": PLAIN})
+    found = found.merge(plain, "left", ["classifier", "size"])
+    return found[CASE].assign(
+        network=found[WHOLE] / found[PLAIN], windows=found[WINDOWS] / found[WHOLE],
+        counted=found["whole"] / found["windows"], remembered=found[SEARCH] / found[WINDOWS],
+        all=found[ours].ffill(axis=1)[SEARCH] / found[PLAIN],
+    )  # fmt: skip
 
 
 def recall(found: pd.DataFrame) -> pd.DataFrame:
     """How many of the images that the map shows vulnerable the search fooled.
-
-    Args:
-        found: the table ``recall``.
 
     Returns:
         A row a data set and source, then all together: ``images``, ``vulnerable`` by the map,
@@ -229,13 +207,7 @@ def recall(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_interval(found: pd.DataFrame, title: str, place: int) -> Styler:
-    """A measured table to show, its rate with the Wilson interval in one column.
-
-    Args:
-        found: with ``rate, low, high``, 0..1.
-        title: of the column.
-        place: of the column.
-    """
+    """A measured table to show; ``rate, low, high`` become one column with the Wilson interval."""
     shown = found.drop(columns=["rate", "low", "high"])
     shown.insert(place, title, tables.rates(found, digits=1))
     return tables.table(shown, "Wilson intervals at 95 %.")
@@ -278,11 +250,7 @@ def printed_times(pixels: int) -> pd.DataFrame:
 
 
 def our_times(rates: pd.DataFrame) -> pd.DataFrame:
-    """Ours and the peers' on ResNet50 at 224 pixels: seconds an image with the paper's budget.
-
-    Args:
-        rates: the table ``attack``.
-    """
+    """Ours and the peers' on ResNet50 at 224 pixels: seconds an image with the paper's budget."""
     ours = rates[(rates["model"] == "resnet50") & (rates["size"] == 224)]
     ours = ours[ours["method"] != WHOLE]
     found = ours[["method", "pixels", "dtype", "device", "candidates_per_second"]].copy()

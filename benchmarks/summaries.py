@@ -21,9 +21,6 @@ def searches(rows: pd.DataFrame) -> pd.DataFrame:
     """`benchmarks.searches.paired` with ``seconds`` on the CPU alone.
 
     On a GPU they are wall-clock seconds beside other processes, so no ratio is made of them.
-
-    Args:
-        rows: the table ``searches``.
     """
     found = paired(rows)
     found["seconds"] = found["seconds"].where(found["device"] == "cpu")
@@ -44,14 +41,10 @@ def _case(row) -> str:
 
 
 def conditions(row) -> dict[str, tuple[bool | None, str]]:
-    """What a cheaper search must keep to be accepted.
+    """What a cheaper search must keep to be accepted; ``row`` is of `searches`, as a named tuple.
 
-    Args:
-        row: of `searches`, as a named tuple.
-
-    Returns:
-        By name: True if it holds, False if not, None where it was not measured; and the value
-        with its limit.
+    By name: True if it holds, False if not, None where it was not measured; and the value with its
+    limit.
     """
     successes = f"of {row.exact_fooled} that the exact search fooled"
     net = row.lost - row.won
@@ -93,11 +86,7 @@ def verdict(row) -> str:
 
 
 def accepted(found: pd.DataFrame) -> str:
-    """Whether each cheaper search is accepted, and why: a list by case, as Markdown.
-
-    Args:
-        found: of `searches`.
-    """
+    """Whether each cheaper search of `searches` is accepted, and why: a list by case."""
     lines, words = [], []
     for _, group in found[found["method"] != UNCORRECTED].groupby(SAME, sort=False):
         for at, row in enumerate(group.itertuples()):
@@ -127,9 +116,6 @@ def misses(rows: pd.DataFrame) -> str:
     """How many successes bfloat16 misses before and after its correction, as Markdown.
 
     Each case is counted on the images that all three searches attacked.
-
-    Args:
-        rows: the table ``searches``.
     """
     lines, images = [], ["split", "index"]
     for _, group in rows.groupby(SAME, sort=False):
@@ -157,11 +143,7 @@ def _net(row: pd.Series) -> str:
 def gpu(rates: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """What `make gpu-check` measured: candidates a second by batch, and the rest as Markdown.
 
-    Args:
-        rates: the table ``attack``, whose rows of a GPU may be missing.
-
-    Returns:
-        A row a batch, a column a network; no rows where ``gpu.json`` is missing.
+    ``rates`` is the table ``attack``. The result has a row a batch and a column a network.
     """
     lacking = ""
     if "cuda" not in set(rates["device"]):
@@ -229,16 +211,14 @@ def _gain(of: dict) -> float:
 def cache(rates: pd.DataFrame, searches: pd.DataFrame) -> str:
     """When looking up repeated candidates pays, in words.
 
-    Args:
-        rates, searches: the tables ``attack`` and ``searches``.
+    ``rates`` and ``searches`` are the tables ``attack`` and ``searches``.
     """
-    path, text = measured.FOLDER / "attack.json", []
-    generations = read_json(path).get("generations", {}).get("224") if path.exists() else None
+    text, generations = [], measured.provenance().get("generations", {}).get("224")
     for device in rates["device"].unique():
         here = rates[rates["device"] == device]
         search, windows = (
-            measured.BUDGET / measured.rate(here, measured.SEARCH),
-            measured.BUDGET / measured.rate(here, measured.WINDOWS),
+            measured.BUDGET / measured.rate(here, method)
+            for method in (measured.SEARCH, measured.WINDOWS)
         )
         if search != search or windows != windows:
             continue
