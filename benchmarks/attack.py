@@ -163,8 +163,7 @@ def search(model: Classifier, case: Case, images: int, generations: int) -> floa
 def fixed(model: Classifier, case: Case, images: int, computed: float) -> float:
     """Seconds that an image takes besides its candidates: it enters, and is judged at the end.
 
-    Args:
-        computed: candidates a second, to take off the four that the search has to compute.
+    ``computed`` candidates a second give the time of the four that the search has to compute.
     """
     attack = PixelAttack(
         case.pixels, population=4, generations=0, criterion=NoSuccess(), precision=case.precision
@@ -194,11 +193,8 @@ def peaks(seconds: float) -> dict[str, float]:
 def measure(case: Case, given: argparse.Namespace, plain: dict, apart: dict) -> list[dict]:
     """Rows of one case.
 
-    Args:
-        case: what is measured.
-        given: ``seconds``, ``images``, ``generations`` and ``peers`` of the command line.
-        plain: keeps the plain rates of models and sizes.
-        apart: keeps `fixed` by the text of the case.
+    ``given`` has ``seconds``, ``images``, ``generations`` and ``peers`` of the command line.
+    ``plain`` keeps the plain rates of models and sizes, ``apart`` keeps `fixed` by case.
     """
     device = pick_device("auto")
     torch.manual_seed(0)

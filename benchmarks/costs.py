@@ -47,9 +47,6 @@ def attack_rates(results: Path) -> pd.DataFrame:
 
     On two cores in float32 with every candidate computed (``benchmarks/attack.csv``); on a GPU all
     evaluations of the recorded attacks over all their seconds, in the precision of the record.
-
-    Args:
-        results: folder of the record.
     """
     rates, _ = measured.table("attack")
     here = rates[(rates["size"] == SIZE) & (rates["dtype"] == "float32")]
@@ -69,11 +66,7 @@ def attack_rates(results: Path) -> pd.DataFrame:
 
 
 def training_rates(results: Path) -> pd.DataFrame:
-    """Images a second of training at 224 pixels: ``device, threads, network, rate``.
-
-    Args:
-        results: folder of the record.
-    """
+    """Images a second of training at 224 pixels: ``device, threads, network, rate``."""
     rows = []
     for path in visible(results, "*/*/*/run.json"):
         steps = read_json(path)["steps"]
@@ -123,9 +116,6 @@ def screened_share(classifier: str, pixels: int) -> float:
 def costs(results: Path) -> pd.DataFrame:
     """The protocol ``paper`` part by part.
 
-    Args:
-        results: folder of the record.
-
     Returns:
         A row a part, device and data set: ``part``, ``kind`` (attack, classifier or denoiser),
         ``device``, ``dataset``; ``amount``: evaluations, or images in all epochs; ``seconds`` at
@@ -166,12 +156,10 @@ def costs(results: Path) -> pd.DataFrame:
 
 
 def together(found: pd.DataFrame, cards: int = 1) -> pd.DataFrame:
-    """Seconds of each part when its work is shared.
+    """Seconds of each part of `costs` on one device when ``cards`` of it share the work.
 
-    Args:
-        found: of `costs`, of one device.
-        cards: machines. An attack is split into as many shards; one classifier, or the denoisers of
-            one data set, which are one job, are not split.
+    An attack is split into as many shards. One classifier, or the denoisers of one data set, which
+    are one job, are not split.
 
     Returns:
         ``amount, seconds, least, screened`` of each kind and part, the denoisers together.

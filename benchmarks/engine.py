@@ -87,18 +87,11 @@ def example(architecture: str, size: int, seed: int) -> Classifier:
 def equality(
     model: Classifier, image: Tensor, pixels: int, count: int, seed: int
 ) -> dict[str, object]:
-    """Logits of random candidates by torchvision's network and by `Incremental`, in float64.
+    """Logits of ``count`` random candidates by torchvision's network and by `Incremental`.
 
-    Args:
-        model: in float64.
-        image: uint8 (1, 3, H, W), on the model's device.
-        pixels: of a candidate.
-        count: candidates.
-        seed: of the candidates.
-
-    Returns:
-        ``largest_change``: of a logit by a candidate, what there is to be right about;
-        ``largest_difference``: between the two, relative to the largest logit.
+    The model is in float64, the image uint8 (1, 3, H, W) on its device. ``largest_change`` is that
+    of a logit by a candidate, what there is to be right about. ``largest_difference`` is between
+    the two, relative to the largest logit.
     """
     channels, size, device = *image.shape[1:3], image.device
     limits = gene_limits(pixels, size, size, channels, device)
@@ -164,7 +157,6 @@ class Growth:
     """How one changed pixel spreads through a network.
 
     Attributes:
-        classifier: its name.
         layers: ``map`` and ``window``, edges behind the input and behind each layer, and
             ``whole``, whether the engine computes the whole map there.
         shown: rows of ``layers`` behind the input, the stem and each stage.
@@ -184,10 +176,7 @@ class Growth:
 def growth(model: Classifier, image: Tensor, row: int, col: int) -> Growth:
     """Change one pixel of an image to black or white, whichever is farther from what it was.
 
-    Args:
-        model: its network takes images of any size.
-        image: uint8 (1, 3, S, S), S of `SIZES`.
-        row, col: of the pixel.
+    The image is uint8 (1, 3, S, S), with S of `SIZES`.
     """
     plan = plan_of(model.architecture, image.shape[-1])
     changed = image.clone()

@@ -7,7 +7,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from benchmarks.engine import Growth
 from lib.figures import style
@@ -24,11 +24,7 @@ NOT_MEASURED = "No speed was measured."
 
 @styled
 def growth(found: Growth) -> Figure:
-    """How the change of one pixel spreads: maps with their windows, and all layers' edges.
-
-    Args:
-        found: of `benchmarks.engine.growth`.
-    """
+    """How the change of one pixel spreads: maps with their windows, and all layers' edges."""
     layers, name = found.layers, shown(found.classifier)
     sizes = ", ".join(
         f"{place} {layers['window'][n]} of {layers['map'][n]}"
@@ -52,14 +48,14 @@ def growth(found: Growth) -> Figure:
     axes.bar(places, layers["map"] - 0.5, 0.86, 0.5, color=FAINT)
     axes.bar(places, layers["window"] - 0.5, 0.86, 0.5, color=paints)
     axes.set_yscale("log", base=2)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_ylim(0.5, 1.3 * layers["map"].max())
-    axes.set_xlim(-0.6, len(layers) - 0.4)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set(
+        xlim=(-0.6, len(layers) - 0.4), ylim=(0.5, 1.3 * layers["map"].max()), title=name,
+        ylabel="edge, logarithmic",
+    )  # fmt: skip
     axes.grid(False, axis="x")
     bounds = np.array([-1, *found.shown[1:]])  # a name in the middle of its part; input with stem
     axes.set_xticks((bounds[:-1] + 1 + bounds[1:]) / 2, PLACES[1:], fontsize=9)
-    axes.set_ylabel("edge, logarithmic")
-    axes.set_title(name)
     if layers["whole"].any():
         axes.axvline(int(layers["whole"].argmax()) - 0.5, color=INK, ls="--", lw=1.2)
     handles = [
@@ -92,12 +88,7 @@ def _map(axes: Axes, change: np.ndarray, corner: tuple[int, int], window: int) -
 
 @styled
 def work(found: pd.DataFrame, title: str) -> Figure:
-    """Multiply-adds of a candidate by stage, on whole maps and as planned.
-
-    Args:
-        found: of `benchmarks.engine.profile`.
-        title: network, size and pixels.
-    """
+    """Multiply-adds of a candidate by stage, of `benchmarks.engine.profile`."""
     reach = found["windows"] + found["gathered"]
     spoken = style.in_words(found, ["stage"], ["windows", "whole"], "{:,.0f}".format)
     figure, axes = style.rows(
@@ -113,7 +104,7 @@ def work(found: pd.DataFrame, title: str) -> Figure:
         for at, value in enumerate(values):
             text = f"{value:,.0f}" if value >= 1 else "< 1"
             style.note(axes, text, (value, at + shift), (4, 0), va="center")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     style.below(figure, [
         Patch(color=PLAIN_BAR, label="whole maps"),
         Patch(color=OURS, label="windows, then whole maps"),
@@ -124,13 +115,7 @@ def work(found: pd.DataFrame, title: str) -> Figure:
 
 @styled
 def throughput(rates: pd.DataFrame, model: str, device: str) -> Figure:
-    """Speed of every method over the plain network on one model and device.
-
-    Args:
-        rates: the table ``attack`` of `benchmarks.measured`.
-        model: classifier.
-        device: ``cpu`` or ``cuda``.
-    """
+    """Speed of every method over the plain network; ``rates`` is the table ``attack``."""
     chosen = rates[(rates["model"] == model) & (rates["device"] == device)]
     if not len(chosen):
         return style.message(NOT_MEASURED)
@@ -171,11 +156,7 @@ def throughput(rates: pd.DataFrame, model: str, device: str) -> Figure:
 
 @styled
 def peers(found: pd.DataFrame) -> Figure:
-    """Success rates of ours and of the peers with equal budgets, with their intervals.
-
-    Args:
-        found: the table ``peers`` of `benchmarks.measured`.
-    """
+    """Success rates of the table ``peers``, ours and others with equal budgets."""
     if not len(found):
         return style.message("No other program was measured.")
     case = ["dataset", "model", "pixels"]
@@ -197,11 +178,7 @@ def peers(found: pd.DataFrame) -> Figure:
 
 @styled
 def vulnerable(found: pd.DataFrame) -> Figure:
-    """Share of positions at which some color changes the prediction, image by image.
-
-    Args:
-        found: the table ``recall`` of `benchmarks.measured`.
-    """
+    """Share of positions at which some color changes the prediction, of the table ``recall``."""
     if not len(found):
         return style.message("No image was mapped.")
     found = found.sort_values("share_vulnerable", kind="stable", ignore_index=True)
@@ -224,7 +201,7 @@ def vulnerable(found: pd.DataFrame) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(yscale="log", ylim=(0.7 * floor, 1.5), xlabel=label, ylabel="vulnerable positions")
     axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{100 * value:g} %" if value > 1.5 * floor else "")
+        lambda value, _: f"{100 * value:g} %" if value > 1.5 * floor else ""
     )
     style.below(figure, [
         key("search succeeded", "o", OURS, line="none"),

@@ -106,15 +106,13 @@ def denoiser(dataset: str, name: str) -> None:
     some = training_images(images, p.denoiser_all_images)
     train(name, some.images, images.in_part("val").images, p, folder)
     about = read_json(folder / f"{name}.json")
-    print(
-        dataset, name, about["validation_psnr"], about["identity_psnr"], about["wall_seconds"],
-        flush=True,
-    )  # fmt: skip
+    measures = [about[of] for of in ("validation_psnr", "identity_psnr", "wall_seconds")]
+    print(dataset, name, *measures, flush=True)
 
 
 def restored(dataset: str, network: str) -> None:
     p, images, run = begin("restoration", dataset, network)
-    folder = p.dataset_folder / "denoisers"
+    folder, boot = p.dataset_folder / "denoisers", (p.bootstrap_samples, p.seed)
     done = Run(folder, "denoisers", p, images.provenance.as_dict())
     done.finish(
         psnr={n: read_json(folder / f"{n}.json")["validation_psnr"] for n in p.denoiser_names}
@@ -122,31 +120,21 @@ def restored(dataset: str, network: str) -> None:
     device = pick_device(p.device)
     model = classifiers.load(p.run_folder, p.classifier).to(device)
     predict = classifiers.predictor(model, p, device)
-    channels = images.facts.channels
     names = [*params.REFERENCES, *p.denoiser_names]
-    defenses = denoisers.load_all(names, folder, channels, device)
+    defenses = denoisers.load_all(names, folder, images.facts.channels, device)
     patches, summaries = restoration.Patches.of(p), {}
     for pixels, records in attacks_of(p).items():
-        name = params.ATTACKS[pixels]
-        clean = attack.locate(images, records).images
+        name, clean = params.ATTACKS[pixels], attack.locate(images, records).images
         attacked = attack.rebuild(clean, records)
         table = restoration.restore_all(
             clean, attacked, records, defenses, predict, device, patches
         )
         write_table(p.run_folder / f"restoration_{name}.parquet", table)
-        areas = detection.summary(table, p.bootstrap_samples, p.seed)
-        write_table(p.run_folder / f"detection_{name}.parquet", areas)
-        shares = restoration.summary(table, p.bootstrap_samples, p.seed)
-        summaries[name] = shares[["defense", "n", "recovered", "kept"]]
-        print(dataset, network, name, summaries[name].round(3).to_string(), flush=True)
-    run.finish(
-        weights=checksums(p.run_folder, p.denoiser_names),
-        denoisers={n: training(folder / f"{n}.json") for n in p.denoiser_names},
-        summaries={
-            n: s.astype(object).where(s.notna(), None).to_dict("records")
-            for n, s in summaries.items()
-        },
-    )
+        write_table(p.run_folder / f"detection_{name}.parquet", detection.summary(table, *boot))
+        shares = restoration.summary(table, *boot)[["defense", "n", "recovered", "kept"]]
+        summaries[name] = shares.astype(object).where(shares.notna(), None).to_dict("records")
+        print(dataset, network, name, shares.round(3).to_string(), flush=True)
+    run.finish(**used(p, p.denoiser_names), summaries=summaries)
 
 
 def attacks_of(p) -> dict:

@@ -30,17 +30,11 @@ Search = Callable[[np.ndarray, int, list[int]], np.ndarray]
 
 @dataclass(frozen=True)
 class Plan:
-    """A peer's own settings for one image.
+    """A peer's own settings for one image."""
 
-    Attributes:
-        population: members that it really has.
-        generations: after the initial one.
-        looks: evaluations of members already evaluated, at most.
-    """
-
-    population: int
-    generations: int
-    looks: int
+    population: int  # members that it really has
+    generations: int  # after the initial one
+    looks: int  # evaluations of members already evaluated, at most
 
     @property
     def candidates(self) -> int:
@@ -50,27 +44,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What a peer found.
+    """What a peer found on N images."""
 
-    Attributes:
-        adversarial: stored images, uint8 (N, H, W, C).
-        success: bool (N,), whether the stored image, alone and in float32, changes the class.
-        evaluations: int (N,), images that passed the model, looks included.
-        seconds: of all searches, without the import of the peer and without judging.
-    """
-
-    adversarial: np.ndarray
-    success: np.ndarray
-    evaluations: np.ndarray
-    seconds: float
+    adversarial: np.ndarray  # as stored, uint8 (N, H, W, C)
+    success: np.ndarray  # whether the stored image, alone and in float32, changes the class
+    evaluations: np.ndarray  # images that passed the model, looks included
+    seconds: float  # of all searches, without the import of the peer and without judging
 
 
 class Counted(nn.Module):
     """A model in the search's precision that counts the images that pass it.
 
-    Args:
-        model: (N, C, H, W) in 0..1 to logits (N, K).
-        precision: ``float32``, or ``bfloat16`` by autocast; the logits are float32 in both.
+    The precision is ``float32``, or ``bfloat16`` by autocast; the logits are float32 in both.
     """
 
     def __init__(self, model: nn.Module, precision: str = "float32") -> None:
@@ -89,9 +74,6 @@ class Steadfast(nn.Module):
     """A classifier that nothing fools: class 0 has the largest logit of every image.
 
     The other logits stay the network's, so the objective still differs between candidates.
-
-    Args:
-        model: (N, C, H, W) in 0..1 to logits (N, K), K of 2 or more.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -128,12 +110,6 @@ class Peer(ABC):
     def plan(self, pixels: int, channels: int, population: int, generations: int) -> Plan:
         """The peer's settings with the most candidates within our budget.
 
-        Args:
-            pixels: changed pixels.
-            channels: of the images, 1 or 3.
-            population: ours.
-            generations: ours, after the initial one.
-
         Raises:
             InputError: the budget does not hold the peer's initial population.
         """
@@ -156,13 +132,12 @@ class Peer(ABC):
         Args:
             model: classifier in evaluation mode, (N, C, H, W) in 0..1 to logits (N, K), with
                 its number of classes as ``classes``.
-            images: uint8 (N, H, W, C), all classified right.
+            images: uint8 (N, H, W, C), all classified correctly.
             labels: true classes, int (N,).
             pixels: changed pixels at most.
-            population: ours; see `plan`.
-            generations: ours.
+            population, generations: ours; see `plan`.
             seed: 0 or more; the image at place i draws from (seed, i).
-            precision: of the search, ``float32`` or ``bfloat16``.
+            precision: see `Counted`.
 
         Raises:
             InputError: the peer is not installed, or the budget is too small for it.
@@ -188,18 +163,8 @@ def throughput(
 ) -> float:  # fmt: skip
     """Candidates a second where no candidate succeeds, after one batch to warm up.
 
-    Args:
-        peer: of `PEERS`.
-        model: as for `Peer.attack`; it is made `Steadfast` here.
-        images: uint8 (N, H, W, C), of any class.
-        pixels: changed pixels.
-        population: ours.
-        generations: ours.
-        seed: 0 or more.
-        precision: ``float32`` or ``bfloat16``.
-
-    Raises:
-        InputError: as for `Peer.attack`.
+    Takes and raises what `Peer.attack` does, but images of any class: the model is made
+    `Steadfast`.
     """
     model = Steadfast(model).eval()
     plan = peer.plan(pixels, images.shape[3], population, generations)

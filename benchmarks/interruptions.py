@@ -65,12 +65,8 @@ def finish(project: Path, runs: str, settings: tuple[str, ...] = SETTINGS) -> fl
 def disturbed(project: Path, runs: str, number: int, blows: int, longest: float) -> list[int]:
     """Run with blows at random moments, then to the end.
 
-    Args:
-        project: the clone.
-        runs: folder of the run.
-        number: of the signal.
-        blows: how many hit a living run; where one has finished before, a new one begins.
-        longest: seconds a run is left alone at most.
+    ``blows`` of the signal ``number`` hit a living run; where one has finished before, a new one
+    begins. ``longest`` is how many seconds a run is left alone at most.
 
     Returns:
         How many notebooks had finished at each blow.
@@ -99,9 +95,7 @@ def pages(folder: Path) -> list[Path]:
 def content(path: Path, trainings: dict[str, str]) -> Any:
     """What a file records, less what an execution alone decides.
 
-    Args:
-        path: of a file of a run.
-        trainings: short names of trainings, which are hashes over their times, and their networks.
+    ``trainings`` names networks by the ids of their trainings, which are hashes over times.
     """
     if path.suffix == ".json":
         found = read_json(path)

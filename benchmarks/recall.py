@@ -103,13 +103,18 @@ def peers(
     return pd.DataFrame(rows)
 
 
+def run_parser(name: str) -> argparse.ArgumentParser:
+    """Command line of a benchmark of a finished run's classifier."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
+    for word in ("protocol", "dataset", "classifier"):
+        parser.add_argument(word)
+    parser.add_argument("--runs", default="runs", help="folder of the runs")
+    return parser
+
+
 def main(words: list[str]) -> None:
     """Run both."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.recall")
-    parser.add_argument("protocol")
-    parser.add_argument("dataset")
-    parser.add_argument("classifier")
-    parser.add_argument("--runs", default="runs", help="folder of the runs")
+    parser = run_parser("recall")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the tables")
     parser.add_argument("--map-images", type=int, default=1, help="of each class; 0: no map")
     parser.add_argument("--peer-images", type=int, default=3, help="of each class; 0: no peers")

@@ -10,7 +10,6 @@ counts as two computed candidates. Seconds are those of the whole call: on the C
 threads, on a GPU by the clock. float16 is the GPU's search precision, bfloat16 the CPU's.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -24,7 +23,7 @@ from scipy.stats import binomtest
 
 from benchmarks import engine
 from benchmarks.attack import FOLDER, write_csv
-from benchmarks.recall import chosen
+from benchmarks.recall import chosen, run_parser
 from lib import data, params
 from lib.attack import LinearMapAttack, PixelAttack, stream_keys
 from lib.attack.criteria import criterion_for
@@ -94,13 +93,12 @@ def attacked(
 ) -> pd.DataFrame:  # fmt: skip
     """One row an image, by one method."""
     criterion = criterion_for("auto", images.facts.multi_label)
-    settings = {"criterion": criterion} | METHODS[method]
-    keys = {"keys": stream_keys(images, pixels, seed)}
+    settings, keys = {"criterion": criterion} | METHODS[method], {}
     if method.startswith("linear map"):
         attack: Callable = LinearMapAttack(pixels, **settings)
-        keys = {}
     else:
         attack = PixelAttack(pixels, generations=generations, seed=seed, **settings)
+        keys = {"keys": stream_keys(images, pixels, seed)}
     clock = time.process_time if placed(model).type == "cpu" else time.perf_counter
     started = clock()
     with uncorrected() if "not corrected" in method else nullcontext():
@@ -154,11 +152,7 @@ def paired(rows: pd.DataFrame) -> pd.DataFrame:
 
 def main(words: list[str]) -> None:
     """Attack what is missing."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.searches")
-    parser.add_argument("protocol")
-    parser.add_argument("dataset")
-    parser.add_argument("classifier")
-    parser.add_argument("--runs", default="runs", help="folder of the runs")
+    parser = run_parser("searches")
     parser.add_argument("--data-root", help="folder of the npz files")
     parser.add_argument("--out", type=Path, default=FOLDER / "searches.csv")
     parser.add_argument("--pixels", type=int, default=1)
@@ -177,20 +171,19 @@ def main(words: list[str]) -> None:
     model = classifiers.load(p.run_folder, p.classifier).to(device)
     places = np.sort(chosen(model, images, given.images, p))
     mixed = np.random.default_rng(p.seed).permutation(places)[: given.images]
+    case = {
+        "protocol": p.protocol, "dataset": p.dataset, "size": p.data_size, "model": p.classifier,
+        "pixels": given.pixels, "generations": given.generations, "device": device.type,
+    }  # fmt: skip
     for start in range(0, len(mixed), CHUNK):
         some = images.take(mixed[start : start + CHUNK])
         for method in methods:
-            case = {
-                "protocol": p.protocol, "dataset": p.dataset, "size": p.data_size,
-                "model": p.classifier, "pixels": given.pixels,
-                "generations": given.generations, "device": device.type,
-            }  # fmt: skip
-            before = pd.read_csv(given.out) if given.out.exists() else pd.DataFrame()
-            left = some
-            if len(before):
-                mine = before[(before[list(case)] == pd.Series(case)).all(axis=1)]
-                mine = mine[mine["method"] == method]
-                left = some.take(np.flatnonzero(~np.isin(some.index, mine["index"])))
+            before, left = pd.DataFrame(), some
+            if given.out.exists():
+                before = pd.read_csv(given.out)
+                same = before["method"].eq(method) & before[SAME].eq(pd.Series(case)).all(axis=1)
+                done = before.loc[same, "index"]
+                left = some.take(np.flatnonzero(~np.isin(some.index, done)))
             if not len(left):
                 continue
             rows = attacked(method, model, left, given.pixels, given.generations, p.seed)
