@@ -131,9 +131,9 @@ def _holding(proofs: pd.DataFrame) -> list[str]:
     best = defended.loc[defended["robust_low"].idxmax()]
     means = PROVED.get(best["defense"], shown(best["defense"]).lower())
     return [
-        f"With {means} at {best['size']} px, **{100 * best['robust']:.0f} of 100** "
-        f"{shown(best['dataset'])} images are provably correct under any one-pixel attack. Without "
-        f"an attack, {100 * best['clean']:.0f} are."
+        f"With {means} at {best['size']} px, {100 * best['clean']:.0f} of 100 "
+        f"{shown(best['dataset'])} images are correct without an attack. For "
+        f"**{100 * best['robust']:.0f}**, this is proved for every one-pixel attack."
     ]
 
 

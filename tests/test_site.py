@@ -53,7 +53,7 @@ def test_the_rows_shown_are_downloaded(tmp_path):
     act = "const a = document.querySelector('.table-tools a'); a.addEventListener('click', (e) => "
     act += "e.preventDefault()); a.click(); document.title = decodeURIComponent(a.href);"
     text = seen(tmp_path, act)
-    assert text.startswith("data:text/csv") and 'a,12.3 (8.1–17.9)' in text
+    assert text.startswith("data:text/csv") and "a,12.3 (8.1–17.9)" in text
     assert 'b,"1,528"' in text
 
 
