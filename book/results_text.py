@@ -149,8 +149,8 @@ def gaps(success: pd.DataFrame) -> str:
     known = known.sort_values("gap", ascending=False)
     full = known["size"] == SIZE
     heading = (
-        f"At {SIZE} px, this many of {count} printed rates differ from ours by more than "
-        f"{100 * POINTS:.0f} percentage points and more than a factor of {FACTOR}: {full.sum()}."
+        f"Rates more than {100 * POINTS:.0f} percentage points and more than a factor of {FACTOR} "
+        f"from the printed ones, at {SIZE} px ({full.sum()} of {count}):"
     )
     other = "Images of another size are not comparable with the printed ones. Gaps as wide:"
     return "\n".join([
