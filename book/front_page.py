@@ -58,7 +58,7 @@ def first(results: Path) -> First | None:
     useful = [each for found in of_size if len((each := found.useful).restored)]
     chosen = useful or of_size
     restored = pd.concat([results_tables.nearest(found.restored) for found in chosen])
-    restored = restored[restored["part"] == "test"]
+    restored = recorded_runs.tested(restored)
     defenses = shares(restored)
     of = defenses.set_index("defense")
     weak = pd.concat(map(results_text.weak, of_size))

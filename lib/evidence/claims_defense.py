@@ -72,13 +72,12 @@ def _effort(record: Record, p: Parameters) -> str:
     text = _schedules(record)
     if not p.denoiser_crop or {*p.denoiser_large} >= {*p.denoiser_names}:
         return text
-    fewer = f" of at most {few:,} images" if few and few != most else ""
+    crops, others = f"{p.denoiser_crop}-pixel crops", "whole images"
+    if few and few != most:
+        crops += f" of at most {few:,} images"
+        others = f"{f'at most {most:,}' if most else 'all'} {others}"
     large = enumerated([shown(name) for name in p.denoiser_large])
-    others = f"{f'at most {most:,}' if most else 'all'} whole images" if fewer else "whole images"
-    return (
-        f" {large} were trained on {p.denoiser_crop}-pixel crops{fewer}, the others on "
-        f"{others}.{text}"
-    )
+    return f" {large} were trained on {crops}, the others on {others}.{text}"
 
 
 def _schedules(record: Record) -> str:

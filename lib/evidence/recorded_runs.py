@@ -72,8 +72,8 @@ class RecordedRuns:
     @property
     def tested(self) -> "RecordedRuns":
         """The same with attacks on images of the test part: models have learned from the others."""
-        tables = {name: getattr(self, name) for name in ("attacks", "restored", "adaptive")}
-        return replace(self, **{n: of[of["part"] == "test"] for n, of in tables.items() if len(of)})
+        names = ("attacks", "restored", "adaptive")
+        return replace(self, **{name: tested(getattr(self, name)) for name in names})
 
     @property
     def useful(self) -> "RecordedRuns":
@@ -93,6 +93,11 @@ class RecordedRuns:
         tables = {each.name: getattr(self, each.name) for each in fields(self)}
         having = {name: of for name, of in tables.items() if {*columns} <= {*of}}
         return replace(self, **{name: choose(of) for name, of in having.items()})
+
+
+def tested(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of test images: classifiers have learned from the others."""
+    return table[table["part"] == "test"] if len(table) else table
 
 
 def protocols(results: Path) -> list[str]:
@@ -155,24 +160,24 @@ def read(
 
 def _read_run(folder: Path, found: dict[str, list[pd.DataFrame]]) -> int:
     """Add the tables of a run; the edge of its images, 0 for a folder without attacks."""
-    paths = {
-        (kind, pixels): path
-        for pixels, attack in ATTACKS.items() if (folder / f"{attack}.parquet").exists()
-        for kind, name in _FILES.items()
-        if (path := folder / f"{name.format(attack)}.parquet").exists()
-    }  # fmt: skip
-    if not paths:
+    made = {n: name for n, name in ATTACKS.items() if (folder / f"{name}.parquet").exists()}
+    if not made:
         return 0
     about, net = read_json(folder / "run.json"), read_json(folder / "classifier.json")
     protocol, dataset, classifier = folder.parts[-3:]
     size = about["parameters"]["data_size"]
     run = dict(zip(RUN, (protocol, dataset, size, classifier), strict=True))
-    for (kind, pixels), path in paths.items():
-        table = read_table(path).assign(**run, pixels=pixels)
-        if kind == "restored":
-            parts = read_table(paths["attacks", pixels])[[*IMAGE, "part"]]
-            table = table.merge(parts, "left")
-        found[kind].append(table)
+    for pixels, attack in made.items():
+        tables = {
+            kind: read_table(path).assign(**run, pixels=pixels)
+            for kind, name in _FILES.items()
+            if (path := folder / f"{name.format(attack)}.parquet").exists()
+        }
+        if "restored" in tables:
+            parts = tables["attacks"][[*IMAGE, "part"]]
+            tables["restored"] = tables["restored"].merge(parts, "left")
+        for kind, table in tables.items():
+            found[kind].append(table)
     found["runs"].append(pd.DataFrame([run | about["data"] | _run(net, about)]))
     if by_class := net.get("test_by_class"):
         found["classes"].append(pd.DataFrame(by_class).assign(**run))

@@ -14,7 +14,7 @@ import pandas as pd
 from lib.defense import adaptive, restoration
 from lib.evidence import printed as paper
 from lib.evidence import rates, variants
-from lib.evidence.recorded_runs import RecordedRuns, protocols
+from lib.evidence.recorded_runs import RecordedRuns, protocols, tested
 from lib.evidence.run_tables import by_group, joined
 from lib.figures.formatting import attack, shown
 from lib.metrics import clusters
@@ -102,7 +102,7 @@ def success_by_class(found: RecordedRuns) -> pd.DataFrame:
         printed = table["class"].map(beside.set_index("class")["printed_rate"])
         return table.assign(printed=printed, table=beside.attrs["table"])
 
-    return by_group(tested(found.attacks), ATTACK, of_attack)
+    return by_group(found.tested.attacks, ATTACK, of_attack)
 
 
 def success(found: RecordedRuns) -> pd.DataFrame:
@@ -122,11 +122,6 @@ def success(found: RecordedRuns) -> pd.DataFrame:
 
     weak = found.runs.set_index(RUN)["weak"]
     return by_group(found.attacks, ATTACK, of_attack)
-
-
-def tested(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of test images: classifiers have learned from the others."""
-    return table[table["part"] == "test"] if len(table) else table
 
 
 def class_weighted(success: pd.DataFrame) -> pd.DataFrame:
@@ -168,8 +163,7 @@ def defenses(found: RecordedRuns, by: list[str] = RUN, samples: int = SAMPLES, s
         `pays_from`: ``recovered`` (label recovery rate), ``kept`` (clean prediction retention),
         ``pays_from`` (break-even attack prevalence).
     """
-    held = tested(found.restored)
-    return by_group(held, by, lambda group: rates.shares(group, samples, seed))
+    return by_group(found.tested.restored, by, lambda group: rates.shares(group, samples, seed))
 
 
 def quality(found: RecordedRuns, by: list[str] = ATTACK, samples: int = SAMPLES, seed: int = 0):
