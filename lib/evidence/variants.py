@@ -1,5 +1,6 @@
 """Runs of a protocol's variants, which change a few of its values and are recorded beside it."""
 
+from collections import ChainMap
 from collections.abc import Sequence
 from contextlib import suppress
 from operator import sub
@@ -21,11 +22,11 @@ from lib.params.errors import InputError
 
 BESIDE = ["accuracy", "n", "rate", "low", "high"]
 FEWEST = 6  # images that two runs share: fewer cannot decide a difference, see `paired`
-# A variant of another size may also attack fewer images or train no denoisers: sizes are compared
-# on the images that were attacked at both.
+# A variant of another size may also train its classifier on smaller images first, attack fewer
+# images, or train no denoisers: sizes are compared on the images that were attacked at both.
 _WITH_SIZE = {
-    "data_size", "classifier_paper_epochs", "attack_pixels", "attack_one_pixel_images",
-    "attack_two_pixel_images", "denoiser_names",
+    "data_size", "classifier_sizes", "classifier_paper_epochs", "attack_pixels",
+    "attack_one_pixel_images", "attack_two_pixel_images", "denoiser_names",
 }  # fmt: skip
 # A repetition may leave out what the verdicts do not need.
 _WITH_SEED = {
@@ -33,15 +34,18 @@ _WITH_SEED = {
 }  # fmt: skip
 # What leaves the attacks and the denoisers that remain as they are. A screened search finds what an
 # exact one finds: the page on speed has the pairs.
-_LESS = (_WITH_SIZE | _WITH_SEED | {"attack_evaluation"}) - {"data_size", "seed"}
+_LESS = (_WITH_SIZE | _WITH_SEED | {"attack_evaluation"}) - {
+    "data_size", "classifier_sizes", "seed",
+}  # fmt: skip
 # Fields that decide what is attacked, and how, begin so.
 _OF_ATTACKS = ("data_", "classifier_", "attack_", "seed")
 
 
 def changes(protocol: str) -> dict[str, Any]:
-    """What a variant changes; empty for a protocol of its own."""
+    """What a variant changes, on any data set or classifier; empty for a protocol of its own."""
     named = dict(params.read("protocols", protocol))
-    return named if named.pop("base", None) else {}
+    special = named.pop("overrides", {})
+    return {**named, **dict(ChainMap(*special.values()))} if named.pop("base", None) else {}
 
 
 def repeats(protocol: str) -> list[str]:
