@@ -3,11 +3,43 @@
 import pandas as pd
 
 from book.results_text import beaten
-from lib.defense.worst_case import LINF, WORST, worst_case
+from lib.defense.worst_case import LINF, PIXELS, WORST, worst_case
 from lib.evidence import attackers
 from lib.evidence.run_tables import RUN, UNDER_MASKS
 from lib.figures import formatting
 from lib.figures.formatting import attack, enumerated, many, rate, shown
+
+
+def strongest(rows: pd.DataFrame, ends: pd.DataFrame) -> str:
+    """What the worst of all attacks leaves correct.
+
+    Args:
+        rows: the first table of `lib.evidence.attackers.to_pool`.
+        ends: of `lib.evidence.attackers.ends`, of the same rows.
+    """
+    if not len(ends):
+        return ""
+    of = ends[ends["attacker"] == WORST]
+    one = of[(of["family"] == PIXELS) & (of["budget"] == 1)].set_index("defense")
+    if not {"identity", "dae"} <= set(one.index):
+        return ""
+    dense = of[of["family"] == LINF]
+    best = one["correct"].idxmax()
+
+    def correct(defense: str) -> str:
+        return rate(*one.loc[defense, ["correct", "correct_low", "correct_high"]])
+
+    text = (
+        f"After the worst of all one-pixel attacks, {correct('identity')} of {one['n'].max()} "
+        f"attacked images at {_sizes(rows)} px are classified correctly without a defense. With "
+        f"the DAE, {correct('dae')} are. With the best defense, {shown(best)}, {correct(best)} are."
+    )
+    if len(dense):
+        text += (
+            f" If every value may change by {dense['budget'].max():.0f}/255, at most "
+            f"{rate(dense['correct'].max())} remain correct."
+        )
+    return text
 
 
 def adaptive(
@@ -102,11 +134,14 @@ def worst(rows: pd.DataFrame, weak: pd.DataFrame) -> str:
         f"{count} of {shown(name)}"
         for name, count in images.groupby("dataset", sort=False).size().items()
     ]
-    sizes = enumerated([f"{size}" for size in sorted(rows["size"].unique())])
     text = (
-        f"The figure shows n = {len(images)} attacks at {sizes} px: {enumerated(each)} "
+        f"The figure shows n = {len(images)} attacks at {_sizes(rows)} px: {enumerated(each)} "
         f"(run `{rows['protocol'].iloc[0]}`). An image that is attacked on two classifiers counts "
         "twice; the intervals allow for that."
     )
     worse = beaten(weak)
     return f"{text} Left out: {worse}." if worse else text
+
+
+def _sizes(rows: pd.DataFrame) -> str:
+    return enumerated([f"{size}" for size in sorted(rows["size"].unique())])

@@ -97,7 +97,11 @@ def test_weak_classifiers_stay_out_of_pooled_rates(results):
     pooled = attackers.pooled(rows)
     assert "2 of OCT" in attackers_text.worst(rows, weak) and not len(weak)
     assert set(pooled["defense"]) == {*OUTCOMES}
-    assert set(attackers.ends(pooled)["budget"]) == {0, 1, 8, 64}
+    ends = attackers.ends(pooled)
+    assert set(ends["budget"]) == {0, 1, 8, 64}
+    assert attackers_text.strongest(rows, ends) == ""  # no DAE
+    named = ends.replace({"defense": {"double_masking": "dae"}})
+    assert "28 px" in attackers_text.strongest(rows, named)
     path = results / "compact-certified" / "oct" / "resnet50" / "classifier.json"
     write_json(path, {"test": {"images": 20, "accuracy": 0.4, "majority_accuracy": 0.5}})
     rows, weak = attackers.to_pool(results, attacked)
