@@ -115,7 +115,8 @@ def _reasons(row) -> str:
 def misses(rows: pd.DataFrame) -> str:
     """How many successes bfloat16 misses before and after its correction, as Markdown.
 
-    Each case is counted on the images that all three searches attacked.
+    Each case is counted on the images that all three searches attacked. The last lines add up what
+    the corrected search misses at each size, on all images that it attacked.
     """
     lines, images = [], ["split", "index"]
     for _, group in rows.groupby(SAME, sort=False):
@@ -133,6 +134,10 @@ def misses(rows: pd.DataFrame) -> str:
         )
     if not lines:
         return "bfloat16 was not measured with and without its correction on the same images."
+    every = paired(rows)
+    for size, of in every[every["method"] == BFLOAT16].groupby("size"):
+        net, fooled = (of["lost"] - of["won"]).sum(), of["exact_fooled"].sum()
+        lines.append(f"- All cases at {size} px: net {net} of {fooled} successes.")
     return "Successes that bfloat16 misses:\n\n" + "\n".join(lines)
 
 

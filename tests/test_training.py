@@ -201,6 +201,8 @@ def test_auto_is_bfloat16_only_where_the_processor_has_instructions_for_it(
     p = settled(params.load("compact", device="cpu", denoiser_precision="bfloat16"))
     assert (p.classifier_precision, p.attack_precision) == (expected, expected)
     assert p.denoiser_precision == "bfloat16"  # what was asked for by name stays
+    large = settled(params.load("compact", device="cpu", data_size=224))
+    assert (large.classifier_precision, large.attack_precision) == (expected, "float32")
     assert settled(p) is p
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lib.attack.differential_evolution import paint
 from lib.attack.incremental import Incremental, NotIncremental, in_batches
 from lib.data import unit
-from lib.params.device import halved, native_bfloat16
+from lib.params.device import halved, search_precision
 from lib.params.errors import InputError
 
 # Candidates at once where the user sets none; halved if memory lacks.
@@ -20,11 +20,10 @@ IMAGES = 8  # in work at least, so that a batch fills up although candidates rep
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
-def dtype_of(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of one of `PRECISIONS`; ``auto`` is bfloat16 where the device computes in it."""
-    if precision == "auto":
-        precision = "bfloat16" if native_bfloat16(device) else "float32"
-    return getattr(torch, precision)
+def dtype_of(precision: str, device: torch.device, edge: int) -> torch.dtype:
+    """The dtype of one of `PRECISIONS`, for images of at most ``edge`` x ``edge`` pixels."""
+    found = search_precision(device, edge) if precision == "auto" else precision
+    return getattr(torch, found)
 
 
 class Evaluator(Protocol):

@@ -109,10 +109,10 @@ class _Search:
     def __init__(self, attack: LinearMapAttack, outcome: Outcome, example: Tensor) -> None:
         self.settings, self.outcome, self.criterion = attack, outcome, attack.criterion
         device = example.device
+        dtype = dtype_of(attack.precision, device, max(example.shape[1:]))
         self.scores = ExactScores(
-            outcome.model, attack.criterion, example, 1, BATCH, dtype_of(attack.precision, device),
-            BATCH, 1,
-        )  # fmt: skip
+            outcome.model, attack.criterion, example, 1, BATCH, dtype, BATCH, 1
+        )
         incremental = isinstance(self.scores.evaluator.evaluator, Incremental)
         self.tap = tap_of(self.scores) if incremental else InputGradient(outcome.model, example)
         self.colors = torch.from_numpy(color_grid(example.shape[0], 2)).long().to(device)

@@ -109,7 +109,8 @@ class PixelAttack:
             positions are uniform.
         criterion: what is minimized and what counts, see `lib.attack.criteria`.
         precision: of the search: ``float32``, ``bfloat16``, ``float16``, or ``auto``, bfloat16
-            where the device computes in it. Success is always judged in float32.
+            for images of 64 pixels or fewer where the device computes in it, else float32. Success
+            is always judged in float32.
         evaluation: ``exact``: every candidate is computed; ``screened``: most are predicted from
             activations inside the network, see `lib.attack.screening`. Success is always exact.
         batch: candidates evaluated at once, at most 65,536; 0: what the device holds well. Another
@@ -222,7 +223,7 @@ class PixelAttack:
         if keys is None:
             keys = counter_rng.content_keys(self.seed, f"{self.pixels}-pixel attack", array)
         keys = inputs.as_keys(keys, len(array))
-        dtype = dtype_of(self.precision, device)
+        dtype = dtype_of(self.precision, device, max(array.shape[1:3]))
         search = Search(self, model, array, labels, keys, dtype, device)
         while search.unfinished:
             with full_precision(device):

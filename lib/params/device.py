@@ -11,6 +11,9 @@ from lib.params.errors import InputError
 from lib.params.parameters import Parameters
 
 NVIDIA = Path("/proc/driver/nvidia")  # there with a GPU's driver
+# Edge of the largest images, pixels, on which a search in bfloat16 was measured to miss hardly any
+# success. At 224 pixels it missed more, see benchmarks/searches.csv; between, nothing was measured.
+LARGEST_BFLOAT16 = 64
 _FLAGS = (
     torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul,
     torch.backends.mkldnn.conv,
@@ -74,8 +77,15 @@ def native_bfloat16(device: torch.device) -> bool:
     return False
 
 
+def search_precision(device: torch.device, edge: int) -> str:
+    """What ``auto`` stands for in a search on images of ``edge`` pixels: bfloat16 or float32."""
+    return "bfloat16" if edge <= LARGEST_BFLOAT16 and native_bfloat16(device) else "float32"
+
+
 def settled(p: Parameters) -> Parameters:
     """The parameters with a precision of ``auto`` replaced by what it stands for on this device.
+
+    For training that is bfloat16 where the device computes in it; see also `search_precision`.
 
     Raises:
         InputError: no such device here.
@@ -84,8 +94,11 @@ def settled(p: Parameters) -> Parameters:
     open_ = [name for name in names if getattr(p, name) == "auto"]
     if not open_:
         return p
-    found = "bfloat16" if native_bfloat16(pick_device(p.device)) else "float32"
-    return p.model_copy(update=dict.fromkeys(open_, found))
+    device = pick_device(p.device)
+    found = dict.fromkeys(open_, "bfloat16" if native_bfloat16(device) else "float32")
+    if "attack_precision" in found:
+        found["attack_precision"] = search_precision(device, p.data_size)
+    return p.model_copy(update=found)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

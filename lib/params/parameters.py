@@ -129,7 +129,8 @@ class Parameters(BaseModel):
         default=1, description="jobs that Snakemake splits each attack into, each for some images"
     )
     attack_precision: ft.SearchPrecision = Field(
-        description="precision of the search; a success is always confirmed in float32"
+        description="precision of the search; 'auto': bfloat16 up to 64 pixels where the device "
+        "supports it; a success is always confirmed in float32"
     )
     attack_evaluation: Literal["exact", "screened"] = Field(
         default="exact",
