@@ -1,5 +1,5 @@
 # All commands. `make help` lists them; set values as in `make run DATASET=derma seed=1`.
-# book/make.py reads the values and does the work: make itself would part them at blanks.
+# book/make.py reads the values and does the work: make itself would split them at blanks.
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
 	command -v $(name) >/dev/null 2>&1 && \

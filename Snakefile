@@ -23,7 +23,7 @@ from lib.params.files import fingerprint, md5, visible
 from lib.params.locks import Lock
 from lib.params.resources import asked
 from lib.params.runs import lock_file
-from lib.params.stages import RESULTS as RESULTS_PAGES
+from lib.params.stages import RESULTS as RECORD  # steps about all recorded runs: from results/ alone
 
 ATTACKED = ["derma", "pathology", "oct", "chest"]
 CLASSIFIERS = params.names("classifiers")
@@ -63,7 +63,6 @@ if PROTOCOL == "demo" and not NAMED:
 # for the first one where all of them are asked for.
 EXAMINED = [pair for pair in PAIRS if NAMED or pair == ("derma", "resnet50")]
 STEPS = list(params.STEPS)
-RECORD = RESULTS_PAGES  # steps about all recorded runs: pages made from results/ alone
 ALONE = ("walkthrough", "comparison", "engine", "audit")  # one page for all runs of a protocol
 OVERALL = (*ALONE, *RECORD)  # steps without images of their own
 
@@ -78,9 +77,15 @@ def of(wildcards, step):
     return params.load(PROTOCOL, dataset, wildcards.get("classifier", "resnet50"), **GIVEN)
 
 
-# Hundreds of files, which as inputs would keep the scheduler busier than the notebooks.
+# Hundreds of files, which as inputs would keep the scheduler busier than the notebooks. Pages of the
+# record also show what the files of the protocols say.
 RECORD_STATE = fingerprint([
-    [str(file), md5(file)] for file in visible(RESULTS, "*/*/**/*.*") if file.is_file()
+    [str(file), md5(file)]
+    for file in (
+        *visible(RESULTS, "*/*/**/*.*"), *visible(RESULTS, "*.csv"),
+        *visible("params/protocols", "*.yaml"),
+    )
+    if file.is_file() and file.name != "coverage.csv"  # made from these pages' tables
 ])
 PRINTED = [str(path) for path in visible("results/printed", "*")]
 MEASURED = [str(path) for kind in ("csv", "json") for path in visible("benchmarks", f"*.{kind}")]
@@ -113,7 +118,10 @@ def settings(step):
         if step in RECORD:
             found["record"] = RECORD_STATE
         if step == "results_dataset":  # pictures stand where the files are at hand
-            found["files"] = [path.name for path in visible(file.parent, f"{file.stem.split('_')[0]}*")]
+            found["files"] = [
+                [path.name, path.stat().st_size, int(path.stat().st_mtime)]
+                for path in visible(file.parent, f"{file.stem.split('_')[0]}*")
+            ]
         # A file that is downloaded is MedMNIST's own, before and after.
         local = not p.data_phantom_images and not p.data_download and file.exists()
         if step not in OVERALL and local:
@@ -184,6 +192,17 @@ wildcard_constraints:
     classifier="[a-z0-9]+",
 
 
+def denoised(dataset):
+    """Whether the runs of a data set have denoisers."""
+    return bool(params.load(PROTOCOL, dataset, **GIVEN).denoiser_names)
+
+
+def drawn(wildcards):
+    """The data set of a file of phantoms."""
+    flag = wildcards.flag.split("_")[0]
+    return next(name for name in params.names("datasets") if params.facts(name).flag == flag)
+
+
 def targets():
     """Notebooks of the runs asked for."""
     found = []
@@ -191,7 +210,7 @@ def targets():
         if dataset == "abdomen_ct":
             continue
         found.append(f"{RUN}/{dataset}/datasets.ipynb")
-        if BASE.denoiser_names:
+        if denoised(dataset):
             found.append(f"{RUN}/{dataset}/denoisers.ipynb")
     found += [
         f"{RUN}/{dataset}/{network}/{step}.ipynb"
@@ -199,11 +218,11 @@ def targets():
         for step in ("classifier", "pixel_attack", "restoration")
     ]
     for dataset, network in EXAMINED:
-        if 1 in BASE.attack_pixels:
+        if 1 in of({"dataset": dataset, "classifier": network}, "vulnerability").attack_pixels:
             found.append(f"{RUN}/{dataset}/{network}/vulnerability.ipynb")
         found.append(f"{RUN}/{dataset}/{network}/adaptive.ipynb")
         found.append(f"{RUN}/{dataset}/{network}/attackers.ipynb")
-        if BASE.denoiser_names:
+        if denoised(dataset):
             found.append(f"{RUN}/{dataset}/{network}/forensics.ipynb")
     if "dataset" not in CHOSEN or CHOSEN["dataset"] == "abdomen_ct":
         found.append(f"{RUN}/abdomen_ct/ablation.ipynb")
@@ -243,12 +262,9 @@ rule phantoms:
         "{root}/{flag}.npz",
     params:
         version=params.VERSIONS["phantoms"],
-        dataset=lambda w: next(
-            name for name in params.names("datasets")
-            if w.flag.split("_")[0] == params.facts(name).flag
-        ),
+        dataset=drawn,
         size=lambda w: int(w.flag.split("_")[1]) if "_" in w.flag else 28,
-        images=BASE.data_phantom_images,
+        images=lambda w: params.load(PROTOCOL, drawn(w), **GIVEN).data_phantom_images,
         seed=BASE.seed,
     wildcard_constraints:
         root=re.escape(BASE.data_root),
@@ -270,14 +286,17 @@ PLACE = {"datasets": SET, "denoisers": SET, "ablation": f"{RUN}/abdomen_ct"}
 PLACE |= dict.fromkeys(ALONE, RUN)
 PLACE |= dict.fromkeys(RECORD, PAGES) | {"results_dataset": f"{PAGES}/{{dataset}}"}
 PAGE = {step: f"{PLACE.get(step, NET)}/{step}.ipynb" for step in STEPS if step != "explore"}
-# What must be there before, besides `inputs`. Without denoisers the reference defenses are used.
-BEFORE = {
-    step: [
-        PAGE[each] for each in params.AFTER.get(step, ())
-        if each != "denoisers" or BASE.denoiser_names
+
+
+def before(step):
+    """Input function: pages that must be there first. Without denoisers the references are used."""
+    return lambda wildcards: [
+        PAGE[each].format(**wildcards) for each in params.AFTER.get(step, ())
+        if each != "denoisers" or denoised(wildcards.dataset)
     ]
-    for step in PAGE
-}
+
+
+BEFORE = {step: [before(step)] for step in PAGE}
 BEFORE["comparison"] = [
     PAGE["restoration"].format(dataset=dataset, classifier=network) for dataset, network in PAIRS
 ]

@@ -103,7 +103,7 @@ def _notebooks(pages: list[Page], runs: Path, folder: Path) -> Iterator[str]:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
     if not kept:
-        yield "Executed notebooks: none that may be given on; `make book` makes them."
+        yield "Executed notebooks: none that may be distributed; `make book` makes them."
     if number := len(pages) - len(kept):
         yield f"{number} executed notebooks: they may show images of patients."
 
@@ -188,7 +188,7 @@ def problems(folder: Path) -> Iterator[str]:
     if not listed.is_file():
         raise InputError(f"{folder} has no {SUMS}: it is no archive.")
     known = {}
-    for line in listed.read_text(encoding="utf-8").splitlines():
+    for line in listed.read_text(encoding="utf-8", errors="replace").splitlines():
         if not (found := LINE.fullmatch(line)):
             raise InputError(f"{listed}: {line[:80]!r} is no line of a list of checksums.")
         known[found[2]] = found[1]

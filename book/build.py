@@ -30,8 +30,8 @@ ROOT = params.ROOT
 SOURCE, BUILT, SITE = ROOT / "build/book", ROOT / "build/html", ROOT / "build/site"
 STAMP = ".fingerprint"
 KINDS = {
-    ".ipynb", ".md", ".yml", ".yaml", ".bib", ".py", ".json", ".css", ".js", ".png", ".csv",
-    ".parquet",
+    ".ipynb", ".md", ".html", ".yml", ".yaml", ".bib", ".py", ".json", ".css", ".js", ".png",
+    ".csv", ".parquet",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ and times, as a Process Run Crate.
 
 import json
 import logging
+import re
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
 from importlib import resources
@@ -24,6 +25,7 @@ from rocrate_validator.utils.http import HttpRequester
 from lib.params import STEPS, step_fields
 from lib.params.errors import InputError, run_command
 from lib.params.files import fingerprint, read_json, sha256, visible
+from lib.params.stages import WRITES
 
 VERSION = "1.3"
 PROCESS = "https://w3id.org/ro/wfrun/process/0.5"
@@ -34,17 +36,6 @@ PARTS = {
     "notebooks/": "Executed notebooks that show no image of a patient.",
     "site/": "The book, built from the record.",
     "weights/": "Trained networks that the record names, with a card each.",
-}
-# Recorded files of each step, besides run.json.
-FILES = {
-    "classifier": ("classifier.json",),
-    "pixel_attack": ("one_pixel.parquet", "two_pixel.parquet"),
-    "denoisers": ("autoencoder.json", "dae.json", "noise2noise.json", "median_cnn.json"),
-    "restoration": ("restoration_*", "detection_*"),
-    "forensics": ("forensics_*",),
-    "adaptive": ("adaptive_*",),
-    "attackers": ("attackers_*", "masking.parquet", "fine_tuning.parquet"),
-    "ablation": ("ablation*",),
 }
 HOMES = {
     "python": "https://www.python.org", "torch": "https://pytorch.org",
@@ -144,7 +135,7 @@ class Crate:
         ended = datetime.fromisoformat(run["finished"])
         names = step_fields(step) if step in STEPS else run["parameters"]
         values = {name: run["parameters"].get(name) for name in names}
-        patterns = ("run.json", *FILES.get(step, ()))
+        patterns = _patterns(step)
         files = [path for path in visible(folder, "*.*")
                  if any(fnmatch(path.name, each) for each in patterns)]  # fmt: skip
         return self.made.add_action(
@@ -183,6 +174,14 @@ class Crate:
         self.made.root_dataset["mentions"] = actions
         self.made.metadata.write(self.folder)
         return self.folder / "ro-crate-metadata.json"
+
+
+def _patterns(step: str) -> list[str]:
+    """Patterns of the names of the files that a step writes."""
+    names = [re.sub(r"<\w+>", "*", Path(each).name) for each in WRITES.get(step, ())]
+    return [
+        "run.json", *(name.replace("<one|two>", each) for name in names for each in ("one", "two"))
+    ]  # fmt: skip
 
 
 class Shipped(requests.adapters.BaseAdapter):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -90,11 +91,13 @@ def kind(schema: dict) -> str:
     if schema.get("type") == "array":
         return f"list of: {kind(schema['items'])}"
     words = {"string": "text", "integer": "whole number", "boolean": "yes or no"}
+    signs = {
+        "minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<",
+    }  # fmt: skip
     bounds = [
-        f"{sign} {schema[key]:g}"
-        for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"))
-        if key in schema
-    ]
+        f"{sign} {schema[key]:{',' if schema[key] % 1 == 0 else 'g'}}"
+        for key, sign in signs.items() if key in schema
+    ]  # fmt: skip
     return " ".join([words.get(schema["type"], schema["type"]), *bounds])
 
 
@@ -219,12 +222,13 @@ def status_page(pages: list[Page], record: Mapping[str, Record]) -> str:
 
     ``record`` is what is recorded, by protocol.
     """
-    rows, versions, machines = [], {}, set()
+    rows, versions, machines = [], defaultdict(set), set()
     recorded = _recorded(record)
     for page in pages:
         if (run := page.run) is None:
             continue
-        versions |= run["versions"]
+        for name, version in run["versions"].items():
+            versions[name].add(version)
         machines.add(machine(run))
         rows.append([
             f"{{doc}}`{page.step}: {page.label} </{page.name}>`", page.protocol, page.sources,
@@ -243,7 +247,10 @@ def status_page(pages: list[Page], record: Mapping[str, Record]) -> str:
         + "\n\n## Machines\n\n"
         + "\n".join(f"- {each}" for each in sorted(machines))
         + "\n\n## Versions\n\n"
-        + table(["package", "version"], sorted([k, v] for k, v in versions.items()))
+        + table(
+            ["package", "version"],
+            [[name, ", ".join(sorted(of))] for name, of in sorted(versions.items())],
+        )
         + "\n"
     )
 

@@ -41,7 +41,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "test": ("jobs",),
     "check": ("jobs",),
 }
-# Names that are written so, which may be in the environment too.
+# Names that users write in capitals; they may be in the environment, too.
 IN_CAPITALS = (
     "PROTOCOL", "DATASET", "CLASSIFIER", "SOURCE", "SIZE", "JOBS", "FORCE", "PROFILE", "ARCHIVE",
 )  # fmt: skip
@@ -95,7 +95,7 @@ def _check(target: str, given: dict[str, Any]) -> None:
     only(given, TAKES[target], f"make {target}")
     if not re.fullmatch(r"all|[1-9][0-9]{0,4}", jobs := given.get("jobs") or "all"):
         raise InputError(f"JOBS must be a number of cores or all, not {jobs!r}.")
-    if (force := given.get("force") or "1") not in "01":
+    if (force := given.get("force") or "1") not in ("0", "1"):
         raise InputError(f"FORCE must be 1 or 0, not {force!r}.")
     profiles = [path.parent.name for path in (ROOT / "profiles").glob("*/config.yaml")]
     if (profile := given.get("profile")) and profile not in profiles:
@@ -201,7 +201,7 @@ def _python(module: str, *words: str) -> int:
 
 
 def _become(module: str, *words: str) -> int:
-    """End as a program that deals with interruptions in its own way."""
+    """Replace this process by a program that handles interruptions itself."""
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, "-m", module, *words])
 
@@ -270,12 +270,12 @@ def _end(process: subprocess.Popen) -> None:
     except psutil.NoSuchProcess:
         return
     for each in every:
-        _tell(each, signal.SIGINT)
+        _signal(each, signal.SIGINT)
     for each in psutil.wait_procs(every, PATIENCE[1])[1]:
-        _tell(each, signal.SIGKILL)
+        _signal(each, signal.SIGKILL)
 
 
-def _tell(process: psutil.Process, kind: int) -> None:
+def _signal(process: psutil.Process, kind: int) -> None:
     with suppress(psutil.NoSuchProcess):
         process.send_signal(kind)
 

@@ -77,17 +77,20 @@ def browser() -> str:
 
 
 def write(site: Path = SITE, target: Path = TARGET) -> Path:
-    """Print the pages of a site; raises as `pages` and `browser`."""
+    """Print the pages of a site; raises as `pages` and `browser`, or InputError."""
     chromium, text = browser(), joined(pages(site))
     with tempfile.TemporaryDirectory() as folder:
         source, printed = Path(folder, "book.html"), Path(folder, "book.pdf")
         source.write_text(text, encoding="utf-8")
-        subprocess.run(
+        done = subprocess.run(
             [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
              f"--user-data-dir={folder}/profile", "--allow-file-access-from-files",
              f"--print-to-pdf={printed}", source.as_uri()],
-            check=True, capture_output=True,
+            capture_output=True, text=True,
         )  # fmt: skip
+        if done.returncode or not printed.exists():
+            said = (done.stderr.strip().splitlines() or ["it gives no reason"])[-1]
+            raise InputError(f"Chromium could not print the pages: {said}.")
         shutil.move(printed, target)
     return target
 

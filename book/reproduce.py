@@ -5,7 +5,6 @@ lies in the record's 95 % interval; else *outside*. A number without an interval
 What is so by definition, as that no defense keeps every prediction, is not compared.
 """
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from lib.evidence import recorded_runs, results_tables
 from lib.figures.formatting import shown
 from lib.params import Parameters
 from lib.params.device import settled
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError, first_line, unknown
 from lib.params.files import atomic, md5, read_json, visible
 
 RUNS = "reproduced"  # a folder of its own, so that no earlier run is taken over
@@ -67,6 +66,7 @@ def plan(given: dict[str, str]) -> Again:
     given = {"protocol": "compact", "runs": RUNS} | given
     p = settled(params.load(**given))
     results = params.ROOT / p.results
+    kept(results)
     folder = results / p.protocol / p.dataset / p.classifier
     if not (folder / "run.json").exists():
         known = [path.parent.relative_to(results) for path in visible(results, "*/*/*/run.json")]
@@ -201,11 +201,28 @@ def machine(run: dict[str, Any]) -> str:
     return ", ".join([*parts, of["gpu"]] if of["gpu"] else parts)
 
 
+def kept(results: Path) -> pd.DataFrame:
+    """What earlier calls have put into the folder of results; no rows where there is nothing.
+
+    Raises:
+        InputError: the file is no such table.
+    """
+    path = results / TABLE
+    if not path.exists():
+        return pd.DataFrame(columns=RUN)
+    try:
+        table = pd.read_csv(path, keep_default_na=False)
+    except ValueError as error:
+        raise InputError(f"{path} is no table ({first_line(error)}): delete it.") from None
+    if missing := [name for name in RUN if name not in table]:
+        raise InputError(f"{path} has no column {', '.join(missing)}: delete it.")
+    return table
+
+
 def keep(table: pd.DataFrame, results: Path) -> Path:
     """Put the table into the folder of results, in place of an earlier one of the same run."""
-    path = results / TABLE
-    if path.exists():
-        earlier = pd.read_csv(path, keep_default_na=False)
+    path, earlier = results / TABLE, kept(results)
+    if len(earlier):
         same = (earlier[RUN] == table[RUN].iloc[0]).all(axis=1)
         table = pd.concat([earlier[~same].astype(object), table.astype(object)])
     with atomic(path) as temporary:
@@ -222,11 +239,9 @@ def counted(table: pd.DataFrame) -> str:
 
 def text(table: pd.DataFrame) -> str:
     """The table for a terminal."""
-    into = io.StringIO()
-    table[[*NUMBER, "recorded", "low", "high", "reproduced", "agreement"]].to_string(
-        into, index=False, float_format="{:.4g}".format, na_rep="-"
-    )
-    return f"{into.getvalue()}\n{counted(table)}"
+    columns = [*NUMBER, "recorded", "low", "high", "reproduced", "agreement"]
+    shown = table[columns].to_string(index=False, float_format="{:.4g}".format, na_rep="-")
+    return f"{shown}\n{counted(table)}"
 
 
 def title(row: dict[str, Any]) -> str:

@@ -75,10 +75,9 @@ def _links(step: str, pages: list[Page]) -> str:
 
 def reproduced(results: Path) -> str:
     """What `book.reproduce` has found, run by run."""
-    path = results / reproduce.TABLE
-    if not path.exists():
+    every = reproduce.kept(results)
+    if not len(every):
         return "No run has been made again yet."
-    every = pd.read_csv(path, keep_default_na=False)
     parts = []
     for _, table in every.groupby(reproduce.RUN, sort=False):
         first = table.iloc[0]

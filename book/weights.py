@@ -13,6 +13,7 @@ from typing import Any
 from book.markdown import table
 from book.say import say
 from lib import params
+from lib.data.dataset import INFO  # of MedMNIST, and of AbdomenCT
 from lib.figures import formatting
 from lib.figures.formatting import shown
 from lib.metrics.classification import constant_accuracy
@@ -22,11 +23,6 @@ from lib.params.errors import InputError
 from lib.params.files import atomic, md5, read_json, sha256, visible, write_json
 
 TARGET = params.ROOT / "build" / "weights"
-# Of the images, as on the page "Data"; weights made from images are given on under the same.
-LICENSES = {
-    "derma": "CC BY-NC 4.0", "pathology": "CC BY 4.0", "oct": "CC BY 4.0", "chest": "CC BY 4.0",
-    "abdomen_ct": "CC BY-SA 4.0",
-}  # fmt: skip
 OWN_LICENSE = "BSD-3-Clause"  # the project's, and that of the images that it draws
 LOADED = (
     "architecture", "classes", "image_size", "input_size", "mean", "std", "task", "class_names",
@@ -122,7 +118,7 @@ def card(weights: Weights, path: Path, record: str) -> str:
     run, data, facts = weights.run, weights.run["data"], params.facts(weights.dataset)
     size, synthetic = run["parameters"]["data_size"], data["source"] == "phantom"
     title = f"{shown(weights.name)}, {facts.title}, {size} px"
-    license = OWN_LICENSE if synthetic else LICENSES[weights.dataset]
+    license = OWN_LICENSE if synthetic else INFO[facts.flag]["license"]
     rows = {
         "file": f"`{path.name}`, {path.stat().st_size / 1e6:.1f} MB, state dict in safetensors",
         "SHA-256": f"`{sha256(path)}`",
@@ -228,11 +224,14 @@ def main(given: dict[str, str]) -> None:
     """``make weights``.
 
     Raises:
-        InputError: no finished run.
+        InputError: no finished run, or a path in place of the name of one.
     """
     p = params.load(**{name: given[name] for name in ("runs", "results") if name in given})
-    runs = params.ROOT / p.runs
-    number = export_all(runs, params.ROOT / p.results, TARGET, given.get("protocol", "*"))
+    runs, name = params.ROOT / p.runs, given.get("protocol", "*")
+    if "/" in name:
+        raise InputError(f"PROTOCOL is {name!r}: it must be the name of a run, such as compact.")
+    number = export_all(runs, params.ROOT / p.results, TARGET, name)
     if not number:
-        raise InputError(f"{runs} has no finished training: run one first.")
+        whose = "" if name == "*" else f" of {name}"
+        raise InputError(f"{runs} has no finished training{whose}: run one first.")
     say(f"weights: {number} networks in {TARGET.relative_to(params.ROOT)}")

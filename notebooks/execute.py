@@ -26,7 +26,7 @@ from lib.params.files import atomic
 
 LOGS = ROOT / "build" / "logs"
 STARTS = 3  # of a kernel
-LONGEST = 500  # signs of a reason; an InputError is told in full
+LONGEST = 500  # characters of a reason; an InputError is told in full
 
 
 def execute(step: str, page: Path, given: dict[str, Any]) -> None:
@@ -43,7 +43,7 @@ def _executed(notebook: NotebookNode, given: dict[str, Any]) -> NotebookNode:
     """The notebook with its outputs.
 
     A kernel is told free ports, and another program may take one before the kernel does. Then it
-    dies before its first word, and is started again.
+    dies before it answers, and is started again.
     """
     run = partial(papermill.execute_notebook, cwd=ROOT, progress_bar=False)
     for _ in range(STARTS - 1):
@@ -72,7 +72,7 @@ def reason(error: BaseException) -> str:
 
 
 def main(step: str, page: str, given: str) -> int:
-    """Exit code; 130 after an interruption, which is whoever interrupted's to tell."""
+    """Exit code; 130 after an interruption, which the interrupting process reports."""
     began, stopped = time.monotonic(), []
 
     def stop(*_: Any) -> None:

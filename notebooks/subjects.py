@@ -1,4 +1,4 @@
-"""What notebooks are about that do not take the images of any data set; see `notebooks.start`."""
+"""Subjects of notebooks, other than the images that the parameters name; see `notebooks.start`."""
 
 from lib import data
 from lib.evidence import recorded_runs

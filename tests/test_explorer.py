@@ -209,6 +209,10 @@ def test_another_run_is_opened_with_what_the_user_gave(tmp_path):
     assert explorer.session.p.attack_generations == 7
     explorer.run.value = "compact/oct/resnet50"
     assert explorer.canvas.size == 64
+    (tmp_path / "data" / "octmnist.npz").unlink()
+    explorer.run.value = "demo/oct/resnet50"
+    assert "octmnist.npz" in explorer.said.value
+    assert (explorer.run.value, explorer.canvas.size) == ("compact/oct/resnet50", 64)
     assert explorer.session.p.attack_precision in ("float32", "bfloat16")
 
 

@@ -31,9 +31,10 @@ def test_boxes_of_the_list_are_shares_of_the_edge_by_row(tmp_path, images):
     path.write_text(LIST.replace("256", "-1"))
     with refused("line 2", "x"):
         lesions.of_list(path, images)
-    path.write_text(LIST.replace("00000001", "00000007"))
-    with refused("boxes.csv"):
-        lesions.of_list(path, images)
+    for text in (LIST.replace("00000001", "00000007"), LIST.splitlines()[0] + "\n"):
+        path.write_text(text)
+        with refused("boxes.csv"):
+            lesions.of_list(path, images)
 
 
 def test_boxes_belong_to_one_file_of_images(tmp_path, images):

@@ -15,12 +15,12 @@ from lib import params
 from lib.params import runs
 from lib.params.errors import InputError
 from lib.params.files import read_json, write_json
-from lib.params.locks import Lock
+from lib.params.locks import Lock, locked
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from lib.params.locks import Lock
+from lib.params.locks import Lock, locked
 lock = Lock(Path(sys.argv[1]), "it")
 print("held", flush=True)
 time.sleep(60)
@@ -66,6 +66,16 @@ def test_a_file_is_no_place_for_a_lock(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file"):
         Lock(tmp_path / "file" / ".locks" / "demo", "The run")
+
+
+def test_a_file_system_without_locks_stops_no_run(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", none)
+    Lock(tmp_path / "a", "The run").release()
+    with locked(tmp_path):
+        pass
 
 
 def test_a_process_waits_where_it_is_told_to(other):

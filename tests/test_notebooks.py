@@ -99,6 +99,21 @@ def test_the_first_call_of_a_notebook_is_start(step):
 
 
 @pytest.mark.parametrize("step", STEPS)
+def test_cells_can_run_again(step):
+    """No cell gives another meaning to a parameter or to a name that was imported."""
+    first, *others = code(step)
+    taken = {target.id for line in ast.parse(first.source).body for target in line.targets}
+    nodes = [node for cell in others for node in ast.walk(ast.parse(cell.source))]
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            taken |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+    stored = {
+        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    assert not stored & taken
+
+
+@pytest.mark.parametrize("step", STEPS)
 def test_a_notebook_links_pages_from_the_root_of_the_book(step):
     """Its own page lies as deep as its run's folder, so that a relative link finds nothing."""
     linked = re.findall(r"{doc}`(?:[^`<]*<)?([^`>]+)", (FOLDER / f"{step}.md").read_text())

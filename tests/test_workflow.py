@@ -109,6 +109,7 @@ def planned(tmp_path_factory):
         jobs = dict(line.split() for line in table[: table.index("")])
         return {name: int(count) for name, count in jobs.items()}
 
+    plan.folder = folder
     return plan
 
 
@@ -136,6 +137,9 @@ def test_one_run_needs_its_own_steps_only(planned):
     abdomen = planned("dataset=abdomen_ct")
     assert abdomen["ablation"] == 1 and "forensics" not in abdomen
     assert planned("dataset=oct")["forensics"] == 2
+    own = planned.folder / "params" / "protocols" / "own.yaml"
+    own.write_text("base: demo\noverrides:\n  oct: {denoiser_names: []}\n")
+    assert not {"denoisers", "forensics"} & planned(*ONE, "protocol=own").keys()
     small = planned(*ONE, "protocol=compact-28")
     assert small["restoration"] == 1 and not {"denoisers", "forensics", "phantoms"} & small.keys()
 

@@ -1,4 +1,4 @@
-"""Photographs from outside: what a viewer shows of them, or a sentence that names the image."""
+"""Image files from outside, decoded as a viewer shows them, or refused by name."""
 
 import io
 import zipfile

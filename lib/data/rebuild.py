@@ -204,7 +204,7 @@ def rebuild(dataset: str, source: Path, root: Path, size: int) -> str:
         raise InputError(refusal)
     started = time.monotonic()
     path = Path(root) / facts(dataset).filename(size)
-    if path.exists() and md5(path) == official_md5(dataset, size):
+    if path.is_file() and md5(path) == official_md5(dataset, size):
         raise InputError(f"{path} is MedMNIST's own file, better than a rebuilt one: it was kept.")
     made = SOURCES[dataset](Path(source), size)
     for part in PARTS:
@@ -220,9 +220,9 @@ def rebuild(dataset: str, source: Path, root: Path, size: int) -> str:
             arrays[f"{part}_groups"] = made.group[rows].astype(np.int64)
     with atomic(path) as temporary:
         np.savez_compressed(temporary, **arrays)
-    checksum = md5(path)
-    if made.boxes is not None:
-        lesions.write(made.boxes, path, checksum)
+        checksum = md5(temporary)
+        if made.boxes is not None:
+            lesions.write(made.boxes, path, checksum)
     counts = "/".join(str((made.split == part).sum()) for part in PARTS)
     return f"{path.name}  {counts}  {checksum}  {time.monotonic() - started:.1f} s"
 

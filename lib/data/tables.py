@@ -1,6 +1,6 @@
 """Tables from outside: CSV files, checked cell by cell before anything is made of them.
 
-A table is read rightly or refused with file, line and value. UTF-8 (with or without a mark) and
+A table is read correctly or refused with file, line and value. UTF-8 (with or without a mark) and
 UTF-16 (with one) are read; commas, semicolons and tabs separate; blank lines and spaces around
 cells mean nothing.
 """
@@ -114,7 +114,8 @@ def read(path: Path, kind: type[R], *, unique: str = "", by_part: str = "") -> p
         _once(path, rows, (by_part,), in_one_part=True)
     if by_row and kind.model_fields["row"].is_required():
         _once(path, rows, ("row", "split"))
-    return pd.DataFrame([{**row.model_dump(), "line": line} for line, row in rows])
+    found = [{**row.model_dump(), "line": line} for line, row in rows]
+    return pd.DataFrame(found, columns=[*kind.model_fields, "line"])
 
 
 def _once(

@@ -164,7 +164,7 @@ def attack_all(
         key = fingerprint([
             p.key("attackers", *ELSEWHERE), pixels,
             pixels == min(p.attack_pixels), data.provenance.md5,
-            checksums(folder, [each for each in models if each != MASKING]),
+            checksums(folder, models),
             [[file.parent.name, md5(file)] for file in others], chosen[IMAGE].to_dict("list"),
         ])  # fmt: skip
         path = folder / f"attackers_{name}"

@@ -9,9 +9,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from lib.params import PATCHES, REFERENCES
+from lib.params import MASKING, PATCHES, REFERENCES
 from lib.params.errors import InputError
 from lib.params.files import atomic, md5, unread
+from lib.params.runs import training
 
 # What DataParallel, torch.compile, Lightning and our own `Classifier` put before every name.
 WRAPPERS = ("module.", "_orig_mod.", "model.", "network.")
@@ -143,7 +144,7 @@ def _some(names: list[str]) -> str:
 def checksums(folder: Path, defenses: Iterable[str]) -> dict[str, str]:
     """MD5 of the weights behind a result, for ``run.json``: ``classifier``, and by denoiser.
 
-    ``folder`` is the classifier's. Reference defenses have no weights.
+    ``folder`` is the classifier's. Reference defenses and double masking have no weights.
 
     Raises:
         InputError: a file is missing.
@@ -151,9 +152,19 @@ def checksums(folder: Path, defenses: Iterable[str]) -> dict[str, str]:
     names = dict.fromkeys(name.removesuffix(PATCHES) for name in defenses)
     files = {"classifier": folder / "classifier.safetensors"}
     for name in names:
-        if name not in REFERENCES:
+        if name not in (*REFERENCES, MASKING):
             files[name] = folder.parent / "denoisers" / f"{name}.safetensors"
     for path in files.values():
         if not path.exists():
             raise InputError(f"{path} is missing: run the step that writes it first.")
     return {name: md5(path) for name, path in files.items()}
+
+
+def behind(folder: Path, defenses: Iterable[str]) -> dict[str, dict[str, str]]:
+    """What `lib.params.runs.Run.finish` records of the networks behind a result.
+
+    ``weights`` are `checksums`; ``denoisers`` are the names of their trainings, by denoiser.
+    """
+    found, store = checksums(folder, defenses), folder.parent / "denoisers"
+    trained = {name: training(store / f"{name}.json") for name in found if name != "classifier"}
+    return {"weights": found, "denoisers": trained}

@@ -1,4 +1,4 @@
-"""Settings, run folders and what else every room stands on."""
+"""Settings, run folders, and helpers that all packages use."""
 
 from lib.params.dataset_info import facts
 from lib.params.field_types import DENOISERS, MASKING, PATCHES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from lib.params.errors import InputError
+from lib.params.errors import InputError, first_line
 from lib.params.parameters import Parameters
 
 NVIDIA = Path("/proc/driver/nvidia")  # there with a GPU's driver
@@ -40,8 +40,9 @@ def pick_device(name: str = "auto") -> torch.device:
         # float64 in the attack.
         torch.ones(1, dtype=torch.float64, device=device).sum().item()
     except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"Device {name!r} cannot be used here ({reason}): try 'auto'.") from error
+        raise InputError(
+            f"Device {name!r} cannot be used here ({first_line(error)}): try 'auto'."
+        ) from error
     return device
 
 

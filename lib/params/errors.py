@@ -1,4 +1,4 @@
-"""The one exception users see for bad input, and the checks that every room shares."""
+"""The one exception users see for bad input, and the checks that all packages share."""
 
 import math
 import sys

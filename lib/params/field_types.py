@@ -20,7 +20,7 @@ def plain(value: Any) -> Any:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    return repr(value) if isinstance(value, int | float) else value
+    return str(value) if isinstance(value, int | float) else value
 
 
 def written(value: Any, name: str) -> Any:
@@ -61,7 +61,7 @@ def _whole(value: Any) -> Any:
 
 
 def _line(value: str, info: ValidationInfo) -> str:
-    if not value.strip() or any(ord(sign) < 32 or ord(sign) == 127 for sign in value):
+    if not value.strip() or any(ord(each) < 32 or ord(each) == 127 for each in value):
         raise InputError(f"{info.field_name} must be text on one line, not {shortened(value)}.")
     return value
 

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, read with one sentence about what is wrong, and their sums."""
+"""Files written whole or not at all, read with one sentence about what is wrong; checksums."""
 
 import errno
 import hashlib

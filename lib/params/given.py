@@ -104,7 +104,7 @@ def make_words(flags: str) -> list[str]:
     """The words ``NAME=VALUE`` of make's command line, out of its ``MAKEFLAGS``.
 
     make puts a backslash before blanks and backslashes and doubles ``$``. Its own lists, such as
-    ``MAKEOVERRIDES``, part values at their blanks. A ``$`` counts as written once or, as make
+    ``MAKEOVERRIDES``, split values at their blanks. A ``$`` counts as written once or, as make
     wants it, twice.
     """
     given = f" {flags}".partition(" -- ")[2].replace("$$", "$").replace("$$", "$")

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from lib.params.dataset_info import facts
 from lib.params.errors import InputError, shortened, unknown
 from lib.params.field_types import plain, written
+from lib.params.files import visible
 from lib.params.own_files import check_used
 from lib.params.parameters import PLACES, Parameters
-from lib.params.protocols import names, place, read, values
+from lib.params.protocols import FOLDER, names, place, read, values
 
 CHOSEN = ("protocol", "dataset", "classifier")
 # Fields whose text is taken as it is written.
@@ -40,7 +41,7 @@ def load(
         if name not in Parameters.model_fields:
             raise unknown("parameter", name, Parameters.model_fields)
     read("datasets", dataset), read("classifiers", classifier)
-    plains = _all_of(protocol)
+    plains = _all_of(protocol, _written())
     given = {name: value for name, value in overrides.items() if value is not None}
     p = _checked(protocol, dataset, classifier, **given)
     fewest = facts(dataset).fewest_phantoms  # of this data set; a protocol may be for others
@@ -68,7 +69,7 @@ def load(
         folder = "+".join(f"{name}={value}" for name, value in drawn.items())
         p = p.model_copy(update={"data_root": f"{p.data_root}/{folder}"})
     p._changed = changed
-    p._brought = {"classifier_weights": p.recorded()["classifier_weights"]}
+    p._own_weights = {"classifier_weights": p.recorded()["classifier_weights"]}
     return p
 
 
@@ -131,6 +132,11 @@ def _checked(protocol: str, dataset: str, classifier: str, **given: Any) -> Para
 
 
 @cache
-def _all_of(protocol: str) -> list[Parameters]:
-    """A protocol's own parameters for each data set and classifier."""
+def _all_of(protocol: str, written: tuple[int, ...]) -> list[Parameters]:
+    """A protocol's own parameters for each data set and classifier, from files `_written` then."""
     return [_checked(protocol, *each) for each in product(names("datasets"), names("classifiers"))]
+
+
+def _written() -> tuple[int, ...]:
+    """When each file of parameters was written, in nanoseconds."""
+    return tuple(path.stat().st_mtime_ns for path in visible(FOLDER, "*/*.yaml"))

@@ -29,7 +29,7 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     _changed: dict[str, Any] = PrivateAttr(default_factory=dict)
-    _brought: dict[str, Any] = PrivateAttr(default_factory=dict)  # own weights as they were then
+    _own_weights: dict[str, Any] = PrivateAttr(default_factory=dict)  # as they were then
 
     protocol: ft.Text = Field(description="settings of the run: a file in params/protocols")
     dataset: ft.Text = Field(description="data set: a file in params/datasets")
@@ -82,8 +82,8 @@ class Parameters(BaseModel):
     )
     classifier_train_limit: ft.Count = Field(description="training images at most; 0: all")
     classifier_include_normal: bool = Field(description="Chest: train on Normal images too (SPL03)")
-    classifier_threshold: ft.Share = Field(
-        gt=0, lt=1, description="Chest: a label is predicted if its output exceeds this (CLS09)"
+    classifier_threshold: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="Chest: a label is predicted if its output exceeds this (CLS09)"
     )
     classifier_paper_epochs: ft.Rounds = Field(
         description="epochs with the paper's optimizer, run for comparison; 0: none"
@@ -258,7 +258,7 @@ class Parameters(BaseModel):
 
     def recorded(self) -> dict[str, Any]:
         """All values as records hold them, see `lib.params.own_files.recorded`."""
-        return recorded(self.model_dump()) | self._brought
+        return recorded(self.model_dump()) | self._own_weights
 
     def key(self, step: str, *without: str) -> dict[str, Any]:
         """What decides a step's result: its version and its values, less the fields ``without``.

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lib.params.errors import InputError, unknown
+from lib.params.errors import InputError, first_line, unknown
 from lib.params.files import ROOT, visible
 
 FOLDER = ROOT / "params"
@@ -152,7 +152,7 @@ def _content(
     except RecursionError:
         raise InputError(f"{shown} cannot be read: a value contains itself.") from None
     except (yaml.YAMLError, OSError) as error:
-        raise InputError(f"{shown} cannot be read: {str(error).splitlines()[0]}.") from None
+        raise InputError(f"{shown} cannot be read: {first_line(error)}.") from None
     if not isinstance(content, dict) or not content:
         raise InputError(f"{shown}, line 1: the file must hold lines of the form `name: value`.")
     return content, lines

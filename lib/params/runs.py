@@ -144,7 +144,7 @@ def _place(p: Parameters, step: str) -> Path:
 def _made(folder: Path, step: str) -> dict[str, Any] | None:
     """The entry of a step in the ``run.json`` of its folder."""
     about = folder / "run.json"
-    return read_json(about)["steps"].get(step) if about.exists() else None
+    return read_json(about).get("steps", {}).get(step) if about.exists() else None
 
 
 def _unlike(made: dict[str, Any], p: Parameters, step: str, data: dict[str, Any]) -> str:

@@ -214,11 +214,8 @@ class Session:
     @cached_property
     def defenses(self) -> dict[str, torch.nn.Module]:
         """The reference defenses and the denoisers that the run has trained, by name."""
-        channels = self.images.facts.channels
-        folder = self.run.dataset_folder / "denoisers"
-        found = {name: denoisers.build(name, channels) for name in params.REFERENCES}
-        found |= {name: denoisers.load(name, folder, channels) for name in self.trained}
-        return {name: network.to(self.device).eval() for name, network in found.items()}
+        names, folder = [*params.REFERENCES, *self.trained], self.run.dataset_folder / "denoisers"
+        return denoisers.load_all(names, folder, self.images.facts.channels, self.device)
 
     def defended(self, picture: np.ndarray) -> dict[str, np.ndarray]:
         """The picture after each defense, uint8 (H, W, C), by name."""

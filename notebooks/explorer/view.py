@@ -1,6 +1,6 @@
 """What the explorer shows: widgets around a `Session`.
 
-Searches and maps run in a thread of their own, so that the stop button is heard.
+Searches and maps run in a thread of their own, so that the stop button works meanwhile.
 """
 
 import threading
@@ -110,9 +110,10 @@ class Explorer:
         self.opening = True
         gray = self.session.images.facts.channels == 1
         self.gray.layout.display, self.color.layout.display = ("", "none") if gray else ("none", "")
-        name = f"{p.protocol}/{p.dataset}/{p.classifier}"
-        if name in self.run.options:
-            self.run.value = name
+        name = f"{self.session.run.run_name}/{p.dataset}/{p.classifier}"
+        if name not in self.run.options:  # with values of the user's
+            self.run.options = (*self.run.options, name)
+        self.run.value = name
         self.through.options = [(shown(name), name) for name in self.session.through]
         edge = self.session.images.size - 1
         self.row.max = self.col.max = edge
@@ -122,11 +123,16 @@ class Explorer:
         self._another()
 
     def _choose(self, change: dict) -> None:
-        protocol, dataset, classifier = change["new"].split("/")
+        if self.opening:
+            return
+        name, dataset, classifier = change["new"].split("/")
         self.session.stop.set()
         try:
-            self.open(params.load(protocol, dataset, classifier, **self.given))
+            self.open(params.load(name.partition("+")[0], dataset, classifier, **self.given))
         except InputError as error:
+            self.opening = True
+            self.run.value = change["old"]
+            self.opening = False
             self._say(str(error), BAD)
 
     def _another(self) -> None:
@@ -135,7 +141,7 @@ class Explorer:
             return
         self.session.stop.set()
         self.adversarial = self.found = None
-        self.line.value = self.restored.value = ""
+        self.line.value = ""
         self.progress.value = 0
         self._say("")
         self._moved()
@@ -160,7 +166,7 @@ class Explorer:
         """The pixel was moved by hand: that is the image now."""
         if self.opening:
             return
-        self.adversarial = None
+        self.adversarial, self.restored.value = None, ""
         self._show()
 
     def _show(self) -> None:
@@ -296,7 +302,7 @@ class Explorer:
 
 
 def convergence(best: list[float], limit: int) -> str:
-    """The best objective by generation (SVG); below the dashed line an image can fall."""
+    """The best objective by generation (SVG); below the dashed line, the prediction can change."""
     width, height = 320, 120
     low, high = min(0.0, *best), max(0.0, *best)
     span = (high - low) or 1.0
