@@ -222,9 +222,14 @@ def test_bare_neighbors_are_all_and_extremes_come_first():
 
 def test_wrong_inputs_are_named():
     model, images = Small().eval(), pictures(1)
+    truth = [int(model(to_tensor(images[..., None])).argmax())]
 
     def no_margin(logits, labels):
         return logits[:, 0], logits[:, 0] < 0
+
+    class NoNumber(Misclassification):
+        def margin(self, logits, labels):
+            return torch.full_like(logits[:, 0], torch.nan)
 
     for given in (
         (model, np.zeros((1, SIZE, SIZE, 3), np.uint8), [0]),
@@ -235,6 +240,7 @@ def test_wrong_inputs_are_named():
         (model, images, [0], ["bare"]),
         (model, images, [0], "bare", None, False, 65_537),
         (model, images, [0], "bare", no_margin),
+        (model, images, truth, "bare", NoNumber()),
     ):
         with pytest.raises(InputError):
             certify_one_pixel(*given)

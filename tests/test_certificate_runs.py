@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TinyNet, make_images
+from conftest import TinyNet, make_images, refused
 from safetensors.torch import save_file
 
 from lib import params
@@ -99,6 +99,19 @@ def test_searches_find_only_vulnerable_images(run):
     for name in ("certificate_bare", "certificate_searches"):
         path = folder / f"{name}.parquet"
         assert not list(schema.problems(path, pd.read_parquet(path), size=10))
+    with torch.no_grad():
+        model.linear.bias[0] += 3
+    save_file(model.state_dict(), folder / "classifier.safetensors")
+    with refused("certificate_bare.parquet"):
+        search_run(*run, 12)
+
+
+def test_all_searches_compute_every_candidate():
+    """Also where the run itself would predict most of them."""
+    p = params.load("demo", "oct", attack_evaluation="screened")
+    found = [each for name, each in searches(p, False).items() if name != "map"]
+    budgets = {(each.evaluation, each.population, each.generations, each.seed) for each in found}
+    assert len(budgets) == 1 and "exact" in budgets.pop()
 
 
 @pytest.mark.parametrize(

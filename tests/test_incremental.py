@@ -19,6 +19,7 @@ from lib.attack.evaluators import WholeImages, make_evaluator
 from lib.attack.incremental import Incremental, NotIncremental
 from lib.attack.incremental.windows import Level, Reach, Windows
 from lib.models.classifiers import Classifier
+from lib.models.denoisers import Median3
 
 CPU = torch.device("cpu")
 BOTH = pytest.mark.parametrize("architecture", ["resnet50", "densenet121"])
@@ -390,6 +391,7 @@ WHOLE = {
     "its forward replaced": (patched, 1),
     "a hook": (hooked, 1),
     "a filter in front": (lambda: nn.Sequential(nn.AvgPool2d(3, 1, 1), bare("resnet18")), 1),
+    "a median in front": (lambda: nn.Sequential(Median3(3), bare("resnet18")), 1),
     "a resize in front": (lambda: nn.Sequential(nn.Upsample(64), bare("resnet18")), 1),
     "colors mixed in front": (lambda: nn.Sequential(Grayscale(3), bare("resnet18")), 1),
     "dilation": (dilated, 1),

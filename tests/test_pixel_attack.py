@@ -673,6 +673,7 @@ def test_wrong_inputs_are_named(images, tiny, name):
         lambda x, y: (x.sum(), x.argmax(1) != y),
         lambda x, y: (x.argmax(1), x.argmax(1) != y),
         lambda x, y: (x[:, 0], x[:, 0]),
+        lambda x, y: (x.mean().view(1), (x.argmax(1) != y).any().view(1)),
         lambda x: (x[:, 0], x[:, 0] > 0),
         lambda x, y: (x[:, 0] * torch.nan, x[:, 0] > torch.inf),
         AnyLabelChange(),

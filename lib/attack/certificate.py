@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lib.attack import inputs
 from lib.attack.attack_table import COLUMNS as ATTACK_COLUMNS
-from lib.attack.criteria import Criterion, Misclassification, decisions, misjudged
+from lib.attack.criteria import Criterion, Misclassification, decisions, not_nan, skip_reason
 from lib.attack.differential_evolution import paint
 from lib.attack.evaluators import CandidateEvaluator
 from lib.attack.neighbors import Neighbors, bare, through_median
@@ -29,7 +29,7 @@ from lib.params.errors import InputError, check_name, check_number
 THROUGH = {"bare": bare, "median3": through_median}
 FIRST, CHUNK = 512, 8192  # candidates between two states, of the first and at most
 SAMPLED = 8  # candidates of a chunk that the whole network evaluates in any case
-NOWHERE = torch.finfo(torch.float32).max
+UNBOUNDED = torch.finfo(torch.float32).max  # every margin was evaluated again
 SAFETY = 10  # a margin is near zero within so many times the largest deviation
 COLUMNS = (
     *ATTACK_COLUMNS[:4], "predicted", "through", "robust", "complete", "neighbors", "candidates",
@@ -88,7 +88,7 @@ def iterate(
         and ``finished``. A loop that stops stops the work.
     """
     array = inputs.to_attack(images)
-    check_name("defense", through, THROUGH)
+    check_name("value of through", through, THROUGH)
     if array.shape[3] != 1:
         raise InputError(
             "A certificate tries every value of every pixel, and a color pixel has 16.8 million: "
@@ -136,7 +136,7 @@ class _Work:
         self.picture, self.label = picture, label
         clean = self._whole(None)
         if state is None:
-            reason = misjudged(self.criterion, clean, label)
+            reason = skip_reason(self.criterion, clean, label)
             decision = decisions(self.criterion, clean, label.ndim == 2)
             state = {
                 "image": place, "label": as_text(label.cpu().numpy())[0], "skipped": bool(reason),
@@ -144,7 +144,7 @@ class _Work:
                 "through": self.through, "robust": False, "complete": False, "neighbors": 0,
                 "candidates": 0, "counterexamples": 0, "rechecked": 0, "deviation": 0.0,
                 "margin": self.criterion.margin(clean, label).item(), "row": -1, "col": -1,
-                "value": -1, "seconds": 0.0, "clear": NOWHERE,
+                "value": -1, "seconds": 0.0, "clear": UNBOUNDED,
                 "finished": bool(reason),
             }  # fmt: skip
         if state["finished"]:
@@ -172,6 +172,7 @@ class _Work:
         labels = self.label.expand(len(genes), *self.label.shape[1:])
         values = self.evaluator.logits(labels.new_zeros(len(genes)), genes)
         margins, fooled = self.criterion.margin(values, labels), self.criterion(values, labels)[1]
+        not_nan(margins)
         sampled = torch.linspace(0, len(genes) - 1, SAMPLED, device=genes.device).long()
         waiting = {*sampled.tolist(), int(margins.argmin())}
         deviation, known = state["deviation"], set()
@@ -187,7 +188,7 @@ class _Work:
             waiting = {*near.nonzero().flatten().tolist()} - known
         others = torch.ones_like(fooled)
         others[list(known)] = False
-        clear = margins[others].abs().min().item() if others.any() else NOWHERE
+        clear = margins[others].abs().min().item() if others.any() else UNBOUNDED
         lowest = int(margins.argmin())
         state = state | {
             "candidates": start + len(genes),
@@ -199,7 +200,7 @@ class _Work:
             row, col, value = self.held.changes[start + lowest].tolist()
             state |= {"margin": margins[lowest].item(), "row": row, "col": col, "value": value}
         if state["clear"] <= deviation:  # a late candidate deviates more: all are in doubt again
-            state |= {"candidates": 0, "counterexamples": 0, "row": -1, "clear": NOWHERE}
+            state |= {"candidates": 0, "counterexamples": 0, "row": -1, "clear": UNBOUNDED}
         complete = state["candidates"] == len(self.held.genes)
         done = complete or (state["counterexamples"] > 0 and not self.count)
         return state | {

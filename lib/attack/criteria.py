@@ -126,7 +126,13 @@ def decisions(criterion: Criterion, logits: Tensor, multi_label: bool) -> Tensor
     return (logits > edge(getattr(criterion, "threshold", 0.5))).long()
 
 
-def misjudged(criterion: Criterion, logits: Tensor, labels: Tensor) -> str:
+def not_nan(objective: Tensor) -> None:
+    """Raise InputError where an objective of a criterion is not a number."""
+    if objective.isnan().any():
+        raise InputError("The criterion gives an objective that is not a number.")
+
+
+def skip_reason(criterion: Criterion, logits: Tensor, labels: Tensor) -> str:
     """Why a clean image is not attacked, '' if it is.
 
     Our own criteria say themselves whether the model is right, so far as they watch the labels.

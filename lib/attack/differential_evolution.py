@@ -85,15 +85,10 @@ def rand1(
 
 
 def best1bin(
-    members: Tensor,
-    scores: Tensor,
-    keys: Tensor,
-    generation: Tensor,
-    limits: Tensor,
-    dither: list[float],
-    crossover: float,
-) -> Tensor:
-    """DE/best/1 with dither and binomial crossover, the peers' way: best + F (b - c).
+    members: Tensor, scores: Tensor, keys: Tensor, generation: Tensor, limits: Tensor,
+    dither: tuple[float, float], crossover: float,
+) -> Tensor:  # fmt: skip
+    """DE/best/1 with dither and binomial crossover, as in SciPy: best + F (b - c).
 
     As scipy's default ``best1bin``: F is drawn once for each image and generation, each gene is
     taken from the mutant with the probability ``crossover``, one of them always. Genes are
@@ -107,7 +102,7 @@ def best1bin(
         limits: of `gene_limits`.
         dither: lower and upper bound of F.
         crossover: probability, 0..1.
-    """  # fmt: skip
+    """
     count, population, genes = members.shape
     rows = torch.arange(count, device=members.device)
     best = members[rows, scores.argmin(1)].unsqueeze(1).double()

@@ -1,7 +1,6 @@
 """Logits of candidates: by the whole network, or by what the changed pixels change."""
 
 import warnings
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,22 +25,6 @@ def dtype_of(precision: str, device: torch.device, edge: int) -> torch.dtype:
     return getattr(torch, found)
 
 
-class Evaluator(Protocol):
-    """Logits of candidates of the images that were put into slots."""
-
-    slots: int
-    batch: int
-
-    def enter(self, slots: Tensor, images: Tensor) -> None:
-        """Put images, uint8 (n, C, H, W), into slots, int64 (n,)."""
-
-    def logits(self, slots: Tensor, candidates: Tensor) -> Tensor:
-        """Logits (N, K) of candidates (N, genes) of the images in slots (N,)."""
-
-    def resize(self, batch: int) -> None:
-        """Another number of candidates at once; images must enter again."""
-
-
 class WholeImages:
     """The whole network on painted images, for any model.
 
@@ -53,7 +36,7 @@ class WholeImages:
         dtype: float32, or another one for autocast.
 
     Raises:
-        InputError: the model gives another number of logits than it was given images.
+        InputError: the model gives another number of rows of logits than of images.
     """
 
     def __init__(self, model: nn.Module, slots: int, batch: int, dtype: torch.dtype) -> None:
@@ -61,14 +44,17 @@ class WholeImages:
         self.images: Tensor | None = None
 
     def enter(self, slots: Tensor, images: Tensor) -> None:
+        """Put images, uint8 (n, C, H, W), into slots, int64 (n,)."""
         if self.images is None:
             self.images = images.new_zeros(self.slots, *images.shape[1:])
         self.images[slots] = images
 
     def resize(self, batch: int) -> None:
+        """Another number of candidates at once; images must enter again."""
         self.batch = batch
 
     def logits(self, slots: Tensor, candidates: Tensor) -> Tensor:
+        """Logits (N, K) of candidates (N, genes) of the images in slots (N,)."""
         low = self.dtype != torch.float32
         with torch.autocast(slots.device.type, self.dtype if low else None, enabled=low):
             return in_batches(self._batch, slots, candidates, self.batch).float()
@@ -92,7 +78,7 @@ def images_in_work(batch: int, population: int) -> int:
 def make_evaluator(
     model: nn.Module, example: Tensor, pixels: int, population: int, dtype: torch.dtype,
     batch: int, most: int,
-) -> Evaluator:  # fmt: skip
+) -> WholeImages | Incremental:  # fmt: skip
     """The fastest evaluator for a model.
 
     Incremental evaluation for torchvision's ResNets and DenseNets, bare, behind modules that
@@ -109,9 +95,10 @@ def make_evaluator(
     """
     on_gpu = example.device.type == "cuda"
     try:
-        # The last batch is filled up, so few images and small populations need small ones; below
-        # that the weights are laid out anew for too few candidates.
-        given = batch or on_gpu * min(GPU_BATCH, max(SMALLEST_BATCH, population * most))
+        # The last batch is filled up, so small populations need small ones; below that the weights
+        # are laid out anew for too few candidates. The number of images does not count: other
+        # batches may round otherwise.
+        given = batch or on_gpu * min(GPU_BATCH, max(SMALLEST_BATCH, population * IMAGES))
         evaluator = Incremental.of(model, example, pixels, given, dtype)
         if not given:
             evaluator.batch = min(evaluator.batch, max(SMALLEST_BATCH, population))
@@ -122,8 +109,7 @@ def make_evaluator(
             warnings.warn(f"Whole images are evaluated, which takes longer: {reason}", stacklevel=2)
     if not batch:
         limit = WHOLE_BATCH.get(example.device.type, WHOLE_BATCH["cpu"])
-        # Whole populations, or equal parts of one, leave little to be filled up. The number of
-        # images does not count: other batches may round otherwise.
+        # Whole populations, or equal parts of one, leave little to be filled up.
         batch = population * max(1, limit // population)
         batch = -(-batch // -(-batch // limit))
     return WholeImages(model, min(most, images_in_work(batch, population)), batch, dtype)

@@ -195,14 +195,16 @@ def check_task(logits: Tensor, labels: Tensor, criterion: Criterion) -> None:
         )
     name = type(criterion).__name__
     try:
-        objective, success = criterion(logits, labels[:1].to(logits.device))
+        # Two images, because a criterion that averages over images would pass with one.
+        two = labels[:1].to(logits.device).expand(2, *labels.shape[1:])
+        objective, success = criterion(logits.expand(2, -1), two)
     except Exception as error:
         raise InputError(
             f"The criterion {name} cannot judge logits ({first_line(error)})."
         ) from error
     if not (
         isinstance(objective, Tensor) and isinstance(success, Tensor)
-        and objective.shape == success.shape == (1,)
+        and objective.shape == success.shape == (2,)
         and objective.is_floating_point() and success.dtype == torch.bool
     ):  # fmt: skip
         raise InputError(

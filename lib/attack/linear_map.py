@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lib.attack import inputs
 from lib.attack.attack_table import COLUMNS
-from lib.attack.criteria import Criterion, Misclassification, check_criterion, misjudged
+from lib.attack.criteria import Criterion, Misclassification, check_criterion, skip_reason
 from lib.attack.differential_evolution import paint
 from lib.attack.evaluators import PRECISIONS, dtype_of
 from lib.attack.incremental import Incremental
@@ -30,7 +30,7 @@ from lib.models.inference import full_precision
 from lib.params.errors import check_field, check_name
 
 FIRST = 128  # predictions of the coarsest map
-KEPT = 64  # positions whose neighbors are predicted where a whole map would be too much
+KEPT = 64  # candidates around which is predicted where a whole map would be too much
 BATCH = 16  # candidates computed before the search looks whether one of them succeeds
 STEPS = (64, 32, 16, 8, 4)  # of a value while it is polished
 
@@ -46,9 +46,10 @@ class LinearMapAttack:
 
     Args:
         pixels: changed pixels.
-        evaluations: candidates computed for each pixel before values are polished.
+        evaluations: candidates computed for each pixel before values are polished, rounded up to
+            as many for each map.
         predictions: candidates predicted in the finest whole map, the coarsest one in any case;
-            behind that, only neighbors of the best positions.
+            behind that, only around the best candidates.
         criterion: what is minimized and what counts, see `lib.attack.criteria`.
         precision: of what is computed, as for `PixelAttack`. Success is always judged in float32.
 
@@ -121,7 +122,7 @@ class _Search:
     def attack(self, place: int, picture: Tensor, label: Tensor) -> dict[str, Any]:
         """The row of an image, uint8 (C, H, W)."""
         clean = inputs.alone(self.outcome.model, picture)
-        if reason := misjudged(self.criterion, clean, label):
+        if reason := skip_reason(self.criterion, clean, label):
             return self.outcome.skipped(place, clean, label, reason)
         started = time.monotonic()
         self.picture, self.label = picture, label
@@ -189,8 +190,9 @@ class _Search:
             predicted = torch.cat([predicted, self._predict(new)])
             done = torch.cat([done, done.new_zeros(len(new))])
             order = predicted.where(~done, torch.inf).argsort(stable=True)[:share]
+            order = order[~done[order]]
             done[order] = True
-            self._compute(genes[order[~predicted[order].isinf()]])
+            self._compute(genes[order])
             step //= 2
         if not self.fooled:
             self._polish()
@@ -229,4 +231,4 @@ class _Search:
                 for n in range(len(near)):
                     near[n, 2 + n // 2] += step if n % 2 else -step
                 near[:, 2:].clamp_(0, 255)
-                better = self._compute(near)
+                better = self._compute(near[(near != self.best).any(1)])

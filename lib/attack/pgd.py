@@ -18,7 +18,7 @@ from lib.attack.criteria import (
     Misclassification,
     check_criterion,
     confidence,
-    misjudged,
+    skip_reason,
     slope,
 )
 from lib.attack.outcome import Outcome
@@ -36,7 +36,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class PGD:
-    """Called as `PixelAttack` is. Success is that of the stored image, alone, in float32.
+    """Projected gradient descent on the criterion's objective, called as `PixelAttack` is.
+
+    Success is that of the stored image, alone, in float32. The first success is kept, else the
+    image of the lowest confidence. ``evaluations`` leaves out gradients, one for each.
 
     Args:
         epsilon: largest change of a stored value, whole, 1 to 255.
@@ -95,7 +98,7 @@ class PGD:
         with full_precision(picture.device):
             clean, best = inputs.alone(model, picture[0]), picture[0]
             outcome = Outcome(model, self.criterion)
-            if reason := misjudged(self.criterion, clean, label):
+            if reason := skip_reason(self.criterion, clean, label):
                 return outcome.skipped(place, clean, label, reason), best
             row = outcome.clean(place, clean, label)
         for start in range(self.starts):
@@ -127,7 +130,8 @@ class PGD:
             at = at + radius * (2 * draws.float() / 2**31 - 1)
         for _ in range(self.steps):
             at = at.clamp(clean - radius, clean + radius).clamp(0, 1)
-            _, gradient = slope(lambda values: model(values).float(), at, self.criterion, label)
+            with full_precision(at.device):
+                _, gradient = slope(lambda values: model(values).float(), at, self.criterion, label)
             at = at - length * gradient.sign()
             held = at.clamp(clean - radius, clean + radius).clamp(0, 1)
             yield rounded(held)[0].to(torch.uint8)

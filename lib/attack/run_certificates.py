@@ -9,6 +9,7 @@ are test images in an order drawn once, so that more of them add to those that a
 
 import re
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +55,9 @@ def certify_run(
 ) -> pd.DataFrame:  # fmt: skip
     """Certify test images and write ``certificate_<through>.parquet``.
 
-    The state of each image is kept beside it after every 20 s. The table has the images up to the
-    first that is not finished, whichever process finishes them: what is left out does not depend
-    on what was found.
+    The state of each image is saved beside it every ``save_every`` seconds. The table has the
+    images up to the first that is not finished, whichever process finishes them: what is left out
+    does not depend on what was found.
 
     Args:
         model: the trained classifier of the run folder.
@@ -68,9 +69,7 @@ def certify_run(
         shard: (i, n): only every n-th image from the i-th on (0-based).
         save_every: seconds between states on disk.
     """
-    attack = attack_of(p, 1, data.facts.multi_label)
-    weights = md5(folder / "classifier.safetensors")
-    key = fingerprint([VERSION, through, data.provenance.md5, weights, repr(attack.criterion)])
+    key, attack = _key(p, data, folder, through), attack_of(p, 1, data.facts.multi_label)
     store = folder / "certificates" / f"{through}-{key}"
     chosen = order(data, p.seed)[:images]
     paths = [store / f"{data.split[at]}-{data.index[at]}.json" for at in chosen]
@@ -91,6 +90,13 @@ def certify_run(
         bar.update(state["finished"])
     bar.close()
     return _table(some, paths, p, folder / f"certificate_{through}.parquet", key)
+
+
+def _key(p: Parameters, data: Images, folder: Path, through: str) -> str:
+    """Hash of what a certificate depends on."""
+    criterion = attack_of(p, 1, data.facts.multi_label).criterion
+    weights = md5(folder / "classifier.safetensors")
+    return fingerprint([VERSION, through, data.provenance.md5, weights, repr(criterion)])
 
 
 def _table(data: Images, paths: list[Path], p: Parameters, path: Path, key: str) -> pd.DataFrame:
@@ -121,14 +127,17 @@ def searches(p: Parameters, multi_label: bool) -> dict[str, PixelAttack | Linear
     A longer search begins like a shorter one, so that one run tells what fewer evaluations find.
     ``map`` ends by itself, long before the budget.
     """
-    other = {"population": 100, "generations": BUDGET // 100 - 1, "precision": "float32"}
-    made = attack_of(p, 1, multi_label, **other)
-    own = {name: getattr(made, name) for name in ("criterion", "batch", "seed")} | other
+    other = {
+        "population": 100, "generations": BUDGET // 100 - 1, "precision": "float32",
+        "evaluation": "exact",
+    }  # fmt: skip
+    made = attack_of(p, 1, multi_label, strategy="rand1", **other)
+    own = {each.name: getattr(made, each.name) for each in fields(RandomSearch) if each.init}
     return {
-        "rand1": attack_of(p, 1, multi_label, strategy="rand1", **other),
+        "rand1": made,
         "best1bin": attack_of(p, 1, multi_label, strategy="best1bin", **other),
-        "sparse_rs": SparseRS(1, **own),
-        "random": RandomSearch(1, **own),
+        "sparse_rs": SparseRS(**own),
+        "random": RandomSearch(**own),
         "map": LinearMapAttack(1, criterion=made.criterion),
     }
 
@@ -145,9 +154,14 @@ def search_run(
         shard: (i, n); the table is written by the call without shard.
 
     Raises:
-        InputError: there is no certificate of the bare classifier, or it is of other images.
+        InputError: there is no certificate of the bare classifier, or it is of other images or
+            weights.
     """
-    known = read_table(folder / "certificate_bare.parquet")[:images]
+    path = folder / "certificate_bare.parquet"
+    known = read_table(path)
+    if known.attrs.get("key") != _key(p, data, folder, "bare"):
+        raise InputError(f"{path} is of other images or weights: make the certificates again.")
+    known = known[:images]
     known = known[~known["skipped"] & ~known["robust"]]
     chosen = positions(data, known)
     model, tables = model.to(pick_device(p.device)), []

@@ -10,7 +10,8 @@ from lib.data import counter_rng
 _NONE = torch.iinfo(torch.int64).max
 _BITS = 14  # of a row or column
 # Candidates kept of one image, 20 bytes each. A search that allows millions of them would fill the
-# memory before its first candidate. What no longer fits is evaluated again, to the same score.
+# memory before its first candidate. What no longer fits is evaluated again, an exact score to the
+# same value.
 MOST = 1 << 17
 
 

@@ -1,48 +1,10 @@
-"""Scores of candidates that differential evolution proposes: their objectives and successes."""
-
-from typing import Protocol
+"""Scores of candidates that a search proposes: their objectives and successes."""
 
 import torch
 from torch import Tensor, nn
 
-from lib.attack.criteria import Criterion
+from lib.attack.criteria import Criterion, not_nan
 from lib.attack.evaluators import CandidateEvaluator
-from lib.params.errors import InputError
-
-
-class Scores(Protocol):
-    """What a search needs to know of its candidates.
-
-    Attributes:
-        slots: images in work at the same time.
-        counts: for each slot, candidates computed by the network and predicted since its image
-            entered, int64 (slots, 2).
-    """
-
-    slots: int
-    counts: Tensor
-
-    def enter(self, slots: Tensor, pictures: Tensor, labels: Tensor, clean: Tensor) -> None:
-        """Put images into slots.
-
-        Args:
-            slots: int64 (n,).
-            pictures: uint8 (n, C, H, W).
-            labels: int64 (n,) or (n, K).
-            clean: their float32 logits (n, K).
-        """
-
-    def __call__(self, slots: Tensor, labels: Tensor, genes: Tensor) -> tuple[Tensor, Tensor]:
-        """Score candidates.
-
-        Args:
-            slots: of their images, int64 (n,), those of one image side by side.
-            labels: of their images, int64 (n,) or (n, K).
-            genes: int64 (n, genes).
-
-        Returns:
-            Scores, float32 (n,), lower is better, and successes in the search's precision, bool.
-        """
 
 
 class ExactScores:
@@ -53,6 +15,11 @@ class ExactScores:
         criterion: whose objective is the score.
         example: one of the images, uint8 (C, H, W), on the model's device.
         pixels, population, dtype, batch, most: see `lib.attack.evaluators.make_evaluator`.
+
+    Attributes:
+        slots: images in work at the same time.
+        counts: for each slot, candidates computed by the network and predicted since its image
+            entered, int64 (slots, 2).
     """
 
     def __init__(
@@ -65,14 +32,31 @@ class ExactScores:
         self.counts = torch.zeros(self.slots, 2, dtype=torch.long, device=example.device)
 
     def enter(self, slots: Tensor, pictures: Tensor, labels: Tensor, clean: Tensor) -> None:
+        """Put images into slots.
+
+        Args:
+            slots: int64 (n,).
+            pictures: uint8 (n, C, H, W).
+            labels: int64 (n,) or (n, K).
+            clean: their float32 logits (n, K).
+        """
         self.counts[slots] = 0
         self.evaluator.enter(slots, pictures, clean)
 
     def __call__(self, slots: Tensor, labels: Tensor, genes: Tensor) -> tuple[Tensor, Tensor]:
+        """Score candidates.
+
+        Args:
+            slots: of their images, int64 (n,), those of one image side by side.
+            labels: of their images, int64 (n,) or (n, K).
+            genes: int64 (n, genes).
+
+        Returns:
+            Scores, float32 (n,), lower is better, and successes in the search's precision, bool.
+        """
         if not len(slots):
             return torch.zeros(0, device=slots.device), slots.bool()
         objective, success = self.criterion(self.evaluator.logits(slots, genes), labels)
-        if objective.isnan().any():
-            raise InputError("The criterion gives an objective that is not a number.")
+        not_nan(objective)
         self.counts[:, 0] += slots.bincount(minlength=self.slots)
         return objective.float(), success

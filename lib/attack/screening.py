@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lib.attack.criteria import Criterion
 from lib.attack.incremental import Incremental, Tap
 from lib.attack.scoring import ExactScores
+from lib.params.device import is_out_of_memory
 from lib.params.errors import InputError
 
 FIRST, EACH = 20, 5  # candidates computed of the first generation and of each later one
@@ -74,7 +75,7 @@ class ScreenedScores:
     It is taken again, if there is a better candidate, in generations 1, 2, 4, 8 and so on. A
     gradient counts as two computed candidates, because it takes about as much work.
 
-    Args: as of `ExactScores`.
+    Arguments, attributes and methods: as of `ExactScores`.
 
     Raises:
         InputError: a model that is not evaluated incrementally.
@@ -85,9 +86,9 @@ class ScreenedScores:
         population: int, dtype: torch.dtype, batch: int, most: int,
     ) -> None:  # fmt: skip
         # Few candidates of an image are computed at once: large batches would stay empty on a CPU.
-        batch = batch or (0 if example.device.type == "cuda" else FIRST)
-        self.exact = ExactScores(model, criterion, example, pixels, FIRST, dtype, batch, most)
-        self.tap = tap_of(self.exact)
+        few = batch or (0 if example.device.type == "cuda" else FIRST)
+        self.exact = ExactScores(model, criterion, example, pixels, FIRST, dtype, few, most)
+        self.tap = tap_of(self.exact, batch)
         self.criterion, self.slots, self.counts = criterion, self.exact.slots, self.exact.counts
         self.known: dict[int, Known] = {}
 
@@ -135,11 +136,19 @@ class ScreenedScores:
 
     def _predict(self, slots: Tensor, genes: Tensor) -> Tensor:
         self.counts[:, 1] += slots.bincount(minlength=self.slots)
-        return self.tap.predict(slots, genes).float()
+        try:
+            return self.tap.predict(slots, genes).float()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InputError(
+                "There is not enough memory for predictions: set a smaller batch."
+            ) from error
 
 
-def tap_of(scores: ExactScores) -> Tap:
-    """A tap into the network that computes these scores.
+def tap_of(scores: ExactScores, batch: int = 0) -> Tap:
+    """A tap into the network that computes these scores; ``batch`` predictions at once, 0: as many
+    as the device holds well.
 
     Raises:
         InputError: whole images are evaluated.
@@ -150,7 +159,7 @@ def tap_of(scores: ExactScores) -> Tap:
             "Predictions need a torchvision ResNet or DenseNet and square images: use "
             "evaluation='exact' for this model."
         )
-    return Tap(engine, BATCH.get(engine.source.device.type, BATCH["cpu"]))
+    return Tap(engine, batch or BATCH.get(engine.source.device.type, BATCH["cpu"]))
 
 
 EVALUATIONS = {"exact": ExactScores, "screened": ScreenedScores}

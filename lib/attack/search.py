@@ -1,4 +1,4 @@
-"""Differential evolution on many images at once: finished ones leave and new ones enter."""
+"""A population search on many images at once: finished ones leave and new ones enter."""
 
 import time
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from lib.attack import differential_evolution, inputs
-from lib.attack.criteria import misjudged
+from lib.attack.criteria import skip_reason
 from lib.attack.outcome import Outcome
 from lib.attack.score_cache import ScoreCache
-from lib.attack.scoring import Scores
-from lib.attack.screening import EVALUATIONS
+from lib.attack.scoring import ExactScores
+from lib.attack.screening import EVALUATIONS, ScreenedScores
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Search:
         self.limits = differential_evolution.gene_limits(attack.pixels, *images.shape[1:], device)
         self.waiting = list(range(len(images)))
         self.populations: Populations | None = None
-        self.evaluate: Scores | None = None
+        self.evaluate: ExactScores | ScreenedScores | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -111,7 +111,7 @@ class Search:
             picture = torch.tensor(self.images[place]).permute(2, 0, 1).to(self.device)
             label = self.labels[place : place + 1].to(self.device)
             clean = inputs.alone(self.model, picture)
-            reason = misjudged(self.criterion, clean, label)
+            reason = skip_reason(self.criterion, clean, label)
             if reason:
                 skipped.append(self.outcome.skipped(place, clean, label, reason))
                 continue

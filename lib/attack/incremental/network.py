@@ -157,11 +157,12 @@ class Incremental:
                 made.resize(batch or made.plan.batch(dtype.itemsize))
                 return made
             return cls(model, channels, height, pixels, batch, dtype)
-        except (AttributeError, TypeError, RuntimeError) as error:
+        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise
             raise NotIncremental(
-                f"the network is not as torchvision's ({first_line(error)})."
+                "the network, or what is in front of it, is not as expected "
+                f"({first_line(error).rstrip('.')})."
             ) from error
 
     def compare(self, example: Tensor) -> None:

@@ -72,7 +72,7 @@ class Plan:
         )
 
     def batch(self, value_bytes: int) -> int:
-        """Candidates a batch that keep the largest map on a CPU below ``LARGEST_MAP``."""
+        """The largest batch of candidates whose largest map on a CPU is below ``LARGEST_MAP``."""
         places = [
             self.maps[n + 1] ** 2 if n >= self.switch else self.pixels * self.sizes[n + 1] ** 2
             for n in range(len(self.chain))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Reach:
-    """How a layer spreads a change: its kernel, stride and zero padding."""
+    """How a layer spreads a change (its receptive field): kernel, stride and zero padding."""
 
     kernel: int = 1
     stride: int = 1
