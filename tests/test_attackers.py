@@ -100,6 +100,12 @@ def test_rows_say_what_the_attacked_images_do_through_each_defense(run, table):
         found = of.loc["adaptive"]
         after = logits(behind, rebuild(clean.images, found), batch=1).argmax(1) == clean.labels
         assert found["correct"].tolist() == (after & right).tolist()
+        held = right.copy()
+        for other in models.keys() - {name}:
+            own = table[(table["defense"] == other) & (table["attacker"] == "adaptive")]
+            images = rebuild(clean.images, own)
+            held &= logits(behind, images, batch=1).argmax(1) == clean.labels
+        assert of.loc["shared", "correct"].tolist() == held.tolist()
         for attacker in one:
             assert counts[(name, attacker, 0 if attacker == "none" else 1)] == len(records)
         assert of.loc[["transfer"], "index"].tolist() == records["index"].iloc[[1]].tolist()

@@ -242,6 +242,28 @@ def test_sizes_grow_and_only_the_last_may_stop(small, images):
     assert {size for training, size in seen if not training} == {56}
 
 
+@pytest.mark.parametrize(("height", "width"), [(32, 64), (64, 32)])
+def test_images_keep_their_shape_at_every_size(height, width):
+    seen = set()
+
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(3, 2)
+
+        def forward(self, x):
+            seen.add((self.training, *x.shape[2:]))
+            return self.last(x.mean((2, 3)))
+
+    images = np.zeros((8, height, width, 3), np.uint8)
+    labels = np.arange(8) % 2
+    for sizes in ((), (16, 32)):
+        seen.clear()
+        fit_classifier(Pooled(), images, labels, images, labels, sizes=sizes, epochs=2, batch=4)
+        expected = {(True, height * size // 32, width * size // 32) for size in sizes or [32]}
+        assert seen == expected | {(False, height, width)}
+
+
 def test_masks_hide_parts_of_training_images_alone(small, images):
     data, seen = colored(images), []
     stored = unit(torch.from_numpy(data.images).permute(0, 3, 1, 2))
@@ -496,6 +518,7 @@ def test_training_needs_no_gradients_of_its_caller():
         {"labels": None}, {"labels": [[1], [1, 2], [1], [1], [1], [1]]},
         {"labels": 2 * np.eye(4, dtype=int)[CLASSES]}, {"labels": CLASSES[:, None]},
         {"validation_labels": np.eye(4, dtype=int)[CLASSES]}, {"sizes": 8}, {"stop": 0.9},
+        {"batch": 1},
         {"stop": ("a", "b")}, {"seed": 1 << 62}, {"seed": 0.5}, {"model": lambda x: x},
         {"model": Flat().requires_grad_(False)}, {"model": nn.Flatten()}, {"model": Flat().half()},
         {"model": Flat().to("meta")}, {"checkpoint": "/proc/x/y"},

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -117,6 +118,17 @@ def test_interval_of_an_area_covers(monkeypatch):
         _, low, high = bootstrap_auc(positive, negative, 300, trial)
         hits += low <= 0.6915 <= high  # P(N(1, 2) > N(0, 2)), of different images: Phi(1 / 2)
     assert 0.88 <= hits / 120 <= 0.99
+
+
+def test_the_interval_of_an_area_does_not_depend_on_the_order_of_rows():
+    rng = np.random.default_rng(0)
+    positive, negative = rng.normal(size=(2, 60)) + [[0.7], [0]]
+    clusters, order = rng.integers(0, 25, 60), rng.permutation(60)
+    found = bootstrap_auc(positive, negative, 200, 0, clusters)
+    again = bootstrap_auc(positive[order], negative[order], 200, 0, clusters[order])
+    assert again == pytest.approx(found)
+    with refused(59):
+        bootstrap_auc(positive, negative, 200, 0, clusters[:59])
 
 
 def test_areas_of_few_or_unfit_scores():

@@ -221,6 +221,15 @@ def test_no_images_have_no_decisions():
         assert DoubleMasking(Toy(0), 4, fill=fill)(to_tensor(none)).shape == (0, 3)
 
 
+def test_one_mask_that_hides_all_certifies_by_itself():
+    model, images = Toy(0), quarters(0, 4)
+    edge = images.shape[1]
+    blind = DoubleMasking(model, edge, fill=0.5)
+    hidden = model(torch.full((1, 1, edge, edge), 0.5)).argmax()
+    labels = [int(hidden), (int(hidden) + 1) % 3, int(hidden), int(hidden)]
+    assert blind.certify(images, labels).tolist() == [True, False, True, True]
+
+
 def test_wrong_settings_are_refused():
     images = quarters(0, 2)
     for wrong in ({"mask": 9}, {"mask": 2, "patch": 3}, {"mask": 0}):

@@ -133,6 +133,11 @@ def test_what_sound_attacks_cannot_do_is_seen():
             rows("dae", "random", "pixels", 1, [0] * count),
         )
         assert blind["knowing"] == holds
+        # Small changes of all values are another kind of attack.
+        dense = rows("dae", "pgd", "linf", 1, [0] * count)
+        few = rows("dae", "adaptive", "pixels", 2, [1] * count)
+        blind = held(few, rows("dae", "random", "pixels", 2, [0] * count), dense)
+        assert blind["knowing"] == holds
         hidden = held(
             rows("dae", "pgd", "linf", 4, [1] * count), rows("dae", "fgsm", "linf", 4, [0] * count)
         )

@@ -290,6 +290,8 @@ def _moved(
             images = {name: rebuild(clean.images[at], table)}
             labels = clean.labels[at]
             moved = transfer(models, images, labels, criterion, device)
+            if name == "shared":  # what was found through the other defenses
+                moved = moved[moved["defense"] != table["defense"].iloc[0]]
             found.append(moved.assign(image=at[moved["image"]]))
         if found:
             every = pd.concat(found).groupby(["defense", "image"], sort=False)["correct"].all()

@@ -8,7 +8,6 @@ patch can change the decision, whoever makes it and whatever he knows.
 
 import math
 import time
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -123,8 +122,8 @@ class DoubleMasking(nn.Module):
         single = self._margins(image, masks, label)
         if not (single > TIE).all():
             return False
-        pairs = torch.tensor(list(combinations(range(len(masks)), 2)), device=image.device)
-        pairs = pairs[single[pairs].sum(1).argsort()] if len(pairs) else pairs.view(0, 2)
+        pairs = torch.combinations(torch.arange(len(masks), device=image.device))
+        pairs = pairs[single[pairs].sum(1).argsort()]
         return all(
             (self._margins(image, masks[part].any(1), label) > TIE).all()
             for part in pairs.split(self._batch(image))

@@ -151,10 +151,10 @@ def restore_all(
             ``exact``, whether the two are identical; ``error_attacked`` and ``error_elsewhere``,
             the mean absolute error in gray levels (0..255) at the attacked pixels and at all others
             (EVA11), NaN where there are none; ``restored_class``, the class after the defense, and
-            ``recovered``, whether it is the one before the attack (meaningful only where
-            ``success``); ``clean_class``, the class of the clean image after the defense, and
-            ``kept``, whether it is unchanged (EVA10); ``attacked_residual_...`` and
-            ``clean_residual_...``, how much the defense changes the attacked and the clean image,
+            ``recovered``, whether it is the one before the attack; ``clean_class``, the class of
+            the clean image after the defense, and ``kept``, whether it is unchanged (EVA10);
+            ``attacked_residual_...`` and ``clean_residual_...``, how much the defense changes the
+            attacked and the clean image,
             by each of `lib.defense.detection.SCORES`.
 
     Raises:

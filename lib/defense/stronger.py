@@ -15,7 +15,7 @@ from torch import nn
 from lib.attack import Found, LinearMapAttack, PixelAttack, inputs
 from lib.params.errors import InputError, check_field, shortened
 
-SUMS = ("evaluations", "computed", "generations", "disagreements", "seconds", "best")
+SUMS = ("evaluations", "computed", "screened", "generations", "disagreements", "seconds", "best")
 PIXELS = ("rows", "cols", "values")
 
 

@@ -27,15 +27,15 @@ EXTENDS = {"doubled": "adaptive", "restarts": "adaptive"}
 # Budgets at which an attack on an unproved defense should leave no image correct.
 ENOUGH = {PIXELS: 64, LINF: 8}
 BY_CLASS = Misclassification()
-KNOWING = ("adaptive", "doubled", "restarts", "map", "sparse_rs", "fgsm", "pgd", "apgd",
-           "autoattack")  # fmt: skip
+KNOWING = ("adaptive", "doubled", "restarts", "more_pixels", "map", "sparse_rs", "fgsm", "pgd",
+           "apgd", "autoattack")  # fmt: skip
 
 
 def correct(
     model: Network, images: Any, labels: Any, criterion: Criterion = BY_CLASS,
     device: Device = None,
 ) -> np.ndarray:  # fmt: skip
-    """Whether stored images keep their decisions, each evaluated alone in float32, bool (N,).
+    """Whether the attacker fails on stored images, each evaluated alone in float32, bool (N,).
 
     Args:
         model: images (N, C, H, W) in 0..1 to logits.
@@ -128,12 +128,14 @@ def sanity(table: pd.DataFrame) -> pd.DataFrame:
         larger budget where it succeeded with a smaller one, nor where the attack that it extends
         succeeded. ``all``: where the largest budget of a family is at least that of `ENOUGH`, it
         leaves no image correct.
-        ``knowing``: attackers who do not know the defense succeed no more often than those who do,
-        beyond chance (the paired 95 % interval). ``steps``: one gradient step succeeds no more
-        often than several of the same budget, likewise. ``certificate``: no attack of one pixel
-        succeeds on a certified image.
+        ``knowing``: with the fewest pixels, random search and attackers who do not know the defense
+        succeed no more often than the others, beyond chance (the paired 95 % interval).
+        ``steps``: one gradient step succeeds no more often than several of the same budget,
+        likewise. ``certificate``: no attack of one pixel succeeds on a certified image.
     """
     image, rows = image_columns(table), []
+    if "cluster" not in table:
+        table = table.assign(cluster=clusters.of(table))
     for name, of in table.groupby("defense", sort=False):
         attacks = of[of["attacker"] != NONE]
         rows += _budgets(name, attacks, image)
@@ -143,9 +145,10 @@ def sanity(table: pd.DataFrame) -> pd.DataFrame:
                 continue
             left = most.groupby(image)["correct"].all()
             rows.append(_none(f"all, {family}", name, len(left), left.sum()))
-        knows = attacks["attacker"].isin(KNOWING)
-        least = attacks["budget"] == attacks["budget"].min()
-        rows += _no_weaker("knowing", name, attacks[knows & least], attacks[~knows & least], image)
+        least = attacks[attacks["family"] == PIXELS]
+        least = least[least["budget"] == least["budget"].min()]
+        knows = least["attacker"].isin(KNOWING)
+        rows += _no_weaker("knowing", name, least[knows], least[~knows], image)
         one, several = (attacks[attacks["attacker"] == of] for of in ("fgsm", "pgd"))
         rows += _no_weaker("steps", name, several, one, [*image, "budget"])
         if "certified" in of and of["certified"].any():
@@ -168,8 +171,11 @@ def _no_weaker(
     sides = [of.groupby(keys)["correct"].all() for of in (strong, weak)]
     both = pd.concat(sides, axis=1, join="inner", keys=["strong", "weak"]).astype(int)
     gap = both["strong"] - both["weak"]
+    cluster = strong.groupby(keys)["cluster"].first().reindex(both.index)
+    if not len(both):
+        return []
     found = {"check": check, "defense": name, "n": len(both), "against": int((gap > 0).sum())}
-    return [found | {"holds": not intervals.paired(gap)[1] > 0}] if len(both) else []
+    return [found | {"holds": not intervals.paired(gap, cluster.to_numpy())[1] > 0}]
 
 
 def _budgets(name: str, attacks: pd.DataFrame, image: list[str]) -> list[dict[str, Any]]:

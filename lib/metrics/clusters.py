@@ -17,14 +17,15 @@ IMAGE = ("dataset", "split", "index", "image")
 def of(frame: pd.DataFrame) -> np.ndarray:
     """The cluster of each row: its patient or lesion, or where that is unknown its image.
 
-    A row names its image by any of `IMAGE`, and its patient by ``group`` (-1 unknown). Without
-    any of them it is a cluster of its own.
+    A row names its image by ``index`` or ``image``, and what else of `IMAGE` it has; its patient by
+    ``group`` (-1 unknown). Without any of them it is a cluster of its own.
 
     Returns:
         int64 (N,), equal for rows of one cluster.
     """
     image = [name for name in IMAGE if name in frame]
-    alone = frame.groupby(image).ngroup() if image else pd.RangeIndex(len(frame))
+    named = {"index", "image"} & {*image}
+    alone = frame.groupby(image).ngroup() if named else pd.RangeIndex(len(frame))
     found = np.asarray(alone, dtype=np.int64)
     if "group" not in frame:
         return found
@@ -53,8 +54,9 @@ def totals(values: Sequence[float] | np.ndarray, clusters: Sequence[int] | np.nd
 def effective(
     values: Sequence[float] | np.ndarray, clusters: Sequence[int] | np.ndarray | None
 ) -> float:
-    """How many independent rows have a mean as certain as that of these.
+    """Effective sample size: the number of independent rows whose mean has the same variance.
 
+    With few clusters of very different sizes it is too large, so that intervals are too narrow.
     Values (N,) are finite, clusters as of `totals`, which also says what is refused.
 
     Returns:
@@ -66,6 +68,7 @@ def effective(
     n, m = len(values), len(sums)
     if m == n or m < 2 or np.ptp(values) == 0:
         return float(m)
-    # Without the factor m / (m - 1) of the source: rows that are copies then count exactly once.
+    # Without the factor m / (m - 1) of the source: copies of a row then count exactly once, if all
+    # rows have equally many.
     clustered = np.square(sums - counts * values.mean()).sum() / n**2
     return min(float(n), values.var() / clustered) if clustered else float(n)

@@ -5,7 +5,7 @@ and compare stored 8-bit images, so that every number is on one known scale (dec
 EVA08, audit P1 to P3 and F1 to F6). All functions take a reference and an image, uint8 of one shape
 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch, and return float64 (N,). They raise `InputError`
 for other types or shapes, and images without pixels. The other images of a batch do not change a
-value.
+value beyond float32 rounding.
 """
 
 import math
@@ -46,7 +46,7 @@ def mse(reference: Any, image: Any) -> np.ndarray:
 
 def mse_255(reference: Any, image: Any) -> np.ndarray:
     """`mse` on 0..255, which is 65025 times as large: the other scale of the paper's tables."""
-    reference, image = _pair(reference, image)
+    reference, image = as_pair(reference, image)
     # Squares are summed as int64: 8-bit arithmetic would wrap (audit P2).
     pairs = zip(reference, image, strict=True)
     return np.array([np.square(a.astype(np.int64) - b).mean() for a, b in pairs], dtype=np.float64)
@@ -101,7 +101,12 @@ def fsim(reference: Any, image: Any, device: str | torch.device = "cpu") -> np.n
 
     As published: phase congruency with four scales and orientations, T1 = 0.85, T2 = 160 on
     0..255 (EVA08; the paper names no constants, and its values fit no standard code, audit F2).
+
+    Raises:
+        InputError: an edge of one pixel.
     """
+    reference, image = as_pair(reference, image)
+    check_edge("FSIM", reference, 2)
     return _of_piq("fsim", reference, image, device, chromatic=False)
 
 
@@ -114,7 +119,7 @@ def fsim_chromatic(reference: Any, image: Any, device: str | torch.device = "cpu
     Raises:
         InputError: the images are gray.
     """
-    reference, image = _pair(reference, image)
+    reference, image = as_pair(reference, image)
     if reference.shape[3] != 3:
         raise InputError("FSIMc compares colors: it needs RGB images (N, H, W, 3), not gray ones.")
     return _of_piq("fsim", reference, image, device, chromatic=True)
@@ -130,28 +135,33 @@ def measure(reference: Any, image: Any, device: str | torch.device = "cpu") -> p
     return pd.DataFrame(dict(zip(COLUMNS, values, strict=True)))
 
 
-def _pair(reference: Any, image: Any) -> tuple[np.ndarray, ...]:
+def as_pair(reference: Any, image: Any) -> tuple[np.ndarray, ...]:
     """Both as contiguous uint8 (N, H, W, C).
 
     Raises:
         InputError: another type or shape, or images without pixels.
     """
-    pair = as_images(COMPARED, reference=reference, image=image)
-    if 0 in pair[0].shape[1:]:
-        raise InputError(f"{COMPARED} must have pixels, not the shape {pair[0].shape}.")
-    return tuple(map(np.ascontiguousarray, pair))
+    both = as_images(COMPARED, reference=reference, image=image)
+    if 0 in both[0].shape[1:]:
+        raise InputError(f"{COMPARED} must have pixels, not the shape {both[0].shape}.")
+    return tuple(map(np.ascontiguousarray, both))
+
+
+def check_edge(measure: str, images: np.ndarray, least: int) -> None:
+    """Raise InputError where an edge of images (N, H, W, C) is too short for a measure."""
+    _, height, width, _ = images.shape
+    if min(height, width) < least:
+        raise InputError(
+            f"{measure} needs images of {least} x {least} pixels or more, not {height} x {width}."
+        )
 
 
 def _ssim(reference: Any, image: Any, window: int, peak: float = 255, **options: Any) -> np.ndarray:
     """scikit-image's SSIM of each pair, K1 = 0.01, K2 = 0.03, mean over channels."""
     from skimage.metrics import structural_similarity
 
-    reference, image = _pair(reference, image)
-    if min(reference.shape[1:3]) < window:
-        raise InputError(
-            f"SSIM needs images of {window} x {window} pixels or more, "
-            f"not {reference.shape[1]} x {reference.shape[2]}."
-        )
+    reference, image = as_pair(reference, image)
+    check_edge("SSIM", reference, window)
     options |= {"win_size": window, "K1": 0.01, "K2": 0.03, "data_range": peak}
     pairs = zip(reference, image, strict=True)
     values = [structural_similarity(a, b, channel_axis=-1, **options) for a, b in pairs]
@@ -164,7 +174,7 @@ def _of_piq(
     """One of piq's functions on (N, C, H, W) tensors of values 0..255, some images at a time."""
     import piq
 
-    reference, image = _pair(reference, image)
+    reference, image = as_pair(reference, image)
     count, height, width, _ = reference.shape
     device = pick_device(device)
     step = max(1, CHUNK_PIXELS // (height * width))

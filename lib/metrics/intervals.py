@@ -231,7 +231,9 @@ def bootstrap_auc(
     check_resampling(np.concatenate([positive, negative]), samples, seed)
     if n == 0:
         return NONE
-    own = pd.factorize(np.arange(n) if clusters is None else np.asarray(clusters))[0]
+    if clusters is not None and len(clusters) != n:
+        raise InputError(f"{n} images cannot be of {len(clusters)} rows with a cluster.")
+    own = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1]
     # For each positive, the number of negatives below it, and of those not above it.
     order = np.argsort(negative)
     below, upto = (np.searchsorted(negative[order], positive, side) for side in ("left", "right"))

@@ -3,7 +3,8 @@
 The package (github.com/up42/image-similarity-measures, read at version 0.3.6) is what a search for
 "FSIM Python" finds, and the audit supposes that it made some of the paper's values (F2). It pins an
 old numpy, so it cannot be installed here. With every switch off, `fsim_measures` is the FSIM of
-Zhang et al. (2011), as `lib.metrics.image_quality.fsim`.
+Zhang et al. (2011), as `lib.metrics.image_quality.fsim`, for edges below 384 pixels; larger images
+are reduced there.
 
 All functions take and return what those of `lib.metrics.image_quality` do.
 """
@@ -13,7 +14,6 @@ from functools import cache
 import numpy as np
 from scipy import fft, ndimage
 
-from lib.data import as_images
 from lib.metrics import image_quality
 
 PEAK = 4095  # the package's default in PSNR and SSIM, for satellite images of 12 bits
@@ -56,17 +56,18 @@ def fsim_measures(
             then summed to 0..6. Published: four orientations with Gaussian windows, the sum of
             energies over the sum of amplitudes, 0..1, which T1 = 0.85 assumes.
         by_channel: mean over channels. Published: luminance.
-        reference_peak: white of the clean images as passed to the package; the paper's may have
-            been on 0..1.
+        reference_peak: peak value of the clean images as passed to the package; the paper's may
+            have been on 0..1.
         image_peak: the same of the restored images; different peaks mix two scales.
 
     Returns:
         FSIM of each pair, NaN where neither image has a feature (as the package).
     """
-    reference, image = as_images(image_quality.COMPARED, reference=reference, image=image)
+    reference, image = image_quality.as_pair(reference, image)
+    image_quality.check_edge("FSIM", reference, 2)
     if not len(reference):
         return np.empty(0)
-    pair = []
+    features = []
     for array, peak in ((reference, reference_peak), (image, image_peak)):
         planes = array.astype(np.float64) * (peak / 255)
         if not by_channel and array.shape[3] == 3:
@@ -74,8 +75,8 @@ def fsim_measures(
         planes = np.moveaxis(planes, 3, 1)
         flat = planes.reshape(-1, *planes.shape[2:])
         congruency = _phase_congruency(flat, phasepack)
-        pair.append((congruency, _gradient(flat, uint16_gradients, raw_scharr)))
-    (p, g), (q, h) = pair
+        features.append((congruency, _gradient(flat, uint16_gradients, raw_scharr)))
+    (p, g), (q, h) = features
     weight = np.maximum(p, q)
     alike = _similarity(p, q, T1) * _similarity(g, h, T2)
     with np.errstate(invalid="ignore"):

@@ -95,6 +95,7 @@ def fit_classifier(
         "The validation labels", validation_labels, len(validation_images)
     )
     epochs, batch, learning_rate, seed = check_training(model, epochs, batch, learning_rate, seed)
+    check_number("batch", batch, 2, math.inf, whole=True)
     check_number("momentum", momentum, 0, 1, ends="[)")
     check_number("weight_decay", weight_decay, 0, math.inf)
     check_number("threshold", threshold, 0, 1, ends="()")
@@ -103,7 +104,7 @@ def fit_classifier(
     stop = tuple(check_numbers("stop", stop, -math.inf, math.inf, count=2))
     if len(images) < 2:
         raise InputError(f"A classifier needs two training images at least, not {len(images)}.")
-    device, multi_label, edge = placed(model, device), labels.ndim == 2, images.shape[1]
+    device, multi_label, edge = placed(model, device), labels.ndim == 2, min(images.shape[1:3])
     known = next(outputs(model, images[:1])).shape[1]
     for of in (labels, validation_labels):
         if of.shape[1:] != (known,) * multi_label:
@@ -183,8 +184,10 @@ def _batches(
             if len(chosen) > 1:
                 given = torch.from_numpy(images[chosen.numpy()]).to(device)
                 given, size = unit(given.permute(0, 3, 1, 2)), size_of(epoch)
-                if size < given.shape[-1]:
-                    given = F.interpolate(given, size=size, mode="bilinear", antialias=True)
+                short = min(given.shape[-2:])
+                if size < short:
+                    reduced = [length * size // short for length in given.shape[-2:]]
+                    given = F.interpolate(given, size=reduced, mode="bilinear", antialias=True)
                 if masking:
                     given = under_two(given, masking, generator)
                 yield given, labels[chosen].to(device)

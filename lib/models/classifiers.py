@@ -102,11 +102,12 @@ class Classifier(nn.Module):
         smallest = params.read("classifiers", architecture)["smallest_input"]
         sizes = {"classes": classes, "image_size": image_size, "input_size": input_size or 1}
         for name, value in sizes.items():
-            check_number(name, value, 1, math.inf, whole=True)
+            sizes[name] = check_number(name, value, 1, math.inf, whole=True)
+        classes, image_size = sizes["classes"], sizes["image_size"]
         mean = check_numbers("mean", mean, -math.inf, math.inf, count=3)
         std = check_numbers("std", std, 0, math.inf, ends="()", count=3)
         self.architecture, self.classes, self.image_size = architecture, classes, image_size
-        self.input_size = input_size or max(image_size, smallest)
+        self.input_size = sizes["input_size"] if input_size else max(image_size, smallest)
         self.network = NETWORKS[architecture](weights=None)
         head = "fc" if architecture == "resnet50" else "classifier"
         features = getattr(self.network, head).in_features

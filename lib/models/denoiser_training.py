@@ -208,7 +208,7 @@ def fit_denoiser(
     schedule = None
     if halving:
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: 0.5 ** (4 * step // (epochs * steps))
+            optimizer, lambda step: 0.5 ** (4 * step // max(1, epochs * steps))
         )
     batches = _batches(
         images_train, images, batch, levels, crop, noisy_targets, epochs, seed, device

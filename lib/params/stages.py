@@ -60,7 +60,7 @@ STEPS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 # Raise a step's number, as in ``| {"classifier": 2}``, when the same values give other results: its
 # finished work is then done again, everywhere. A change of code alone does nothing.
-VERSIONS = dict.fromkeys(("phantoms", *STEPS), 1)
+VERSIONS = dict.fromkeys(("phantoms", *STEPS), 1) | {"attackers": 2}
 
 # Finished work that is read back: its folder below ``runs/<run>``, and its files.
 LASTING: dict[str, tuple[str, ...]] = {

@@ -58,10 +58,11 @@ def impulse_noise(images: Tensor, level: float | Tensor, keys: Tensor, salt: int
 
 
 def corrupt(images: Any, level: float, seed: int = 0, part: str = "test") -> Any:
-    """A noisy copy of stored images, in the shape and type given, fixed by the seed (NOI07, NOI08).
+    """A noisy copy of stored images, in the shape and type given (NOI07, NOI08).
 
     Images are uint8 (N, H, W, 1 or 3) or (N, H, W), of numpy or torch; ``level`` is the share of
-    pixels in 0..1, and each part, ``train``, ``val`` or ``test``, has its own noise.
+    pixels in 0..1. The noise is fixed by the seed, the part (``train``, ``val`` or ``test``) and
+    the position of the image.
 
     Raises:
         InputError: images of another type or shape, another part or seed (64 bits), or as
