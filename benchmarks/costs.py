@@ -13,9 +13,9 @@ import pandas as pd
 from benchmarks import engine, measured
 from lib import params
 from lib.evidence import printed as paper
+from lib.params import PRINTED_BUDGET, PRINTED_SIZE
 from lib.params.files import read_json, visible
 
-SIZE, BUDGET = 224, measured.BUDGET
 GPUS = 16
 TRAINED = 0.7  # of a data set's images (SPL01)
 CPU = "cpu"
@@ -38,7 +38,10 @@ def attacks() -> pd.DataFrame:
     for row in paper.classifier_table("densenet121").itertuples():
         rows.append(("densenet121", 1, row.dataset, row.correct, float("nan")))
     found = pd.DataFrame(rows, columns=["classifier", "pixels", "dataset", "images", "left"])
-    found["least"], found["most"] = found.pop("left") * BUDGET, found["images"] * BUDGET
+    found["least"], found["most"] = (
+        found.pop("left") * PRINTED_BUDGET,
+        found["images"] * PRINTED_BUDGET,
+    )
     return found
 
 
@@ -49,7 +52,7 @@ def attack_rates(results: Path) -> pd.DataFrame:
     evaluations of the recorded attacks over all their seconds, in the precision of the record.
     """
     rates, _ = measured.table("attack")
-    here = rates[(rates["size"] == SIZE) & (rates["dtype"] == "float32")]
+    here = rates[(rates["size"] == PRINTED_SIZE) & (rates["dtype"] == "float32")]
     here = here[(here["method"] == measured.WINDOWS) & (here["device"] == CPU)]
     rows = [
         (CPU, row.model, row.pixels, row.candidates_per_second, 1.0) for row in here.itertuples()
@@ -73,10 +76,10 @@ def training_rates(results: Path) -> pd.DataFrame:
         for file in visible(path.parent, "*.json"):
             about = read_json(file)
             step = steps.get("denoisers" if "settings" in about else "classifier")
-            if not step or about.get("image_size") != SIZE:
+            if not step or about.get("image_size") != PRINTED_SIZE:
                 continue
             rates = [each["images_per_second"] for each in about["history"]
-                     if each.get("size", SIZE) == SIZE]  # fmt: skip
+                     if each.get("size", PRINTED_SIZE) == PRINTED_SIZE]  # fmt: skip
             network = about.get("name", about.get("architecture"))
             if rates:
                 of = step["hardware"]
@@ -89,7 +92,7 @@ def _steps(results: Path, step: str) -> list[dict]:
     """A step's entries in the record, of the paper's size."""
     every = [read_json(path)["steps"] for path in visible(results, "*/*/*/run.json")]
     found = [steps[step] for steps in every if step in steps]
-    return [run for run in found if run["parameters"]["data_size"] == SIZE]
+    return [run for run in found if run["parameters"]["data_size"] == PRINTED_SIZE]
 
 
 @cache
@@ -103,14 +106,16 @@ def screened_share(classifier: str, pixels: int) -> float:
     from benchmarks.searches import work
     from lib.attack.screening import EACH, FIRST, FIT
 
-    blank = SimpleNamespace(images=np.zeros((1, SIZE, SIZE, 3), np.uint8), size=SIZE)
-    model = engine.example(classifier, SIZE, 0).float()
+    blank = SimpleNamespace(
+        images=np.zeros((1, PRINTED_SIZE, PRINTED_SIZE, 3), np.uint8), size=PRINTED_SIZE
+    )
+    model = engine.example(classifier, PRINTED_SIZE, 0).float()
     computed, predicted = work(model, blank, pixels)
     p = params.load("paper")
     again = p.attack_generations.bit_length()
     exact = FIRST + EACH * p.attack_generations + 2 * (again + 1)
-    guesses = BUDGET + again * (p.attack_population + FIT)
-    return (exact * computed + guesses * predicted) / (BUDGET * computed)
+    guesses = PRINTED_BUDGET + again * (p.attack_population + FIT)
+    return (exact * computed + guesses * predicted) / (PRINTED_BUDGET * computed)
 
 
 def costs(results: Path) -> pd.DataFrame:
@@ -185,6 +190,6 @@ def growth() -> pd.DataFrame:
     rates = rates[(rates["method"] == measured.WINDOWS) & (rates["dtype"] == "float32")]
     rates = rates[rates["device"] == CPU].sort_values(["model", "size", "pixels"])
     found = rates[["model", "size", "pixels"]].rename(columns={"model": "classifier"})
-    found["seconds"] = BUDGET / rates["candidates_per_second"]
+    found["seconds"] = PRINTED_BUDGET / rates["candidates_per_second"]
     first = found.groupby("classifier")["seconds"].transform("first")
     return found.assign(growth=found["seconds"] / first).reset_index(drop=True)

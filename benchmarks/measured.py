@@ -11,6 +11,7 @@ from lib import params
 from lib.evidence import printed as paper
 from lib.figures import tables
 from lib.metrics import intervals
+from lib.params import PRINTED_BUDGET
 from lib.params.errors import InputError
 from lib.params.files import read_json
 
@@ -19,7 +20,6 @@ PLAIN, WHOLE, WINDOWS, SEARCH = "plain dense", "ours, whole maps", "ours, window
 MAKERS = dict.fromkeys(("peers", "recall"), "python -m benchmarks.recall")
 MAKERS["searches"] = "python -m benchmarks.searches"
 PEERS = {"torchattacks": "torchattacks", "ART": "ART", "scipy": "SciPy"}  # and their names
-BUDGET = 100 * 101  # candidates of an image in the paper: population x (generations + the first)
 CASE = ["classifier", "size", "dtype", "pixels"]
 COLUMNS = {
     "attack": (
@@ -105,8 +105,8 @@ def old_and_new(rates: pd.DataFrame) -> str:
             f"On {device}, our one-pixel search is **{search / plain:.1f} times** as fast as the "
             f"plain network{''.join(f', {each}' for each in times)} (candidates per second, "
             "ResNet50, 224 pixels, float32). An image on which the attack fails with the paper's "
-            f"budget of {BUDGET:,} queries takes {BUDGET / search:,.1f} s instead of "
-            f"{BUDGET / plain:,.1f} s."
+            f"budget of {PRINTED_BUDGET:,} queries takes {PRINTED_BUDGET / search:,.1f} s instead "
+            f"of {PRINTED_BUDGET / plain:,.1f} s."
         )
     return (
         "\n\n".join(text) or "The speeds of the plain network and of our search are not measured."
@@ -152,7 +152,7 @@ def limit(rates: pd.DataFrame, work: pd.DataFrame, device: str) -> pd.DataFrame:
     return found[CASE].assign(
         multiply_adds=found["windows"], left=found["windows"] / found["network"],
         gflops=gflops, of_peak=gflops / found["dtype"].map(peaks).astype(float),
-        saved=1 - found[WINDOWS] / found[SEARCH], seconds=BUDGET / found[SEARCH],
+        saved=1 - found[WINDOWS] / found[SEARCH], seconds=PRINTED_BUDGET / found[SEARCH],
         fixed=case.map(apart).astype(float),
     )  # fmt: skip
 
@@ -239,7 +239,7 @@ def printed_times(pixels: int) -> pd.DataFrame:
     found["gpu"] = found["computer"].map(gpus)
     seconds = found["minutes"] * 60
     found["seconds_an_image"] = seconds / found["images"]
-    whole = found["images"] * BUDGET / seconds
+    whole = found["images"] * PRINTED_BUDGET / seconds
     rates = paper.totals(pixels).set_index("dataset")["rate"]
     found["at_least"] = whole * (1 - found["dataset"].map(rates))
     found["at_most"] = whole
@@ -256,13 +256,13 @@ def our_times(rates: pd.DataFrame) -> pd.DataFrame:
     found = ours[["method", "pixels", "dtype", "device", "candidates_per_second"]].copy()
     # The plain network takes as long whatever the number of pixels.
     found["pixels"] = found["pixels"].astype(object).where(found["method"] != PLAIN, "any")
-    found["seconds_an_image"] = BUDGET / found["candidates_per_second"]
+    found["seconds_an_image"] = PRINTED_BUDGET / found["candidates_per_second"]
     return found.reset_index(drop=True)
 
 
 def beside_the_paper(rates: pd.DataFrame) -> str:
     """What `our_times` has beside the printed times, in words; cautious, as hardware differs."""
-    said = f"Our times are for the same budget of {BUDGET:,} queries per image. "
+    said = f"Our times are for the same budget of {PRINTED_BUDGET:,} queries per image. "
     if not len(our_times(rates)):
         return said + "Nothing was measured on ResNet50 at 224 pixels."
     return (

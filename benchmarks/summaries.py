@@ -5,6 +5,7 @@ import pandas as pd
 from benchmarks import engine, measured
 from benchmarks.searches import EXACT, SAME, paired
 from lib.figures import formatting
+from lib.params import PRINTED_BUDGET
 from lib.params.files import read_json
 
 BFLOAT16 = "exact, bfloat16"
@@ -222,7 +223,7 @@ def cache(rates: pd.DataFrame, searches: pd.DataFrame) -> str:
     for device in rates["device"].unique():
         here = rates[rates["device"] == device]
         search, windows = (
-            measured.BUDGET / measured.rate(here, method)
+            PRINTED_BUDGET / measured.rate(here, method)
             for method in (measured.SEARCH, measured.WINDOWS)
         )
         if search != search or windows != windows:
@@ -233,7 +234,7 @@ def cache(rates: pd.DataFrame, searches: pd.DataFrame) -> str:
             f"On {device}, windows alone would need {windows:,.1f} s for an image, and the search "
             f"{search:,.1f} s. So in this benchmark{of} the search {kept}."
         )
-    most = measured.BUDGET // 100 - 1  # the paper's generations
+    most = PRINTED_BUDGET // 100 - 1  # the paper's generations
     failed = searches[(searches["method"] == EXACT) & ~searches["success"].astype(bool)]
     long = failed[(failed["pixels"] == 1) & (failed["generations"] == most)]
     if len(long):

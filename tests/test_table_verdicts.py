@@ -24,7 +24,7 @@ from lib.params.runs import Run
 
 P = params.load("sample", bootstrap_samples=50)
 FOLDERS = pd.DataFrame([{"results": "abdomen_ct", "source": "rebuilt", "steps": "ablation"}])
-NOTHING = Record(FOLDERS, None, pd.DataFrame(), pd.DataFrame(), None)
+NOTHING = Record(FOLDERS, None, pd.DataFrame(), None)
 
 
 def judged(found: Record, p: params.Parameters = P) -> pd.DataFrame:

@@ -51,7 +51,7 @@ FOLDERS = pd.DataFrame(
         {"results": "abdomen_ct", "source": "rebuilt", "steps": "ablation"},
     ]
 )
-NOTHING = Record(FOLDERS.iloc[:0], None, pd.DataFrame(), pd.DataFrame(), None)
+NOTHING = Record(FOLDERS.iloc[:0], None, pd.DataFrame(), None)
 
 
 def attacked(dataset, classifier, pixels, rate, n=200):
@@ -108,7 +108,7 @@ def runs_of(attacks, **psnr):
 
 def recorded(*runs, ablated=None, **psnr):
     found = runs_of(pd.concat([attacked(*run) for run in runs], ignore_index=True), **psnr)
-    return Record(FOLDERS, found, pd.DataFrame(), pd.DataFrame(), ablated)
+    return Record(FOLDERS, found, pd.DataFrame(), ablated)
 
 
 def of_sizes(found, **sizes):
@@ -490,15 +490,15 @@ def test_a_variant_stands_beside_its_base():
 
     both = {"compact": runs(0.5, 200), "compact-true-label": runs(0.3)}
     row = variants.contrasts(both, "compact").iloc[0]
-    assert (row["changed"], row["base_rate"], row["rate"]) == ("attack_criterion", 0.5, 0.6)
-    assert (row["base_n"], row["n"], row["shared"], row["printed"]) == (200, 100, 100, 0.2955)
+    assert (row["variant"], row["base_rate"], row["rate"]) == ("compact-true-label", 0.5, 0.6)
+    assert (row["base_n"], row["n"], row["shared"]) == (200, 100, 100)
     # Of the hundred that both attacked, the base fooled all and the variant sixty.
     assert row["difference"] == pytest.approx(-0.4)
     assert row["difference_low"] < -0.4 < row["difference_high"] < 0
     assert row["base_rate_low"] < 0.5 < row["base_rate_high"]
     again = {"compact": runs(0.5), "compact-seed-2": runs(0.3, n=5)}
     few = variants.contrasts(again, "compact").iloc[0]
-    assert few["changed"] == "seed" and few["shared"] == 5 and np.isnan(few["difference"])
+    assert few["variant"] == "compact-seed-2" and few["shared"] == 5 and np.isnan(few["difference"])
     assert not len(variants.contrasts({"compact-seed-2": runs(0.3)}, "compact"))  # no base
     same = {"sample": runs(0.5), "sample-attackers": runs(0.5)}  # other attackers, the same attack
     assert not len(variants.contrasts(same, "sample"))
@@ -652,7 +652,7 @@ def test_coverage_has_a_row_for_each_table_and_figure():
 
 def test_values_get_a_verdict_at_the_papers_size_on_official_images():
     found = recorded(RUN, **LEVELS)
-    found = Record(FOLDERS.assign(source="official"), found.runs, *[pd.DataFrame()] * 2, None)
+    found = Record(FOLDERS.assign(source="official"), found.runs, pd.DataFrame(), None)
     p = params.load("paper", bootstrap_samples=200)
     table = table_verdicts.judge(printed_comparison.compare(found, p), found, p).set_index("number")
     assert table.loc[33, "verdict"] == "not replicated"
@@ -670,7 +670,7 @@ def test_a_table_of_which_a_class_was_hardly_attacked_is_at_most_in_part():
         of = Record(
             FOLDERS.assign(source="official"),
             runs_of(records, **LEVELS),
-            *[pd.DataFrame()] * 2,
+            pd.DataFrame(),
             None,
         )
         table = table_verdicts.judge(printed_comparison.compare(of, p), of, p)
@@ -735,8 +735,34 @@ def test_the_front_page_has_the_numbers_of_the_tables(small):
     for part in ("rebuilt", "Derma (64 px)", "200 images", share, "| DAE (proposed) | 100.0 % ("):
         assert part in text
     text = " ".join(results_readme.adaptive_attack(small))
-    for part in ("4 attacked", "Derma, ResNet50, two pixels", "| 0.0 % (0.0–49.0) | 100.0 % ("):
+    for part in (
+        "4 attacks on 4 images",
+        "Derma, ResNet50, two pixels",
+        "| 0.0 % (0.0–49.0) | 100.0 % (",
+    ):
         assert part in text
+
+
+def test_a_record_of_attacks_alone_has_verdicts(small):
+    alone = replace(small, runs=replace(small.runs, restored=pd.DataFrame()))
+    assert len(claims.ledger([(alone, P)])) == len(claims.entries())
+    assert len(printed_comparison.compare(alone, P))
+
+
+def test_one_class_of_few_images_is_left_out_on_both_sides():
+    keys = "derma", "resnet50", 2
+    printed = paper.attack_table(*keys).set_index("class")
+    every = pd.concat([attacked(*keys, 0.5, n=100).assign(category=at) for at in range(7)])
+    few = every[(every["category"] != 3) | (every["index"] < 5)]
+    found = rates.success_rate(few)
+    others = printed.drop(index=found["omitted"])
+    assert found["omitted"] == printed.index[3] and found["matched"] == pytest.approx(0.5)
+    assert found["matched_printed_n"] == others["printed_n"].sum() < found["printed_n"]
+    share = others["printed_successes"].sum() / others["printed_n"].sum()
+    assert found["matched_printed"] == pytest.approx(share)
+    assert rates.success_rate(every)["omitted"] == ""
+    fewer = rates.success_rate(few[(few["category"] != 4) | (few["index"] < 5)])
+    assert np.isnan(fewer["matched"]) and fewer["omitted"] == ""
 
 
 def test_classifiers_that_a_constant_answer_beats_stay_out_of_the_pooled_rates(small):

@@ -18,8 +18,7 @@ from lib.evidence.printed import DATASETS, TABLES
 CLASSIFIERS = ("resnet50", "densenet121")
 TEST_SHARE = 0.2  # the printed split (section 3.2.2)
 EPOCHS, TRAIN_SHARE = 100, 0.8  # if all printed epochs ran on 80 % of the images
-PIXELS = 224 * 224
-MOST_EVALUATIONS = 100 * 101  # population times (generations and the first one)
+PIXELS = params.PRINTED_SIZE**2
 NEITHER, UNCERTAIN = "neither", "reading uncertain"
 HALF = 0.00005 + 1e-9  # of the last printed digit of a share
 DENOISING = sorted(numbers["denoise"] for numbers in TABLES.values() if "denoise" in numbers)
@@ -227,6 +226,6 @@ def evaluation_rates() -> pd.DataFrame:
             rows.append({
                 "data set": _dataset(name), "pixels": pixels, "computer": row["computer"],
                 "failed images": failed, "minutes": row["minutes"],
-                "queries a second": failed * MOST_EVALUATIONS / (60 * row["minutes"]),
+                "queries a second": failed * params.PRINTED_BUDGET / (60 * row["minutes"]),
             })  # fmt: skip
     return pd.DataFrame(rows)

@@ -80,7 +80,7 @@ def _images(verdict: Verdict) -> str:
         sizes = tuple(sorted(size for of, size in verdict.images if of == name))
         by_sizes.setdefault(sizes, []).append(shown(name))
     return "; ".join(
-        f"{', '.join(names)} at {enumerated([*map(str, sizes)])} px"
+        f"{enumerated(names)} at {enumerated([*map(str, sizes)])} px"
         for sizes, names in by_sizes.items()
     )
 
@@ -110,7 +110,7 @@ def _contrasts(
 
 
 def _signs(table: pd.DataFrame, pairs: tuple[tuple[str, str], ...]) -> Differences:
-    """A difference of 1, -1 or, where one seed could change the answer, 0 by models."""
+    """By models compared: 1 if better, -1 if worse, 0 if one seed could change the answer."""
     differences = {}
     for row in table.to_dict("records"):
         sign = {"yes": 1.0, "no": -1.0}.get(row["better"], 0.0)
@@ -146,8 +146,8 @@ def time_a_third_more(record: Record, p: Parameters) -> Verdict:
     ]
     reason = (
         f"To train on an image of 224 px, the DAE takes {enumerated(each)} as long as "
-        "the baseline. Such a ratio depends on the hardware, and the paper's is another (audit "
-        "T4). Only the order is tested, with Tables 48 to 51."
+        "the baseline. Such a ratio depends on the hardware, and the paper used other hardware "
+        "(audit T4). Only the order is tested, with Tables 48 to 51."
     )
     return Verdict(NOT_TESTABLE, reason)
 

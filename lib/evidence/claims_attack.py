@@ -5,9 +5,9 @@ from dataclasses import replace
 from itertools import combinations, pairwise, product
 from math import isnan
 
-from lib.evidence.rates import KEYS, MATCHED, success_rate
+from lib.evidence.rates import FEWEST, KEYS, MATCHED, success_rate
 from lib.evidence.record import Record
-from lib.evidence.variants import FEWEST, outcome_differences
+from lib.evidence.variants import outcome_differences
 from lib.evidence.verdicts import Differences, Verdict, everywhere, of_differences, over_data_sets
 from lib.figures.formatting import enumerated, percent, place, shown
 from lib.metrics.intervals import newcombe, paired
@@ -37,7 +37,10 @@ def order_of_data_sets(record: Record, p: Parameters) -> Verdict:
                 compared |= {one, other}
                 images |= {(one, size), (other, size)}
                 apart.discard((one, other))
-    why = " Only data sets with a correct test image of every class are compared."
+    why = (
+        f" Only data sets with {FEWEST} correct test images of every class, or of every class but "
+        "one, are compared."
+    )
     if never := [f"{shown(a)} and {shown(b)}" for a, b in sorted(apart) if {a, b} <= compared]:
         why += f" Not recorded at the same size: {'; '.join(never)}."
     claim = "class-weighted rates on test images are in the printed order"
@@ -113,13 +116,15 @@ def larger_is_easier(record: Record, p: Parameters) -> Verdict:
                 shared[*key, f"{large} against {small} px"] = both
                 images |= {(key[0], small), (key[0], large)}
     accuracies = [
-        f"{place(*net)} {enumerated([*map(percent, each)])} at {size} px"
+        f" Test accuracy, {place(*net)}: " + "; ".join(
+            f"{enumerated([*map(percent, each)])} at {size} px"
+            for size, each in sorted(by_size.items())
+        ) + "."
         for net, by_size in sorted(accuracy.items()) if len(by_size) > 1
-        for size, each in sorted(by_size.items())
     ]  # fmt: skip
     more = (
         f"{_counted(shared)} Each size has its own classifier, so the effects of size and "
-        f"classifier cannot be separated. Test accuracy: {'; '.join(accuracies)}."
+        f"classifier cannot be separated.{''.join(accuracies)}"
     )
     claim = "attacks on the larger images succeed more often"
     return replace(of_differences(_intervals(shared), claim, more), images=frozenset(images))

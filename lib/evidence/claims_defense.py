@@ -8,10 +8,10 @@ import pandas as pd
 
 from lib.defense.restoration import IMAGE
 from lib.evidence import printed as paper
-from lib.evidence.rates import KEYS
+from lib.evidence.rates import FEWEST, KEYS
 from lib.evidence.record import Record
-from lib.evidence.recorded_runs import RecordedRuns
-from lib.evidence.variants import FEWEST, patients
+from lib.evidence.recorded_runs import RecordedRuns, unhalved
+from lib.evidence.variants import patients
 from lib.evidence.verdicts import (
     IN_PART,
     NOT_REPLICATED,
@@ -47,7 +47,8 @@ def _dae_less(
     for other in others:
         for runs in record.trainings:
             restored = runs.tested.restored
-            for key, group in restored[restored["success"]].groupby(KEYS, sort=False):
+            fooled = restored[restored["success"]] if len(restored) else None
+            for key, group in () if fooled is None else fooled.groupby(KEYS, sort=False):
                 ours, theirs = (
                     group[group["defense"] == name].set_index(IMAGE)[column].astype(float)
                     for name in ("dae", other)
@@ -83,11 +84,8 @@ def _effort(record: Record, p: Parameters) -> str:
 def _schedules(record: Record) -> str:
     """Where the rate of some denoisers was halved and that of others was not, a sentence."""
     constant: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    groups = record.runs.denoisers.groupby("dataset", sort=False) if record.runs else ()
-    for dataset, of in groups:
-        halved = of.set_index("denoiser")["halving"].to_dict()
-        if any(halved.values()) and not all(halved.values()):
-            constant[tuple(shown(n) for n in halved if not halved[n])].append(shown(dataset))
+    for dataset, names in unhalved(record.runs.denoisers).items() if record.runs else ():
+        constant[tuple(map(shown, names))].append(shown(dataset))
     return "".join(
         f" On {enumerated(where)}, the learning rate of {enumerated(names)} was constant and that "
         "of the others was halved three times. At a constant rate the PSNR fluctuates from epoch "
@@ -130,16 +128,18 @@ def dae_recovers_more_than_a_median(record: Record, p: Parameters) -> Verdict:
 def independent_of_classifier(record: Record, p: Parameters) -> Verdict:
     """PSNR of the DAE after attacks on either classifier: within `SAME_DB` of each other.
 
-    Only runs where one checkpoint of the DAE restored the images of both classifiers count.
+    Only runs where one checkpoint of the DAE restored the images of both classifiers count. As in
+    the paper, each mean is over the images that were successfully attacked on that classifier.
     """
     psnr, recovery, unlike = defaultdict(list), defaultdict(list), set()
     for runs in record.trainings:
-        restored = runs.tested.restored
+        if not len(restored := runs.tested.restored):
+            continue
         table = restored[(restored["defense"] == "dae") & (restored["pixels"] == 2)]
         for dataset, group in table.groupby("dataset", sort=False):
             attacked = group[group["success"] & np.isfinite(group["psnr"])]
             nets = [images for _, images in attacked.groupby("classifier")]  # sorted by name
-            if len(nets) < 2 or min(map(len, nets)) < 2:
+            if len(nets) < 2 or min(map(len, nets)) < FEWEST:
                 continue
             if not _one_checkpoint(runs, dataset, group):
                 unlike.add(dataset)

@@ -11,9 +11,16 @@ from lib import params
 from lib.defense import restoration
 from lib.evidence import ablation
 from lib.evidence import printed as paper
-from lib.evidence.rates import KEYS, MATCHED, agrees, success_by_class, success_rate
+from lib.evidence.rates import (
+    FEWEST,
+    KEYS,
+    MATCHED,
+    MATCHED_PRINTED,
+    agrees,
+    success_by_class,
+    success_rate,
+)
 from lib.evidence.record import Record
-from lib.evidence.variants import FEWEST
 from lib.figures import formatting, tables
 from lib.metrics.intervals import wilson
 from lib.models.denoisers import build
@@ -167,20 +174,24 @@ def _rates(record: Record) -> Iterator[tuple[Any, ...]]:
         if pixels == 2:
             totals[43] = paper.rates(), classifier
         run = success_rate(group)
-        if run["matched"] != run["matched"]:  # a class of the table was not attacked
+        if run["matched"] != run["matched"]:  # too few images of the table's classes
             continue
-        ours = [run[name] for name in MATCHED]
+        ours, label = [run[name] for name in MATCHED], f"{dataset}, {classifier}, class-weighted"
         for number, (table, column) in totals.items():
-            theirs = table.set_index("dataset").loc[dataset, [column, "n"]]
+            theirs = table.set_index("dataset").loc[dataset, [column, "n"]].tolist()
+            if run["omitted"]:
+                label = f"{dataset}, {classifier}, class-weighted without {run['omitted']}"
+                theirs = [run[name] for name in MATCHED_PRINTED]
             yield (
-                number, f"{dataset}, {classifier}, class-weighted", "success rate",
-                theirs.iloc[0], *ours, run["n"], source, agrees(ours, *theirs),
+                number, label, "success rate", theirs[0], *ours, run["n"], source,
+                agrees(ours, *theirs),
             )  # fmt: skip
 
 
 def _restored(record: Record, p: Parameters) -> Iterator[tuple[Any, ...]]:
     """Tables of image quality after the four denoisers."""
-    for key, group in record.runs.restored.groupby(KEYS, sort=False):
+    restored = record.runs.restored
+    for key, group in restored.groupby(KEYS, sort=False) if len(restored) else ():
         if (printed := paper.denoise_table(*key)) is not None:
             ours = restoration.summary(group, p.bootstrap_samples, p.seed)
             yield from _metrics(printed, ours, "defense", _source(record, key[0]))

@@ -15,34 +15,45 @@ from lib.metrics.intervals import rate as wilson_rate
 KEYS = ["dataset", "classifier", "pixels"]  # names an attack
 MATCHED = ("matched", "matched_low", "matched_high")
 PRINTED = ("printed", "printed_n")
+MATCHED_PRINTED = ("matched_printed", "matched_printed_n")
+FEWEST = 6  # images of a rate, or that two runs share: fewer cannot decide a difference
 
 
 def success_rate(records: pd.DataFrame) -> dict[str, float]:
     """Success rate of one run with one number of pixels, beside the paper's.
 
     With one pixel the paper attacks every correctly classified image, so that frequent classes
-    dominate its rate; with two it attacks 100 of each class. We attack equally many of each (ATK01,
-    ATK16).
+    dominate its rate; with two it attacks 100 of each class. We attack at most a fixed number of
+    each (ATK01, ATK16).
 
     Returns:
-        ``n, successes, rate, low, high``; `MATCHED`, the rate with classes weighted as in the
-        paper's table, NaN where there is no such table or one of its classes was not attacked here;
-        `PRINTED`, NaN where there is none.
+        ``n, successes, rate, low, high``; `PRINTED`, rate and images as printed, NaN where there is
+        none; `MATCHED`, our rate with classes weighted as in the paper's table, and
+        `MATCHED_PRINTED`, the printed rate of the same classes. ``omitted`` names the class that
+        both leave out because fewer than `FEWEST` of its images were attacked here, empty for none.
+        NaN where there is no such table or several classes would be left out.
     """
     dataset, classifier, pixels = records[KEYS].iloc[0]
     rate = share(records["success"], clusters.of(records))
-    matched, printed = NONE, (float("nan"),) * 2
+    matched, printed, beside, omitted = NONE, (float("nan"),) * 2, (float("nan"),) * 2, []
     if pixels == 2:
         printed = paper.rates().set_index("dataset").loc[dataset, [classifier, "n"]]
     elif classifier == "resnet50":
         printed = paper.totals(1).set_index("dataset").loc[dataset, ["rate", "n"]]
     if (table := paper.attack_table(dataset, classifier, pixels)) is not None:
-        weights = table.set_index("class")["printed_n"]
-        matched = standardized(success_by_class(records).set_index("class"), weights)
-    names = ("rate", "low", "high", *MATCHED, *PRINTED)
+        ours = success_by_class(records).set_index("class")
+        table = table.set_index("class")
+        few = ~(ours["n"].reindex(table.index) >= FEWEST) & (table["printed_n"] > 0)
+        omitted = [*table.index[few]]
+        if len(omitted) <= 1:
+            table = table.drop(index=omitted)
+            matched, total = standardized(ours, table["printed_n"]), table["printed_n"].sum()
+            beside = printed if not omitted else (table["printed_successes"].sum() / total, total)
+    names = ("rate", "low", "high", *MATCHED, *PRINTED, *MATCHED_PRINTED)
     return {
         "n": len(records), "successes": int(records["success"].sum()),
-        **dict(zip(names, (*rate, *matched, *printed), strict=True)),
+        **dict(zip(names, (*rate, *matched, *printed, *beside), strict=True)),
+        "omitted": omitted[0] if len(omitted) == 1 else "",
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from lib.evidence import printed as paper
 from lib.evidence import published_lists, training_times, variants
 from lib.evidence.recorded_runs import PROTOCOLS, RecordedRuns
 from lib.figures.formatting import many
-from lib.params import DENOISERS, Parameters
+from lib.params import Parameters
 from lib.params.errors import InputError
 from lib.params.files import read_json, read_table, visible
 
@@ -29,7 +29,6 @@ class Record:
     folders: pd.DataFrame  # one row a folder, with its provenance
     runs: RecordedRuns | None  # attacks and restorations
     classifiers: pd.DataFrame  # one row a trained classifier
-    denoisers: pd.DataFrame  # one row a trained denoiser
     ablation: tuple[pd.DataFrame, pd.DataFrame] | None  # metrics of images, models
     # Runs of the variants beside the protocol's own; see `variants.contrasts`.
     contrasts: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -76,14 +75,12 @@ def read(folder: Path) -> Record:
         for name in params.variants(folder.name)
         for path, run in _runs_in(folder.with_name(name)).items()
     ]
-    denoisers = [path / f"{name}.json" for path in about for name in DENOISERS]
     return Record(
         folders=pd.DataFrame([_folder(path, folder, run) for path, run in about.items()]),
         runs=every.get(folder.name),  # None: classifiers, denoisers or the ablation alone
         classifiers=pd.DataFrame(
             [_classifier(path) for path in about if (path / "classifier.json").exists()]
         ),
-        denoisers=pd.DataFrame([_denoiser(path) for path in denoisers if path.exists()]),
         ablation=_ablation(folder),
         contrasts=variants.contrasts(every, folder.name),
         retrained=variants.denoisers_trained_otherwise(every, folder.name),
@@ -173,23 +170,8 @@ def _folder(path: Path, base: Path, run: dict[str, Any]) -> dict[str, Any]:
 def _classifier(folder: Path) -> dict[str, Any]:
     about, dataset = read_json(folder / "classifier.json"), folder.parent.name
     printed = paper.classifier_table(folder.name).set_index("dataset")["test_accuracy"]
-    tested = {
-        name.replace("_", " "): value for name, value in about["test"].items()
-        if not isinstance(value, dict)  # areas by label are on the classifier's page
-    }  # fmt: skip
     return {
-        "dataset": dataset, "classifier": folder.name, "start": about["start"],
-        "epochs": len(about["history"]), "training images": about["training_images"], **tested,
+        "dataset": dataset, "classifier": folder.name,
+        **{name: about["test"][name] for name in ("images", "correct", "accuracy")},
         "printed accuracy": printed.get(dataset, float("nan")),
-    }  # fmt: skip
-
-
-def _denoiser(path: Path) -> dict[str, Any]:
-    about = read_json(path)
-    ours, noisy = about["validation_psnr"], about["identity_psnr"]
-    return {
-        "dataset": path.parent.parent.name, "denoiser": path.stem,
-        "parameters": about["parameters"]["trainable"], "epochs": about["settings"]["epochs"],
-        "minutes": about["wall_seconds"] / 60, "PSNR, dB": ours, "noisy images, dB": noisy,
-        "gain, dB": ours - noisy,
     }  # fmt: skip

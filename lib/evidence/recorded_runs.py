@@ -217,3 +217,16 @@ def _denoiser(about: dict[str, Any]) -> dict[str, Any]:
 
 def _minutes(about: dict[str, Any]) -> float:
     return sum(epoch["seconds"] for epoch in about["history"]) / 60
+
+
+def unhalved(denoisers: pd.DataFrame) -> dict[str, list[str]]:
+    """Denoisers at a constant learning rate, by data set, where that of others was halved.
+
+    ``denoisers`` are of `RecordedRuns`.
+    """
+    found = {}
+    for dataset, of in denoisers.groupby("dataset", sort=False) if len(denoisers) else ():
+        halved = of.set_index("denoiser")["halving"].astype(bool)
+        if halved.any() and not halved.all():
+            found[dataset] = [*halved.index[~halved]]
+    return found

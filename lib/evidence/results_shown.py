@@ -114,10 +114,15 @@ def rates_of_runs(success: pd.DataFrame) -> pd.DataFrame:
 
     The class-weighted rate has each class as often as the paper's table has it.
     """
-    return sized(success[["dataset", "size", "classifier", "pixels", "n"]].assign(**{
+    shown = sized(success[["dataset", "size", "classifier", "pixels", "n"]].assign(**{
         "success": rates(success), "class-weighted": rates(success, "matched"),
         "printed": success["printed"].map(printed_share),
     }))  # fmt: skip
+    if success["omitted"].any():
+        shown["class left out"] = success["omitted"].replace("", "–")
+        same = success["matched_printed"].where(success["omitted"] != "")
+        shown["printed without it"] = same.map(printed_share)
+    return shown
 
 
 def by_size(success: pd.DataFrame, nets: pd.DataFrame) -> pd.DataFrame:

@@ -12,18 +12,18 @@ import numpy as np
 import pandas as pd
 
 from lib.defense import adaptive, restoration
+from lib.defense.break_even import SAMPLES
 from lib.evidence import printed as paper
 from lib.evidence import rates, variants
 from lib.evidence.recorded_runs import RecordedRuns, protocols, tested
 from lib.evidence.run_tables import by_group, joined
 from lib.figures.formatting import attack, shown
 from lib.metrics import clusters
-from lib.metrics.intervals import CLASS_MEAN, NONE, paired, rate
+from lib.metrics.intervals import CLASS_MEAN, NONE, paired, rate, share
 
 RUN = ["protocol", "size", "classifier"]  # of one data set
 ATTACK = [*RUN, "pixels"]
 METRICS = tuple(paper.METRICS.values())
-SAMPLES = 2000  # bootstrap resamples
 CENTER = 0.5  # edge of the central part of an image, as a share of the image's
 
 
@@ -125,25 +125,33 @@ def success(found: RecordedRuns) -> pd.DataFrame:
 
 
 def class_weighted(success: pd.DataFrame) -> pd.DataFrame:
-    """`success` with each class as often as in the paper's table, where all were attacked.
+    """`success` with each class as often as in the paper's table, where enough were attacked.
 
     Returns:
-        Also ``weighted``, and ``agrees``, see `lib.evidence.rates.agrees`; false where
-        nothing is printed.
+        Also ``weighted``, and ``agrees``, whether the rate agrees with the printed one of the same
+        classes, see `lib.evidence.rates.agrees`; false where nothing is printed.
     """
     known = success["matched"].notna()
     table = success.copy()
     for name, weighted in zip(("rate", "low", "high"), rates.MATCHED, strict=True):
         table[name] = success[weighted].where(known, success[name])
-    given = table[["rate", "low", "high", *rates.PRINTED]].itertuples(index=False)
+    printed = [
+        success[same].where(known, success[name])
+        for name, same in zip(rates.PRINTED, rates.MATCHED_PRINTED, strict=True)
+    ]
+    given = zip(*(table[name] for name in ("rate", "low", "high")), *printed, strict=True)
     agrees = [n == n and rates.agrees(ours, value, n) for *ours, value, n in given]
     return table.assign(weighted=known, agrees=np.array(agrees, dtype=bool))
 
 
 def positions(found: RecordedRuns) -> pd.DataFrame:
-    """Changed pixels of successful attacks: ``x, y`` in 0..1 of the image's edge, by `ATTACK`."""
+    """Changed pixels of successful attacks: ``x, y`` in 0..1 of the image's edge, by `ATTACK`.
+
+    Also what names the image of each, and its patient or lesion.
+    """
     fooled = found.attacks[found.attacks["success"]]
-    table = fooled[[*ATTACK, "rows", "cols"]].explode(["rows", "cols"])
+    image = [name for name in (*restoration.IMAGE, "group") if name in fooled]
+    table = fooled[[*ATTACK, *image, "rows", "cols"]].explode(["rows", "cols"])
     table["y"] = (table["rows"].astype(float) + 0.5) / table["size"]
     table["x"] = (table["cols"].astype(float) + 0.5) / table["size"]
     return table.drop(columns=["rows", "cols"]).reset_index(drop=True)
@@ -152,7 +160,7 @@ def positions(found: RecordedRuns) -> pd.DataFrame:
 def central(places: pd.DataFrame) -> tuple[float, float, float]:
     """Share of `positions` in the central quarter of the image, with its interval."""
     near = (places[["x", "y"]] - 0.5).abs().le(CENTER / 2).all(axis=1)
-    return rate(int(near.sum()), len(near))
+    return share(near, clusters.of(places))
 
 
 def defenses(found: RecordedRuns, by: list[str] = RUN, samples: int = SAMPLES, seed: int = 0):
@@ -226,8 +234,13 @@ def nearest(table: pd.DataFrame) -> pd.DataFrame:
 
 def pooled_attackers(found: list[RecordedRuns]) -> pd.DataFrame:
     """`attackers` over several data sets, one row a defense; empty where none was run."""
-    tables = [each.adaptive for each in found if len(each.adaptive)]
-    return adaptive.summary(joined(tables)) if tables else pd.DataFrame()
+    every = _adaptive(found)
+    return adaptive.summary(every) if len(every) else pd.DataFrame()
+
+
+def _adaptive(found: list[RecordedRuns]) -> pd.DataFrame:
+    """Adaptive attacks of several data sets, each of the protocol nearest to the paper's."""
+    return joined([nearest(each.adaptive) for each in found if len(each.adaptive)])
 
 
 def adaptive_gain(found: list[RecordedRuns]) -> tuple[float, float, float]:
@@ -236,7 +249,7 @@ def adaptive_gain(found: list[RecordedRuns]) -> tuple[float, float, float]:
     Returns:
         Paired difference and its 95 % interval, see `lib.metrics.intervals.paired`; NaN for none.
     """
-    every = joined([each.adaptive for each in found if len(each.adaptive)])
+    every = _adaptive(found)
     return difference(every, "adaptive", "dae", "identity") if len(every) else NONE
 
 

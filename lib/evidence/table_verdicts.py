@@ -10,14 +10,14 @@ import pandas as pd
 from lib.evidence import ablation, claims, published_lists, training_times
 from lib.evidence import printed as paper
 from lib.evidence.printed_comparison import MEDMNIST, compare
+from lib.evidence.rates import FEWEST
 from lib.evidence.record import Record
-from lib.evidence.variants import FEWEST
-from lib.evidence.verdicts import NOT_TESTABLE, Verdict, limited, of_values
+from lib.evidence.verdicts import NOT_TESTABLE, Verdict, limited, of_values, over_data_sets
 from lib.figures.formatting import enumerated, many, shown
-from lib.params import Parameters
+from lib.params import PRINTED_BUDGET, PRINTED_SIZE, Parameters
 
 REAL = {"official", "rebuilt"}
-BUDGET = 10_100  # candidates an image, the paper's
+TOTALS = (32, 33, 43)  # of the data sets
 ACCURACIES = (12, 34)  # they depend on the training images, of which rebuilt files have a sample
 ABLATED = {3: claims.proposed_beats_baseline, 4: claims.modules_help, 5: claims.four_levels_best}
 ABLATION_TEST, ABLATION_TRAIN, ABLATION_SEEDS = 2000, (0, 8000), 3  # DAT10, EVA12
@@ -29,7 +29,7 @@ COUNTED = {
 }  # fmt: skip
 PARTIAL = "Class sizes need all images of a data set, and no such file is recorded."
 TIMED = (44, 45, 48, 49, 50, 51)  # only their orders can agree
-TIMES = "Times on other hardware, with other sizes and budgets, are not expected to agree (EVA13)."
+TIMES = "Times on other hardware are not expected to agree (EVA13)."
 # Tables whose numbers cannot be ours, whatever is run, and the reason.
 OTHER = {
     **dict.fromkeys((11, "A1"), "The table lists the authors' computers and software; ours are on "
@@ -107,7 +107,9 @@ def judge_all(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
 
 
 def _complete(number: int | str, values: pd.DataFrame, verdict: Verdict) -> Verdict:
-    """At most *in part* for a table of success rates some of whose classes were not compared."""
+    """At most *in part* for a table of success rates of which classes or data sets are missing."""
+    if number in TOTALS:
+        return over_data_sets(verdict, {row.split(",")[0] for row in values["row"]})
     keys = [key for key, of in paper.TABLES.items() if of.get("attack") == number]
     if not keys or not len(values):
         return verdict
@@ -129,9 +131,14 @@ def unlike(number: int | str, sources: set[str], record: Record, p: Parameters) 
         return _unlike_ablation(number, record, p)
     budget = p.attack_population * (p.attack_generations + 1)
     wanted = {"official"} if number in ACCURACIES else REAL
-    if p.data_size == 224 and budget >= BUDGET and sources and sources <= wanted:
+    if p.data_size >= PRINTED_SIZE and budget >= PRINTED_BUDGET and sources and sources <= wanted:
         return ""
-    return f"size, budget or images differ ({p.protocol}, {enumerated(sorted(sources))})"
+    why = [f"the images have fewer than {PRINTED_SIZE} px"] * (p.data_size < PRINTED_SIZE)
+    if budget < PRINTED_BUDGET and number not in ACCURACIES:
+        why.append(f"the search has {budget:,} queries")
+    if not sources or not sources <= wanted:
+        why.append("the images are not MedMNIST's own" if sources <= REAL else "no image is real")
+    return f"{enumerated(why)} ({p.protocol}, {enumerated(sorted(sources))})"
 
 
 def _unlike_ablation(number: int, record: Record, p: Parameters) -> str:
@@ -139,7 +146,7 @@ def _unlike_ablation(number: int, record: Record, p: Parameters) -> str:
         table[table["variant"].isin(paper.ABLATIONS[number])] for table in record.ablation
     )
     images = metrics.groupby(["variant", "seed"]).size()
-    if p.ablation_size not in (64, 224):
+    if p.ablation_size not in (64, PRINTED_SIZE):
         return f"the images have {p.ablation_size} px"
     if set(images) != {ABLATION_TEST} or p.ablation_train not in ABLATION_TRAIN:
         return f"not all images were used for training or measured ({p.protocol})"
@@ -159,7 +166,7 @@ def _ablated(number: int, values: pd.DataFrame, record: Record, p: Parameters) -
     verdict = replace(verdict, reason=f"{verdict.reason} At {p.ablation_size} px.")
     if not left_out:
         return verdict
-    why = f"Left out, because a training has not settled: {enumerated(left_out)}."
+    why = f"Left out, because a training has not settled: {'; '.join(left_out)}."
     return limited(verdict, why)
 
 

@@ -16,6 +16,7 @@ from lib import params
 from lib.evidence import printed as paper
 from lib.evidence.verdicts import Differences, Verdict, of_differences, over_data_sets
 from lib.figures.formatting import enumerated, shown
+from lib.params import PRINTED_SIZE
 from lib.params.errors import InputError
 
 FILE = "training_times.csv"
@@ -71,7 +72,7 @@ def _of(times: pd.DataFrame, printed: pd.Series, dataset: str) -> pd.DataFrame:
 
 def _at_printed_size(times: pd.DataFrame) -> pd.DataFrame:
     """Measurements on a GPU, with images of the paper's size."""
-    return times[(times["device"] != "cpu") & (times["size"] == 224)]
+    return times[(times["device"] != "cpu") & (times["size"] == PRINTED_SIZE)]
 
 
 def ratios(times: pd.DataFrame, network: str, other: str) -> pd.DataFrame:
@@ -122,7 +123,10 @@ def _judged(times: pd.DataFrame, printed: pd.Series, dataset: str) -> Verdict:
                 between = differences.setdefault((slow, fast), [])
                 between.append((found, found - margin, found + margin))
     where = enumerated(list(dict.fromkeys(machines)))
-    more = f" Seconds per whole image of 224 px on {where}; the printed times are not compared."
+    more = (
+        f" Seconds per whole image of {PRINTED_SIZE} px on {where}; the printed times are not "
+        "compared."
+    )
     claim = "two networks are in the printed order"
     if len(differences) == 1:
         ((slow, fast),) = differences

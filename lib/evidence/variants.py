@@ -13,15 +13,14 @@ import pandas as pd
 from lib import params
 from lib.defense import restoration
 from lib.evidence import recorded_runs
-from lib.evidence.rates import KEYS, success_rate
+from lib.evidence.rates import FEWEST, KEYS, success_rate
 from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.run_tables import by_group, joined
 from lib.metrics import clusters
 from lib.metrics.intervals import NONE, columns, paired
 from lib.params.errors import InputError
 
-BESIDE = ["accuracy", "n", "rate", "low", "high"]
-FEWEST = 6  # images that two runs share: fewer cannot decide a difference, see `paired`
+BESIDE = {"n": "n", "rate": "rate", "rate_low": "low", "rate_high": "high"}
 # A variant of another size may also train its classifier on smaller images first, attack fewer
 # images, or train no denoisers: sizes are compared on the images that were attacked at both.
 _WITH_SIZE = {
@@ -171,21 +170,18 @@ def contrasts(every: dict[str, RecordedRuns], protocol: str) -> pd.DataFrame:
     Only test images count, because another training has learned from other images.
 
     Returns:
-        ``dataset, classifier, pixels, variant, changed, printed``; ``accuracy, n, rate, low, high``
-        and the same of the protocol's run, ``base_accuracy``, ``base_rate``, ``base_rate_low`` and
-        so on; ``shared``, the images attacked in both; ``difference`` with ``_low`` and ``_high``,
-        variant minus base on those images (see `intervals.paired`), NaN where they are fewer than
-        `FEWEST`.
+        ``dataset, classifier, pixels, variant``; ``n, rate, low, high`` and the same of the
+        protocol's run, ``base_n``, ``base_rate``, ``base_rate_low`` and so on; ``shared``, the
+        images attacked in both; ``difference`` with ``_low`` and ``_high``, variant minus base on
+        those images (see `intervals.paired`), NaN where they are fewer than `FEWEST`.
     """
     if protocol not in every:
         return pd.DataFrame()
-    names = ["accuracy", "n", "rate", "rate_low", "rate_high"]
     base, rows = _attacks(every[protocol]), []
     # Other sizes are other images, so that nothing else may differ.
     unlike = {name for name in every if "data_size" in changes(name)} - {*resized(protocol)}
     for variant in (name for name in every if name not in {protocol, *unlike}):
-        changed = _decisive(variant)
-        if not any(name.startswith(_OF_ATTACKS) for name in changed):
+        if not any(name.startswith(_OF_ATTACKS) for name in _decisive(variant)):
             continue  # the same attacks
         for key, (row, tried) in _attacks(every[variant]).items():
             if key not in base:
@@ -194,9 +190,9 @@ def contrasts(every: dict[str, RecordedRuns], protocol: str) -> pd.DataFrame:
             both, of = outcome_differences(tried, before)
             rows.append(
                 dict(zip(KEYS, key, strict=True))
-                | {"variant": variant, "changed": ", ".join(changed), "printed": row["printed"]}
-                | {name: row[name] for name in BESIDE}
-                | {f"base_{name}": own[old] for name, old in zip(names, BESIDE, strict=True)}
+                | {"variant": variant}
+                | {name: row[name] for name in BESIDE.values()}
+                | {f"base_{name}": own[old] for name, old in BESIDE.items()}
                 | {"shared": len(both)}
                 | columns("difference", paired(both, of) if len(both) >= FEWEST else NONE)
             )
@@ -204,12 +200,9 @@ def contrasts(every: dict[str, RecordedRuns], protocol: str) -> pd.DataFrame:
 
 
 def _attacks(runs: RecordedRuns) -> dict[tuple, tuple[dict[str, float], pd.DataFrame]]:
-    """Rate with the classifier's test accuracy, and the attacked images, of each attack."""
-    accuracy = runs.runs.set_index(KEYS[:2])["accuracy"]
-    return {
-        key: (success_rate(group) | {"accuracy": accuracy[key[:2]]}, group)
-        for key, group in runs.tested.attacks.groupby(KEYS, sort=False)
-    }
+    """Rate, and the attacked images, of each attack."""
+    groups = runs.tested.attacks.groupby(KEYS, sort=False)
+    return {key: (success_rate(group), group) for key, group in groups}
 
 
 def of_every_size(results: Path, dataset: str) -> RecordedRuns:

@@ -59,6 +59,7 @@ def of_values(
     held, count = int(rows["holds"].sum()), len(rows)
     if not count:
         return Verdict(NOT_TESTABLE, "We have no counterpart yet.")
+    unit = unit if count > 1 else unit.replace("values agree", "value agrees")
     reason = f"{held} of {count} {unit}."
     if unlike:
         return Verdict(NOT_TESTABLE, f"Not comparable: {unlike}. {reason}")
@@ -108,7 +109,7 @@ def over_data_sets(verdict: Verdict, compared: Container[str]) -> Verdict:
     missing = [shown(name) for name in DATASETS if name not in compared]
     if verdict.word == NOT_TESTABLE or not missing:
         return verdict
-    verdict = limited(verdict, f"Not compared: {', '.join(missing)}.")
+    verdict = limited(verdict, f"Not compared: {enumerated(missing)}.")
     return replace(verdict, missing=tuple(missing))
 
 

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from lib.figures import style
 from lib.figures.formatting import percent, shown
 from lib.figures.style import BAD, GOOD, INK, PRINTED, key, styled
+from lib.params import PRINTED_SIZE
 
-SIZE = 224  # pixels; a data set with smaller images has a star
 OTHER = "#8a8a8a"  # its line
 NOTHING = "Not recorded yet."
 
@@ -48,7 +48,7 @@ def slopes(table: pd.DataFrame) -> Figure:
 
 def slope_keys(table: pd.DataFrame) -> list[Line2D]:
     """Legend of `draw_slopes`."""
-    other = table.loc[table["size"] != SIZE].drop_duplicates("dataset")
+    other = table.loc[table["size"] != PRINTED_SIZE].drop_duplicates("dataset")
     smaller = [
         f"* {shown(row.dataset)}: {row.size} px, not comparable" for row in other.itertuples()
     ]
@@ -64,14 +64,14 @@ def draw_slopes(axes: Axes, table: pd.DataFrame) -> None:
     the images have another size.
     """
     shares = 100 * table[["printed", "rate", "low", "high"]].to_numpy(float)
-    paints = np.where(table["size"] != SIZE, OTHER, np.where(table["agrees"], GOOD, BAD))
+    paints = np.where(table["size"] != PRINTED_SIZE, OTHER, np.where(table["agrees"], GOOD, BAD))
     for (printed, rate, low, high), paint in zip(shares, paints, strict=True):
         axes.plot([0, 1], [printed, rate], color=paint, lw=1.6)
         axes.plot([1, 1], [low, high], color=paint, lw=3, alpha=0.35, solid_capstyle="butt")
         axes.plot(0, printed, "D", color=PRINTED, mec=INK, mew=0.6, ms=6)
         axes.plot(1, rate, "o", color=paint, mec=INK, mew=0.6, ms=6.5)
     names = [
-        f"{shown(row.dataset)}{'' if row.size == SIZE else '*'} {100 * row.rate:.0f} %"
+        f"{shown(row.dataset)}{'' if row.size == PRINTED_SIZE else '*'} {100 * row.rate:.0f} %"
         for row in table.itertuples(index=False)
     ]
     for place, name in zip(_spread(shares[:, 1]), names, strict=True):

@@ -215,7 +215,7 @@ def bootstrap_auc(
     Args:
         positive: one finite score per image in the state to detect, such as attacked.
         negative: the score of the same images in the other state, in the same order.
-        samples, seed, clusters: as of `bootstrap_mean`.
+        samples, seed, clusters: as of `bootstrap_mean`. The order of images decides which are drawn.
 
     Returns:
         Area, lower and upper bound. All NaN without images; NaN bounds with a single cluster. Where
@@ -233,7 +233,7 @@ def bootstrap_auc(
         return NONE
     if clusters is not None and len(clusters) != n:
         raise InputError(f"{n} images cannot be of {len(clusters)} rows with a cluster.")
-    own = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    own = pd.factorize(np.arange(n) if clusters is None else np.asarray(clusters))[0]
     # For each positive, the number of negatives below it, and of those not above it.
     order = np.argsort(negative)
     below, upto = (np.searchsorted(negative[order], positive, side) for side in ("left", "right"))

@@ -15,8 +15,12 @@ from lib.params.parameters import (
 from lib.params.protocols import base, names, read, variants
 from lib.params.stages import AFTER, STEPS, VERSIONS
 
+# The paper's: edge of the images in pixels, and queries of an image.
+PRINTED_SIZE, PRINTED_BUDGET = 224, 10_100
+
 __all__ = [
-    "AFTER", "ATTACKS", "CHOSEN", "DENOISERS", "MASKING", "PATCHES", "PLACES", "REFERENCES", "ROOT",
-    "STEPS", "VERSIONS", "Parameters", "base", "facts", "from_config", "from_notebook",
-    "from_words", "load", "load_all", "names", "read", "step_fields", "variants",
+    "AFTER", "ATTACKS", "CHOSEN", "DENOISERS", "MASKING", "PATCHES", "PLACES", "PRINTED_BUDGET",
+    "PRINTED_SIZE", "REFERENCES", "ROOT", "STEPS", "VERSIONS", "Parameters", "base", "facts",
+    "from_config", "from_notebook", "from_words", "load", "load_all", "names", "read",
+    "step_fields", "variants",
 ]  # fmt: skip
