@@ -215,7 +215,8 @@ def bootstrap_auc(
     Args:
         positive: one finite score per image in the state to detect, such as attacked.
         negative: the score of the same images in the other state, in the same order.
-        samples, seed, clusters: as of `bootstrap_mean`. The order of images decides which are drawn.
+        samples, seed, clusters: as of `bootstrap_mean`, but the order of images decides which are
+            drawn.
 
     Returns:
         Area, lower and upper bound. All NaN without images; NaN bounds with a single cluster. Where
