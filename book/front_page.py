@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from book import claim_cards, results_text
 from book.run_pages import Page
 from lib.evidence import attackers, recorded_runs, results_tables
-from lib.evidence.rates import shares
+from lib.evidence.rates import defense_rates
 from lib.figures import results as figures
 from lib.figures import style
 from lib.figures.formatting import enumerated, percent, rate, shown
@@ -59,7 +59,7 @@ def first(results: Path) -> First | None:
     chosen = useful or of_size
     restored = pd.concat([results_tables.nearest(found.restored) for found in chosen])
     restored = recorded_runs.tested(restored)
-    defenses = shares(restored)
+    defenses = defense_rates(restored)
     of = defenses.set_index("defense")
     weak = pd.concat(map(results_text.weak, of_size))
     left_out = results_text.beaten(weak, numbers=False) if useful else ""

@@ -7,7 +7,7 @@ from book.markdown import table
 from book.results_text import beaten, defended
 from lib import params
 from lib.defense import adaptive, restoration
-from lib.evidence.rates import KEYS, shares
+from lib.evidence.rates import KEYS, defense_rates
 from lib.evidence.record import Record
 from lib.evidence.recorded_runs import RecordedRuns
 from lib.figures.formatting import attack, break_even, enumerated, many, pixels, place, rate, shown
@@ -37,7 +37,7 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
     ])  # fmt: skip
     if not len(runs.restored):
         return [text]
-    pooled = shares(runs.restored, p.bootstrap_samples, p.seed).set_index("defense")
+    pooled = defense_rates(runs.restored, p.bootstrap_samples, p.seed).set_index("defense")
     attacked, clean = int(pooled["n"].max()), int(pooled["images"].max())
     columns = [
         "", f"label recovery rate of {attacked:,} successful attacks",

@@ -35,7 +35,7 @@ from lib.evidence.claims_defense import (
     dae_recovers_more_than_a_median,
     independent_of_classifier,
 )
-from lib.evidence.rates import shares
+from lib.evidence.rates import defense_rates
 from lib.evidence.record import Record
 from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.run_tables import RUN as KEYS
@@ -408,7 +408,7 @@ def test_images_that_were_learned_from_tell_nothing_of_a_defense():
     found = replace(found, runs=replace(found.runs, restored=restored))
     verdict = dae_recovers_more_than_a_median(found, P)
     assert verdict.word == "not replicated" and verdict.opposite
-    each = shares(found.runs.tested.restored).set_index("defense")
+    each = defense_rates(found.runs.tested.restored).set_index("defense")
     assert each.loc["dae", ["n", "recovered"]].tolist() == [10, 0]
     assert each.loc["dae", "images"] == 110
 

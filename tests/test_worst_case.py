@@ -37,13 +37,12 @@ def test_what_was_found_elsewhere_is_judged_through_each_defense(toy):
         "median3": Defended(model, Median3(1)).eval(),
         "double_masking": DoubleMasking(model, 4).eval(),
     }
-    table = transfer(models, {"bare": found.images, "none": images}, labels)
-    assert len(table) == 2 * 3 * 12
-    for (source, name), rows in table.groupby(["source", "defense"]):
-        given = found.images if source == "bare" else images
-        expected = [logits(models[name], image[None]).argmax() for image in given] == labels
+    table = transfer(models, found.images, labels)
+    assert len(table) == 3 * 12
+    for name, rows in table.groupby("defense"):
+        expected = [logits(models[name], image[None]).argmax() for image in found.images] == labels
         np.testing.assert_array_equal(rows["correct"], expected)
-    bare = table[(table["source"] == "bare") & (table["defense"] == "identity")]
+    bare = table[table["defense"] == "identity"]
     np.testing.assert_array_equal(bare["correct"], ~found.success)
 
 

@@ -249,8 +249,8 @@ def _clean(
     clean: Images, models: dict[str, nn.Module], criterion: Criterion, device: Device
 ) -> pd.DataFrame:
     """Rows of the clean images through each defense, with their certificates."""
-    moved = transfer(models, {NONE: clean.images}, clean.labels, criterion, device)
-    table = _row(moved.drop(columns="source"), NONE, "", 0)
+    moved = transfer(models, clean.images, clean.labels, criterion, device)
+    table = _row(moved, NONE, "", 0)
     for name, behind in models.items():
         if isinstance(behind, DoubleMasking):
             table.loc[table["defense"] == name, "certified"] = behind.certify(
@@ -287,9 +287,8 @@ def _moved(
         found = []
         for table in tables:
             at = table["image"].to_numpy()
-            images = {name: rebuild(clean.images[at], table)}
-            labels = clean.labels[at]
-            moved = transfer(models, images, labels, criterion, device)
+            images = rebuild(clean.images[at], table)
+            moved = transfer(models, images, clean.labels[at], criterion, device)
             if name == "shared":  # what was found through the other defenses
                 moved = moved[moved["defense"] != table["defense"].iloc[0]]
             found.append(moved.assign(image=at[moved["image"]]))

@@ -5,6 +5,7 @@ import pandas as pd
 
 from lib.defense.restoration import image_columns
 from lib.metrics import clusters, intervals
+from lib.params.errors import InputError
 
 SAMPLES = 2000  # bootstrap resamples
 
@@ -28,9 +29,12 @@ def break_even_prevalence(
         that saves none; NaN for ``identity``, and for all without that row.
 
     Raises:
-        InputError: no samples, or a seed below 0.
+        InputError: no samples, a seed below 0, or two rows of one attack and defense.
     """
     image = image_columns(restored)
+    attack = [name for name in (*image, "classifier", "pixels", "defense") if name in restored]
+    if restored.duplicated(attack).any():
+        raise InputError("A defense has two rows of one attack: give those of one training alone.")
     restored = restored.assign(cluster=clusters.of(restored))
     keys = [name for name in ("cluster", *image, "classifier", "pixels") if name in restored]
     right, kept = (

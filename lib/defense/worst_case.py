@@ -49,25 +49,23 @@ def correct(
 
 
 def transfer(
-    models: Mapping[str, Network], attacked: Mapping[str, Any], labels: Any,
-    criterion: Criterion = BY_CLASS, device: Device = None,
+    models: Mapping[str, Network], images: Any, labels: Any, criterion: Criterion = BY_CLASS,
+    device: Device = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Images that were attacked elsewhere, through each defense.
 
     Args:
         models: defended models by name of the defense.
-        attacked: the same N images as attacked on other models, by source, uint8 each.
-        labels, criterion, device: as for `correct`.
+        images, labels, criterion, device: as for `correct`.
 
     Returns:
-        One row a source, defense and image: ``source, defense, image`` (position), ``correct``.
+        One row a defense and image: ``defense, image`` (position), ``correct``.
     """
     return pd.concat([
         pd.DataFrame({
-            "source": source, "defense": name, "image": np.arange(len(images)),
+            "defense": name, "image": np.arange(len(images)),
             "correct": correct(model, images, labels, criterion, device),
         })
-        for source, images in attacked.items()
         for name, model in models.items()
     ], ignore_index=True)  # fmt: skip
 

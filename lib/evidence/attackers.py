@@ -7,7 +7,7 @@ import pandas as pd
 from lib.defense import worst_case
 from lib.defense.worst_case import LINF, NONE, PIXELS, WORST
 from lib.evidence import certificates, run_tables
-from lib.evidence.run_tables import PLAIN, RUN, by_group, joined, shares
+from lib.evidence.run_tables import PLAIN, RUN, by_group, joined, share_columns
 from lib.metrics import clusters, intervals
 from lib.params import ATTACKS, MASKING
 
@@ -123,7 +123,7 @@ def proved(masked: pd.DataFrame) -> pd.DataFrame:
         ``seconds_certify`` of a certificate that holds.
     """
     return by_group(masked, [*RUN, "training"], lambda group: {
-        "n": len(group), **shares(group, "clean", "defended", "certified"),
+        "n": len(group), **share_columns(group, "clean", "defended", "certified"),
         "seconds": group["seconds"].mean(),
         "seconds_certify": group.loc[group["certified"].astype(bool), "seconds_certify"].mean(),
     })  # fmt: skip
@@ -140,7 +140,7 @@ def fine_tuned(results: Path) -> pd.DataFrame:
     def gains(group: pd.DataFrame) -> dict[str, float]:
         gain = group["after"].astype(int) - group["before"].astype(int)
         gained = intervals.columns("gain", intervals.paired(gain, clusters.of(group)))
-        return {"n": len(group), **shares(group, "before", "after"), **gained}
+        return {"n": len(group), **share_columns(group, "before", "after"), **gained}
 
     return by_group(run_tables.read(results, ["fine_tuning"])[0], [*RUN, "defense"], gains)
 
@@ -170,5 +170,5 @@ def proofs(results: Path) -> pd.DataFrame:
         return pd.DataFrame()
     return by_group(
         _useful(results, joined(tables))[0], ["dataset", "size", "defense"],
-        lambda group: {"n": len(group), **shares(group, "clean", "robust")},
+        lambda group: {"n": len(group), **share_columns(group, "clean", "robust")},
     )  # fmt: skip

@@ -6,7 +6,7 @@ import pandas as pd
 
 from lib.attack.certificate import THROUGH
 from lib.evidence import run_tables
-from lib.evidence.run_tables import RUN, by_group, joined, shares
+from lib.evidence.run_tables import RUN, by_group, joined, share_columns
 from lib.metrics.classification import below_constant, constant_accuracy
 from lib.params.files import read_json
 
@@ -52,7 +52,7 @@ def accuracy(found: pd.DataFrame) -> pd.DataFrame:
 
 def _accuracy(group: pd.DataFrame) -> dict[str, float]:
     return {
-        "n": len(group), **shares(group.assign(clean=~group["skipped"]), "clean", "robust"),
+        "n": len(group), **share_columns(group.assign(clean=~group["skipped"]), "clean", "robust"),
         "evaluated": int(group["candidates"].sum()), "deviation": group["deviation"].max(),
         "nearest": group.loc[group["robust"].astype(bool), "margin"].min(),
     }  # fmt: skip
@@ -71,7 +71,8 @@ def found_by(searched: pd.DataFrame) -> pd.DataFrame:
     def within(group: pd.DataFrame, budget: int) -> dict[str, float]:
         spent = group["computed" if group["method"].iloc[0] == "map" else "evaluations"]
         hits = group["success"].astype(bool) & (spent <= budget)
-        return {"budget": budget, "n": len(group), **shares(group.assign(found=hits), "found")}
+        found = share_columns(group.assign(found=hits), "found")
+        return {"budget": budget, "n": len(group), **found}
 
     return by_group(
         searched, [*RUN, "method"],

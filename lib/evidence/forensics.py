@@ -94,9 +94,10 @@ def variants(channels: int) -> list[Variant]:
     return [each for each in VARIANTS if channels == 3 or each.name != "chromatic"]
 
 
-def some(count: int, limit: int = IMAGES) -> np.ndarray:
-    """Positions of at most ``limit`` of ``count`` images, spread evenly, the first one included."""
-    return np.unique(np.arange(min(count, limit)) * count // max(min(count, limit), 1))
+def some(count: int) -> np.ndarray:
+    """Positions of at most `IMAGES` of ``count`` images, spread evenly, the first one included."""
+    taken = min(count, IMAGES)
+    return np.arange(taken) * count // max(taken, 1)
 
 
 def brighter(images: np.ndarray, levels: float) -> np.ndarray:

@@ -81,7 +81,7 @@ def success_by_class(records: pd.DataFrame) -> pd.DataFrame:
     return rate_table(named, "class", "success", names, clusters.of(records))
 
 
-def shares(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> pd.DataFrame:
+def defense_rates(restored: pd.DataFrame, samples: int = SAMPLES, seed: int = 0) -> pd.DataFrame:
     """`restoration.shares` and `break_even_prevalence` of the same rows, one row a defense."""
     pays = break_even_prevalence(restored, samples, seed)
     return restoration.shares(restored).merge(pays, on="defense", how="left")

@@ -171,7 +171,9 @@ def defenses(found: RecordedRuns, by: list[str] = RUN, samples: int = SAMPLES, s
         `pays_from`: ``recovered`` (label recovery rate), ``kept`` (clean prediction retention),
         ``pays_from`` (break-even attack prevalence).
     """
-    return by_group(found.tested.restored, by, lambda group: rates.shares(group, samples, seed))
+    return by_group(
+        found.tested.restored, by, lambda group: rates.defense_rates(group, samples, seed)
+    )
 
 
 def quality(found: RecordedRuns, by: list[str] = ATTACK, samples: int = SAMPLES, seed: int = 0):

@@ -55,7 +55,7 @@ def by_group(
     return joined(tables)
 
 
-def shares(rows: pd.DataFrame, *names: str) -> dict[str, float]:
+def share_columns(rows: pd.DataFrame, *names: str) -> dict[str, float]:
     """The share of each boolean column with its 95 % interval; ``rows`` are of images."""
     of, found = clusters.of(rows), {}
     for name in names:
