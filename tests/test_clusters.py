@@ -42,15 +42,15 @@ def test_copies_count_once_and_single_images_as_they_are(outcomes, copies):
 def test_effective_number_lies_between_one_and_all(data, n):
     values = data.draw(st.lists(st.floats(-50, 50), min_size=n, max_size=n))
     groups = data.draw(st.lists(st.integers(0, 5), min_size=n, max_size=n))
-    assert 0 < clusters.effective(values, groups) <= n
-    assert clusters.effective(values, None) == n
+    assert 0 < clusters.effective_size(values, groups) <= n
+    assert clusters.effective_size(values, None) == n
     order = data.draw(st.permutations(range(n)))
-    shuffled = clusters.effective(np.array(values)[order], np.array(groups)[order])
-    assert shuffled == pytest.approx(clusters.effective(values, groups), rel=1e-6)
+    shuffled = clusters.effective_size(np.array(values)[order], np.array(groups)[order])
+    assert shuffled == pytest.approx(clusters.effective_size(values, groups), rel=1e-6)
 
 
 def test_outcomes_that_are_all_equal_count_by_patient():
-    assert clusters.effective([1] * 6, [0, 0, 0, 1, 1, 2]) == 3
+    assert clusters.effective_size([1] * 6, [0, 0, 0, 1, 1, 2]) == 3
 
 
 @pytest.mark.parametrize("alike", [0.0, 0.9])
@@ -97,4 +97,4 @@ def test_lengths_must_fit():
     with pytest.raises(InputError):
         intervals.bootstrap_mean([1.0, 2.0], 10, 0, [0])
     with pytest.raises(InputError):
-        clusters.effective([1.0, 2.0], [0, 1, 2])
+        clusters.effective_size([1.0, 2.0], [0, 1, 2])

@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lib.models.classifiers import edge
+from lib.models.classifiers import threshold_logit
 from lib.params.errors import InputError, check_field, check_name
 
 
@@ -80,8 +80,8 @@ class AnyLabelChange:
     def __call__(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Smallest margin over the watched labels, and whether one is on the wrong side."""
         side, watched = (labels * 2 - 1).to(logits.dtype), self._watched(labels)
-        margins = (side * (logits - edge(self.threshold))).where(watched, torch.inf)
-        wrong = (logits > edge(self.threshold)) != labels.bool()
+        margins = (side * (logits - threshold_logit(self.threshold))).where(watched, torch.inf)
+        wrong = (logits > threshold_logit(self.threshold)) != labels.bool()
         return margins.amin(1), (wrong & watched).any(1)
 
     def margin(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def decisions(criterion: Criterion, logits: Tensor, multi_label: bool) -> Tensor
     """Classes (N,), or 0/1 labels (N, K) at the criterion's own threshold, 0.5 if it has none."""
     if not multi_label:
         return logits.argmax(1)
-    return (logits > edge(getattr(criterion, "threshold", 0.5))).long()
+    return (logits > threshold_logit(getattr(criterion, "threshold", 0.5))).long()
 
 
 def not_nan(objective: Tensor) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lib.attack import AnyLabelChange, Misclassification, inputs
 from lib.data import as_images, as_labels, to_tensor
-from lib.models.classifiers import TIE, classify, decide, edge
+from lib.models.classifiers import TIE, classify, decide, threshold_logit
 from lib.models.inference import (
     Device,
     batch_for,
@@ -133,7 +133,7 @@ class DoubleMasking(nn.Module):
         """How clear the true decision is under each mask (M,): above 0 where it is taken."""
         values = self._logits(image, torch.zeros_like(hidden[:, 0, 0], dtype=torch.long), hidden)
         if self.multi_label:
-            return ((2 * label - 1) * (values - edge(self.threshold))).amin(1)
+            return ((2 * label - 1) * (values - threshold_logit(self.threshold))).amin(1)
         others = values.index_fill(1, label, -torch.inf)
         return values[:, label] - others.amax(1)
 

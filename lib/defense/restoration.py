@@ -249,8 +249,8 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
         The columns of `shares`, and over the successful attacks (EVA02): ``exact``, how many were
         restored exactly; mean of each metric ``m`` and of ``error_attacked`` and
         ``error_elsewhere``, its 95 % bootstrap interval ``m_low, m_high``, in which images of one
-        patient are drawn together, ``m_median`` and ``m_deviation`` over images (EVA03), PSNR
-        without exact matches (EVA04). NaN where there is no image.
+        patient are drawn together, ``m_median`` and ``m_deviation``, the standard deviation, over
+        images (EVA03), PSNR without exact matches (EVA04). NaN where there is no image.
     """
     rows, clustered = [], frame.assign(cluster=clusters.of(frame))
     for name, every in clustered.groupby("defense", sort=False):

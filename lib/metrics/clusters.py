@@ -51,7 +51,7 @@ def totals(values: Sequence[float] | np.ndarray, clusters: Sequence[int] | np.nd
     return np.bincount(place, weights=values), np.bincount(place).astype(float)
 
 
-def effective(
+def effective_size(
     values: Sequence[float] | np.ndarray, clusters: Sequence[int] | np.ndarray | None
 ) -> float:
     """Effective sample size: the number of independent rows whose mean has the same variance.

@@ -55,7 +55,7 @@ def mse_255(reference: Any, image: Any) -> np.ndarray:
 def ssim(reference: Any, image: Any) -> np.ndarray:
     """Structural similarity of Wang et al. (2004), -1..1, mean over channels.
 
-    Gaussian window of 11 pixels with deviation 1.5, K1 = 0.01, K2 = 0.03, no border pixels
+    Gaussian window of 11 pixels with standard deviation 1.5, K1 = 0.01, K2 = 0.03, no border pixels
     (EVA06; the paper prints the formula without window and constants).
 
     Raises:

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import bootstrap
 from statsmodels.stats.proportion import proportion_confint
 
-from lib.metrics.clusters import effective, totals
+from lib.metrics.clusters import effective_size, totals
 from lib.params.errors import InputError, check_number
 
 TOTAL = "all"
@@ -56,7 +56,7 @@ def share(
 
     ``clusters`` (N,) tells which, see `lib.metrics.clusters.of`; None for independent outcomes.
     """
-    return rate(int(np.sum(outcomes)), len(outcomes), effective(outcomes, clusters) or None)
+    return rate(int(np.sum(outcomes)), len(outcomes), effective_size(outcomes, clusters) or None)
 
 
 def columns(name: str, estimate: Sequence[float]) -> dict[str, float]:
@@ -104,7 +104,7 @@ def paired(
     if not len(values):
         return NONE
     ahead, differ = int((values == 1).sum()), int(np.count_nonzero(values))
-    worth = effective(values, clusters) / len(values)
+    worth = effective_size(values, clusters) / len(values)
     few, most = wilson(differ, len(values), worth * len(values))
     in_favor = (0.0, 1.0)
     if differ:

@@ -125,7 +125,7 @@ class Classifier(nn.Module):
         return self.normalize(images)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Images (N, 1 or 3, H, W) in 0..1 in three channels, less the mean, over the deviation."""
+        """Images (N, 1 or 3, H, W) in 0..1 in three channels, minus mean, over standard deviation."""
         return (images.expand(-1, 3, -1, -1) - self.mean) / self.std
 
     def forward(self, images: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ def finite(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def edge(threshold: float) -> float:
+def threshold_logit(threshold: float) -> float:
     """The logit whose sigmoid is ``threshold``, as float32 holds it.
 
     All decisions compare float32 logits with this one number.
@@ -189,7 +189,7 @@ def decide(values: np.ndarray, multi_label: bool, threshold: float = 0.5) -> np.
     values = finite(values)
     if not multi_label:
         return values.argmax(1)
-    return (values > edge(threshold)).astype(np.uint8)
+    return (values > threshold_logit(threshold)).astype(np.uint8)
 
 
 def classify(
@@ -218,7 +218,7 @@ def classify(
     if len(values) != len(array):
         raise InputError(f"There are {len(values)} rows of logits for {len(array)} images.")
     if multi_label:
-        margins = np.abs(values - edge(threshold)).min(1, initial=np.inf)
+        margins = np.abs(values - threshold_logit(threshold)).min(1, initial=np.inf)
     else:
         largest = np.sort(values, axis=1)[:, -2:]
         margins = largest[:, -1] - largest[:, 0] if values.shape[1] > 1 else np.full(len(array), 1)
@@ -283,8 +283,8 @@ def bring(path: Path, architecture: str, classes: int, image_size: int) -> Class
 
     The file, which is only read, holds torchvision's state dict of the network with its last layer
     replaced. A JSON file of the same name beside it, if there is one, may say `Description`'s
-    values, such as another mean and deviation, or the ``input_size`` that images are enlarged to.
-    Without it these are ImageNet's, and the smallest size that the network takes.
+    values, such as another mean and standard deviation, or the ``input_size`` that images are
+    enlarged to. Without it these are ImageNet's, and the smallest size that the network takes.
 
     Raises:
         InputError: either file is missing, damaged or of another network, number of classes or
