@@ -125,7 +125,7 @@ class Classifier(nn.Module):
         return self.normalize(images)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Images (N, 1 or 3, H, W) in 0..1 in three channels, minus mean, over standard deviation."""
+        """Images (N, 1 or 3, H, W) in 0..1 in three channels, minus mean, over deviation."""
         return (images.expand(-1, 3, -1, -1) - self.mean) / self.std
 
     def forward(self, images: Tensor) -> Tensor:
