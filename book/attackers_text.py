@@ -3,6 +3,7 @@
 import pandas as pd
 
 from book.results_text import beaten
+from lib.defense.restoration import IMAGE
 from lib.defense.worst_case import LINF, PIXELS, WORST, worst_case
 from lib.evidence import attackers
 from lib.evidence.run_tables import RUN, UNDER_MASKS
@@ -25,15 +26,16 @@ def strongest(rows: pd.DataFrame, ends: pd.DataFrame) -> str:
     if not {"identity", "dae"} <= set(one.index):
         return ""
     dense = of[of["family"] == LINF]
-    best = one["correct"].idxmax()
+    best, images = one["correct"].idxmax(), rows[IMAGE].drop_duplicates()
 
     def correct(defense: str) -> str:
         return rate(*one.loc[defense, ["correct", "correct_low", "correct_high"]])
 
     text = (
-        f"After the worst of all one-pixel attacks, {correct('identity')} of {one['n'].max()} "
-        f"attacked images at {_sizes(rows)} px are classified correctly without a defense. With "
-        f"the DAE, {correct('dae')} are. With the best defense, {shown(best)}, {correct(best)} are."
+        f"Of {one['n'].max()} attacks on {many(len(images), 'image')} at {_sizes(rows)} px, the "
+        f"worst with one pixel leave the class correct in {correct('identity')} without a defense "
+        f"and in {correct('dae')} with the DAE. The highest share is {correct(best)}, with "
+        f"{shown(best)}."
     )
     if len(dense):
         text += (
@@ -119,9 +121,11 @@ def at_printed_size(attacked: pd.DataFrame) -> str:
         if len(dense):
             smallest = dense[dense["budget"] == dense["budget"].min()]
             most = round(smallest["correct"].max() * images)
+            tried = len({*dense["defense"]} - {"identity"})
             text.append(
                 f"A change of every value by {smallest['budget'].iloc[0]:.0f}/255 leaves "
-                f"{f'at most {most}' if most else 'none'} of them correct, whatever the defense."
+                f"{f'at most {most}' if most else 'none'} of them correct, without a defense or "
+                f"with any of {tried} tried."
             )
     return " ".join(text)
 

@@ -48,5 +48,5 @@ def below_baseline(weak: pd.DataFrame) -> str:
     """Classifiers worse than a constant answer; of `lib.evidence.certificates.below_baseline`."""
     worse = beaten(weak)
     return worse and (
-        f"Read this with care: {worse}. So these certificates say little about useful classifiers."
+        f"Read this with care: {worse}. So their certificates say little about useful classifiers."
     )

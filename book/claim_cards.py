@@ -20,7 +20,7 @@ NAMES = {
     "two_above_one": "Two pixels beat one",
     "densenet_below_on_derma_only": "Order of the classifiers",
     "larger_is_easier": "Larger images are easier",
-    "time_a_third_more": "DAE trains slower",
+    "time_a_third_more": "DAE takes a third longer",
     "detection_better": "Detection is better",
     "dae_ahead_of_nothing": "DAE raises the PSNR",
     "dae_recovers_more": "DAE recovers more labels",

@@ -4,7 +4,7 @@ import pandas as pd
 
 from book.front_page import NONE
 from book.markdown import table
-from book.results_text import beaten, defended
+from book.results_text import beaten, defended, unrestored
 from lib import params
 from lib.defense import adaptive, restoration
 from lib.evidence.rates import KEYS, defense_rates
@@ -15,7 +15,10 @@ from lib.metrics import clusters, intervals
 from lib.params import Parameters
 
 # The paper's proposal, the same with patch selection, the plainest filter, and no defense.
-DEFENSES = ("dae", f"dae{params.PATCHES}", "median3", "identity")
+DEFENSES = (
+    "dae", "noise2noise", "median_cnn", "autoencoder", f"dae{params.PATCHES}", "median3",
+    "identity",
+)  # fmt: skip
 
 COUNTED = (
     "All images are test images. An attacked image counts once for each classifier and number of "
@@ -34,7 +37,8 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
         f"Protocol `{p.protocol}`, *{' and '.join(record.sources)}* images of {enumerated(names)}.",
         *([f"{title}: {beaten(weak)}."] if len(weak) else []),
         *(_success(runs.attacks, count) for count in params.ATTACKS),
-    ])  # fmt: skip
+        unrestored([runs.of(dataset=name) for name in runs.datasets]),
+    ]).strip()  # fmt: skip
     if not len(runs.restored):
         return [text]
     pooled = defense_rates(runs.restored, p.bootstrap_samples, p.seed).set_index("defense")
@@ -48,13 +52,14 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
          _break_even(pooled.loc[name])]
         for name in DEFENSES if name in pooled.index
     ]  # fmt: skip
-    if not {"dae", "median3", DEFENSES[1]} <= set(pooled.index):
+    patched = f"dae{params.PATCHES}"
+    if not {"dae", "median3", patched} <= set(pooled.index):
         return [text, table(columns, rows)]
-    patches = pooled.loc[DEFENSES[1]]
+    patches = pooled.loc[patched]
     sentences = [
         *defended(pooled.reset_index()),
-        f"The DAE is worth using only if more than {_break_even(pooled.loc['dae'])} of all images "
-        "are attacked.",
+        "Against an attacker who does not know the defense, the DAE is worth using only if more "
+        f"than {_break_even(pooled.loc['dae'])} of all images are attacked.",
         "With patch selection (*+ patches*, not in the paper), the numbers are "
         f"{100 * patches['recovered']:.0f} and {100 * (1 - patches['kept']):.0f}.",
     ]

@@ -298,7 +298,7 @@ def trained_unlike(records: Iterable[RecordedRuns]) -> str:
         return ""
     return (
         f"On {enumerated(unlike)}, the DAE was trained at a constant learning rate, and some of "
-        "its rivals at one that was halved. A DAE that is trained like them may do better."
+        "its rivals at one that was halved."
     )
 
 

@@ -69,7 +69,7 @@ def first(claim: str, records: list[tuple[Record, Parameters]]) -> tuple[Verdict
             return replace(verdict, reason=verdict.reason + undecided), images
         if testable:
             of = many(verdict.counts[2], "comparison")
-            undecided += f" On {images}, {of} left this undecided."
+            undecided += f" On {images}, {of} decided nothing."
     return next((each for each in given if each[0].word != NOT_TESTABLE), given[0])
 
 

@@ -154,7 +154,7 @@ def independent_of_classifier(record: Record, p: Parameters) -> Verdict:
     # If a data set has runs with several seeds, only those with another seed are left out.
     left_out = "".join(
         f" Runs on {shown(dataset)} {'with other seeds ' if dataset in psnr else ''}are left out: "
-        "different checkpoints of the DAE were used for the two classifiers."
+        "the two classifiers were tested with different trainings of the DAE."
         for dataset in sorted(unlike)
     )
     if not psnr:

@@ -233,7 +233,7 @@ def attackers(shares: pd.DataFrame) -> Figure:
     said = "; ".join(f"{label}: {rate(value)}" for label, value in values)
     figure, axes = style.rows(
         labels, 0.26, xlim=(-2, 102), xlabel="classified correctly, %, with 95 % interval",
-        title=f"n = {many(int(shares['n'].max()), 'image')}",
+        title=f"n = {many(int(shares['n'].max()), 'attack')}",
         alt=f"Images classified correctly, clean and after the strongest attack. {said}.",
     )  # fmt: skip
     style.dots(axes, shares, "correct", map(color, shares["defense"]), scale=100)
