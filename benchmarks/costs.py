@@ -13,6 +13,7 @@ import pandas as pd
 from benchmarks import engine, measured
 from lib import params
 from lib.evidence import printed as paper
+from lib.models.training import throughput
 from lib.params import PRINTED_BUDGET, PRINTED_SIZE
 from lib.params.files import read_json, visible
 
@@ -69,23 +70,31 @@ def attack_rates(results: Path) -> pd.DataFrame:
 
 
 def training_rates(results: Path) -> pd.DataFrame:
-    """Images a second of training at 224 pixels: ``device, threads, network, rate``."""
-    rows = []
+    """Images a second of training at 224 pixels: ``device, threads, network, rate``.
+
+    Denoisers count that saw images or crops as the protocol ``paper`` gives them.
+    """
+    rows, p = [], params.load("paper")
     for path in visible(results, "*/*/*/run.json"):
         steps = read_json(path)["steps"]
         for file in visible(path.parent, "*.json"):
             about = read_json(file)
-            step = steps.get("denoisers" if "settings" in about else "classifier")
+            settings = about.get("settings")
+            step = steps.get("denoisers" if settings else "classifier")
             if not step or about.get("image_size") != PRINTED_SIZE:
                 continue
-            rates = [each["images_per_second"] for each in about["history"]
-                     if each.get("size", PRINTED_SIZE) == PRINTED_SIZE]  # fmt: skip
             network = about.get("name", about.get("architecture"))
-            if rates:
+            crop = p.denoiser_crop if network in p.denoiser_large else 0
+            if settings and settings["crop"] != crop:
+                continue
+            whole = [e for e in about["history"] if e.get("size", PRINTED_SIZE) == PRINTED_SIZE]
+            seconds, speed = throughput(whole)
+            if seconds:
                 of = step["hardware"]
-                rows.append((of["gpu"] or CPU, of["threads"], network, float(np.mean(rates))))
-    found = pd.DataFrame(rows, columns=["device", "threads", "network", "rate"])
-    return found.groupby(["device", "threads", "network"], sort=False).mean().reset_index()
+                rows.append((of["gpu"] or CPU, of["threads"], network, speed * seconds, seconds))
+    found = pd.DataFrame(rows, columns=["device", "threads", "network", "images", "seconds"])
+    found = found.groupby(["device", "threads", "network"], sort=False).sum().reset_index()
+    return found.assign(rate=found.pop("images") / found.pop("seconds"))
 
 
 def _steps(results: Path, step: str) -> list[dict]:
@@ -136,7 +145,7 @@ def costs(results: Path) -> pd.DataFrame:
     def rate(table: pd.DataFrame, **of: object) -> float:
         for name, value in of.items():
             table = table[table[name] == value]
-        return float(table["rate"].iloc[0]) if len(table) else float("nan")
+        return float(table["rate"].min())
 
     for device in devices:
         for row in attacks().itertuples():
@@ -150,7 +159,8 @@ def costs(results: Path) -> pd.DataFrame:
         networks = [(name, "classifier", p.classifier_epochs) for name in engine.CLASSIFIERS]
         networks += [(name, "denoiser", p.denoiser_epochs) for name in p.denoiser_names]
         for network, kind, epochs in networks:
-            each = rate(of_training, device=device, network=network)
+            threads = {"threads": 2} if device == CPU else {}
+            each = rate(of_training, device=device, network=network, **threads)
             for dataset in paper.DATASETS:
                 amount = TRAINED * images[params.facts(dataset).title] * epochs
                 rows.append({
@@ -170,8 +180,9 @@ def together(found: pd.DataFrame, cards: int = 1) -> pd.DataFrame:
         ``amount, seconds, least, screened`` of each kind and part, the denoisers together.
     """
     jobs = found.assign(part=found["part"].where(found["kind"] != "denoiser", "denoisers"))
-    jobs = jobs.groupby(["kind", "part", "dataset"], sort=False).sum(numeric_only=True, min_count=1)
-    whole = jobs.groupby(["kind", "part"], sort=False).sum(min_count=1)
+    jobs = jobs.groupby(["kind", "part", "dataset"], sort=False)
+    jobs = jobs.sum(numeric_only=True, skipna=False)
+    whole = jobs.groupby(["kind", "part"], sort=False).sum(skipna=False)
     longest = jobs.groupby(["kind", "part"], sort=False)["seconds"].max()
     shared = whole.drop(columns="amount") / cards
     split = shared.index.get_level_values("kind") == "attack"

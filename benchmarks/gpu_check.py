@@ -118,23 +118,26 @@ def stages(name: str, device: torch.device, batch: int, seconds: float) -> dict[
 
     rates = {"eager": attack.rate(lambda: whole(given), batch, seconds)}
     with contextlib.suppress(Exception):  # a machine may have no compiler; then it is missing
-        compiled = torch.compile(whole, backend="inductor" if device.type == "cuda" else "eager")
+        backend = "inductor" if device.type == "cuda" else "eager"
+        compiled = torch.compile(whole, backend=backend, dynamic=False)
         rates["compiled"] = attack.rate(lambda: compiled(given), batch, seconds)
     if device.type == "cuda":
-        side = torch.cuda.Stream()
-        with torch.cuda.stream(side):
-            whole(given)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            whole(given)
-        rates["graph"] = attack.rate(graph.replay, batch, seconds)
+        with contextlib.suppress(torch.OutOfMemoryError):  # a graph has memory of its own
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                whole(given)
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                whole(given)
+            rates["graph"] = attack.rate(graph.replay, batch, seconds)
     return rates
 
 
 def rows(started: float, seconds: float, apart: dict[str, float]) -> pd.DataFrame:
     """Rows of ``attack.csv`` on this GPU, as many as the time allows; see `attack.measure`."""
-    given = argparse.Namespace(seconds=seconds, images=64, generations=10, peers=False)
+    given = argparse.Namespace(seconds=seconds, images=64, generations=0, peers=False)
     found, plain = [], {}
     for case in attack.CASES:
         if time.monotonic() - started > LIMIT:
@@ -175,13 +178,13 @@ def main(words: list[str]) -> None:
         about[name] = {"batches": rates, "best_batch": best, "whole_maps": parts}
         print(f"{name}: {json.dumps(about[name])}", flush=True)
     if device.type == "cuda" and not wrong:
+        write_json(given.out / "gpu.json", about)
         path = given.out / "attack.csv"
         table = pd.read_csv(path)
         apart: dict[str, float] = {}
         ours = rows(started, given.seconds, apart)
         table = pd.concat([table[table["device"] != "cuda"], ours], ignore_index=True)
         attack.write_csv(path, table)
-        write_json(given.out / "gpu.json", about)
         known = read_json(given.out / "attack.json")
         for name, of in (("peak_gflops", attack.peaks(given.seconds)), ("fixed_seconds", apart)):
             known[name] = known.get(name, {}) | {"cuda": of}

@@ -1,11 +1,12 @@
-"""Runs of the protocol ``sample`` side by side on one GPU, where nothing but Python is installed.
+"""Runs of the protocol ``sample`` side by side on one GPU where no notebook can run.
 
     python -m benchmarks.gpu_list all --minutes 25 --jobs 6 oct chest derma
 
 runs each step as a process of its own, as many at once as asked for, the most wanted first, and
-starts none after the time is up. Steps are those of the notebooks, without their figures; what is
-finished is read back, so the command can be given again. ``make record PROTOCOL=sample`` then keeps
-the tables. On an NVIDIA H200 half an hour was enough for OCT, for Derma and for a part of Chest.
+starts none after the time is up. ``gpu_wheels.txt`` has the packages. Steps are those of the
+notebooks, without their figures; what is finished is read back, so the command can be given again.
+``make record PROTOCOL=sample`` then keeps the tables. On an NVIDIA H200 half an hour was enough for
+OCT, for Derma and for a part of Chest.
 """
 
 import argparse
@@ -25,10 +26,10 @@ from lib.evidence import ablation
 from lib.metrics import classification
 from lib.models import classifier_training, classifiers, denoisers
 from lib.models.denoiser_training import train, training_images
-from lib.models.weights import checksums
+from lib.models.weights import behind, checksums
 from lib.params.device import pick_device, settled
 from lib.params.files import read_json, read_table, write_json, write_table
-from lib.params.runs import Run, training
+from lib.params.runs import Run
 
 NETWORKS = ("resnet50", "densenet121")
 # Steps that can take smaller batches.
@@ -43,9 +44,14 @@ def parameters(dataset: str, classifier: str = "resnet50"):
     """
     given = params.from_words(os.environ.get("GIVEN", "").split())
     own = params.from_words(os.environ.get(f"GIVEN_{classifier.upper()}", "").split())
-    p = settled(params.load(given.pop("protocol", "sample"), dataset, classifier, **given))
-    half = p.device != "cpu" and torch.cuda.is_available() and "attack_precision" not in given
-    return p.model_copy(update=own | ({"attack_precision": "float16"} if half else {}))
+    protocol = given.pop("protocol", "sample")
+    p = settled(params.load(protocol, dataset, classifier, **given))
+    typed = settled(params.load(protocol, dataset, classifier, **given | own))
+    update = {name: getattr(typed, name) for name in own}
+    half = p.device != "cpu" and torch.cuda.is_available()
+    if half and "attack_precision" not in given | own:
+        update["attack_precision"] = "float16"
+    return p.model_copy(update=update)
 
 
 def searched(dataset: str, network: str, pixels: str, images: str) -> None:
@@ -134,22 +140,12 @@ def restored(dataset: str, network: str) -> None:
         shares = restoration.summary(table, *boot)[["defense", "n", "recovered", "kept"]]
         summaries[name] = shares.astype(object).where(shares.notna(), None).to_dict("records")
         print(dataset, network, name, shares.round(3).to_string(), flush=True)
-    run.finish(**used(p, p.denoiser_names), summaries=summaries)
+    run.finish(**behind(p.run_folder, p.denoiser_names), summaries=summaries)
 
 
 def attacks_of(p) -> dict:
     """The attack tables of a run, by number of pixels."""
     return {n: read_table(p.run_folder / f"{params.ATTACKS[n]}.parquet") for n in p.attack_pixels}
-
-
-def used(p, defenses) -> dict[str, dict]:
-    """What a record says of the weights behind these defenses."""
-    names = dict.fromkeys(name.removesuffix(params.PATCHES) for name in defenses)
-    store = p.dataset_folder / "denoisers"
-    return {
-        "weights": checksums(p.run_folder, names),
-        "denoisers": {n: training(store / f"{n}.json") for n in names if n in denoisers.TRAINED},
-    }
 
 
 def adapted(dataset: str, network: str) -> None:
@@ -158,7 +154,7 @@ def adapted(dataset: str, network: str) -> None:
     found = adaptive.attack_defended(model, images, attacks_of(p), p, p.run_folder)
     columns = ["defense", "n", *adaptive.SHARES]
     run.finish(
-        **used(p, adaptive.names(p)),
+        **behind(p.run_folder, adaptive.names(p)),
         summaries={
             params.ATTACKS[n]: adaptive.summary(table)[columns].to_dict("records")
             for n, table in found.items()
@@ -172,7 +168,7 @@ def attacked(dataset: str, network: str) -> None:
     found = attackers.attack_all(model, images, attacks_of(p), p, p.run_folder)
     certified.certified_accuracy(model, images, p, p.run_folder)
     defenses = next(iter(found.values()))["defense"].unique()
-    run.finish(**used(p, [name for name in defenses if name != params.MASKING]))
+    run.finish(**behind(p.run_folder, defenses))
 
 
 def ablated(variant: str, seed: str) -> None:
@@ -239,18 +235,23 @@ def schedule(datasets: list[str], minutes: float, jobs: int, without: list[str])
     """Start jobs as their needs are there, until the time is up; wait for those that run."""
     end = time.monotonic() + 60 * minutes
     LOGS.mkdir(parents=True, exist_ok=True)
-    waiting = [entry for entry in plan(datasets) if entry[0][0] not in without]
-    running, began, done = {}, {}, set()
+    every = plan(datasets)
+    waiting = [entry for entry in every if entry[0][0] not in without]
+    running, began, failed = {}, {}, set()
+    done = {"-".join(words) for words, _, _ in every if words[0] in without}
     while (waiting and time.monotonic() < end) or running:
         for name, process in list(running.items()):
             if process.poll() is not None:
                 took = time.monotonic() - began[name]
                 print(f"{name}: {process.returncode} after {took:.0f} s", flush=True)
                 del running[name]
-                if process.returncode == 0:
-                    done.add(name)
+                (failed if process.returncode else done).add(name)
         for entry in list(waiting):
             words, files, needs = entry
+            if failed.intersection(needs):  # it can never start
+                failed.add("-".join(words))
+                waiting.remove(entry)
+                continue
             ready = all(Path(f).exists() for f in files) and done.issuperset(needs)
             if ready and len(running) < jobs and time.monotonic() < end:
                 name = "-".join(words)
@@ -263,7 +264,8 @@ def schedule(datasets: list[str], minutes: float, jobs: int, without: list[str])
                 began[name] = time.monotonic()
                 waiting.remove(entry)
         time.sleep(0.5)
-    print("left:", ["-".join(words) for words, _, _ in waiting], flush=True)
+    left = ["-".join(words) for words, _, _ in waiting]
+    print(f"left: {left}, failed or without what they need: {sorted(failed)}", flush=True)
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ are counted, but do not use up the budget, as our own confirmations do not.
 
 Rates are compared where nothing can be gained by stopping early: `Steadfast` wraps the model so
 that no candidate ever succeeds. Every method then runs its whole budget on the real network, with
-images as they come out of its own search; `throughput` does this for a peer. Our engine takes the
-same wrapped model, with labels 0.
+images as they come out of its own search; `throughput` does this for a peer. Our search runs on
+the bare network with a criterion that no candidate meets (`benchmarks.attack.NoSuccess`).
 """
 
 import time

@@ -139,10 +139,9 @@ def limit(rates: pd.DataFrame, work: pd.DataFrame, device: str) -> pd.DataFrame:
     Returns:
         ``multiply_adds`` of a candidate, in millions, and ``left``, their share of the whole
         network's; ``gflops``, what the windows compute a second, two operations a multiply-add;
-        ``of_peak``, its share of a product of large matrices; ``saved``, the share of the search's
-        candidates that need no computing, less what the search itself costs; ``seconds``, of an
-        image with the paper's budget, and ``fixed`` seconds of each image besides. NaN where
-        something was not measured.
+        ``of_peak``, its share of a product of large matrices; ``seconds``, of an image with the
+        paper's budget, and ``fixed`` seconds of each image besides. NaN where something was not
+        measured.
     """
     about = provenance()
     peaks, apart = (about.get(n, {}).get(device, {}) for n in ("peak_gflops", "fixed_seconds"))
@@ -152,8 +151,7 @@ def limit(rates: pd.DataFrame, work: pd.DataFrame, device: str) -> pd.DataFrame:
     return found[CASE].assign(
         multiply_adds=found["windows"], left=found["windows"] / found["network"],
         gflops=gflops, of_peak=gflops / found["dtype"].map(peaks).astype(float),
-        saved=1 - found[WINDOWS] / found[SEARCH], seconds=PRINTED_BUDGET / found[SEARCH],
-        fixed=case.map(apart).astype(float),
+        seconds=PRINTED_BUDGET / found[SEARCH], fixed=case.map(apart).astype(float),
     )  # fmt: skip
 
 

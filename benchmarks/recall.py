@@ -25,8 +25,8 @@ from lib.data import Images
 from lib.metrics.intervals import rate
 from lib.models import classifiers
 from lib.params import Parameters
-from lib.params.device import pick_device
-from lib.params.errors import run_command
+from lib.params.device import no_tf32, pick_device
+from lib.params.errors import InputError, run_command
 
 STRATEGIES = {"ours, rand1": "rand1", "ours, best1bin": "best1bin"}
 
@@ -68,6 +68,7 @@ def recall(
     return pd.DataFrame(rows)
 
 
+@no_tf32()  # of the other libraries too
 def peers(
     model: classifiers.Classifier, images: Images, positions: np.ndarray, p: Parameters
 ) -> pd.DataFrame:
@@ -126,6 +127,8 @@ def main(words: list[str]) -> None:
         attack_precision="float32",
     )  # fmt: skip
     images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, False)
+    if images.facts.multi_label and given.peer_images:
+        raise InputError("The peers attack single-label classifiers: give --peer-images 0.")
     model = classifiers.load(p.run_folder, p.classifier).to(pick_device(p.device))
     if given.map_images:
         positions = chosen(model, images, given.map_images, p)

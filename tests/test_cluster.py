@@ -65,7 +65,8 @@ def record(folder, gpu=GPU, seconds=10.0):
         run / "run.json",
         {"steps": {"classifier": step, "pixel_attack": step | {"attacks": attack}}},
     )
-    epochs = [{"size": 64, "images_per_second": 900.0}, {"size": 224, "images_per_second": 100.0}]
+    speeds = ((64, 900.0), (224, 100.0))
+    epochs = [{"size": n, "images_per_second": speed, "seconds": 2.0} for n, speed in speeds]
     network = {"architecture": "resnet50", "image_size": 224, "history": epochs}
     write_json(run / "classifier.json", network)
 

@@ -11,7 +11,7 @@ CORES = 8
 GIB = 4  # of a process with its libraries; images come on top
 LEAST, MOST = 20, 24 * 60  # minutes
 MARGIN = 3
-# What is done a second at 224 pixels on few cores and on a GPU: below what was measured, which the
+# What is done a second at 224 pixels on few cores and on a GPU: near what was measured, which the
 # page "On a cluster" shows. Candidates of an attack; images of training; images that are judged.
 RATES = {"attack": (50, 4000), "train": (5, 300), "denoise": (2, 90), "restore": (1, 1)}
 SMALLEST = 64  # pixels; smaller images are hardly faster
