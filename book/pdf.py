@@ -86,7 +86,7 @@ def write(site: Path = SITE, target: Path = TARGET) -> Path:
             [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
              f"--user-data-dir={folder}/profile", "--allow-file-access-from-files",
              f"--print-to-pdf={printed}", source.as_uri()],
-            capture_output=True, text=True,
+            capture_output=True, encoding="utf-8", errors="replace",
         )  # fmt: skip
         if done.returncode or not printed.exists():
             said = (done.stderr.strip().splitlines() or ["it gives no reason"])[-1]
