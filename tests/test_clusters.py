@@ -17,8 +17,8 @@ def frame(groups, copies=1) -> pd.DataFrame:
 
 
 def test_patients_join_images_and_unknown_ones_stand_alone():
-    of = clusters.of(frame([7, -1, 7, -1, 0]))
-    assert of[0] == of[2]
+    of = clusters.of(frame([7, -1, 7, -1, 0, 0]))
+    assert of[0] == of[2] and of[4] == of[5]
     assert len(set(of)) == 4
     twice = clusters.of(frame([-1, -1], copies=2))  # two attacks on each image
     assert twice[0] == twice[1] != twice[2]
@@ -91,6 +91,15 @@ def test_a_paired_difference_of_copies_is_that_of_the_images():
     twice = intervals.paired(np.repeat(differences, 2), np.repeat(groups, 2))
     assert twice == pytest.approx(intervals.paired(differences))
     assert intervals.paired(differences, groups) == pytest.approx(intervals.paired(differences))
+
+
+def test_rates_of_classes_count_copies_once():
+    single = pd.DataFrame({"class": list("aabbb"), "success": [True, False, True, True, False]})
+    twice, of = pd.concat([single] * 2, ignore_index=True), np.tile(np.arange(5), 2)
+    once = intervals.rate_table(single, "class", "success")
+    again = intervals.rate_table(twice, "class", "success", clusters=of)
+    bounds = ["rate", "low", "high"]
+    np.testing.assert_allclose(again[bounds], once[bounds])
 
 
 def test_lengths_must_fit():

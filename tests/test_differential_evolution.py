@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.attack.differential_evolution import (
-    best1bin,
     gene_limits,
     initial_population,
     paint,
@@ -102,21 +101,8 @@ def test_normal_start_is_around_mid_gray_and_uniform_is_flat():
     assert abs(uniform.mean() - 127.5) < 4 and abs((uniform < 64).double().mean() - 0.25) < 0.03
     assert abs(normal.mean() - 128) < 4
     # A normal of deviation 127 clipped to 0..255 has 15.9 % at each end.
-    assert abs((normal == 0).double().mean() - 0.157) < 0.03
-    assert abs((normal == 255).double().mean() - 0.157) < 0.03
-
-
-def test_rand1_is_a_plus_f_times_b_minus_c():
-    members = torch.tensor([[[0, 0, 10], [4, 6, 20], [9, 2, 250], [3, 3, 100], [7, 8, 0]]])
-    key, one = torch.tensor([5]), torch.tensor([1])
-    limits = gene_limits(1, 10, 9, 1, CPU)
-    found = rand1(members, key, one, limits, 0.5)[0]
-    chosen = partners(key, one, 5)[0]
-    for child, (a, b, c) in zip(found.tolist(), chosen.tolist(), strict=True):
-        a, b, c = members[0, a].tolist(), members[0, b].tolist(), members[0, c].tolist()
-        for gene, limit in enumerate(limits.tolist()):
-            value = round(a[gene] + 0.5 * (b[gene] - c[gene]))  # half to even, as torch rounds
-            assert child[gene] == min(max(value, 0), limit - 1)
+    assert abs((normal == 0).double().mean() - 0.157) < 0.015
+    assert abs((normal == 255).double().mean() - 0.157) < 0.015
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -132,27 +118,6 @@ def test_paint_changes_the_named_pixels_and_no_other(channels):
                 for channel in range(channels):
                     expected[channel, pixel[0], pixel[1]] = pixel[2 + channel]
             assert torch.equal(painted[i * 30 + j], expected)
-
-
-def test_best1bin_follows_the_formula_and_the_bounds():
-    members = torch.randint(0, 9, (2, 6, 3), generator=torch.Generator().manual_seed(0))
-    scores = torch.rand(2, 6, generator=torch.Generator().manual_seed(1))
-    keys, generation = torch.tensor([5, 6]), torch.tensor([1, 4])
-    limits = gene_limits(1, 9, 9, 1, CPU)
-    found = best1bin(members, scores, keys, generation, limits, [0.5, 1.0], 0.7)
-    chosen = partners(keys, generation, 6)
-    draws = counter_rng.bits(keys, generation, 6, 8)[..., 3:].double() / 2**31
-    for i in range(2):
-        best = members[i, scores[i].argmin()]
-        factor = 0.5 + 0.5 * draws[i, 0, 0].item()
-        for j in range(6):
-            b, c = members[i, chosen[i, j, 0]], members[i, chosen[i, j, 1]]
-            always = int(draws[i, j, 1] * 3)
-            for gene in range(3):
-                value = round(best[gene].item() + factor * (b[gene] - c[gene]).item())
-                value = min(max(value, 0), int(limits[gene]) - 1)
-                mutated = gene == always or draws[i, j, 2 + gene] < 0.7
-                assert found[i, j, gene] == (value if mutated else members[i, j, gene])
 
 
 def test_more_members_than_a_counter_tells_apart_are_refused():

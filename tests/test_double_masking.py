@@ -215,6 +215,58 @@ def test_an_attack_can_be_made_through_it_and_its_table_is_consistent():
     assert found.success.any() and not (found.success & table["certified"].to_numpy()).any()
 
 
+class Center(nn.Module):
+    """Logits 1.5 and 1, or 2 where one of the four middle pixels is bright."""
+
+    def forward(self, images):
+        second = 1.0 + (images[..., 3:5, 3:5].amax((1, 2, 3)) > 0.5)
+        return torch.stack([torch.full_like(second, 1.5), second], 1)
+
+
+BLACK = np.zeros((1, 8, 8, 1), np.uint8)
+BRIGHT = BLACK.copy()
+BRIGHT[0, 3:5, 3:5] = 255
+
+
+@pytest.mark.parametrize(("patch", "held"), [(2, True), (1, False)])
+def test_masks_for_one_pixel_do_not_cover_a_patch_of_four(patch, held):
+    defense = DoubleMasking(Center().eval(), 4, patch, fill=0.0)
+    assert defense.certify(BLACK, [0]).all()
+    assert (classify(defense, BRIGHT) == [0]).all() == held
+
+
+def test_labels_of_votes_and_proofs_are_those_of_the_threshold():
+    class OneLabel(Center):
+        def forward(self, images):
+            return super().forward(images)[:, 1:]  # 1 or 2, and the edge of 0.8 is 1.39
+
+    defense = DoubleMasking(OneLabel().eval(), 4, 2, 0.0, multi_label=True, threshold=0.8)
+    assert classify(defense, BRIGHT, True, 0.8).tolist() == [[0]]
+    assert defense.certify(BLACK, [[0]]).all() and not defense.certify(BLACK, [[1]]).any()
+
+
+@pytest.mark.parametrize(("one", "two", "proved"), [(5e-4, 1, 0), (1, 5e-4, 0), (1, 5e-3, 1)])
+def test_margins_within_rounding_prove_nothing(one, two, proved):
+    class Close(nn.Module):
+        """One margin under one mask, which fills a quarter with white, another under two."""
+
+        def forward(self, images):
+            margin = torch.where(images.mean((1, 2, 3)) < 0.3, one, two)
+            return torch.stack([margin, torch.zeros_like(margin)], 1)
+
+    assert DoubleMasking(Close().eval(), 4, fill=1.0).certify(BLACK, [0]).tolist() == [proved]
+
+
+def test_logits_are_the_mean_over_the_masks_that_agree():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2)).eval()
+    model[1].bias.data[0] += 50  # all agree
+    defense, images = DoubleMasking(model, 4, fill=0.5), torch.rand(2, 1, 8, 8)
+    hidden = [images.masked_fill(mask, 0.5) for mask in defense.masks(8, 8, images.device)]
+    with torch.no_grad():
+        torch.testing.assert_close(defense(images), torch.stack([*map(model, hidden)]).mean(0))
+
+
 def test_no_images_have_no_decisions():
     none = np.empty((0, *quarters(0).shape[1:]), np.uint8)
     for fill in ("inpaint", 0.5):

@@ -396,18 +396,20 @@ WHOLE = {
     "colors mixed in front": (lambda: nn.Sequential(Grayscale(3), bare("resnet18")), 1),
     "dilation": (dilated, 1),
     "another activation": (activated, 1),
+    "no number": (lambda: changed("resnet18", lambda m: m.fc.bias.data.fill_(torch.nan)), 1),
     "another norm": (lambda: bare("resnet18", norm_layer=lambda n: nn.GroupNorm(8, n)), 1),
 }
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", WHOLE)
-def test_models_that_are_not_get_whole_images(name):
+def test_models_that_are_not_get_whole_images(name, dtype):
     """With one warning where the network looks like one that could be incremental."""
     make, told = WHOLE[name]
     model, example = make().eval(), example_of(3)
     with torch.inference_mode(), warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        made = make_evaluator(model, example, 1, 20, torch.float32, 0, 2)
+        made = make_evaluator(model, example, 1, 20, dtype, 0, 2)
     assert isinstance(made, WholeImages) and len(said) == told
 
 

@@ -1,6 +1,7 @@
 """Parameters: merging, overrides, and errors that name the nearest valid name."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib import params
-from lib.params import protocols, stages
+from lib.params import loading, protocols, stages
 
 ALL = [
     (protocol, dataset, classifier)
@@ -170,6 +171,18 @@ def test_places_and_values_of_the_protocol_itself_change_no_folder():
             "data_download": None}  # fmt: skip
     assert folder(**same) == folder() == folder(seed=0, attack_pixels=[1, 2], attack_generations=5)
     assert folder(runs="there").parents[2].name == "there"
+
+
+def test_a_protocol_that_is_written_anew_is_read_anew(tmp_path, monkeypatch):
+    shutil.copytree(protocols.FOLDER, tmp_path / "params")
+    for module in (protocols, loading):
+        monkeypatch.setattr(module, "FOLDER", tmp_path / "params")
+    path = tmp_path / "params" / "protocols" / "demo.yaml"
+    text = path.read_text()
+    name = params.load("demo", attack_generations=7).run_name
+    path.write_text(text.replace("attack_generations: 5", "attack_generations: 7"))
+    assert text != path.read_text()
+    assert params.load("demo", attack_generations=7).run_name == "demo" != name
 
 
 def test_a_run_has_one_folder_for_all_data_sets():

@@ -182,10 +182,11 @@ def test_patch_selection_takes_the_pixel_and_leaves_the_rest(monkeypatch):
 
 def test_patches_of_parameters_are_those_of_trained_denoisers():
     p = params.load(
-        denoiser_names=["dae", "autoencoder"], restoration_patch_denoisers=["noise2noise", "dae"],
+        denoiser_names=["dae", "autoencoder"], 
+        restoration_patch_denoisers=["median3", "noise2noise", "dae"],
         restoration_patch_size=5, restoration_patch_threshold=0.25,
     )  # fmt: skip
-    assert Patches.of(p) == Patches(("dae",), 5, 0.25)
+    assert Patches.of(p) == Patches(("median3", "dae"), 5, 0.25)
     with refused("restoration_patch_size", 4):
         params.load(restoration_patch_size=4)
 
@@ -417,6 +418,18 @@ def test_shares_of_several_runs_count_an_image_once_in_the_interval():
     assert twice["images"] == once["images"]  # the same clean images of the same classifier
     nets = [table(classifier=name) for name in ("resnet50", "densenet121")]
     assert shares(pd.concat(nets)).iloc[0]["images"] == 2 * once["images"]
+
+
+def test_means_over_one_patient_have_no_interval():
+    assert summary(table(group=3), 50, 0)[["mse_low", "psnr_low"]].isna().all(axis=None)
+
+
+def test_an_error_is_the_mean_over_channels():
+    clean, _, records, predict = case(3, 1)
+    adversarial = rebuild(clean, records.assign(values=[[[10, 70, 100]]] * N))
+    frame = restore_all(clean, adversarial, records, {"none": nn.Identity()}, predict, "cpu")
+    apart = np.abs(adversarial.astype(int) - clean).sum((1, 2, 3)) / 3
+    np.testing.assert_allclose(frame["error_attacked"], apart)
 
 
 def test_summary_by_hand():

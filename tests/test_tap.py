@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torchvision
+from conftest import refused
 from test_incremental import bare, network, some_candidates, some_images
 from torch import nn
 
@@ -10,7 +11,6 @@ from lib.attack import AnyLabelChange, Misclassification, TrueLabelChange
 from lib.attack.differential_evolution import paint
 from lib.attack.incremental import Incremental, Tap
 from lib.models.classifiers import Classifier
-from lib.params.errors import InputError
 
 LABELS = {
     Misclassification: torch.tensor([[2], [0]]),
@@ -114,7 +114,7 @@ def test_a_criterion_without_a_gradient_is_refused():
         return logits.argmax(1).float(), logits.argmax(1) != labels
 
     tap = made(network("resnet50", 28, dtype=torch.float32), some_images(1, 28), 1)
-    with torch.inference_mode(), pytest.raises(InputError, match="gradient"):
+    with torch.inference_mode(), refused():
         tap.aim(0, criterion, torch.tensor([0]))
 
 

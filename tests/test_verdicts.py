@@ -336,6 +336,52 @@ def test_the_classifier_makes_no_difference_only_if_it_makes_none_in_every_train
     assert independent_of_classifier(replace(found, repeats=(other,)), P).counts == (1, 0, 0)
 
 
+BOTH_NETS = [("derma", "resnet50", 2, 0.6), ("derma", "densenet121", 2, 0.3)]
+
+
+@pytest.mark.parametrize(
+    ("shift", "counts"),
+    [(0.2, (1, 0, 0)), (5, (0, 1, 0)), (-5, (0, 1, 0)), (1, (0, 0, 1)), (-1, (0, 0, 1))],
+)
+def test_means_of_two_classifiers_are_the_same_within_a_decibel_either_way(shift, counts):
+    found = recorded(*BOTH_NETS, **LEVELS)
+    moved = found.runs.restored.copy()
+    moved["psnr"] += shift * (moved["classifier"] == "densenet121")
+    of = replace(found, runs=replace(found.runs, restored=moved))
+    assert independent_of_classifier(of, P).counts == counts
+
+
+def test_only_two_pixels_and_successes_tell_of_the_classifier():
+    found = recorded(*BOTH_NETS, ("derma", "densenet121", 1, 0.3), **LEVELS)
+    moved = found.runs.restored.copy()
+    others = (moved["pixels"] == 1) | ~moved["success"]
+    moved["psnr"] += 90 * (others & (moved["classifier"] == "densenet121"))
+    of = replace(found, runs=replace(found.runs, restored=moved))
+    for each in (found, of):
+        assert independent_of_classifier(each, P).counts == (1, 0, 0)
+
+
+def test_a_bound_of_zero_is_inconclusive():
+    for bounds in ((0.5, 0.0, 1.0), (-0.5, -1.0, 0.0), (0.0, 0.0, 0.0)):
+        assert verdicts.of_differences({("oct",): [bounds]}, "it is so").counts == (0, 0, 1)
+
+
+def test_exact_images_do_not_count():
+    found = recorded(RUN, **LEVELS)
+    restored = found.runs.restored.copy()
+    exact = (restored["defense"] == "dae") & (restored["index"] < 3)
+    restored.loc[exact, "psnr"] = np.inf
+    of = replace(found, runs=replace(found.runs, restored=restored))
+    assert dae_ahead(of, P).counts == dae_ahead(found, P).counts
+
+
+def test_the_order_of_data_sets_is_that_of_resnet50_alone():
+    right = [("chest", 0.9), ("oct", 0.6), ("derma", 0.3), ("pathology", 0.05)]
+    runs = [(name, "resnet50", 2, rate) for name, rate in right]
+    runs += [(name, "densenet121", 2, 1 - rate) for name, rate in right]
+    assert order_of_data_sets(recorded(*runs, **LEVELS), P).counts == (6, 0, 0)
+
+
 def test_too_few_images_are_not_compared():
     found = recorded(RUN, median3=40.0, **LEVELS)
     fooled = found.runs.restored[found.runs.restored["success"]]
@@ -807,6 +853,8 @@ def test_a_claim_is_judged_on_the_first_record_that_decides_it(monkeypatch, smal
     decided = verdicts.Verdict("in part", "Decided.", (1, 0, 1), frozenset({("chest", 28)}))
     untested = verdicts.Verdict("not testable", "No run.")
     (name, *_) = claims.TESTS
+    (entry, *_) = claims.entries()
+    monkeypatch.setattr(claims, "entries", lambda: [entry])
 
     def judged(first, second):
         answers = {id(paper_size): first, id(smaller): second}

@@ -217,13 +217,21 @@ def test_settings_of_pgd_out_of_range_are_refused(setting):
         PGD(**setting)
 
 
-def test_pgd_starts_at_random_in_images_of_any_size():
+def test_pgd_takes_images_of_any_size():
     torch.manual_seed(0)
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)).eval()
     images = np.random.default_rng(0).integers(0, 256, (1, 160, 160, 3), np.uint8)
     label = logits(model, images).argmax(1)
     found = PGD(1, steps=1)(model, images, label)
     assert found.table["evaluations"][0] == 2 or found.success[0]
+
+
+def test_pgd_starts_in_the_ball_and_not_at_the_image_alone():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2)).eval()
+    images = np.random.default_rng(0).integers(50, 200, (2, 8, 8), np.uint8)
+    found = PGD(8, steps=1, step=1e-3, starts=6)(model, images, logits(model, images).argmax(1))
+    assert (np.abs(found.images.astype(int) - images).max((1, 2)) > 4).all()
 
 
 def test_pgd_takes_numbers_of_numpy(toy):
