@@ -14,7 +14,7 @@ from lib.figures.formatting import attack, break_even, enumerated, many, pixels,
 from lib.metrics import clusters, intervals
 from lib.params import Parameters
 
-# The paper's proposal, the same with patch selection, the plainest filter, and no defense.
+# The paper's four denoisers, the DAE with patch selection, the plainest filter, and no defense.
 DEFENSES = (
     "dae", "noise2noise", "median_cnn", "autoencoder", f"dae{params.PATCHES}", "median3",
     "identity",

@@ -20,6 +20,7 @@ from lib import data as dataroom
 from lib.attack import certificate
 from lib.attack.attack_table import KEPT, positions
 from lib.attack.certificate import THROUGH
+from lib.attack.criteria import Criterion
 from lib.attack.linear_map import LinearMapAttack
 from lib.attack.pixel_attack import PixelAttack
 from lib.attack.random_search import RandomSearch
@@ -69,7 +70,8 @@ def certify_run(
         shard: (i, n): only every n-th image from the i-th on (0-based).
         save_every: seconds between states on disk.
     """
-    key, attack = _key(p, data, folder, through), attack_of(p, 1, data.facts.multi_label)
+    criterion = attack_of(p, 1, data.facts.multi_label).criterion
+    key = _key(criterion, data, md5(folder / "classifier.safetensors"), through)
     store = folder / "certificates" / f"{through}-{key}"
     chosen = order(data, p.seed)[:images]
     paths = [store / f"{data.split[at]}-{data.index[at]}.json" for at in chosen]
@@ -81,7 +83,7 @@ def certify_run(
     bar.update(sum(begun.get(at, {}).get("finished", False) for at in mine))
     model = model.to(pick_device(p.device))
     for state in certificate.iterate(
-        model, some.images, some.labels, through, attack.criterion, batch=p.attack_batch,
+        model, some.images, some.labels, through, criterion, batch=p.attack_batch,
         begun=begun,
     ):  # fmt: skip
         if state["finished"] or time.monotonic() - saved > save_every:
@@ -92,10 +94,8 @@ def certify_run(
     return _table(some, paths, p, folder / f"certificate_{through}.parquet", key)
 
 
-def _key(p: Parameters, data: Images, folder: Path, through: str) -> str:
-    """Hash of what a certificate depends on."""
-    criterion = attack_of(p, 1, data.facts.multi_label).criterion
-    weights = md5(folder / "classifier.safetensors")
+def _key(criterion: Criterion, data: Images, weights: str, through: str) -> str:
+    """Hash of what a certificate depends on; ``weights`` is the checksum of the classifier's."""
     return fingerprint([VERSION, through, data.provenance.md5, weights, repr(criterion)])
 
 
@@ -158,15 +158,15 @@ def search_run(
             weights.
     """
     path = folder / "certificate_bare.parquet"
-    known = read_table(path)
-    if known.attrs.get("key") != _key(p, data, folder, "bare"):
+    known, weights = read_table(path), md5(folder / "classifier.safetensors")
+    tried = searches(p, data.facts.multi_label)
+    if known.attrs.get("key") != _key(tried["rand1"].criterion, data, weights, "bare"):
         raise InputError(f"{path} is of other images or weights: make the certificates again.")
     known = known[:images]
     known = known[~known["skipped"] & ~known["robust"]]
     chosen = positions(data, known)
     model, tables = model.to(pick_device(p.device)), []
-    weights = md5(folder / "classifier.safetensors")
-    for name, attack in searches(p, data.facts.multi_label).items():
+    for name, attack in tried.items():
         key = fingerprint([VERSION, repr(attack), data.provenance.md5, weights])
         store = folder / "certificates" / f"{name}-{key}"
         found = attack_images(attack, model, data, chosen, store, shard or (0, 1))

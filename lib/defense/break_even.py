@@ -32,11 +32,10 @@ def break_even_prevalence(
         InputError: no samples, a seed below 0, or two rows of one attack and defense.
     """
     image = image_columns(restored)
-    attack = [name for name in (*image, "classifier", "pixels", "defense") if name in restored]
-    if restored.duplicated(attack).any():
-        raise InputError("A defense has two rows of one attack: give those of one training alone.")
     restored = restored.assign(cluster=clusters.of(restored))
     keys = [name for name in ("cluster", *image, "classifier", "pixels") if name in restored]
+    if restored.duplicated([*keys, "defense"]).any():
+        raise InputError("A defense has two rows of one attack: give those of one training alone.")
     right, kept = (
         restored.pivot(index=keys, columns="defense", values=name).astype(float)
         for name in ("recovered", "kept")

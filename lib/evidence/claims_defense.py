@@ -46,9 +46,9 @@ def _dae_less(
     differences = defaultdict(list)
     for other in others:
         for runs in record.trainings:
-            restored = runs.tested.restored
-            fooled = restored[restored["success"]] if len(restored) else None
-            for key, group in () if fooled is None else fooled.groupby(KEYS, sort=False):
+            if not len(restored := runs.tested.restored):
+                continue
+            for key, group in restored[restored["success"]].groupby(KEYS, sort=False):
                 ours, theirs = (
                     group[group["defense"] == name].set_index(IMAGE)[column].astype(float)
                     for name in ("dae", other)

@@ -44,7 +44,7 @@ def changes(protocol: str) -> dict[str, Any]:
     """What a variant changes, on any data set or classifier; empty for a protocol of its own."""
     named = dict(params.read("protocols", protocol))
     special = named.pop("overrides", {})
-    return {**named, **dict(ChainMap(*special.values()))} if named.pop("base", None) else {}
+    return {**named, **ChainMap(*special.values())} if named.pop("base", None) else {}
 
 
 def repeats(protocol: str) -> list[str]:
