@@ -19,7 +19,7 @@ from lib.attack.criteria import (
 )
 from lib.attack.linear_map import LinearMapAttack
 from lib.attack.pixel_attack import Found, Generation, PixelAttack
-from lib.attack.random_search import RandomSearch
+from lib.attack.random_search import RandomSearch, SparseRS
 from lib.attack.run_attacks import (
     attack_images,
     attack_of,
@@ -29,7 +29,6 @@ from lib.attack.run_attacks import (
     stream_keys,
     vulnerability_map_of,
 )
-from lib.attack.sparse_rs import SparseRS
 from lib.attack.vulnerability import Vulnerability, VulnerabilityMap
 
 __all__ = [

@@ -23,9 +23,8 @@ from lib.attack.certificate import THROUGH
 from lib.attack.criteria import Criterion
 from lib.attack.linear_map import LinearMapAttack
 from lib.attack.pixel_attack import PixelAttack
-from lib.attack.random_search import RandomSearch
+from lib.attack.random_search import RandomSearch, SparseRS
 from lib.attack.run_attacks import attack_images, attack_of
-from lib.attack.sparse_rs import SparseRS
 from lib.data import Images, counter_rng
 from lib.models import classifiers
 from lib.params import Parameters, from_words, load
