@@ -18,12 +18,11 @@ from lib.attack import inputs
 from lib.attack.attack_table import COLUMNS
 from lib.attack.criteria import Criterion, Misclassification, check_criterion, skip_reason
 from lib.attack.differential_evolution import paint
-from lib.attack.evaluators import PRECISIONS, dtype_of
+from lib.attack.evaluators import PRECISIONS, ExactScores, dtype_of
 from lib.attack.incremental import Incremental
 from lib.attack.input_gradient import InputGradient
 from lib.attack.outcome import Outcome
 from lib.attack.pixel_attack import Found
-from lib.attack.scoring import ExactScores
 from lib.attack.screening import tap_of
 from lib.attack.vulnerability import color_grid
 from lib.models.inference import full_precision

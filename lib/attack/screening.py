@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lib.attack.criteria import Criterion
+from lib.attack.evaluators import ExactScores
 from lib.attack.incremental import Incremental, Tap
-from lib.attack.scoring import ExactScores
 from lib.params.device import is_out_of_memory
 from lib.params.errors import InputError
 
@@ -64,7 +64,7 @@ class Known:
         return found.float().clamp(min=least.item())
 
 
-class ScreenedScores:
+class ScreenedScores(ExactScores):
     """Scores led by predictions of a `Tap`: `FIRST` candidates are computed, then `EACH`.
 
     Those are the candidates of a generation with the lowest predictions. All others keep their
@@ -74,8 +74,6 @@ class ScreenedScores:
     The gradient is the mean of those at the clean image and at the best candidate computed so far.
     It is taken again, if there is a better candidate, in generations 1, 2, 4, 8 and so on. A
     gradient counts as two computed candidates, because it takes about as much work.
-
-    Arguments, attributes and methods: as of `ExactScores`.
 
     Raises:
         InputError: a model that is not evaluated incrementally.
@@ -87,13 +85,12 @@ class ScreenedScores:
     ) -> None:  # fmt: skip
         # Few candidates of an image are computed at once: large batches would stay empty on a CPU.
         few = batch or (0 if example.device.type == "cuda" else FIRST)
-        self.exact = ExactScores(model, criterion, example, pixels, FIRST, dtype, few, most)
-        self.tap = tap_of(self.exact, batch)
-        self.criterion, self.slots, self.counts = criterion, self.exact.slots, self.exact.counts
+        super().__init__(model, criterion, example, pixels, FIRST, dtype, few, most)
+        self.tap = tap_of(self, batch)
         self.known: dict[int, Known] = {}
 
     def enter(self, slots: Tensor, pictures: Tensor, labels: Tensor, clean: Tensor) -> None:
-        self.exact.enter(slots, pictures, labels, clean)
+        super().enter(slots, pictures, labels, clean)
         self.tap.enter(slots, pictures)
         nothing = clean[0, :0]
         for slot, label in zip(slots.tolist(), labels.split(1), strict=True):
@@ -110,7 +107,7 @@ class ScreenedScores:
             count = EACH if self.known[slot].generation else FIRST
             chosen[slot] = at[predicted[at].argsort(stable=True)[:count]]
         all_chosen = torch.cat(list(chosen.values()))
-        exact, hits = self.exact(slots[all_chosen], labels[all_chosen], genes[all_chosen])
+        exact, hits = super().__call__(slots[all_chosen], labels[all_chosen], genes[all_chosen])
         scores, success = torch.zeros_like(predicted), torch.zeros_like(slots, dtype=torch.bool)
         success[all_chosen] = hits
         for (slot, at), found in zip(

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from lib.attack import differential_evolution, inputs
 from lib.attack.criteria import skip_reason
+from lib.attack.evaluators import ExactScores
 from lib.attack.outcome import Outcome
 from lib.attack.score_cache import ScoreCache
-from lib.attack.scoring import ExactScores
-from lib.attack.screening import EVALUATIONS, ScreenedScores
+from lib.attack.screening import EVALUATIONS
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Search:
         self.limits = differential_evolution.gene_limits(attack.pixels, *images.shape[1:], device)
         self.waiting = list(range(len(images)))
         self.populations: Populations | None = None
-        self.evaluate: ExactScores | ScreenedScores | None = None
+        self.evaluate: ExactScores | None = None
 
     @property
     def unfinished(self) -> bool:
