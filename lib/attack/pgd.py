@@ -85,7 +85,8 @@ class PGD:
             label = targets[place : place + 1].to(device)
             picture = torch.tensor(array[place : place + 1]).permute(0, 3, 1, 2).to(device)
             key = keys[place : place + 1].to(device)
-            row, found = self._one(model, place, picture, label, key)
+            with full_precision(device):
+                row, found = self._one(model, place, picture, label, key)
             made[place] = found.permute(1, 2, 0).cpu().numpy()
             rows.append(row)
         table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -95,21 +96,19 @@ class PGD:
         self, model: nn.Module, place: int, picture: Tensor, label: Tensor, key: Tensor
     ) -> tuple[dict[str, Any], Tensor]:
         """Row and attacked image, uint8 (C, H, W), of one image (1, C, H, W)."""
-        with full_precision(picture.device):
-            clean, best = inputs.alone(model, picture[0]), picture[0]
-            outcome = Outcome(model, self.criterion)
-            if reason := skip_reason(self.criterion, clean, label):
-                return outcome.skipped(place, clean, label, reason), best
-            row = outcome.clean(place, clean, label)
+        clean, best = inputs.alone(model, picture[0]), picture[0]
+        outcome = Outcome(model, self.criterion)
+        if reason := skip_reason(self.criterion, clean, label):
+            return outcome.skipped(place, clean, label, reason), best
+        row = outcome.clean(place, clean, label)
         for start in range(self.starts):
             for candidate in self._descend(model, picture, label, key, start):
                 row["evaluations"] += 1
-                with full_precision(picture.device):
-                    logits = inputs.alone(model, candidate)
-                    fooled = bool(self.criterion(logits, label)[1].item())
-                    after = confidence(self.criterion, logits, label).item()
-                    decided = outcome.decision(logits, label)
+                logits = inputs.alone(model, candidate)
+                fooled = bool(self.criterion(logits, label)[1].item())
+                after = confidence(self.criterion, logits, label).item()
                 if fooled or after < row["p_after"]:
+                    decided = outcome.decision(logits, label)
                     row |= {"success": fooled, "p_after": after, "adversarial": decided}
                     best = candidate
                 if fooled:
@@ -130,8 +129,7 @@ class PGD:
             at = at + radius * (2 * draws.float() / 2**31 - 1)
         for _ in range(self.steps):
             at = at.clamp(clean - radius, clean + radius).clamp(0, 1)
-            with full_precision(at.device):
-                _, gradient = slope(lambda values: model(values).float(), at, self.criterion, label)
+            _, gradient = slope(lambda values: model(values).float(), at, self.criterion, label)
             at = at - length * gradient.sign()
             held = at.clamp(clean - radius, clean + radius).clamp(0, 1)
             yield rounded(held)[0].to(torch.uint8)

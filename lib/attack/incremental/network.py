@@ -193,7 +193,7 @@ class Incremental:
 
     def resize(self, batch: int | None = None, slots: int | None = None) -> None:
         """Other numbers of candidates at once and of images; these must enter again."""
-        self.batch, self.slots = batch or self.batch, slots or getattr(self, "slots", 1)
+        self.batch, self.slots = batch or self.batch, slots or self.slots
         self.levels = []  # the old ones first make room
         shape = (self.slots, self.size, self.size, self.channels)
         self.images = torch.zeros(shape, dtype=torch.long, device=self.source.device)
