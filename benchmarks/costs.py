@@ -3,15 +3,14 @@
 Nothing here is run. A rate that is not on record gives NaN, which a page shows as not measured.
 """
 
-from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 
 from benchmarks import engine, measured
 from lib import params
+from lib.attack.screening import EACH, FIRST, FIT
 from lib.evidence import printed as paper
 from lib.models.training import throughput
 from lib.params import PRINTED_BUDGET, PRINTED_SIZE
@@ -104,7 +103,6 @@ def _steps(results: Path, step: str) -> list[dict]:
     return [run for run in found if run["parameters"]["data_size"] == PRINTED_SIZE]
 
 
-@cache
 def screened_share(classifier: str, pixels: int) -> float:
     """Multiply-adds of a screened search over those of an exact one, for a whole budget.
 
@@ -112,14 +110,7 @@ def screened_share(classifier: str, pixels: int) -> float:
     1, 2, 4 and so on; each counts as two computed candidates, and old candidates are predicted
     again.
     """
-    from benchmarks.searches import work
-    from lib.attack.screening import EACH, FIRST, FIT
-
-    blank = SimpleNamespace(
-        images=np.zeros((1, PRINTED_SIZE, PRINTED_SIZE, 3), np.uint8), size=PRINTED_SIZE
-    )
-    model = engine.example(classifier, PRINTED_SIZE, 0).float()
-    computed, predicted = work(model, blank, pixels)
+    computed, predicted = engine.per_candidate(classifier, PRINTED_SIZE, pixels)
     p = params.load("paper")
     again = p.attack_generations.bit_length()
     exact = FIRST + EACH * p.attack_generations + 2 * (again + 1)

@@ -220,6 +220,13 @@ def total(plan: Plan, switch: int, last: int | None = None) -> int:
     return sum(_arithmetic(plan, n, n >= switch) for n in range(len(plan.chain))[:last])
 
 
+def per_candidate(architecture: str, size: int, pixels: int) -> tuple[float, float]:
+    """Multiply-adds, in millions, of a computed candidate and of a `Tap`'s prediction."""
+    plan = plan_of(architecture, size, pixels)
+    predicted = total(plan, min(plan.switch, plan.tapped), plan.tapped)
+    return total(plan, plan.switch) / 1e6, predicted / 1e6
+
+
 @cache
 def dense(architecture: str, size: int) -> int:
     """Multiply-adds of torchvision's network for one image, as PyTorch counts them."""

@@ -28,7 +28,6 @@ from lib import data, params
 from lib.attack import LinearMapAttack, PixelAttack, stream_keys
 from lib.attack.criteria import criterion_for
 from lib.attack.evaluators import CandidateEvaluator
-from lib.attack.incremental import Incremental, Tap
 from lib.data import Images, to_tensor
 from lib.models import classifiers
 from lib.models.inference import full_precision, placed
@@ -65,15 +64,6 @@ def uncorrected() -> mock._patch:
     return mock.patch.object(CandidateEvaluator, "enter", without)
 
 
-def work(model: classifiers.Classifier, images: Images, pixels: int) -> tuple[float, float]:
-    """Multiply-adds, in millions, of a computed candidate and of a prediction."""
-    whole = Incremental(model, images.images.shape[3], images.size, pixels, 1)
-    tap = Tap(whole, 1)
-    plan, shorter = whole.plan, tap.engine.plan
-    predicted = engine.total(shorter, shorter.switch, tap.after)
-    return engine.total(plan, plan.switch) / 1e6, predicted / 1e6
-
-
 def objectives(model: classifiers.Classifier, images: np.ndarray, labels: np.ndarray, criterion):
     """Objective of each stored image alone in float32."""
     device = placed(model)
@@ -105,7 +95,7 @@ def attacked(
         found = attack(model, images.images, images.labels, **keys)
     seconds = clock() - started
     kept = found.table[["success", "evaluations", "computed", "screened"]].copy()
-    each, predicted = work(model, images, pixels)
+    each, predicted = engine.per_candidate(model.architecture, images.size, pixels)
     kept["multiply_adds"] = (kept["computed"] * each + kept["screened"] * predicted).round()
     kept["seconds"] = round(seconds / len(kept), 2)
     kept["clean"] = np.round(objectives(model, images.images, images.labels, criterion), 4)

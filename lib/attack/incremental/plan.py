@@ -49,6 +49,11 @@ class Plan:
             switch = min(range(len(chain)), key=self.work)
         self.switch = switch
 
+    @property
+    def tapped(self) -> int:
+        """Layers up to the one that `Tap` predicts from."""
+        return 1 + next(number for number, layer in enumerate(self.chain) if layer.tapped)
+
     def _add(self, map_size: int, low: Tensor, high: Tensor) -> None:
         size = int((high - low).max()) + 1
         self.maps.append(map_size)

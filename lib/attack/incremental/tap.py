@@ -22,7 +22,7 @@ class Tap:
     """
 
     def __init__(self, engine: Incremental, batch: int) -> None:
-        after = 1 + next(n for n, layer in enumerate(engine.chain) if layer.tapped)
+        after = engine.plan.tapped
         switch = min(engine.plan.switch, after)
         # Tensors that are made in inference mode cannot take part in a gradient.
         with torch.inference_mode(False), torch.no_grad():
