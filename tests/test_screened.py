@@ -9,6 +9,7 @@ import torch
 from conftest import refused
 from test_incremental import Repeated, bare
 from torch import nn
+from torchvision.models import DenseNet
 
 from lib.attack import (
     AnyLabelChange,
@@ -17,6 +18,8 @@ from lib.attack import (
     PixelAttack,
     TrueLabelChange,
 )
+from lib.attack.differential_evolution import paint
+from lib.attack.incremental import Incremental, Tap
 from lib.attack.screening import FIT, Known
 from lib.params.errors import InputError
 
@@ -150,6 +153,22 @@ class Logit:
 def linear_problem(hidden=False):
     model, (_, images, _) = Linear(hidden).eval(), problem(size=8)
     return model, images, model(images.permute(0, 3, 1, 2) / 255).argmax(1)
+
+
+def test_a_densenet_of_one_block_is_predicted_from_its_last_map():
+    torch.manual_seed(0)
+    model, images = DenseNet(8, (2,), 16, num_classes=5).eval(), problem()[1]
+    labels = model(images.permute(0, 3, 1, 2) / 255).argmax(1)
+    tap = Tap(Incremental(model, 3, 32, 1), 4)
+    tap.enter(torch.tensor([0]), images[:1].permute(0, 3, 1, 2))
+    tap.aim(0, Logit(), labels[:1])
+    genes = torch.tensor([[3, 5, 255, 0, 9], [30, 31, 0, 0, 0]])
+    painted = paint(images[:1].permute(0, 3, 1, 2), genes[None])
+    expected = Logit()(model(painted / 255), labels[:1].expand(2))[0]
+    found = tap.predict(torch.tensor([0, 0]), genes)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    searched = SCREENED(model, images, labels).table
+    assert (searched["computed"] < searched["evaluations"]).all()
 
 
 def test_screening_refuses_a_model_without_taps_in_one_sentence():

@@ -51,8 +51,9 @@ class Plan:
 
     @property
     def tapped(self) -> int:
-        """Layers up to the one that `Tap` predicts from."""
-        return 1 + next(number for number, layer in enumerate(self.chain) if layer.tapped)
+        """Layers up to the one that `Tap` predicts from; all of a DenseNet with one block."""
+        tapped = (number for number, layer in enumerate(self.chain, 1) if layer.tapped)
+        return next(tapped, len(self.chain))
 
     def _add(self, map_size: int, low: Tensor, high: Tensor) -> None:
         size = int((high - low).max()) + 1
