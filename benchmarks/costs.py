@@ -38,11 +38,8 @@ def attacks() -> pd.DataFrame:
     for row in paper.classifier_table("densenet121").itertuples():
         rows.append(("densenet121", 1, row.dataset, row.correct, float("nan")))
     found = pd.DataFrame(rows, columns=["classifier", "pixels", "dataset", "images", "left"])
-    found["least"], found["most"] = (
-        found.pop("left") * PRINTED_BUDGET,
-        found["images"] * PRINTED_BUDGET,
-    )
-    return found
+    left = found.pop("left")
+    return found.assign(least=left * PRINTED_BUDGET, most=found["images"] * PRINTED_BUDGET)
 
 
 def attack_rates(results: Path) -> pd.DataFrame:
@@ -57,15 +54,16 @@ def attack_rates(results: Path) -> pd.DataFrame:
     rows = [
         (CPU, row.model, row.pixels, row.candidates_per_second, 1.0) for row in here.itertuples()
     ]
-    for run in _steps(results, "pixel_attack"):
+    for path in visible(results, "*/*/*/run.json"):
+        run = read_json(path)["steps"].get("pixel_attack")
+        if not run or run["parameters"]["data_size"] != PRINTED_SIZE:
+            continue
         for pixels, name in params.ATTACKS.items():
             if name in run["attacks"] and run["hardware"]["gpu"]:
                 of = run["attacks"][name]
                 rows.append((run["hardware"]["gpu"], run["parameters"]["classifier"], pixels,
                              of["evaluations"], of["seconds"]))  # fmt: skip
-    found = pd.DataFrame(rows, columns=["device", "classifier", "pixels", "done", "seconds"])
-    found = found.groupby(["device", "classifier", "pixels"], sort=False).sum().reset_index()
-    return found.assign(rate=found.pop("done") / found.pop("seconds"))
+    return _rates(rows, ["device", "classifier", "pixels"])
 
 
 def training_rates(results: Path) -> pd.DataFrame:
@@ -91,16 +89,14 @@ def training_rates(results: Path) -> pd.DataFrame:
             if seconds:
                 of = step["hardware"]
                 rows.append((of["gpu"] or CPU, of["threads"], network, speed * seconds, seconds))
-    found = pd.DataFrame(rows, columns=["device", "threads", "network", "images", "seconds"])
-    found = found.groupby(["device", "threads", "network"], sort=False).sum().reset_index()
-    return found.assign(rate=found.pop("images") / found.pop("seconds"))
+    return _rates(rows, ["device", "threads", "network"])
 
 
-def _steps(results: Path, step: str) -> list[dict]:
-    """A step's entries in the record, of the paper's size."""
-    every = [read_json(path)["steps"] for path in visible(results, "*/*/*/run.json")]
-    found = [steps[step] for steps in every if step in steps]
-    return [run for run in found if run["parameters"]["data_size"] == PRINTED_SIZE]
+def _rates(rows: list[tuple], of: list[str]) -> pd.DataFrame:
+    """What was done by all rows over all seconds, their last two values, by the ones before."""
+    found = pd.DataFrame(rows, columns=[*of, "done", "seconds"])
+    found = found.groupby(of, sort=False).sum().reset_index()
+    return found.assign(rate=found.pop("done") / found.pop("seconds"))
 
 
 def screened_share(classifier: str, pixels: int) -> float:
