@@ -220,7 +220,7 @@ def measure(case: Case, given: argparse.Namespace, plain: dict, apart: dict) -> 
         for name, peer in PEERS.items():
             # ART starts with 400 candidates, so the budget is four populations for all.
             found[peer.name if name == "art" else name] = throughput(
-                peer, contiguous, images, case.pixels, 100, 3, 0, case.precision
+                peer, contiguous, images, case.pixels, 100, 3, case.precision
             )
     rows = []
     for method, value in found.items():

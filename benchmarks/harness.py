@@ -34,7 +34,6 @@ class Plan:
 
     population: int  # members that it really has
     generations: int  # after the initial one
-    looks: int  # evaluations of members already evaluated, at most
 
     @property
     def candidates(self) -> int:
@@ -90,15 +89,10 @@ class Peer(ABC):
     """One program's pixel attack on single-label classifiers."""
 
     name: str
-    package: str
 
     @abstractmethod
     def members(self, genes: int, population: int) -> int:
         """Population that the peer has when asked for ``population`` members of ``genes``."""
-
-    @abstractmethod
-    def looks(self, generations: int) -> int:
-        """Evaluations of members already evaluated, at most."""
 
     @abstractmethod
     def prepare(self, model: Counted, shape: tuple[int, ...], pixels: int, plan: Plan) -> Search:
@@ -120,8 +114,7 @@ class Peer(ABC):
                 f"{self.name} starts with {members} candidates and the budget is {budget}: give "
                 "it more generations or members."
             )
-        own = budget // members - 1
-        return Plan(members, own, self.looks(own))
+        return Plan(members, budget // members - 1)
 
     def attack(
         self, model: nn.Module, images: np.ndarray, labels: np.ndarray, pixels: int,
@@ -159,7 +152,7 @@ class Peer(ABC):
 
 def throughput(
     peer: Peer, model: nn.Module, images: np.ndarray, pixels: int, population: int,
-    generations: int, seed: int, precision: str = "float32",
+    generations: int, precision: str = "float32",
 ) -> float:  # fmt: skip
     """Candidates a second where no candidate succeeds, after one batch to warm up.
 
@@ -172,5 +165,5 @@ def throughput(
     with torch.inference_mode():
         Counted(model, precision)(batch.to(next(model.parameters()).device))
     labels = np.zeros(len(images), dtype=np.int64)
-    result = peer.attack(model, images, labels, pixels, population, generations, seed, precision)
+    result = peer.attack(model, images, labels, pixels, population, generations, 0, precision)
     return plan.candidates * len(images) / result.seconds

@@ -60,13 +60,10 @@ class Torchattacks(Peer):
     can undo what it found.
     """
 
-    name, package = "torchattacks", "torchattacks"
+    name = "torchattacks"
 
     def members(self, genes: int, population: int) -> int:
         return max(SMALLEST, max(1, population // genes) * genes)
-
-    def looks(self, generations: int) -> int:
-        return generations
 
     def prepare(self, model: Counted, shape: tuple[int, ...], pixels: int, plan: Plan) -> Search:
         peer = installed("torchattacks").OnePixel(
@@ -90,13 +87,10 @@ class Art(Peer):
     back where it has not succeeded. Classifiers of two classes it refuses.
     """
 
-    name, package = "ART", "art"
+    name = "ART"
 
     def members(self, genes: int, population: int) -> int:
         return max(SMALLEST, max(1, 400 // genes) * genes)
-
-    def looks(self, generations: int) -> int:
-        return generations + 1
 
     def prepare(self, model: Counted, shape: tuple[int, ...], pixels: int, plan: Plan) -> Search:
         height, width, channels = shape
@@ -136,13 +130,10 @@ class Scipy(Peer):
     code for; the crossover rate is SciPy's 0.7, where that program sets 1.
     """
 
-    name, package = "SciPy", "scipy"
+    name = "SciPy"
 
     def members(self, genes: int, population: int) -> int:
         return max(SMALLEST, population)
-
-    def looks(self, generations: int) -> int:
-        return generations
 
     def prepare(self, model: Counted, shape: tuple[int, ...], pixels: int, plan: Plan) -> Search:
         device = next(model.parameters()).device

@@ -23,20 +23,18 @@ CPU = torch.device("cpu")
 POPULATION, GENERATIONS = 60, 19  # 1200 candidates: three of ART's populations of 400
 
 
-def missing(peer):
-    try:
-        installed(peer.package)
-    except InputError as error:
-        return str(error)
-    return None
-
-
 @pytest.fixture(params=PEERS)
 def peer(request):
-    peer = PEERS[request.param]
-    if reason := missing(peer):
-        pytest.skip(reason)
-    return peer
+    try:
+        installed(request.param)
+    except InputError as error:
+        pytest.skip(str(error))
+    return PEERS[request.param]
+
+
+def most(peer, plan):
+    """Evaluations at most: the best member is looked at again, by ART once more at the end."""
+    return plan.candidates + plan.generations + (peer.name == "ART")
 
 
 @pytest.fixture
@@ -54,7 +52,6 @@ def test_plan_spends_the_budget_and_no_more(name, pixels, channels, population, 
     plan = PEERS[name].plan(pixels, channels, population, generations)
     budget = population * (generations + 1)
     assert plan.candidates <= budget < plan.candidates + plan.population
-    assert plan.looks <= plan.generations + 1
 
 
 @pytest.mark.parametrize(
@@ -97,7 +94,7 @@ def test_evaluations_are_counted_and_within_the_plan(peer, case, pixels):
     result = peer.attack(model, clean, labels, pixels, POPULATION, GENERATIONS, seed=0)
     plan = peer.plan(pixels, 3, POPULATION, GENERATIONS)
     assert result.evaluations.sum() + len(clean) == sum(passed)  # each is judged once more
-    assert (result.evaluations <= plan.candidates + plan.looks).all()
+    assert (result.evaluations <= most(peer, plan)).all()
     assert result.evaluations[result.success].min() < plan.candidates, "no early stop"
 
 
@@ -130,8 +127,8 @@ def test_steadfast_network_takes_the_whole_budget(peer, case):
     result = peer.attack(steadfast, clean, labels, 1, POPULATION, GENERATIONS, seed=0)
     plan = peer.plan(1, 3, POPULATION, GENERATIONS)
     assert not result.success.any()
-    assert (result.evaluations == plan.candidates + plan.looks).all()
-    assert throughput(peer, model, clean[:1], 1, POPULATION, GENERATIONS, seed=0) > 0
+    assert (result.evaluations == most(peer, plan)).all()
+    assert throughput(peer, model, clean[:1], 1, POPULATION, GENERATIONS) > 0
 
 
 def test_plateau_neither_stops_nor_breaks_a_peer(peer, case):
@@ -141,7 +138,7 @@ def test_plateau_neither_stops_nor_breaks_a_peer(peer, case):
     labels = np.zeros(len(clean), dtype=np.int64)
     result = peer.attack(model, clean, labels, 1, POPULATION, GENERATIONS, seed=0)
     plan = peer.plan(1, 3, POPULATION, GENERATIONS)
-    assert (result.evaluations == plan.candidates + plan.looks).all()
+    assert (result.evaluations == most(peer, plan)).all()
 
 
 def test_steadfast_keeps_the_other_logits(case):
