@@ -13,6 +13,7 @@ Images are chosen as for the one-pixel attack, the same number of each class.
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,6 +114,16 @@ def run_parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
+def finished_run(
+    given: argparse.Namespace, **settings: Any
+) -> tuple[Parameters, Images, classifiers.Classifier]:
+    """Parameters, images and classifier of the run that words of `run_parser` name."""
+    p = params.load(given.protocol, given.dataset, given.classifier, runs=given.runs, **settings)
+    images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download)
+    model = classifiers.load(p.run_folder, p.classifier).to(pick_device(p.device))
+    return p, images, model
+
+
 def main(words: list[str]) -> None:
     """Run both."""
     parser = run_parser("recall")
@@ -122,14 +133,9 @@ def main(words: list[str]) -> None:
     parser.add_argument("--levels", type=int, default=2, help="of each channel in the map")
     parser.add_argument("--generations", type=int, default=11, help="of the peers' budget")
     given = parser.parse_args(words)
-    p = params.load(
-        given.protocol, given.dataset, given.classifier, runs=given.runs,
-        attack_precision="float32",
-    )  # fmt: skip
-    images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, False)
+    p, images, model = finished_run(given, attack_precision="float32")
     if images.facts.multi_label and given.peer_images:
         raise InputError("The peers attack single-label classifiers: give --peer-images 0.")
-    model = classifiers.load(p.run_folder, p.classifier).to(pick_device(p.device))
     if given.map_images:
         positions = chosen(model, images, given.map_images, p)
         write_csv(given.out / "recall.csv", recall(model, images, positions, given.levels, p))

@@ -23,15 +23,13 @@ from scipy.stats import binomtest
 
 from benchmarks import engine
 from benchmarks.attack import FOLDER, write_csv
-from benchmarks.recall import chosen, run_parser
-from lib import data, params
+from benchmarks.recall import chosen, finished_run, run_parser
 from lib.attack import LinearMapAttack, PixelAttack, stream_keys
 from lib.attack.criteria import criterion_for
 from lib.attack.evaluators import CandidateEvaluator
 from lib.data import Images, to_tensor
 from lib.models import classifiers
 from lib.models.inference import full_precision, placed
-from lib.params.device import pick_device
 from lib.params.errors import run_command
 
 EXACT = "exact, float32"
@@ -150,15 +148,10 @@ def main(words: list[str]) -> None:
     parser.add_argument("--generations", type=int, default=100)
     parser.add_argument("--methods", help="separated by semicolons; default: all of the device")
     given = parser.parse_args(words)
-    p = params.load(
-        given.protocol, given.dataset, given.classifier, runs=given.runs,
-        data_root=given.data_root,
-    )  # fmt: skip
-    images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, False)
-    device = pick_device(p.device)
+    p, images, model = finished_run(given, data_root=given.data_root)
+    device = placed(model)
     other = ", float16" if device.type == "cpu" else "bfloat16"
     methods = given.methods.split(";") if given.methods else [m for m in METHODS if other not in m]
-    model = classifiers.load(p.run_folder, p.classifier).to(device)
     places = np.sort(chosen(model, images, given.images, p))
     mixed = np.random.default_rng(p.seed).permutation(places)[: given.images]
     case = {
