@@ -76,10 +76,8 @@ def rand1(
         limits: of `gene_limits`.
         factor: F (ATK06).
     """
-    count, population, genes = members.shape
-    index = partners(keys, generation, population).unsqueeze(3).expand(-1, -1, -1, genes)
-    chosen = members.unsqueeze(2).expand(-1, -1, 3, -1).gather(1, index)
-    a, b, c = chosen.double().unbind(2)
+    rows = torch.arange(len(members), device=members.device).view(-1, 1, 1)
+    a, b, c = members[rows, partners(keys, generation, members.shape[1])].double().unbind(2)
     mutant = (a + factor * (b - c)).round().long()
     return mutant.clamp(min=0).minimum(limits - 1)
 
@@ -106,8 +104,8 @@ def best1bin(
     count, population, genes = members.shape
     rows = torch.arange(count, device=members.device)
     best = members[rows, scores.argmin(1)].unsqueeze(1).double()
-    index = partners(keys, generation, population)[..., :2].unsqueeze(3).expand(-1, -1, -1, genes)
-    b, c = members.unsqueeze(2).expand(-1, -1, 2, -1).gather(1, index).double().unbind(2)
+    index = partners(keys, generation, population)[..., :2]
+    b, c = members[rows.view(-1, 1, 1), index].double().unbind(2)
     # The first three draws of a member choose its partners.
     draws = counter_rng.bits(keys, generation, population, 5 + genes)[..., 3:]
     uniform = draws.double() / 2**31
