@@ -62,7 +62,7 @@ def golden(device: torch.device) -> Iterator[str]:
 
 def equality(device: torch.device) -> pd.DataFrame:
     """The engine beside the whole network in float64, and the CPU's logits in float32."""
-    rows = []
+    tables = []
     for name in engine.CLASSIFIERS:
         for size in (28, 64):
             image = engine.phantom(size, 0).to(device)
@@ -71,11 +71,9 @@ def equality(device: torch.device) -> pd.DataFrame:
                 here = model.to(device)(image.float() / 255).cpu()
                 there = model.cpu()(image.cpu().float() / 255)
             apart = ((here - there).abs().max() / there.abs().max()).item()
-            for pixels in (1, 2):
-                found = engine.equality(model.double().to(device), image, pixels, 8, 0)
-                rows.append(found | {"size": size, "from_cpu": apart})
-            model.float().cpu()
-    return pd.DataFrame(rows)
+            table = engine.equalities([model.to(device)], image, 8, 0)
+            tables.append(table.assign(size=size, from_cpu=apart))
+    return pd.concat(tables, ignore_index=True)
 
 
 def evaluator(name: str, device: torch.device, batch: int) -> tuple[Incremental, Callable]:

@@ -16,7 +16,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks import searches
@@ -237,12 +236,12 @@ def schedule(datasets: list[str], minutes: float, jobs: int, without: list[str])
     LOGS.mkdir(parents=True, exist_ok=True)
     every = plan(datasets)
     waiting = [entry for entry in every if entry[0][0] not in without]
-    running, began, failed = {}, {}, set()
+    running, failed = {}, set()
     done = {"-".join(words) for words, _, _ in every if words[0] in without}
     while (waiting and time.monotonic() < end) or running:
-        for name, process in list(running.items()):
+        for name, (process, began) in list(running.items()):
             if process.poll() is not None:
-                took = time.monotonic() - began[name]
+                took = time.monotonic() - began
                 print(f"{name}: {process.returncode} after {took:.0f} s", flush=True)
                 del running[name]
                 (failed if process.returncode else done).add(name)
@@ -256,12 +255,12 @@ def schedule(datasets: list[str], minutes: float, jobs: int, without: list[str])
             if ready and len(running) < jobs and time.monotonic() < end:
                 name = "-".join(words)
                 with (LOGS / f"{name}.log").open("w") as log:
-                    running[name] = subprocess.Popen(
+                    process = subprocess.Popen(
                         [sys.executable, "-m", "benchmarks.gpu_list", *words],
                         stdout=log, stderr=subprocess.STDOUT,
                         env=os.environ | {"OMP_NUM_THREADS": "2"},
                     )  # fmt: skip
-                began[name] = time.monotonic()
+                running[name] = process, time.monotonic()
                 waiting.remove(entry)
         time.sleep(0.5)
     left = ["-".join(words) for words, _, _ in waiting]
@@ -285,5 +284,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    np.seterr(all="warn")
     main()
