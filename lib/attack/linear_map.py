@@ -115,7 +115,7 @@ class _Search:
         )
         incremental = isinstance(self.scores.evaluator.evaluator, Incremental)
         self.tap = tap_of(self.scores) if incremental else InputGradient(outcome.model, example)
-        self.colors = torch.from_numpy(color_grid(example.shape[0], 2)).long().to(device)
+        self.colors = color_grid(example.shape[0], 2).to(device)
         self.slot = torch.zeros(1, dtype=torch.long, device=device)
 
     def attack(self, place: int, picture: Tensor, label: Tensor) -> dict[str, Any]:
