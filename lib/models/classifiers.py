@@ -4,16 +4,14 @@ A gray image keeps one channel until it enters the model and is repeated inside 
 pixel then changes one gray value, never a color that the image cannot hold.
 """
 
-import json
 import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,42 +35,9 @@ def _torchvisions(architecture: str, **options: Any) -> nn.Module:
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     name: partial(_torchvisions, name) for name in ("resnet50", "densenet121")
 }
-Scale = Annotated[FiniteFloat, Field(gt=0)]
-Channels = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+# Arguments of a network that JSON files hold.
+FIELDS = ("architecture", "classes", "image_size", "input_size", "mean", "std")
 TIE = 1e-3  # logits nearer to a decision's edge are computed again, one image alone
-
-
-class Description(BaseModel):
-    """What ``classifier.json``, or the JSON file beside own weights, says of a network.
-
-    The values are the arguments of `Classifier`, which explains them.
-    """
-
-    model_config = ConfigDict(frozen=True, strict=True)
-    architecture: str
-    classes: PositiveInt
-    image_size: PositiveInt
-    input_size: PositiveInt
-    mean: Channels = MEAN
-    std: tuple[Scale, Scale, Scale] = STD
-
-    @classmethod
-    def of(cls, path: Path, content: dict[str, Any]) -> "Description":
-        """Read from the content of a JSON file.
-
-        Raises:
-            InputError: a value is missing or impossible.
-        """
-        try:
-            return cls.model_validate_json(json.dumps(content))
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(map(str, first["loc"]))
-            raise InputError(f"{path}: {name}: {first['msg']}.") from None
-
-    def smallest(self) -> int:
-        """The least ``input_size``: of the images, or what the network takes."""
-        return max(self.image_size, params.read("classifiers", self.architecture)["smallest_input"])
 
 
 class Classifier(nn.Module):
@@ -86,7 +51,8 @@ class Classifier(nn.Module):
         architecture: ``resnet50`` or ``densenet121``.
         classes: outputs of the last layer.
         image_size: edge of the stored images in pixels.
-        input_size: edge after enlarging; ``None`` for the smallest that the network takes.
+        input_size: edge after enlarging; ``None`` for the smallest that the network takes, which is
+            also the least.
         mean, std: of the three channels of images in 0..1, which normalize them.
 
     Raises:
@@ -99,19 +65,18 @@ class Classifier(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         check_name("classifier", architecture, NETWORKS)
-        smallest = params.read("classifiers", architecture)["smallest_input"]
-        sizes = {"classes": classes, "image_size": image_size, "input_size": input_size or 1}
-        for name, value in sizes.items():
-            sizes[name] = check_number(name, value, 1, math.inf, whole=True)
-        classes, image_size = sizes["classes"], sizes["image_size"]
-        mean = check_numbers("mean", mean, -math.inf, math.inf, count=3)
+        self.architecture = architecture
+        self.classes = check_number("classes", classes, 1, math.inf, whole=True)
+        self.image_size = check_number("image_size", image_size, 1, math.inf, whole=True)
+        least = max(self.image_size, params.read("classifiers", architecture)["smallest_input"])
+        size = least if input_size is None else input_size
+        self.input_size = check_number("input_size", size, least, math.inf, whole=True)
+        mean = check_numbers("mean", mean, -math.inf, math.inf, ends="()", count=3)
         std = check_numbers("std", std, 0, math.inf, ends="()", count=3)
-        self.architecture, self.classes, self.image_size = architecture, classes, image_size
-        self.input_size = sizes["input_size"] if input_size else max(image_size, smallest)
         self.network = NETWORKS[architecture](weights=None)
         head = "fc" if architecture == "resnet50" else "classifier"
         features = getattr(self.network, head).in_features
-        setattr(self.network, head, nn.Linear(features, classes))
+        setattr(self.network, head, nn.Linear(features, self.classes))
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -249,11 +214,10 @@ def save(model: Classifier, folder: Path, **extra: Any) -> None:
     """
     (folder / "classifier.json").unlink(missing_ok=True)  # written last, it vouches for the weights
     checksum = save_weights(model.network, folder / "classifier.safetensors")
-    fields = ("architecture", "classes", "image_size", "input_size")
-    content = {name: getattr(model, name) for name in fields}
+    content = {name: getattr(model, name) for name in FIELDS}
     # Through the text of float32, so that 0.485 is written as 0.485.
-    scales = {name: getattr(model, name).flatten() for name in ("mean", "std")}
-    content |= {name: [float(str(x)) for x in of.numpy()] for name, of in scales.items()}
+    for name in ("mean", "std"):
+        content[name] = [float(str(value)) for value in content[name].flatten().numpy()]
     write_json(folder / "classifier.json", content | {"weights_md5": checksum} | extra)
 
 
@@ -265,25 +229,38 @@ def load(folder: Path, expected: str | None = None) -> Classifier:
     """
     path = folder / "classifier.json"
     content = read_json(path)
-    about = Description.of(path, content)
-    if expected and about.architecture != expected:
+    model = _described(path, content)
+    if expected and model.architecture != expected:
         raise InputError(
-            f"{path} is of a {about.architecture}, not a {expected}: run the classifier step in a "
+            f"{path} is of a {model.architecture}, not a {expected}: run the classifier step in a "
             "folder of its own."
         )
-    model = Classifier(**dict(about))
-    fits = f"a {about.architecture} with {about.classes} classes"
+    fits = f"a {model.architecture} with {model.classes} classes"
     weights = folder / "classifier.safetensors"
     load_weights(model.network, weights, fits, "classifier", content.get("weights_md5"))
     return model.eval().to(memory_format=torch.channels_last)
+
+
+def _described(path: Path, content: dict[str, Any]) -> Classifier:
+    """The network, with fresh weights, of which the content of a JSON file gives the `FIELDS`.
+
+    Raises:
+        InputError: one is missing or impossible.
+    """
+    try:
+        return Classifier(**{name: content[name] for name in FIELDS})
+    except KeyError as error:
+        raise InputError(f"{path} does not say {error}.") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def bring(path: Path, architecture: str, classes: int, image_size: int) -> Classifier:
     """A classifier with weights of the user's, in evaluation mode on the CPU.
 
     The file, which is only read, holds torchvision's state dict of the network with its last layer
-    replaced. A JSON file of the same name beside it, if there is one, may say `Description`'s
-    values, such as another mean and standard deviation, or the ``input_size`` that images are
+    replaced. A JSON file of the same name beside it, if there is one, may say the arguments of
+    `Classifier`, such as another mean and standard deviation, or the ``input_size`` that images are
     enlarged to. Without it these are ImageNet's, and the smallest size that the network takes.
 
     Raises:
@@ -293,19 +270,11 @@ def bring(path: Path, architecture: str, classes: int, image_size: int) -> Class
     wanted = {"architecture": architecture, "classes": classes, "image_size": image_size}
     beside = path.with_suffix(".json")
     said = read_json(beside) if beside.is_file() else {}
-    given = {name: said[name] for name in Description.model_fields if name in said}
-    about = Description.of(beside, {"input_size": image_size} | wanted | given)
     for name, value in wanted.items():
-        if getattr(about, name) != value:
-            raise InputError(f"{beside}: {name} is {getattr(about, name)!r}, not {value!r}.")
-    if "input_size" not in given:
-        about = about.model_copy(update={"input_size": about.smallest()})
-    if about.input_size < about.smallest():
-        raise InputError(
-            f"{beside}: input_size is {about.input_size}, but the network takes "
-            f"{about.smallest()} pixels at least."
-        )
-    model = Classifier(**dict(about))
+        if said.get(name, value) != value:
+            raise InputError(f"{beside}: {name} is {said[name]!r}, not {value!r}.")
+    usual = {"input_size": None, "mean": MEAN, "std": STD}
+    model = _described(beside, usual | wanted | said)
     fits = f"torchvision's {architecture} with {classes} classes"
     fill(model.network, plain_names(read_weights(path)), path, fits)
     return model.eval().to(memory_format=torch.channels_last)
