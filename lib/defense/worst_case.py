@@ -31,23 +31,6 @@ KNOWING = ("adaptive", "doubled", "restarts", "more_pixels", "map", "sparse_rs",
            "apgd", "autoattack")  # fmt: skip
 
 
-def correct(
-    model: Network, images: Any, labels: Any, criterion: Criterion = BY_CLASS,
-    device: Device = None,
-) -> np.ndarray:  # fmt: skip
-    """Whether the attacker fails on stored images, each evaluated alone in float32, bool (N,).
-
-    Args:
-        model: images (N, C, H, W) in 0..1 to logits.
-        images: uint8 (N, H, W, C) or (N, H, W).
-        labels: int (N,) or 0/1 (N, K).
-        criterion: what counts as a success of the attacker.
-        device: where it runs; None for where the model is.
-    """
-    values = torch.from_numpy(logits(model, images, device, batch=1))
-    return ~criterion(values, torch.as_tensor(np.asarray(labels)).long())[1].numpy()
-
-
 def transfer(
     models: Mapping[str, Network], images: Any, labels: Any, criterion: Criterion = BY_CLASS,
     device: Device = None,
@@ -55,19 +38,23 @@ def transfer(
     """Images that were attacked elsewhere, through each defense.
 
     Args:
-        models: defended models by name of the defense.
-        images, labels, criterion, device: as for `correct`.
+        models: defended models by name of the defense, images (N, C, H, W) in 0..1 to logits.
+        images: uint8 (N, H, W, C) or (N, H, W).
+        labels: int (N,) or 0/1 (N, K).
+        criterion: what counts as a success of the attacker.
+        device: where it runs; None for where the models are.
 
     Returns:
-        One row a defense and image: ``defense, image`` (position), ``correct``.
+        One row a defense and image: ``defense, image`` (position), ``correct``, whether the
+            attacker fails on the stored image, evaluated alone in float32.
     """
-    return pd.concat([
-        pd.DataFrame({
-            "defense": name, "image": np.arange(len(images)),
-            "correct": correct(model, images, labels, criterion, device),
-        })
-        for name, model in models.items()
-    ], ignore_index=True)  # fmt: skip
+    labels, tables = torch.as_tensor(np.asarray(labels)).long(), []
+    for name, model in models.items():
+        values = torch.from_numpy(logits(model, images, device, batch=1))
+        correct = ~criterion(values, labels)[1].numpy()
+        row = {"defense": name, "image": np.arange(len(images)), "correct": correct}
+        tables.append(pd.DataFrame(row))
+    return pd.concat(tables, ignore_index=True)
 
 
 def worst_case(table: pd.DataFrame) -> pd.DataFrame:
@@ -132,8 +119,7 @@ def sanity(table: pd.DataFrame) -> pd.DataFrame:
         likewise. ``certificate``: no attack of one pixel succeeds on a certified image.
     """
     image, rows = image_columns(table), []
-    if "cluster" not in table:
-        table = table.assign(cluster=clusters.of(table))
+    table = table.assign(cluster=clusters.of(table))
     for name, of in table.groupby("defense", sort=False):
         attacks = of[of["attacker"] != NONE]
         rows += _budgets(name, attacks, image)
