@@ -11,7 +11,7 @@ from torch import nn
 
 from lib.attack import PixelAttack, rebuild
 from lib.attack.pgd import PGD
-from lib.defense.stronger import MorePixels, Restarts, doubled
+from lib.defense.stronger import MorePixels, Restarts
 from lib.models.classifiers import logits
 from lib.params.errors import InputError
 
@@ -36,7 +36,7 @@ def assert_stored(model, images, labels, found):
 
 
 def test_doubled_generations_begin_with_those_of_the_attack(toy):
-    one, two = ATTACK(*toy), doubled(ATTACK)(*toy)
+    one, two = ATTACK(*toy), replace(ATTACK, generations=4)(*toy)
     assert (two.success >= one.success).all() and two.success.sum() > one.success.sum()
     for short, long in zip(one.table["best"], two.table["best"], strict=True):
         assert long[: len(short)] == short
@@ -113,7 +113,7 @@ def test_impossible_budgets_are_refused():
             wrong()
 
 
-@pytest.mark.parametrize("made", [Restarts, MorePixels, doubled])
+@pytest.mark.parametrize("made", [Restarts, MorePixels])
 @pytest.mark.parametrize("wrong", [None, 5, PGD(), PixelAttack])
 def test_of_other_attacks_no_stronger_one_is_made(made, wrong):
     with refused():

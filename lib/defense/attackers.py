@@ -32,7 +32,7 @@ from lib.defense.adaptive import IMAGE
 from lib.defense.certified import masking_of
 from lib.defense.dense import APGD, AutoAttack
 from lib.defense.double_masking import DoubleMasking
-from lib.defense.stronger import MorePixels, Restarts, doubled
+from lib.defense.stronger import MorePixels, Restarts
 from lib.defense.worst_case import LINF, NONE, PIXELS, transfer
 from lib.models.classifiers import Classifier
 from lib.models.inference import Device, placed
@@ -82,7 +82,7 @@ def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) ->
     settings = {one.name: getattr(attack, one.name) for one in fields(RandomSearch) if one.init}
     known = {
         "adaptive": attack,
-        "doubled": doubled(attack),
+        "doubled": replace(attack, generations=2 * attack.generations),
         "restarts": Restarts(attack, RESTARTS),
         "map": LinearMapAttack(pixels, criterion=attack.criterion),
         "random": RandomSearch(**settings),

@@ -1,4 +1,4 @@
-"""Attacks with a larger budget than the paper's: more generations, restarts, more pixels.
+"""Attacks with a larger budget than the paper's: restarts, more pixels.
 
 Each is called as `lib.attack.PixelAttack` is, with a model, images and labels, and returns what it
 returns. It begins with the very attack it is made from, so that success never falls with budget.
@@ -28,16 +28,6 @@ def check_attack(attack: Any, *kinds: type) -> None:
     if not isinstance(attack, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise InputError(f"The attack is {shortened(attack)}: give a {wanted}.")
-
-
-def doubled(attack: PixelAttack) -> PixelAttack:
-    """The attack with twice the generations; it begins with the very generations of the attack.
-
-    Raises:
-        InputError: another kind of attack, or too many generations.
-    """
-    check_attack(attack, PixelAttack)
-    return replace(attack, generations=2 * attack.generations)
 
 
 @dataclass(frozen=True)
