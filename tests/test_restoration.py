@@ -316,8 +316,6 @@ def test_several_defenses_are_compared_and_one_breaks_even(found):
 
 @pytest.mark.parametrize("attack", [PGD(16, steps=4), AutoAttack(16, APGD)])
 def test_a_defense_against_an_attack_on_whole_images(attack):
-    if isinstance(attack, AutoAttack):
-        pytest.importorskip("pyautoattack")
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(144, 3)).eval()
     images = np.random.default_rng(0).integers(0, 256, (6, 12, 12), np.uint8)

@@ -242,7 +242,6 @@ def test_pgd_takes_numbers_of_numpy(toy):
 
 
 def test_ours_and_the_librarys_gradient_attacks_agree(toy):
-    pytest.importorskip("pyautoattack")
     model, images, labels = toy
     ours = PGD(24, steps=60)(model, images, labels).success
     apgd = AutoAttack(24, APGD)(model, images, labels)

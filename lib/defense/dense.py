@@ -4,11 +4,11 @@ It is for one label an image; for several see `lib.attack.pgd`.
 """
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyautoattack
 import torch
 from torch import nn
 
@@ -62,18 +62,17 @@ class AutoAttack:
             model.
 
         Raises:
-            InputError: the package is missing, or images, labels or model are not as they must be.
+            InputError: images, labels or model are not as they must be.
         """
         array, targets, _ = inputs.ready(model, images, labels, Misclassification())
         before = logits(model, array, batch=1).argmax(1)
-        labels, made, counts = targets.numpy(), array.copy(), []
+        labels, made, counts = targets.numpy(), array.copy(), np.zeros(len(array), int)
         right = before == labels
         keys = counter_rng.content_keys(self.seed, "autoattack", array)
         for place, key in enumerate(keys.tolist()):
-            passed = Passed(model)
             if right[place]:
-                made[place] = self._one(passed, array[place : place + 1], labels[place], key)
-            counts.append(passed.count)
+                one = array[place : place + 1]
+                made[place], counts[place] = self._one(model, one, labels[place], key)
         after = logits(model, made, batch=1).argmax(1)
         success = right & (after != labels)
         table = pd.DataFrame({
@@ -83,20 +82,17 @@ class AutoAttack:
         })  # fmt: skip
         return Found(success, like(images, made), images, table)
 
-    def _one(self, model: nn.Module, image: np.ndarray, label: int, key: int) -> np.ndarray:
-        try:
-            package = import_module("pyautoattack")
-        except ModuleNotFoundError:
-            raise InputError(
-                "pyautoattack is missing: install it, or leave the attack out."
-            ) from None
+    def _one(
+        self, model: nn.Module, image: np.ndarray, label: int, key: int
+    ) -> tuple[np.ndarray, int]:
+        """The attacked image (H, W, C), and how many images passed the model."""
         batch = to_tensor(image).to(placed(model))
         with torch.no_grad():
             classes = model(batch).shape[1]
         for name in self.attacks:
             if classes < NEEDS_CLASSES.get(name, 0):
                 raise InputError(f"{name} needs {NEEDS_CLASSES[name]} classes, not {classes}.")
-        attack = package.AutoAttack(
+        attack = pyautoattack.AutoAttack(
             model, norm="Linf", eps=self.epsilon / 255, version="custom", device=batch.device,
             attacks=list(self.attacks or (STANDARD if classes > 3 else FEW_CLASSES)),
             seed=key % 2**31,
@@ -105,22 +101,12 @@ class AutoAttack:
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(
             TARGETS, classes - 1
         )
-        with torch.random.fork_rng():
+        passed = [1]  # the image, to learn the number of classes
+        with (
+            torch.random.fork_rng(),
+            model.register_forward_pre_hook(lambda _, given: passed.append(len(given[0]))),
+        ):
             found, _ = attack.run_standard_evaluation(
                 batch, torch.tensor([label], device=batch.device)
             )
-        return to_uint8(found)[0]
-
-
-class Passed(nn.Module):
-    """A model in evaluation mode that counts the images that pass it."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model, self.count = model, 0
-        self.training = False
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """What the model gives."""
-        self.count += len(images)
-        return self.model(images)
+        return to_uint8(found)[0], sum(passed)
