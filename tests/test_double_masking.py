@@ -3,6 +3,7 @@
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from torch import nn
 from lib.attack import PixelAttack
 from lib.data import to_tensor
 from lib.defense import DoubleMasking
-from lib.defense.double_masking import masking_table
+from lib.defense.certified import measured
 from lib.models.classifiers import classify
 from lib.models.masks import inpaint, mask_corners, masks_of, under_two
 from lib.params.errors import InputError
@@ -208,7 +209,8 @@ def test_an_attack_can_be_made_through_it_and_its_table_is_consistent():
     defense, images = DoubleMasking(Toy(2), 4, batch=256).eval(), quarters(2)
     with torch.inference_mode():
         labels = defense.classifier(to_tensor(images)).argmax(1).numpy()
-    table = masking_table(defense, images, labels)
+    ones = [slice(at, at + 1) for at in range(len(images))]
+    table = pd.DataFrame([measured(defense, images[one], labels[one]) for one in ones])
     assert table["clean"].all() and not (table["certified"] & ~table["defended"]).any()
     found = PixelAttack(population=16, generations=5)(defense, images, labels)
     assert (found.table["skipped"] == ~table["defended"]).all()

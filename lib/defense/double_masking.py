@@ -7,17 +7,15 @@ patch can change the decision, whoever makes it and whatever he knows.
 """
 
 import math
-import time
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from lib.attack import AnyLabelChange, Misclassification, inputs
-from lib.data import as_images, as_labels, to_tensor
-from lib.models.classifiers import TIE, classify, decide, threshold_logit
+from lib.data import as_images, to_tensor
+from lib.models.classifiers import TIE, decide, threshold_logit
 from lib.models.inference import (
     Device,
     batch_for,
@@ -28,7 +26,7 @@ from lib.models.inference import (
     placed,
 )
 from lib.models.masks import check_mask, inpaint, masks_of
-from lib.params.errors import InputError, check_number
+from lib.params.errors import check_number
 
 INPAINT = "inpaint"
 
@@ -178,32 +176,3 @@ class DoubleMasking(nn.Module):
             for some, under in zip(rows.split(step), hidden.split(step), strict=True)
         ]
         return torch.cat(parts).float()
-
-
-def masking_table(defense: DoubleMasking, images: Any, labels: Any) -> pd.DataFrame:
-    """What double masking does to clean images, and what it proves.
-
-    Args:
-        defense: where it runs is where it is.
-        images, labels: as for `DoubleMasking.certify`.
-
-    Returns:
-        One row an image: ``image`` (position), ``clean`` (the classifier alone is right),
-        ``defended`` (the defense is right), ``certified`` (and no patch can change that),
-        ``seconds`` of the decision, ``seconds_certify`` of the certificate.
-    """
-    if not isinstance(defense, DoubleMasking):
-        raise InputError(f"The defense is a {type(defense).__name__}: give a DoubleMasking.")
-    (array,) = as_images("Images to certify", images=images)
-    labels, rows = as_labels("The labels", labels, len(array)), []
-    task = defense.multi_label, defense.threshold
-    for place in range(len(array)):
-        one, label = array[place : place + 1], labels[place : place + 1]
-        right, started = {}, time.perf_counter()
-        for name, model in (("defended", defense), ("clean", defense.classifier)):
-            right[name] = bool((classify(model, one, *task) == label).all())
-            right.setdefault("seconds", time.perf_counter() - started)
-        started = time.perf_counter()
-        right["certified"] = bool(defense.certify(one, label)[0])
-        rows.append({"image": place, **right, "seconds_certify": time.perf_counter() - started})
-    return pd.DataFrame(rows)
