@@ -55,29 +55,14 @@ def check_training(
     )
 
 
-def _flatten(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    state = optimizer.state_dict()
-    tensors, scalars = {}, {}
-    for index, values in state["state"].items():
-        for name, value in values.items():
-            (tensors if isinstance(value, Tensor) else scalars)[f"{index}.{name}"] = value
-    return tensors, {"scalars": scalars, "groups": state["param_groups"]}
-
-
-def _unflatten(tensors: dict[str, Tensor], rest: dict[str, Any]) -> dict[str, Any]:
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in (tensors | rest["scalars"]).items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
-    return {"state": state, "param_groups": rest["groups"]}
-
-
 def save_checkpoint(path: Path, key: str, model, optimizer, schedule, history: list[dict]) -> None:
     """Write everything needed to resume a training; see `fit`."""
-    moments, rest = _flatten(optimizer)
+    state = optimizer.state_dict()
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
-    meta = {"key": key, "history": history, "optimizer": rest}
+    # All that SGD, Adam and AdamW keep of a weight are tensors.
+    for index, values in state["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+    meta = {"key": key, "history": history, "optimizer": {"groups": state["param_groups"]}}
     meta["schedule"] = schedule.state_dict() if schedule else None
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     write_tensors(path, copies, json.dumps(meta, default=str))
@@ -102,10 +87,15 @@ def _resume(path: Path, key: str, model, optimizer, schedule) -> list[dict]:
         for prefix in ("model.", "optimizer.")
     }
     model.load_state_dict(part["model."])
-    optimizer.load_state_dict(_unflatten(part["optimizer."], meta["optimizer"]))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for at, value in part["optimizer."].items():
+        index, _, name = at.partition(".")
+        moments.setdefault(int(index), {})[name] = value
+    groups = meta["optimizer"]["groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
+            if value.shape == parameter.shape:
                 # Fused optimizers go by memory, so moments must lie as their weights do.
                 state[name] = torch.empty_like(parameter).copy_(value)
     if schedule:
