@@ -237,10 +237,8 @@ def through(behind: nn.Module, one: Attacker, clean: Images, checkpoint: Path) -
 
 def _row(table: pd.DataFrame, attacker: str, family: str, budget: int) -> pd.DataFrame:
     """A table with what every row says; a dense attack has no pixels to name."""
-    for name in ("rows", "cols", "values"):
-        if name not in table:
-            table[name] = [[] for _ in range(len(table))]
-    given = {"p_after": np.nan, "evaluations": 0, "seconds": 0.0, "certified": False}
+    given = {"p_after": np.nan, "evaluations": 0, "seconds": 0.0}
+    given |= {name: [[]] * len(table) for name in ("rows", "cols", "values")}
     given = {name: value for name, value in given.items() if name not in table}
     return table.assign(attacker=attacker, family=family, budget=budget, **given)
 
@@ -250,7 +248,7 @@ def _clean(
 ) -> pd.DataFrame:
     """Rows of the clean images through each defense, with their certificates."""
     moved = transfer(models, clean.images, clean.labels, criterion, device)
-    table = _row(moved, NONE, "", 0)
+    table = _row(moved, NONE, "", 0).assign(certified=False)
     for name, behind in models.items():
         if isinstance(behind, DoubleMasking):
             table.loc[table["defense"] == name, "certified"] = behind.certify(
@@ -274,18 +272,21 @@ def _moved(
         criterion, device: as for `transfer`.
     """
     pixels = len(chosen["rows"].iloc[0])
-    sources = {"oblivious": [chosen.assign(image=chosen.index)], "transfer": [], "shared": []}
-    for other in others:
-        of = chosen[IMAGE[:3]].reset_index(names="image").merge(other, on=IMAGE[:3])
-        sources["transfer"].append(of)
-    for part in parts[1:]:
-        if part["attacker"].iloc[0] == "adaptive":
-            sources["shared"].append(part.sort_values("image"))
+    sources = {
+        "oblivious": [chosen.assign(image=chosen.index)],
+        "transfer": [
+            chosen[IMAGE[:3]].reset_index(names="image").merge(other, on=IMAGE[:3])
+            for other in others
+        ],
+        "shared": [
+            part.sort_values("image") for part in parts[1:]
+            if part["attacker"].iloc[0] == "adaptive"
+        ],
+    }  # fmt: skip
     made = []
     for name, tables in sources.items():
-        tables = [table.reset_index(drop=True) for table in tables if len(table)]
         found = []
-        for table in tables:
+        for table in filter(len, tables):
             at = table["image"].to_numpy()
             images = rebuild(clean.images[at], table)
             moved = transfer(models, images, clean.labels[at], criterion, device)
