@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from lib.models.training import check_training, fit, key_of
 from lib.models.weights import read_weights
 from lib.params import VERSIONS, Parameters
 from lib.params.device import settled
-from lib.params.errors import InputError, check_number, check_numbers, unknown
+from lib.params.errors import InputError, check_name, check_number, check_numbers
 from lib.params.files import fingerprint, md5, read_json
 from lib.params.own_files import own_weights
 
@@ -200,17 +201,12 @@ def _optimizer(
     steps: int,
 ) -> tuple[torch.optim.Optimizer, Any]:  # fmt: skip
     """Optimizer and schedule (or None) for ``steps`` steps in all."""
-    shared = {"lr": rate, "weight_decay": decay, "fused": True}
-    if name == "sgd":
-        made = torch.optim.SGD(model.parameters(), momentum=momentum, **shared)
-    elif name == "adamw":
-        made = torch.optim.AdamW(model.parameters(), **shared)
-    else:
-        raise unknown("optimizer", name, ("adamw", "sgd"))
+    kinds = {"sgd": partial(torch.optim.SGD, momentum=momentum), "adamw": torch.optim.AdamW}
+    check_name("optimizer", name, kinds)
+    check_name("schedule", schedule, ("constant", "one_cycle"))
+    made = kinds[name](model.parameters(), lr=rate, weight_decay=decay, fused=True)
     if schedule == "constant":
         return made, None
-    if schedule != "one_cycle":
-        raise unknown("schedule", schedule, ("constant", "one_cycle"))
     return made, torch.optim.lr_scheduler.OneCycleLR(
         made, rate, total_steps=max(2, steps), cycle_momentum=False
     )

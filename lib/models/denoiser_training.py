@@ -19,7 +19,7 @@ from lib.models.training import check_training, fit, key_of, throughput
 from lib.models.weights import save_weights
 from lib.params import VERSIONS, Parameters
 from lib.params.device import settled
-from lib.params.errors import InputError, check_name, check_number
+from lib.params.errors import InputError, check_name, check_number, check_numbers
 from lib.params.files import read_json, write_json
 
 VALIDATION_IMAGES = 64  # at most, so that validation stays a small part of an epoch
@@ -163,11 +163,9 @@ def fit_denoiser(
     epochs, batch, learning_rate, seed = check_training(model, epochs, batch, learning_rate, seed)
     for name, value in (("limit", limit), ("crop", crop)):
         check_number(name, value, 0, math.inf, whole=True)
-    levels = list(noise) if isinstance(noise, list | tuple) else [noise]
+    levels = check_numbers("noise", noise if isinstance(noise, list | tuple) else [noise], 0, 1)
     if not levels:
         raise InputError("noise has no level: give a share of pixels in 0..1, or several.")
-    for level in levels:
-        check_number("noise", level, 0, 1)
     levels = torch.tensor(levels, dtype=torch.float32)
     device = placed(model, device)
     precision = "bfloat16" if uses_bfloat16(precision, device) else "float32"
