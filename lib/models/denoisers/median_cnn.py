@@ -1,6 +1,8 @@
 """The CNN with median layers, MedianDenoise (the paper's reference 23), and its median layer."""
 
 import math
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import torch
@@ -54,11 +56,9 @@ class _MedianFilter(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: int) -> Tensor:
-        output = torch.empty_like(x)
-        for part, result in zip(_chunks(x), _chunks(output), strict=True):
-            padded = _pad(part, kernel)
-            for rows in _strips(part):
-                result[:, :, rows] = _median(padded[:, :, _reach(rows, kernel)], kernel)
+        output, padded = torch.empty_like(x), _pad(x, kernel)
+        for images, rows, reach in _parts(x, kernel):
+            output[images, :, rows] = _median(padded[images, :, reach], kernel)
         ctx.save_for_backward(x, output)
         ctx.kernel = kernel
         return output
@@ -67,22 +67,17 @@ class _MedianFilter(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         x, output = ctx.saved_tensors
-        result = torch.empty_like(x)
-        for part, middle, given, back in zip(
-            _chunks(x), _chunks(output), _chunks(gradient), _chunks(result), strict=True
-        ):
-            with torch.enable_grad():
-                source = part.detach().requires_grad_()
-                padded = _pad(source, ctx.kernel)
-            total = torch.zeros_like(padded)
-            for rows in _strips(part):
-                reach = _reach(rows, ctx.kernel)
-                _spread(
-                    padded.detach()[:, :, reach], middle[:, :, rows], given[:, :, rows],
-                    total[:, :, reach], ctx.kernel,
-                )  # fmt: skip
-            back.copy_(torch.autograd.grad(padded, source, total)[0])
-        return result, None
+        with torch.enable_grad():
+            source = x.detach().requires_grad_()
+            padded = _pad(source, ctx.kernel)
+        total = torch.zeros_like(padded)
+        for images, rows, reach in _parts(x, ctx.kernel):
+            _spread(
+                padded.detach()[images, :, reach], output[images, :, rows],
+                gradient[images, :, rows], total[images, :, reach], ctx.kernel,
+            )  # fmt: skip
+        (found,) = torch.autograd.grad(padded, source, total)
+        return torch.empty_like(x).copy_(found), None
 
 
 def _spread(padded: Tensor, middle: Tensor, given: Tensor, total: Tensor, kernel: int) -> None:
@@ -100,24 +95,16 @@ def _pad(x: Tensor, kernel: int) -> Tensor:
     return F.pad(x, (kernel // 2,) * 4, mode="reflect")
 
 
-def _limit(x: Tensor) -> int:
-    return CHUNK_VALUES_GPU if x.is_cuda else CHUNK_VALUES
-
-
-def _chunks(x: Tensor) -> tuple[Tensor, ...]:
-    """The tensor (N, C, H, W) in parts of some images each, one at least."""
-    return x.split(max(1, _limit(x) // max(1, x.shape[1:].numel())))
-
-
-def _strips(x: Tensor) -> list[slice]:
-    """Rows of a part, in strips where even one image is above the limit."""
-    step = max(1, _limit(x) // max(1, x[:, :, 0].numel()))
-    return [slice(top, min(top + step, x.shape[2])) for top in range(0, x.shape[2], step)]
-
-
-def _reach(rows: slice, kernel: int) -> slice:
-    """Rows of the padded part that the windows of ``rows`` cover."""
-    return slice(rows.start, rows.stop + kernel - 1)
+def _parts(x: Tensor, kernel: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Images and rows of a tensor (N, C, H, W) that are filtered at a time, one each at least, and
+    the rows of the padded tensor that their windows cover."""
+    count, channels, height, width = x.shape
+    limit = CHUNK_VALUES_GPU if x.is_cuda else CHUNK_VALUES
+    some = max(1, limit // (channels * height * width))
+    step = max(1, limit // (some * channels * width))
+    for first, top in product(range(0, count, some), range(0, height, step)):
+        rows = slice(top, min(top + step, height))
+        yield slice(first, first + some), rows, slice(top, rows.stop + kernel - 1)
 
 
 class MedianLayer(nn.Module):
