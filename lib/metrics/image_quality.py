@@ -93,7 +93,7 @@ def gmsd(
     """
     check_number("constant", constant, 0, math.inf, ends="()")
     # piq brings images to 0..1 and takes the constant on that scale.
-    return _of_piq("gmsd", reference, image, device, t=constant / 255**2)
+    return _of_piq("gmsd", as_pair(reference, image), device, t=constant / 255**2)
 
 
 def fsim(reference: Any, image: Any, device: str | torch.device = "cpu") -> np.ndarray:
@@ -105,9 +105,9 @@ def fsim(reference: Any, image: Any, device: str | torch.device = "cpu") -> np.n
     Raises:
         InputError: an edge of one pixel.
     """
-    reference, image = as_pair(reference, image)
-    check_edge("FSIM", reference, 2)
-    return _of_piq("fsim", reference, image, device, chromatic=False)
+    pair = as_pair(reference, image)
+    check_edge("FSIM", pair[0], 2)
+    return _of_piq("fsim", pair, device, chromatic=False)
 
 
 def fsim_chromatic(reference: Any, image: Any, device: str | torch.device = "cpu") -> np.ndarray:
@@ -119,10 +119,10 @@ def fsim_chromatic(reference: Any, image: Any, device: str | torch.device = "cpu
     Raises:
         InputError: the images are gray.
     """
-    reference, image = as_pair(reference, image)
-    if reference.shape[3] != 3:
+    pair = as_pair(reference, image)
+    if pair[0].shape[3] != 3:
         raise InputError("FSIMc compares colors: it needs RGB images (N, H, W, 3), not gray ones.")
-    return _of_piq("fsim", reference, image, device, chromatic=True)
+    return _of_piq("fsim", pair, device, chromatic=True)
 
 
 def measure(reference: Any, image: Any, device: str | torch.device = "cpu") -> pd.DataFrame:
@@ -169,23 +169,22 @@ def _ssim(reference: Any, image: Any, window: int, peak: float = 255, **options:
 
 
 def _of_piq(
-    name: str, reference: Any, image: Any, device: str | torch.device, **options: float
+    name: str, pair: tuple[np.ndarray, ...], device: str | torch.device, **options: float
 ) -> np.ndarray:
     """One of piq's functions on (N, C, H, W) tensors of values 0..255, some images at a time."""
     import piq
 
-    reference, image = as_pair(reference, image)
-    count, height, width, _ = reference.shape
+    count, height, width, _ = pair[0].shape
     device = pick_device(device)
     step = max(1, CHUNK_PIXELS // (height * width))
     values = np.empty(count, dtype=np.float64)
     with no_tf32():
         for start in range(0, count, step):
             part = slice(start, start + step)
-            pair = (
+            both = (
                 torch.tensor(array[part], device=device).permute(0, 3, 1, 2).float()
-                for array in (reference, image)
+                for array in pair
             )
-            result = getattr(piq, name)(*pair, data_range=255, reduction="none", **options)
+            result = getattr(piq, name)(*both, data_range=255, reduction="none", **options)
             values[part] = result.cpu().numpy()
     return values
