@@ -7,7 +7,7 @@ import torch
 from conftest import refused
 from torch import nn
 
-from lib.attack import PixelAttack
+from lib.attack import Misclassification, PixelAttack
 from lib.attack.pgd import PGD
 from lib.defense import Defended, DoubleMasking
 from lib.defense.dense import APGD, AutoAttack
@@ -37,7 +37,7 @@ def test_what_was_found_elsewhere_is_judged_through_each_defense(toy):
         "median3": Defended(model, Median3(1)).eval(),
         "double_masking": DoubleMasking(model, 4).eval(),
     }
-    table = transfer(models, found.images, labels)
+    table = transfer(models, found.images, labels, Misclassification())
     assert len(table) == 3 * 12
     for name, rows in table.groupby("defense"):
         expected = [logits(models[name], image[None]).argmax() for image in found.images] == labels

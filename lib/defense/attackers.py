@@ -50,7 +50,6 @@ ELSEWHERE = (
     "classifier_precision", "classifier_train_limit",
 )  # fmt: skip
 CHUNK = 4  # images between two checkpoints
-RESTARTS, MOST_PIXELS = 5, 64
 # A candidate costs double masking as many evaluations as it has masks: it gets fewer attackers,
 # and a tenth of the generations.
 THROUGH_MASKS, SHORTER = ("adaptive", "random"), 10
@@ -83,7 +82,7 @@ def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) ->
     known = {
         "adaptive": attack,
         "doubled": replace(attack, generations=2 * attack.generations),
-        "restarts": Restarts(attack, RESTARTS),
+        "restarts": Restarts(attack),
         "map": LinearMapAttack(pixels, criterion=attack.criterion),
         "random": RandomSearch(**settings),
         "sparse_rs": SparseRS(**settings),
@@ -93,8 +92,8 @@ def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) ->
     if pixels != min(p.attack_pixels):
         return found
     if "more_pixels" in names:
-        more = MorePixels(attack, MOST_PIXELS)
-        found.append(Attacker("more_pixels", PIXELS, MOST_PIXELS, more))
+        more = MorePixels(attack)
+        found.append(Attacker("more_pixels", PIXELS, more.most, more))
     for epsilon in p.attackers_epsilons:
         pgd = PGD(epsilon, criterion=attack.criterion, seed=p.seed)
         # One step from the image to the edge of the ball (Goodfellow et al. 2015).

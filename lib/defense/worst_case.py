@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib.attack import Criterion, Misclassification
+from lib.attack import Criterion
 from lib.defense.restoration import image_columns
 from lib.metrics import clusters, intervals
 from lib.models.classifiers import logits
@@ -26,13 +26,12 @@ PIXELS, LINF = "pixels", "linf"
 EXTENDS = {"doubled": "adaptive", "restarts": "adaptive"}
 # Budgets at which an attack on an unproved defense should leave no image correct.
 ENOUGH = {PIXELS: 64, LINF: 8}
-BY_CLASS = Misclassification()
 KNOWING = ("adaptive", "doubled", "restarts", "more_pixels", "map", "sparse_rs", "fgsm", "pgd",
            "apgd", "autoattack")  # fmt: skip
 
 
 def transfer(
-    models: Mapping[str, Network], images: Any, labels: Any, criterion: Criterion = BY_CLASS,
+    models: Mapping[str, Network], images: Any, labels: Any, criterion: Criterion,
     device: Device = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Images that were attacked elsewhere, through each defense.
