@@ -545,7 +545,8 @@ def test_labels_and_decisions_of_two_shapes_are_not_compared(shape):
     "wrong",
     [
         {"architecture": ["resnet50"]}, {"classes": 0}, {"image_size": -28}, {"mean": (1, 2)},
-        {"std": (0, 0, 0)}, {"input_size": 0.5},
+        {"std": (0, 0, 0)}, {"input_size": 0.5}, {"input_size": 0}, {"input_size": 27},
+        {"mean": (0, 0, float("inf"))},
     ],
 )  # fmt: skip
 def test_a_classifier_has_possible_sizes(wrong):
