@@ -349,6 +349,15 @@ def test_results_on_different_data_are_not_mixed(run):
     assert str(folder.parent) in problem and "0" * 32 in problem
 
 
+def test_a_damaged_run_hides_no_other_problem(run):
+    (folder,) = freeze(run)
+    (folder / "run.json").write_text("{")
+    (folder / "one_pixel.parquet").unlink()
+    damaged, *changed = verify.problems(run / "results")
+    assert "run.json is no JSON" in damaged and len(changed) == 2
+    assert any("one_pixel.parquet is missing" in each for each in changed)
+
+
 def test_a_changed_cell_of_the_paper_is_found(tmp_path, monkeypatch):
     assert list(verify.printed_problems()) == []
     assert len(verify.row_sums()) == 52

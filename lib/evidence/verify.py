@@ -85,11 +85,9 @@ def _parameters(about: dict[str, Any], step: str) -> dict[str, Any]:
 
 def _misplaced(results: Path, path: Path) -> Iterator[str]:
     """A recorded folder must be named after the data set of its run."""
-    try:
-        dataset = read_json(path).get("parameters", {}).get("dataset")
-    except InputError:
-        return  # a sentence of `folder_problems`
-    if dataset not in path.relative_to(results).parts[1:2]:
+    about = _readable(path)
+    dataset = about.get("parameters", {}).get("dataset")
+    if about and dataset not in path.relative_to(results).parts[1:2]:
         yield f"{path} is of data set {dataset!r}, which is not that of its folder."
 
 
@@ -97,12 +95,20 @@ def _mixed(*folders: Path) -> Iterator[str]:
     """All steps of a data set must use the same file, also with other seeds, to share one table."""
     files: dict[tuple[str, str], Path] = {}
     for path in (path for folder in folders for path in visible(folder, "**/run.json")):
-        for step in read_json(path).get("steps", {}).values():
+        for step in _readable(path).get("steps", {}).values():
             data = step.get("data", {})
             files.setdefault((data.get("npz"), data.get("md5")), path)
     if len(files) > 1:
         places = " and ".join(f"{path} ({npz} {md5})" for (npz, md5), path in files.items())
         yield f"{folders[0]} mixes results on different data: {places}."
+
+
+def _readable(path: Path) -> dict[str, Any]:
+    """Content of a run.json; empty where a sentence of `folder_problems` says what is wrong."""
+    try:
+        return read_json(path)
+    except InputError:
+        return {}
 
 
 def file_sums(results: Path) -> dict[str, str]:
