@@ -27,10 +27,9 @@ from lib.models.denoisers import build
 from lib.models.denoisers.base import parameter_counts
 from lib.params import Parameters
 
-COLUMNS = (
-    "table", "row", "quantity", "printed", "ours", "low", "high", "difference", "holds", "n",
-    "source", "protocol",
-)  # fmt: skip
+COLUMNS = [
+    "table", "row", "quantity", "printed", "ours", "low", "high", "n", "source", "holds",
+]  # fmt: skip
 SHARE = 0.00005  # half a unit of the last printed digit of a share
 MEASURES = ("psnr", "ssim", "gmsd", "fsim", "mse")
 RATES = ("success rate", "test accuracy")
@@ -47,15 +46,11 @@ def compare(record: Record, p: Parameters) -> pd.DataFrame:
         success rates see `lib.evidence.rates.agrees`. Rows whose printed MSE is not on 0..1
         (audit P1) have no MSE here.
     """
-    rows = [*_sizes(), *_counts(record)]
-    rows += [*_classifiers(record)] if len(record.classifiers) else []
+    rows = [*_sizes(), *_counts(record), *_classifiers(record)]
     rows += [*_rates(record), *_restored(record, p)] if record.runs else []
     rows += [*_ablation(record, p)] if record.ablation else []
-    names = ["table", "row", "quantity", "printed", "ours", "low", "high", "n", "source", "holds"]
-    table = pd.DataFrame(rows, columns=names)
-    table = table.sort_values("table", kind="stable", ignore_index=True)
-    table["difference"] = table["ours"] - table["printed"]
-    return table.assign(protocol=p.protocol)[list(COLUMNS)]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.sort_values("table", kind="stable", ignore_index=True)
 
 
 def nearest(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
@@ -77,6 +72,7 @@ def nearest(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
 
 def shown(compared: pd.DataFrame) -> pd.DataFrame:
     """`compare` for readers: with data set and classifier of each row, and shares in percent."""
+    compared = compared.assign(difference=compared["ours"] - compared["printed"])
     places = [filter(None, paper.place(number)[1:]) for number in compared["table"]]
     shares = compared["quantity"].isin(RATES)
     numbers = ["printed", "ours", "low", "high", "difference"]

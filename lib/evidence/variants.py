@@ -20,7 +20,6 @@ from lib.metrics import clusters
 from lib.metrics.intervals import NONE, columns, paired
 from lib.params.errors import InputError
 
-BESIDE = {"n": "n", "rate": "rate", "rate_low": "low", "rate_high": "high"}
 # A variant of another size may also train its classifier on smaller images first, attack fewer
 # images, or train no denoisers: sizes are compared on the images that were attacked at both.
 _WITH_SIZE = {
@@ -170,10 +169,10 @@ def contrasts(every: dict[str, RecordedRuns], protocol: str) -> pd.DataFrame:
     Only test images count, because another training has learned from other images.
 
     Returns:
-        ``dataset, classifier, pixels, variant``; ``n, rate, low, high`` and the same of the
-        protocol's run, ``base_n``, ``base_rate``, ``base_rate_low`` and so on; ``shared``, the
-        images attacked in both; ``difference`` with ``_low`` and ``_high``, variant minus base on
-        those images (see `intervals.paired`), NaN where they are fewer than `FEWEST`.
+        ``dataset, classifier, pixels, variant``; ``n, rate, low, high``; ``base_rate`` of the
+        protocol's run with ``_low`` and ``_high``; ``shared``, the images attacked in both;
+        ``difference`` with ``_low`` and ``_high``, variant minus base on those images (see
+        `intervals.paired`), NaN where they are fewer than `FEWEST`.
     """
     if protocol not in every:
         return pd.DataFrame()
@@ -191,8 +190,8 @@ def contrasts(every: dict[str, RecordedRuns], protocol: str) -> pd.DataFrame:
             rows.append(
                 dict(zip(KEYS, key, strict=True))
                 | {"variant": variant}
-                | {name: row[name] for name in BESIDE.values()}
-                | {f"base_{name}": own[old] for name, old in BESIDE.items()}
+                | {name: row[name] for name in ("n", "rate", "low", "high")}
+                | columns("base_rate", [own[name] for name in ("rate", "low", "high")])
                 | {"shared": len(both)}
                 | columns("difference", paired(both, of) if len(both) >= FEWEST else NONE)
             )
