@@ -14,6 +14,7 @@ import pandas as pd
 from lib import params
 from lib.evidence import printed as paper
 from lib.evidence.printed import DATASETS, TABLES
+from lib.figures.formatting import shown
 
 CLASSIFIERS = ("resnet50", "densenet121")
 TEST_SHARE = 0.2  # the printed split (section 3.2.2)
@@ -22,10 +23,6 @@ PIXELS = params.PRINTED_SIZE**2
 NEITHER, UNCERTAIN = "neither", "reading uncertain"
 HALF = 0.00005 + 1e-9  # of the last printed digit of a share
 DENOISING = sorted(numbers["denoise"] for numbers in TABLES.values() if "denoise" in numbers)
-
-
-def _dataset(name: str) -> str:
-    return params.facts(name).title
 
 
 def _range(low: float, high: float) -> str:
@@ -49,7 +46,7 @@ def attack_sums() -> pd.DataFrame:
             elsewhere, count = 43, None
             printed = paper.rates().set_index("dataset").loc[dataset, classifier]
         rows.append({
-            "table": numbers["attack"], "data set": _dataset(dataset), "pixels": pixels,
+            "table": numbers["attack"], "data set": shown(dataset), "pixels": pixels,
             "images": images, "successes": wins, "rate": wins / images,
             "mean of classes": (table["printed_successes"] / table["printed_n"]).mean(),
             "total in table": elsewhere, "printed successes": count, "printed rate": printed,
@@ -76,9 +73,9 @@ def accuracy_sizes() -> pd.DataFrame:
         for row in paper.classifier_table(classifier).to_dict("records"):
             low = math.ceil(row["correct"] / (row["test_accuracy"] + 0.00005) - 1e-9)
             high = math.floor(row["correct"] / (row["test_accuracy"] - 0.00005) + 1e-9)
-            fifth = round(images[_dataset(row["dataset"])] * TEST_SHARE)
+            fifth = round(images[shown(row["dataset"])] * TEST_SHARE)
             rows.append({
-                "data set": _dataset(row["dataset"]), "classifier": classifier,
+                "data set": shown(row["dataset"]), "classifier": classifier,
                 "correct images": row["correct"], "accuracy, %": 100 * row["test_accuracy"],
                 "sizes that fit": _range(low, high), "a fifth of the images": fifth,
                 "agrees": low <= fifth <= high,
@@ -165,10 +162,10 @@ def shares() -> pd.DataFrame:
     images = paper.printed(6).set_index("dataset")["image_count"]
     rows = []
     for dataset in DATASETS:
-        table, total = paper.class_counts(dataset), int(images[_dataset(dataset)])
+        table, total = paper.class_counts(dataset), int(images[shown(dataset)])
         off = (table["count"] / total - table["share"]).abs() > HALF
         rows.append({
-            "data set": _dataset(dataset), "images": total, "classes": len(table),
+            "data set": shown(dataset), "images": total, "classes": len(table),
             "sum of classes": int(table["count"].sum()), "sum of shares": table["share"].sum(),
             "shares that do not fit": ", ".join(table["class"][off]) or "none",
         })  # fmt: skip
@@ -198,14 +195,14 @@ def training_rates() -> pd.DataFrame:
     times = [paper.training_minutes(name).assign(classifier=name) for name in CLASSIFIERS]
     table = pd.concat(times, ignore_index=True)
     rates = TRAIN_SHARE * EPOCHS * table["images"] / (60 * table["minutes"])
-    table = table.assign(**{"data set": table["dataset"].map(_dataset), "images a second": rates})
+    table = table.assign(**{"data set": table["dataset"].map(shown), "images a second": rates})
     return table[["data set", "classifier", "images", "minutes", "images a second"]]
 
 
 def denoiser_times() -> pd.DataFrame:
     """Training time of the proposed autoencoder over the baseline's (T4)."""
     minutes = pd.DataFrame({
-        _dataset(name): paper.denoiser_minutes(name).set_index("defense")["minutes"]
+        shown(name): paper.denoiser_minutes(name).set_index("defense")["minutes"]
         for name in DATASETS
     }).T[["dae", "autoencoder"]]  # fmt: skip
     minutes.loc["all"] = minutes.sum()
@@ -224,7 +221,7 @@ def evaluation_rates() -> pd.DataFrame:
             wins = paper.attack_table(name, "resnet50", pixels)["printed_successes"].sum()
             failed = int(totals[name] - wins)
             rows.append({
-                "data set": _dataset(name), "pixels": pixels, "computer": row["computer"],
+                "data set": shown(name), "pixels": pixels, "computer": row["computer"],
                 "failed images": failed, "minutes": row["minutes"],
                 "queries a second": failed * params.PRINTED_BUDGET / (60 * row["minutes"]),
             })  # fmt: skip

@@ -6,7 +6,7 @@ import pandas as pd
 
 from lib.attack.certificate import THROUGH
 from lib.evidence import run_tables
-from lib.evidence.run_tables import RUN, by_group, joined, share_columns
+from lib.evidence.run_tables import RUN, by_group, share_columns
 from lib.metrics.classification import below_constant, constant_accuracy
 from lib.params.files import read_json
 
@@ -46,16 +46,11 @@ def accuracy(found: pd.DataFrame) -> pd.DataFrame:
         intervals; ``evaluated`` images; ``deviation``, the largest difference of a margin between
         the two evaluations; ``nearest``, the smallest margin of a robust image.
     """
-    table = by_group(found, [*RUN, "through"], _accuracy)
-    return joined([table[table["through"] == name] for name in THROUGH if len(table)])
-
-
-def _accuracy(group: pd.DataFrame) -> dict[str, float]:
-    return {
+    return by_group(found, [*RUN, "through"], lambda group: {
         "n": len(group), **share_columns(group.assign(clean=~group["skipped"]), "clean", "robust"),
         "evaluated": int(group["candidates"].sum()), "deviation": group["deviation"].max(),
         "nearest": group.loc[group["robust"].astype(bool), "margin"].min(),
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def found_by(searched: pd.DataFrame) -> pd.DataFrame:
