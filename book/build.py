@@ -4,7 +4,6 @@
 and puts the result at ``build/site``. Nothing is done when nothing has changed.
 """
 
-import argparse
 import hashlib
 import json
 import re
@@ -24,6 +23,7 @@ from lib import params
 from lib.evidence import claims, record, recorded_runs
 from lib.params.errors import InputError, run_command
 from lib.params.files import left_over, visible
+from lib.params.given import only
 from lib.params.locks import Lock
 
 ROOT = params.ROOT
@@ -171,12 +171,11 @@ def _site(runs: Path, results: Path) -> None:
 
 
 def main(words: list[str]) -> None:
-    """Build the site of the run folders that were named; raises as `site`."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="run folders")
-    parser.add_argument("--results", type=Path, default=ROOT / "results", help="the record")
-    given = parser.parse_args(words)
-    site(given.runs, given.results)
+    """Build the site, of other folders with ``runs=`` and ``results=``; raises as `site`."""
+    given = params.from_words(words)
+    only(given, ("runs", "results"), "book.build")
+    p = params.load(**given)
+    site(ROOT / p.runs, ROOT / p.results)
 
 
 if __name__ == "__main__":
