@@ -42,9 +42,8 @@ DEFENSES = {
     "Autoencoder": "autoencoder",
 }  # fmt: skip
 METRICS = {"psnr_db": "psnr", "ssim": "ssim", "mse": "mse", "gmsd": "gmsd", "fsim": "fsim"}
-# The scale (1 or 255) that PSNR and MSE of a row fit, NaN for neither; and whether the split of
-# the run-together cells is sure (audit P2).
-READING = {"derived_consistent_scale": "mse_scale", "reading_certain": "reading_certain"}
+# With the scale (1 or 255) that PSNR and MSE of a row fit, NaN for neither.
+SCALED = METRICS | {"derived_consistent_scale": "mse_scale"}
 TIMES = {"image_count": "images", "computer": "computer", "time_minutes": "minutes"}
 NUMBERS = (*range(1, 52), "A1")  # of the tables
 ABLATIONS = {
@@ -146,13 +145,12 @@ def attack_table(dataset: str, classifier: str, pixels: int) -> pd.DataFrame | N
 
 
 def denoise_table(dataset: str, classifier: str, pixels: int) -> pd.DataFrame | None:
-    """Means after denoising: ``defense, psnr, ssim, mse, gmsd, fsim, mse_scale, reading_certain``.
+    """Means after denoising: ``defense, psnr, ssim, mse, gmsd, fsim, mse_scale``.
 
     PSNR is in dB; ``mse_scale`` is the largest gray value (1 or 255) that the row's MSE and PSNR
     fit, NaN where they fit neither (audit P1 to P3).
     """
-    number = _number("denoise", dataset, classifier, pixels)
-    return _select(number, "model", **METRICS, **READING)
+    return _select(_number("denoise", dataset, classifier, pixels), "model", **SCALED)
 
 
 def classifier_table(classifier: str) -> pd.DataFrame:
@@ -227,7 +225,7 @@ def ablation(number: int) -> pd.DataFrame:
         table = printed(3).set_index("series").loc[["test", "proposed_dae"]]
         table = table.rename(columns=METRICS)
     else:
-        table = _select(number, "variant", **METRICS, **READING)
+        table = _select(number, "variant", **SCALED)
     return table.assign(variant=ABLATIONS[number])
 
 
