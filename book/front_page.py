@@ -47,16 +47,15 @@ def first(results: Path) -> First | None:
         record = recorded_runs.read(results)
     except InputError:
         return None
-    every = [record.of(dataset=name) for name in record.datasets]
-    every = [found for found in every if len(found.restored)]
+    every = {name: record.of(dataset=name) for name in record.datasets}
+    every = {name: found for name, found in every.items() if len(found.restored)}
     if not every:
         return None
-    largest = max(found.sizes[found.dataset] for found in every)
+    largest = max(record.sizes[name] for name in every)
     of_size = [
         replace(found, runs=results_tables.nearest(found.runs))
-        for found in every
-        if found.sizes[found.dataset] == largest
-    ]
+        for name, found in every.items() if record.sizes[name] == largest
+    ]  # fmt: skip
     useful = [each for found in of_size if len((each := found.useful).restored)]
     chosen = useful or of_size
     restored = pd.concat([results_tables.nearest(found.restored) for found in chosen])
@@ -65,7 +64,6 @@ def first(results: Path) -> First | None:
     of = defenses.set_index("defense")
     weak = pd.concat(map(results_text.weak, of_size))
     left_out = results_text.beaten(weak, numbers=False) if useful else ""
-    every = {found.dataset: found for found in every}
     attacks = results_tables.class_weighted(results_tables.over(every, results_tables.success))
     printed = attacks[(attacks["pixels"] == 1) & attacks["printed"].notna()]
     printed = printed[~printed["weak"]] if useful else printed

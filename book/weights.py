@@ -45,11 +45,6 @@ class Weights:
         """Whether it is a classifier, else a denoiser."""
         return self.path.stem == "classifier"
 
-    @property
-    def described(self) -> Path:
-        """The JSON file beside the weights."""
-        return self.path.with_suffix(".json")
-
 
 def finished(runs: Path, name: str = "*") -> Iterator[Weights]:
     """Trained networks of finished steps.
@@ -80,7 +75,7 @@ def finished(runs: Path, name: str = "*") -> Iterator[Weights]:
 
 def recorded(weights: Weights, runs: Path, results: Path) -> bool:
     """Whether the record of the same place names these very weights by their MD5."""
-    beside = results / weights.described.relative_to(runs)
+    beside = results / weights.path.relative_to(runs).with_suffix(".json")
     return beside.exists() and read_json(beside).get("weights_md5") == md5(weights.path)
 
 
@@ -214,7 +209,7 @@ def export_all(runs: Path, results: Path, target: Path, name: str = "*", only: b
     for weights in finished(runs, name):
         known = recorded(weights, runs, results)
         if known or not only:
-            folder = results.name / weights.described.relative_to(runs).parent
+            folder = results.name / weights.path.relative_to(runs).parent
             export(weights, target, folder.as_posix() if known else "")
             number += 1
     return number

@@ -42,11 +42,12 @@ def ledger(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
     rows = []
     for entry in entries():
         verdict, images = first(entry["id"], records)
-        given = {"verdict": verdict.word, "opposite": verdict.opposite, "reason": verdict.reason}
-        counts = dict(zip(("holds", "against", "inconclusive"), verdict.counts, strict=True))
-        missing = ", ".join(verdict.missing)
-        rows.append({"added": False, **entry, **given, "images": images, **counts,
-                     "missing": missing})  # fmt: skip
+        holds, against, inconclusive = verdict.counts
+        rows.append({
+            "added": False, **entry, "verdict": verdict.word, "opposite": verdict.opposite,
+            "reason": verdict.reason, "images": images, "holds": holds, "against": against,
+            "inconclusive": inconclusive, "missing": ", ".join(verdict.missing),
+        })  # fmt: skip
     return pd.DataFrame(rows)
 
 

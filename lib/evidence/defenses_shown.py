@@ -8,7 +8,7 @@ from lib.evidence.results_shown import by_pixels, fixed, if_any, metric, sized, 
 from lib.evidence.results_tables import RUN
 from lib.figures import formatting
 from lib.figures.formatting import break_even
-from lib.figures.tables import intervals, rates
+from lib.figures.tables import ends, intervals, rates
 from lib.params import MASKING
 
 DIGITS = {"psnr": 1, "ssim": 3, "mse": 5, "gmsd": 3, "fsim": 3}
@@ -23,11 +23,12 @@ CASES = {
 def defenses(table: pd.DataFrame) -> pd.DataFrame:
     """What each defense gives and costs, of `results_tables.defenses`."""
     keys = [name for name in ("dataset", *RUN, "defense") if name in table]
-    ends = table[["pays_from", "pays_from_low", "pays_from_high"]].to_numpy(float)
     return sized(table[keys].assign(**{
         "label recovery rate": rates(table, "recovered"), "n, attacked": table["n"],
         "clean prediction retention": rates(table, "kept"), "n, clean": table["images"],
-        "break-even attack prevalence": [break_even(*row) for row in ends],
+        "break-even attack prevalence": [
+            break_even(*row) for row in ends(table, "pays_from")
+        ],
     }))  # fmt: skip
 
 
@@ -148,8 +149,7 @@ def fine_tuned(table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy before and after fine-tuning, `lib.evidence.attackers.fine_tuned`."""
     titles = {"before": "as trained", "after": "after fine-tuning"}
     shown = table[["dataset", "size", "classifier", "defense", "n"]]
-    gains = table[["gain", "gain_low", "gain_high"]].itertuples(index=False)
-    gains = {"gain, points": [formatting.gain(*row) for row in gains]}
+    gains = {"gain, points": [formatting.gain(*row) for row in ends(table, "gain")]}
     return sized(shown.assign(**titled(table, titles), **gains))
 
 
