@@ -7,7 +7,7 @@ from conftest import make_images
 
 from lib.data import statistics
 from lib.defense import adaptive
-from lib.evidence import beside_printed, defenses_shown
+from lib.evidence import beside_printed, defenses_shown, results_shown
 from lib.evidence import printed as paper
 from lib.evidence.rates import success_by_class
 from lib.figures import summaries
@@ -25,6 +25,13 @@ def attacks(count=8):
             "classifier": "resnet50",
         }
     )  # fmt: skip
+
+
+def test_a_table_is_written_in_the_order_of_its_columns():
+    names = sorted(results_shown.TEXTS)
+    html = results_shown.page(pd.DataFrame({name: ["derma"] for name in names} | {"n": [1]}))
+    places = [html.to_html().index(f"th.col_heading.col{at} ") for at in range(len(names))]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize("dataset", ["derma", "chest", "abdomen_ct"])

@@ -43,11 +43,10 @@ def page(table: pd.DataFrame, caption: str = "", fold: str = ""):
     style = tables.table(table, caption)
     # A number and its interval stay on one line.
     style.set_properties([*table.columns.difference(TEXTS)], **{"white-space": "nowrap"})
-    left = {"text-align": "left"}
-    for name in TEXTS & set(table.columns):
-        style.set_properties([name], **left)
-        heading = [{"selector": "th.col_heading", "props": list(left.items())}]
-        style.set_table_styles({name: heading}, overwrite=False)
+    left, texts = {"text-align": "left"}, [name for name in table if name in TEXTS]
+    heading = [{"selector": "th.col_heading", "props": list(left.items())}]
+    style.set_properties(texts, **left)
+    style.set_table_styles(dict.fromkeys(texts, heading), overwrite=False)
     return tables.folded(style, fold) if fold else style
 
 
