@@ -187,7 +187,7 @@ def label_auc(auc: dict[str, float | None]) -> Figure:
         list(auc), 0.3, 0.9, xlim=(0, 1.05), xlabel="area under the ROC curve, test images",
         alt=f"Area under the ROC curve: {', '.join(f'{n} {text}' for n, text in texts.items())}.",
     )  # fmt: skip
-    axes.plot(values, range(len(values)), "o", ms=7.5, mec=INK, mew=0.6, color=OURS)
+    axes.plot(values, range(len(values)), "o", **style.look("o", OURS))
     box = {"fc": "white", "ec": "none", "pad": 0.8}
     for place, (value, text) in enumerate(zip(values.fillna(0), texts, strict=True)):
         style.note(axes, text, (value, place), (8, 0), va="center", fontsize=8.5, bbox=box)

@@ -1,16 +1,15 @@
 """Attack success as printed and as found here, joined by lines."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.optimize import isotonic_regression
 
 from lib.figures import style
-from lib.figures.formatting import percent, shown
-from lib.figures.style import BAD, GOOD, INK, PRINTED, key, styled
+from lib.figures.formatting import shown
+from lib.figures.style import BAD, GOOD, PRINTED, key, look, styled
 from lib.params import PRINTED_SIZE
 
 OTHER = "#8a8a8a"  # its line
@@ -28,18 +27,14 @@ def slopes(table: pd.DataFrame) -> Figure:
     table = table[table["printed"].notna()]
     if not len(table):
         return style.message(NOTHING)
-    names = list(dict.fromkeys(table["panel"]))
-    said = [
-        f"{row['panel']}, {shown(row['dataset'])}: {percent(row['printed'])} printed, "
-        f"{percent(row['rate'])} here"
-        for row in table.to_dict("records")
-    ]
+    panels = table.groupby("panel", sort=False)
+    said = style.in_words(table, ["panel", "dataset"], ["printed", "rate"])
     figure, axes = style.panels(
-        3.4, len(names), sharey=True, squeeze=False,
-        alt=f"Attack success, printed and found here. {'; '.join(said)}.",
+        3.4, len(panels), sharey=True, squeeze=False,
+        alt=f"Attack success, first printed and then found here. {said}.",
     )  # fmt: skip
-    for part, name in zip(axes[0], names, strict=True):
-        draw_slopes(part, table[table["panel"] == name])
+    for part, (name, of) in zip(axes[0], panels, strict=True):
+        draw_slopes(part, of)
         part.set_title(style.wrap(name, 24))
     axes[0][0].set_ylabel("attack success, %")
     style.below(figure, slope_keys(table))
@@ -68,40 +63,27 @@ def draw_slopes(axes: Axes, table: pd.DataFrame) -> None:
     for (printed, rate, low, high), paint in zip(shares, paints, strict=True):
         axes.plot([0, 1], [printed, rate], color=paint, lw=1.6)
         axes.plot([1, 1], [low, high], color=paint, lw=3, alpha=0.35, solid_capstyle="butt")
-        axes.plot(0, printed, "D", color=PRINTED, mec=INK, mew=0.6, ms=6)
-        axes.plot(1, rate, "o", color=paint, mec=INK, mew=0.6, ms=6.5)
+        axes.plot(0, printed, "D", **look("D", PRINTED))
+        axes.plot(1, rate, "o", **look("o", paint))
     names = [
         f"{shown(row.dataset)}{'' if row.size == PRINTED_SIZE else '*'} {100 * row.rate:.0f} %"
         for row in table.itertuples(index=False)
     ]
     for place, name in zip(_spread(shares[:, 1]), names, strict=True):
-        label = axes.annotate(
-            name, (1, place), (8, 0), textcoords="offset points", va="center", fontsize=8.5
-        )
-        label.set_in_layout(False)  # it stands within the axes' right half
+        # It stands within the axes' right half.
+        style.note(axes, name, (1, place), (8, 0), va="center", fontsize=8.5, in_layout=False)
     for place, share in zip(_spread(shares[:, 0]), shares[:, 0], strict=True):
         text = f"{share:.1f}" if share < 10 else f"{share:.0f}"
-        axes.annotate(
-            text, (0, place), (-8, 0), textcoords="offset points", va="center", ha="right",
-            fontsize=9,
-        )  # fmt: skip
+        style.note(axes, text, (0, place), (-8, 0), va="center", ha="right")
     axes.set_xticks([0, 1], ["printed", "here"])
     axes.set_xlim(-0.6, 3.0)
     axes.set_ylim(-4, 104)
     axes.grid(False, axis="x")
 
 
-def _spread(values: Sequence[float], least: float = 9.0) -> np.ndarray:
-    """Places of labels near the values, at least so far apart."""
-    order = np.argsort(values)
-    places = np.asarray(values, dtype=float)[order]
-    for _ in range(100):
-        gaps = least - np.diff(places)
-        if (gaps <= 1e-6).all():
-            break
-        push = np.maximum(gaps, 0) / 2
-        places[:-1] -= push
-        places[1:] += push
-    found = np.empty_like(places)
-    found[order] = places
-    return found
+def _spread(values: np.ndarray, least: float = 9.0) -> np.ndarray:
+    """The places of labels nearest to the values that are at least so far apart."""
+    order, steps = np.argsort(values), least * np.arange(len(values))
+    places = np.empty(len(values))
+    places[order] = isotonic_regression(values[order] - steps).x + steps
+    return places

@@ -3,10 +3,11 @@
 import base64
 import html
 import io
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -100,14 +101,11 @@ def _png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-P = ParamSpec("P")
-
-
-def styled(function: Callable[P, Picture]) -> Callable[P, Picture]:
+def styled(function: Callable[..., Picture]) -> Callable[..., Picture]:
     """Draw in the common style and leave the global one alone."""
 
     @wraps(function)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Picture:
+    def drawn(*args: Any, **kwargs: Any) -> Picture:
         with matplotlib.rc_context(_STYLE):
             figure = function(*args, **kwargs)
             # Ticks take their style when they are made, which is when they are first drawn.
@@ -184,13 +182,8 @@ def color(name: str) -> str:
 
 def wrap(text: str, width: int) -> str:
     """Text on several lines; a longer word is hyphenated."""
-    words = []
-    for word in text.split(" "):
-        while len(word) > width:
-            words.append(word[: width - 1] + "-")
-            word = word[width - 1 :]
-        words.append(word)
-    return textwrap.fill(" ".join(words), width, break_on_hyphens=False)
+    text = re.sub(rf"\S{{{width - 1}}}(?=\S\S)", r"\g<0>- ", text)
+    return textwrap.fill(text, width, break_on_hyphens=False)
 
 
 def dots(
@@ -212,13 +205,15 @@ def dots(
     numbers = scale * table[[name, *bounds]].to_numpy(float)
     for place, ((value, *ends), paint) in enumerate(zip(numbers, paints, strict=True)):
         axes.plot(ends, [place + shift] * 2, color=paint, lw=2, solid_capstyle="butt")
-        axes.plot(value, place + shift, marker, zorder=3, **_look(marker, paint, hollow))
+        axes.plot(value, place + shift, marker, zorder=3, **look(marker, paint, hollow))
 
 
-def diamonds(axes: Axes, values: Iterable[float]) -> None:
-    """Printed values, one a row; NaN is left out."""
-    values = list(values)
-    axes.plot(values, range(len(values)), "D", zorder=2.5, **_look("D", PRINTED, False))
+def diamonds(axes: Axes, values: pd.Series, shift: float = 0.0, **edge: Any) -> None:
+    """Printed values, one a row; NaN is left out. ``edge`` is ``mec`` and ``mew`` if not the
+    usual.
+    """
+    places = np.arange(len(values)) + shift
+    axes.plot(values, places, "D", zorder=2.5, **look("D", PRINTED) | edge)
 
 
 def separators(axes: Axes, groups: pd.DataFrame) -> None:
@@ -233,11 +228,12 @@ def key(
 ) -> Line2D:
     """An entry of a legend for `dots`; see `printed_key` for `diamonds`."""
     width = 1.2 if line == "--" else 2
-    look = _look(marker, paint, hollow)
-    return Line2D([], [], marker=marker, ls=line, lw=width, color=paint, label=label, **look)
+    mark = look(marker, paint, hollow)
+    return Line2D([], [], marker=marker, ls=line, lw=width, color=paint, label=label, **mark)
 
 
-def _look(marker: str, paint: str, hollow: bool) -> dict[str, Any]:
+def look(marker: str, paint: str, hollow: bool = False) -> dict[str, Any]:
+    """Size and colors of a mark, as `matplotlib.lines.Line2D` takes them."""
     if hollow:
         return {"ms": 7.5, "mfc": "white", "mec": paint, "mew": 1.8}
     return {"ms": 6.5 if marker == "D" else 7.5, "mfc": paint, "mec": INK, "mew": 0.6}
@@ -256,7 +252,7 @@ def below(figure: Picture, handles: list, columns: int = 3) -> None:
 
 
 def note(
-    axes: Axes, text: str, at: tuple[float, float], shift: tuple[float, float], **look
+    axes: Axes, text: str, at: tuple[float, float], shift: tuple[float, float], **more: Any
 ) -> None:
     """Small text beside a point, moved by so many points of the page."""
-    axes.annotate(text, at, shift, textcoords="offset points", **{"fontsize": 9} | look)
+    axes.annotate(text, at, shift, textcoords="offset points", **{"fontsize": 9} | more)
