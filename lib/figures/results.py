@@ -8,12 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter
 
 from lib.figures import style
 from lib.figures.attack import draw_successes, successes
 from lib.figures.formatting import attack, many, percent, shown
-from lib.figures.style import INK, PRINTED, color, key, styled
+from lib.figures.style import INK, color, key, look, styled
 from lib.metrics.intervals import TOTAL
 from lib.params import PATCHES
 
@@ -21,8 +20,11 @@ NOTHING = "Not recorded yet."
 LINES = {1: "-", 2: "--"}  # by number of changed pixels
 # Columns to draw defenses over: label, factor, and limits of the axis.
 ACROSS = {
-    "kept": ("clean prediction retention, %", 100, (-4, 104)), "psnr": ("PSNR, dB", 1, None),
-}  # fmt: skip
+    "kept": ("clean prediction retention, %", 100, (-4, 104)),
+    "psnr": ("PSNR of the restored image, dB", 1, None),
+}
+NARROW = {"kept": "clean retention, %", "psnr": "PSNR, dB"}  # labels of narrow axes
+TEXT = {"recovered": percent, "kept": percent, "psnr": "{:.1f} dB".format}
 
 
 @styled
@@ -33,7 +35,7 @@ def tradeoff(table: pd.DataFrame) -> Figure:
         table: ``panel, defense, n`` and ``recovered, kept`` with ``_low`` and ``_high``, shares
             0..1.
     """
-    return _scatter(table, "kept")
+    return _scatters(table, "kept")
 
 
 @styled
@@ -43,33 +45,7 @@ def quality_and_recovery(table: pd.DataFrame) -> Figure:
     Args:
         table: as `tradeoff`, and ``psnr`` with ``_low`` and ``_high``, in dB.
     """
-    return _scatter(table, "psnr")
-
-
-def _scatter(table: pd.DataFrame, across: str) -> Figure:
-    if not len(table) or table["recovered"].isna().all():
-        return style.message(NOTHING)
-    names = list(dict.fromkeys(table["panel"]))
-    label, scale, _ = ACROSS[across]
-    digits = 0 if scale == 100 else 1
-    said = [
-        f"{row['panel']}, {shown(row['defense'])}: {scale * row[across]:.{digits}f} and "
-        f"{percent(row['recovered'])}"
-        for row in table.to_dict("records")
-    ]
-    figure, axes = style.panels(
-        3.7, len(names), sharey=True, sharex=True, squeeze=False,
-        alt=f"{label.split(',')[0]} and label recovery rate of each defense. {'; '.join(said)}.",
-    )  # fmt: skip
-    for part, name in zip(axes[0], names, strict=True):
-        of = table[table["panel"] == name]
-        draw_marks(part, of, across)
-        part.set_title(f"{name}\n{many(int(of['n'].max()), 'attack')}")
-        if len(names) > 2:
-            part.set_xlabel(label.replace("prediction ", ""))
-    axes[0][0].set_ylabel("label recovery rate, %")
-    style.below(figure, defense_keys(table["defense"]), 4)
-    return figure
+    return _scatters(table, "psnr")
 
 
 @styled
@@ -79,26 +55,31 @@ def defenses(table: pd.DataFrame) -> Figure:
     Args:
         table: as `quality_and_recovery`, of one panel.
     """
+    return _scatters(table, "kept", "psnr")
+
+
+def _scatters(table: pd.DataFrame, *across: str) -> Figure:
+    """The recovery rate of each panel's defenses over each of the columns."""
     if not len(table) or table["recovered"].isna().all():
         return style.message(NOTHING)
-    said = [
-        f"{shown(row['defense'])} {percent(row['recovered'])}, {percent(row['kept'])}, "
-        f"{row['psnr']:.1f} dB"
-        for row in table.to_dict("records")
-    ]
-    figure, (left, right) = style.panels(
-        3.9, 2, sharey=True,
-        alt="Label recovery rate, clean prediction retention and PSNR of each defense: "
-        f"{'; '.join(said)}.",
+    columns = ["recovered", *across]
+    words = table.assign(**{column: table[column].map(TEXT[column]) for column in columns})
+    labels = ", ".join(ACROSS[column][0].split(",")[0] for column in across)
+    panels = [(*of, column) for of in table.groupby("panel", sort=False) for column in across]
+    figure, axes = style.panels(
+        3.9, len(panels), sharey=True, sharex=len(across) == 1, squeeze=False,
+        alt=f"Label recovery rate, {labels} of each defense. "
+        f"{style.in_words(words, ['panel', 'defense'], columns, str)}.",
     )  # fmt: skip
-    draw_marks(left, table)
-    left.set_ylabel("label recovery rate, %")
-    draw_marks(right, table, "psnr")
-    right.set_xlabel("PSNR of the restored image, dB")
-    figure.suptitle(
-        f"{table['panel'].iloc[0]}: {many(int(table['n'].max()), 'successful attack')}",
-        x=0.01, ha="left", fontsize=10.5,
-    )  # fmt: skip
+    narrow = len(panels) > 2
+    for part, (name, of, column) in zip(axes[0], panels, strict=True):
+        draw_marks(part, of, column)
+        attacks = many(int(of["n"].max()), "attack" if narrow else "successful attack")
+        if column == across[0]:
+            part.set_title(f"{name}\n{attacks}")
+        if narrow:
+            part.set_xlabel(NARROW[column])
+    axes[0][0].set_ylabel("label recovery rate, %")
     style.below(figure, defense_keys(table["defense"]), 4)
     return figure
 
@@ -113,9 +94,8 @@ def draw_marks(axes: Axes, table: pd.DataFrame, across: str = "kept") -> None:
         axes.plot(ends, [y, y], color=paint, lw=1, alpha=0.45)
         ends = [100 * row[f"recovered_{end}"] for end in ("low", "high")]
         axes.plot([x, x], ends, color=paint, lw=1, alpha=0.45)
-        hollow = row["defense"].endswith(PATCHES)
-        axes.plot(x, y, "o", ms=8, mec=paint if hollow else INK, mew=1.8 if hollow else 0.6,
-                  mfc="white" if hollow else paint, zorder=3, clip_on=False)  # fmt: skip
+        mark = look("o", paint, row["defense"].endswith(PATCHES))
+        axes.plot(x, y, "o", zorder=3, clip_on=False, **mark)
     axes.set(xlabel=label, ylim=(-4, 104))
     if limits:
         axes.set_xlim(limits)
@@ -139,30 +119,22 @@ def success_by_class(table: pd.DataFrame) -> Figure:
     """
     if not len(table) or not table["n"].sum():
         return style.message(NOTHING)
-    counts, nets = sorted(table["pixels"].unique()), list(dict.fromkeys(table["classifier"]))
-    classes = list(dict.fromkeys(table["class"]))
-    said = [
-        f"{attack(row['pixels'])}, {shown(row['classifier'])}, {row['class']}: "
-        f"{percent(row['rate'])} of {row['n']}"
-        for row in table.to_dict("records")
-        if row["class"] == TOTAL
-    ]
+    panels, nets = table.groupby("pixels"), table["classifier"].unique()
+    classes = table["class"].unique()
+    whole = table[table["class"] == TOTAL]
+    whole = whole.assign(attack=whole["pixels"].map(attack), n=whole["n"].map("n = {}".format))
     figure, axes = style.panels(
-        1.1 + 0.4 * len(classes), len(counts), sharey=True, sharex=True, squeeze=False,
-        alt=f"Attack success by class beside the printed rates. Over all: {'; '.join(said)}.",
+        1.1 + 0.4 * len(classes), len(panels), sharey=True, sharex=True, squeeze=False,
+        alt="Attack success by class beside the printed rates. Over all: "
+        f"{style.in_words(whole, ['attack', 'classifier', 'n'], ['rate'])}.",
     )  # fmt: skip
-    apart = np.linspace(-0.17, 0.17, len(nets)) if len(nets) > 1 else [0]
-    shifts = dict(zip(nets, apart, strict=True))
-    for part, pixels in zip(axes[0], counts, strict=True):
-        for row in table[table["pixels"] == pixels].to_dict("records"):
-            place = classes.index(row["class"]) + shifts[row["classifier"]]
-            paint = color(row["classifier"])
-            part.plot([100 * row["low"], 100 * row["high"]], [place] * 2, color=paint, lw=2)
-            part.plot(100 * row["rate"], place, "o", color=paint, mec=INK, mew=0.6, ms=6.5)
-            part.plot(100 * row["printed"], place, "D", color=PRINTED, mec=paint, mew=1.4, ms=5.5)
-        part.set_title(attack(int(pixels)).capitalize())
-        part.set_xlabel("attack success, %")
-        part.set_xlim(-2, 102)
+    shifts = np.linspace(-0.17, 0.17, len(nets)) if len(nets) > 1 else [0]
+    for part, (pixels, of) in zip(axes[0], panels, strict=True):
+        for net, shift in zip(nets, shifts, strict=True):
+            rows = of[of["classifier"] == net].set_index("class").reindex(classes)
+            style.dots(part, rows, "rate", [color(net)] * len(classes), shift, 100)
+            style.diamonds(part, 100 * rows["printed"], shift, mec=color(net), mew=1.4)
+        part.set(title=attack(pixels).capitalize(), xlabel="attack success, %", xlim=(-2, 102))
         style.bare(part)
     style.name_rows(axes[0][0], [style.wrap(name, 24) for name in classes])
     handles = [key(f"{shown(name)}, 95 % interval", "o", color(name)) for name in nets]
@@ -183,41 +155,43 @@ def search(
     """
     if not len(attacks):
         return style.message(NOTHING)
-    lines = []
-    for (classifier, pixels), group in attacks.groupby(["classifier", "pixels"], sort=False):
-        lines.append((classifier, pixels, successes(group), len(group)))
+    groups = attacks.groupby(["classifier", "pixels"], sort=False)
+    lines = [(*names, successes(of), len(of)) for names, of in groups]
     said = [
         f"{shown(name)}, {attack(pixels)}: half of {len(needed)} successes within "
         f"{np.median(needed):,.0f} queries"
         for name, pixels, needed, _ in lines
         if len(needed)
     ]
-    figure, axes = style.panels(
+    figure, (left, right) = style.panels(
         3.7, 2, width_ratios=[1.25, 1],
         alt=f"Queries until success, and places of the changed pixels. {'; '.join(said)}.",
     )  # fmt: skip
     last = attacks["evaluations"].max()
     for name, pixels, needed, n in lines:
         if len(needed):
-            look = {"lw": 1.8, "color": color(name), "ls": LINES[pixels]}
-            draw_successes(axes[0], needed, n, last, **look)
-    axes[0].set_xscale("log")
-    axes[0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes[0].set(xlabel="queries of the classifier", ylabel="attack success, %")
-    axes[0].set_title("Convergence")
-    axes[0].set_ylim(bottom=0)
+            line = {"lw": 1.8, "color": color(name), "ls": LINES[pixels]}
+            draw_successes(left, needed, n, last, **line)
+    left.set(
+        title="Convergence", xlabel="queries of the classifier", ylabel="attack success, %",
+        xscale="log",
+    )  # fmt: skip
+    left.set_ylim(bottom=0)
+    left.xaxis.set_major_formatter("{x:,.0f}")
     under = average is not None
     if under:
-        axes[1].imshow(average.squeeze(), cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0))
+        right.imshow(average.squeeze(), cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0))
+    edge = {"lw": 0.5, "ec": "white"} if under else {"lw": 0, "alpha": 0.7}
     for name, group in places.groupby("classifier", sort=False):
-        edge = {"lw": 0.5, "ec": "white"} if under else {"lw": 0, "alpha": 0.7}
-        axes[1].scatter(group["x"], group["y"], 18, color=color(name), **edge)
+        right.scatter(group["x"], group["y"], 18, color=color(name), **edge)
     square = {"fill": False, "ec": "white" if under else INK, "ls": ":", "lw": 1}
-    axes[1].add_patch(Rectangle((0.25, 0.25), 0.5, 0.5, **square))
-    axes[1].set(xlim=(0, 1), ylim=(1, 0), aspect="equal", xticks=[], yticks=[])
-    axes[1].grid(False)
-    axes[1].set_title("Changed pixels, average image" if under else "Changed pixels")
-    axes[1].spines[["top", "right"]].set_visible(True)
+    right.add_patch(Rectangle((0.25, 0.25), 0.5, 0.5, **square))
+    right.set(
+        title="Changed pixels, average image" if under else "Changed pixels", xlim=(0, 1),
+        ylim=(1, 0), aspect="equal", xticks=[], yticks=[],
+    )  # fmt: skip
+    right.grid(False)
+    right.spines[["top", "right"]].set_visible(True)
     handles = [
         key(f"{shown(name)}, {attack(pixels).removesuffix(' attack')}", "", color(name),
             line=LINES[pixels])
@@ -236,35 +210,27 @@ def sizes(table: pd.DataFrame) -> Figure:
     """
     if not len(table):
         return style.message(NOTHING)
-    names = list(dict.fromkeys(table["dataset"]))
-    said = [
-        f"{shown(row['dataset'])}, {shown(row['classifier'])}, {attack(row['pixels'])}, "
-        f"{row['size']} px: {percent(row['rate'])}"
-        for row in table.to_dict("records")
-    ]
+    panels = table.groupby("dataset", sort=False)
+    words = {"attack": table["pixels"].map(attack), "size": table["size"].map("{} px".format)}
+    said = style.in_words(
+        table.assign(**words), ["dataset", "classifier", "attack", "size"], ["rate"]
+    )
     figure, axes = style.panels(
-        3.6, len(names), sharey=True, squeeze=False,
-        alt=f"Attack success by size of the image. {'; '.join(said)}.",
+        3.6, len(panels), sharey=True, squeeze=False,
+        alt=f"Attack success by size of the image. {said}.",
     )  # fmt: skip
-    for part, name in zip(axes[0], names, strict=True):
-        of = table[table["dataset"] == name]
+    for part, (name, of) in zip(axes[0], panels, strict=True):
         for (net, pixels), line in of.groupby(["classifier", "pixels"], sort=False):
-            line = line.sort_values("size")
-            paint = color(net)
-            part.plot(line["size"], 100 * line["rate"], color=paint, lw=1.6, ls=LINES[pixels])
-            for row in line.to_dict("records"):
-                ends = [100 * row["low"], 100 * row["high"]]
-                part.plot([row["size"]] * 2, ends, color=paint, lw=1.5, alpha=0.5)
-                part.plot(row["size"], 100 * row["rate"], "o", ms=6.5, mec=paint, mew=1.5,
-                          mfc=paint if pixels == 1 else "white", zorder=3)  # fmt: skip
-        part.set_xscale("log")
+            line, paint = line.sort_values("size"), color(net)
+            ends = 100 * line["low"], 100 * line["high"]
+            part.vlines(line["size"], *ends, paint, lw=1.5, alpha=0.5)
+            mark = {"marker": "o", "ls": LINES[pixels]} | look("o", paint, pixels == 2)
+            part.plot(line["size"], 100 * line["rate"], color=paint, lw=1.6, zorder=3, **mark)
+        part.set(title=shown(name), xlabel="edge, pixels", xscale="log", ylim=(-3, 103))
         ticks = sorted(of["size"].unique())
-        part.set_xticks(ticks, [str(tick) for tick in ticks])
+        part.set_xticks(ticks, ticks)
         part.minorticks_off()
         part.margins(x=0.2)
-        part.set_title(shown(name))
-        part.set_xlabel("edge, pixels")
-        part.set_ylim(-3, 103)
     axes[0][0].set_ylabel("attack success, %")
     nets = table[["classifier", "pixels"]].drop_duplicates().itertuples(index=False)
     handles = [
