@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from lib.figures import formatting, gallery, style
 from lib.figures.formatting import many, percent
@@ -55,8 +54,7 @@ def attacks(
         gallery.magnify(tiles[2], adversarial[place], record.rows[0], record.cols[0])
         gallery.caption(tiles[1], texts[place])
         if place < blocks:
-            for tile, text in zip(tiles, ("clean", "attacked", "magnified"), strict=True):
-                gallery.heading(tile, text)
+            gallery.headings(tiles, ("clean", "attacked", "magnified"))
     return figure
 
 
@@ -148,10 +146,8 @@ def success_by_class(table: pd.DataFrame, printed: pd.DataFrame | None) -> Figur
         style.diamonds(axes, beside)
         handles.append(style.printed_key(printed))
     for place in np.flatnonzero(table["n"] == 0):
-        axes.annotate(
-            "no image attacked", (0.99, place), xycoords=("axes fraction", "data"), ha="right",
-            va="center", color="0.45", fontsize=9,
-        )  # fmt: skip
+        look = {"transform": axes.get_yaxis_transform(), "color": "0.45", "fontsize": 9}
+        axes.text(0.99, place, "no image attacked", ha="right", va="center", **look)
     if not classes.all():
         axes.axhline(classes.sum() - 0.5, color=INK, lw=0.8)
     axes.set_xlim(-1, min(102, max(10, 1.1 * np.nanmax([*100 * table["high"], *beside]))))
@@ -182,7 +178,7 @@ def evaluations(records: pd.DataFrame, budget: int) -> Figure:
         ylim=(0, 115 * len(needed) / len(records)), xlabel="queries of the classifier",
         ylabel="attacked images misclassified, %", title=title,
     )  # fmt: skip
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     return figure
 
 
@@ -238,6 +234,5 @@ def vulnerability(
             tiles[1].imshow(values, cmap=colors, vmin=least, vmax=top, interpolation="nearest")
         gallery.caption(tiles[1], f"{shares[place]} of {fooled[place].size:,} positions")
         if place < 2:
-            for tile, text in zip(tiles, ("image", "vulnerable where marked"), strict=True):
-                gallery.heading(tile, text)
+            gallery.headings(tiles, ("image", "vulnerable where marked"))
     return figure

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from lib.figures import style
 from lib.figures.formatting import figures, many, shown
@@ -37,7 +36,7 @@ def minutes(ours: dict[str, float], printed: dict[str, float], title: str) -> Fi
     for at, value, paint, who in bars:
         bar = axes.barh(at, max(value - start, 0), 0.36, left=start, color=paint)
         axes.bar_label(bar, [f"{figures(value)} min, {who}"], padding=4, fontsize=9)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.xaxis.set_major_formatter("{x:,g}")
     return figure
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lib.figures import gallery, style
-from lib.figures.formatting import ATTACKERS, many, rate, shown
+from lib.figures.formatting import ATTACKERS, many, shown
 from lib.figures.style import BAD, GOOD, color, key, styled, wrap
 from lib.params import PATCHES
 from lib.params.dataset_info import Facts
@@ -59,8 +59,9 @@ def restorations(
         alt=f"{many(len(chosen), 'attacked image')} of {facts.title} before and after each "
         f"defense, and the differences from the clean ones; correct class recovered: {recovered}.",
     )  # fmt: skip
-    for tile, name in zip(axes[0], ("clean", "attacked", *map(shown, restored)), strict=True):
-        gallery.heading(tile, wrap(name.replace(" (proposed)", ""), 12), size=8.5)
+    names = ("clean", "attacked", *map(shown, restored))
+    names = [wrap(name.replace(" (proposed)", ""), 12) for name in names]
+    gallery.headings(axes[0], names, size=8.5)
     for place, (row, record) in enumerate(zip(axes[::2], chosen, strict=True)):
         gallery.show(row[0], clean[place])
         before = f"{gallery.decision(record.predicted, facts)}, {measure} {record.p_before:.2f}"
@@ -146,10 +147,8 @@ def quality(summary: pd.DataFrame, printed: pd.DataFrame | None) -> Figure:
         axes.margins(x=0.08)
         style.bare(axes)
     for place in np.flatnonzero(summary["psnr"].isna()):
-        panel[0].annotate(
-            "all exact", (0.5, place), xycoords=("axes fraction", "data"), ha="center",
-            va="center", fontsize=9,
-        )  # fmt: skip
+        across = {"transform": panel[0].get_yaxis_transform(), "fontsize": 9}
+        panel[0].text(0.5, place, "all exact", ha="center", va="center", **across)
     style.name_rows(panel[0], [shown(name) for name in names])
     panel[0].set_title(f"n = {many(count, 'misclassified image')}")
     handles = [key("this run, 95 % interval", "o", "0.45")]
@@ -229,8 +228,7 @@ def attackers(shares: pd.DataFrame) -> Figure:
         f"{shown(name)}, {budgets[family].format(count, 's' * (count > 1))}"
         for name, family, count in named
     ]
-    values = zip(labels, shares["correct"], strict=True)
-    said = "; ".join(f"{label}: {rate(value)}" for label, value in values)
+    said = style.in_words(shares.assign(label=labels), ["label"], ["correct"])
     figure, axes = style.rows(
         labels, 0.26, xlim=(-2, 102), xlabel="classified correctly, %, with 95 % interval",
         title=f"n = {many(int(shares['n'].max()), 'attack')}",

@@ -52,8 +52,7 @@ def _examples(clean: np.ndarray, columns: dict[str, np.ndarray]) -> Figure:
         len(clean), 1 + len(columns), head=0.12 + 0.16 * lines, foot=0.24, largest=1.3,
         alt=f"Clean images beside noisy and restored ones, with their median PSNR: {spoken}.",
     )  # fmt: skip
-    for tile, title in zip(axes[0], titles, strict=True):
-        gallery.heading(tile, title)
+    gallery.headings(axes[0], titles)
     for place, row in enumerate(axes):
         gallery.show(row[0], _middle(clean[place]))
         if clean.shape[1] > MIDDLE:

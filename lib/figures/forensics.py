@@ -1,6 +1,5 @@
 """Printed image measures among what our images give when they are measured in other ways."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -49,9 +48,9 @@ def readings(table: pd.DataFrame, number: int) -> Figure:
             here = by_metric[metric][by_metric[metric]["defense"] == name]
             axes.axvline(here["printed"].iloc[0], color=PRINTED, lw=2.5, zorder=1)
             for each in here.to_dict("records"):
-                _mark(axes, each, labels.index(each["label"]), color(name), metric == "mse")
+                _mark(axes, each, labels.index(each["label"]), color(name))
             if metric == "mse":
-                axes.set_xscale("log")
+                axes.set_xscale("log", nonpositive="mask")
                 axes.xaxis.set_major_locator(LogLocator(numticks=3))
             else:
                 axes.locator_params(axis="x", nbins=3)
@@ -70,17 +69,12 @@ def readings(table: pd.DataFrame, number: int) -> Figure:
     return figure
 
 
-def _mark(axes: Axes, row: dict, place: int, paint: str, positive: bool) -> None:
+def _mark(axes: Axes, row: dict, place: int, paint: str) -> None:
     """One value; a thin line is its range over images, a thick one the interval of its mean."""
-    numbers = np.array([row[name] for name in ("value", "low", "high", "least", "most")], float)
-    if positive:
-        numbers = np.where(numbers > 0, numbers, np.nan)
-    value, low, high, least, most = numbers
-    if np.isnan(value):
-        return
     if row["images"] == "as restored":
-        axes.plot(value, place, "o", ms=4.5, mfc="white", mec=paint, mew=1.1, zorder=2.5)
+        axes.plot(row["value"], place, "o", ms=4.5, mfc="white", mec=paint, mew=1.1, zorder=2.5)
         return
-    axes.plot([least, most], [place, place], color=paint, lw=0.9, zorder=2)
-    axes.plot([low, high], [place, place], color=paint, lw=2.6, solid_capstyle="butt", zorder=2)
-    axes.plot(value, place, "o", ms=4.5, mfc=paint, mec=INK, mew=0.5, zorder=3)
+    for ends, width in (("least", "most"), 0.9), (("low", "high"), 2.6):
+        bounds = [row[end] for end in ends]
+        axes.plot(bounds, [place, place], color=paint, lw=width, solid_capstyle="butt")
+    axes.plot(row["value"], place, "o", ms=4.5, mfc=paint, mec=INK, mew=0.5, zorder=3)

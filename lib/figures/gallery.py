@@ -1,5 +1,6 @@
 """Figures made of images: tiles at fixed places, circled pixels, names of decisions."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -86,9 +87,10 @@ def magnify(axes: Axes, image: np.ndarray, row: int, col: int) -> tuple[int, int
     return top, left
 
 
-def heading(axes: Axes, text: str, size: float = 9.5) -> None:
-    """Name of a column."""
-    _write(axes, 0.5, 1.04, text, va="bottom", fontsize=size)
+def headings(tiles: Iterable[Axes], texts: Iterable[str], size: float = 9.5) -> None:
+    """Names of columns, over their first tiles."""
+    for axes, text in zip(tiles, texts, strict=True):
+        _write(axes, 0.5, 1.04, text, va="bottom", fontsize=size)
 
 
 def beside(axes: Axes, text: str) -> None:

@@ -84,14 +84,13 @@ def _magnify(axes: Axes, image: np.ndarray, row: int, col: int) -> None:
     lens.grid(False)
     for spine in lens.spines.values():
         spine.set(visible=True, color=gallery.MARK, linewidth=2)
-    edge = {"fill": False, "ec": gallery.MARK, "lw": 1.4}
-    axes.add_patch(Rectangle((left - 0.5, top - 0.5), AROUND, AROUND, **edge))
-    corners = (left - 0.5, top - 0.5), (left + AROUND - 0.5, top + AROUND - 0.5)
-    for (from_x, from_y), (to_x, to_y) in zip(corners, ((x, y + LENS), (x + LENS, y)), strict=True):
-        axes.annotate(
-            "", (to_x, to_y), (from_x, from_y), xycoords="axes fraction", textcoords="data",
-            arrowprops={"arrowstyle": "-", "color": gallery.MARK, "lw": 0.8},
-        )  # fmt: skip
+    shown = (left - 0.5, top - 0.5, AROUND, AROUND)
+    look = {"edgecolor": gallery.MARK, "alpha": 1, "linewidth": 1.2}
+    lines = axes.indicate_inset(shown, lens, **look).connectors
+    # Two of four corners are joined; matplotlib takes the wrong ones where rows count downward.
+    rising = (x > 0) == (y > 0)  # from the one to the other
+    for line, outer in zip(lines, (not rising, rising, rising, not rising), strict=True):
+        line.set_visible(outer)
 
 
 def _prediction(axes: Axes, scene: Scene, width: int) -> None:
@@ -102,9 +101,7 @@ def _prediction(axes: Axes, scene: Scene, width: int) -> None:
     mark = "correct" if scene.correct else "wrong"
     if scene.confidence is not None:
         mark += f"; true class {rate(scene.confidence)}"
-        bar = axes.inset_axes((0, -0.055, 1, 0.03))
-        bar.barh(0, 1, color="0.9", height=1)
-        bar.barh(0, scene.confidence, color=paint, height=1)
-        bar.set(xlim=(0, 1), ylim=(-0.5, 0.5), xticks=[], yticks=[])
-        bar.axis("off")
+        below = {"transform": axes.transAxes, "clip_on": False, "lw": 0}
+        for share, shade in (1, "0.9"), (scene.confidence, paint):
+            axes.add_patch(Rectangle((0, -0.055), share, 0.03, fc=shade, **below))
     gallery.caption(axes, wrap(mark, width), line=2 + label.count("\n"), size=8.5)
