@@ -13,8 +13,7 @@ from lib.figures.attack import (
     success_by_class,
     vulnerability,
 )  # fmt: skip
-from lib.figures.comparison import minutes, variants
-from lib.figures.data import class_counts, confusion, history, label_auc, samples
+from lib.figures.data import class_counts, confusion, history, label_auc, minutes, samples
 from lib.figures.defense import (
     adaptive,
     attackers,
@@ -23,7 +22,7 @@ from lib.figures.defense import (
     recovery,
     restorations,
 )  # fmt: skip
-from lib.figures.denoising import denoised_examples, denoiser_history, noise_examples
+from lib.figures.denoising import denoised_examples, denoiser_history, noise_examples, variants
 from lib.figures.forensics import readings
 from lib.figures.story import story
 

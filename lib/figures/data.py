@@ -1,4 +1,4 @@
-"""Data sets and classifiers: samples, counts, training curves, confusion, areas under curves."""
+"""Data sets and classifiers: samples, counts, training, confusion, areas under curves; times."""
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from lib.figures import gallery, style
-from lib.figures.formatting import many, percent
-from lib.figures.style import COLORS, INK, OURS, PRINTED, key, styled, wrap
+from lib.figures.formatting import figures, many, percent, shown
+from lib.figures.style import COLORS, INK, OURS, PRINTED, color, key, styled, wrap
 from lib.params.dataset_info import Facts
 from lib.params.errors import InputError, check_images
 
@@ -193,4 +193,35 @@ def label_auc(auc: dict[str, float | None]) -> Figure:
         style.note(axes, text, (value, place), (8, 0), va="center", fontsize=8.5, bbox=box)
     axes.axvline(0.5, color=INK, ls="--", lw=1.2, zorder=0.9)
     style.below(figure, [key("chance", "", line="--")], 1)
+    return figure
+
+
+@styled
+def minutes(ours: dict[str, float], printed: dict[str, float], title: str) -> Figure:
+    """Training or attack times on a logarithmic scale (the paper's Figures 25 and 26).
+
+    Args:
+        ours: minutes by data set or denoiser.
+        printed: the same in the paper; names that only it has are left out.
+        title: what was timed.
+    """
+    bars = []  # place, minutes, color, whose
+    for at, (name, value) in enumerate(ours.items()):
+        bars.append((at - 0.2, value, color(name), "this run"))
+        if name in printed:
+            bars.append((at + 0.2, printed[name], PRINTED, "printed"))
+    values = [value for _, value, _, _ in bars if value > 0]
+    if not values:
+        return style.message(f"{title}: no time to show.")
+    names = [shown(name) for name in ours]
+    spoken = ", ".join(f"{names[round(at)]} {figures(v)} ({who})" for at, v, _, who in bars)
+    start = 10 ** (np.floor(np.log10(min(values))) - 0.3)
+    figure, axes = style.rows(
+        names, 0.6, 0.9, alt=f"{title}, minutes: {spoken}.", title=title, xscale="log",
+        xlabel="minutes, logarithmic", xlim=(start, 30 * max(values)),
+    )  # fmt: skip
+    for at, value, paint, who in bars:
+        bar = axes.barh(at, max(value - start, 0), 0.36, left=start, color=paint)
+        axes.bar_label(bar, [f"{figures(value)} min, {who}"], padding=4, fontsize=9)
+    axes.xaxis.set_major_formatter("{x:,g}")
     return figure

@@ -1,12 +1,13 @@
-"""Denoisers: noise, denoised images, and training."""
+"""Denoisers: noise, denoised images, training, and the ablation's variants."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lib.figures import gallery, style
-from lib.figures.formatting import shown
-from lib.figures.style import color, styled
+from lib.figures.formatting import many, shown
+from lib.figures.style import OURS, color, key, styled
 from lib.metrics import image_quality
 from lib.params.errors import check_images
 
@@ -94,4 +95,27 @@ def denoiser_history(histories: dict[str, list[dict]]) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="epoch", ylabel="PSNR of validation images, dB")
     style.below(figure, axes.get_lines())
+    return figure
+
+
+@styled
+def variants(table: pd.DataFrame, metric: str) -> Figure:
+    """One metric of the models of an ablation, beside the printed one.
+
+    Args:
+        table: ``variant, n, mean, low, high, printed``; NaN where there is none.
+        metric: its name with the unit.
+    """
+    if not len(table) or table["mean"].isna().all():
+        return style.message("No variant was measured.")
+    values = style.in_words(table, ["variant"], ["mean", "printed"], "{:.4g}".format)
+    figure, axes = style.rows(
+        [shown(name) for name in table["variant"]], 0.38, xlabel=metric,
+        alt=f"{metric}, ours and printed: {values}.",
+        title=f"n = {many(int(table['n'].max()), 'test image')}",
+    )  # fmt: skip
+    style.dots(axes, table, "mean", map(color, table["variant"]))
+    style.diamonds(axes, table["printed"])
+    axes.margins(x=0.06)
+    style.below(figure, [key("this run, 95 % interval", "o", OURS), style.printed_key()])
     return figure

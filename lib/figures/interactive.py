@@ -88,14 +88,14 @@ def chart(table: pd.DataFrame, group: str) -> HTML:
         group: column of data sets or classifiers that colors and filters the marks.
     """
     paints = cycle(COLORS[key] for key in ("resnet50", "dae", "noise2noise", "median_cnn"))
-    points = pd.DataFrame({"x": (100 * table["printed"]).round(2), "y": table["ours"]})
-    points[["low", "high"]] = table[["low", "high"]]
-    shares = ["y", "low", "high"]
-    points[shares] = (100 * points[shares]).round(1)
-    points = points.assign(n=table["n"].astype(int), label=table["label"])
     names = table[group].map(shown)
+    points = pd.DataFrame({
+        "x": (100 * table["printed"]).round(2), "y": (100 * table["ours"]).round(1),
+        "low": (100 * table["low"]).round(1), "high": (100 * table["high"]).round(1),
+        "n": table["n"].astype(int), "label": table["label"], "group": names,
+    })  # fmt: skip
     content = {
-        "points": points.assign(group=names).to_dict("records"),
+        "points": points.to_dict("records"),
         "groups": [{"name": n, "color": next(paints)} for n in names.unique()],
         "x": "printed, %", "y": "ours, %",
     }  # fmt: skip

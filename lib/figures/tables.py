@@ -1,7 +1,7 @@
 """The banner of a run, and tables with intervals."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -118,14 +118,19 @@ def table(
     for name in frame.columns:
         longest = frame[name].map(lambda value: len(str(value))).max()
         if widths := [width for characters, width in WIDTHS.items() if longest > characters]:
-            left = {"text-align": "left", "min-width": widths[-1]}
-            style.set_properties([name], **left, **{"white-space": "normal"})
-            heading = [{"selector": "th.col_heading", "props": list(left.items())}]
-            style.set_table_styles({name: heading}, overwrite=False)
+            begin_left(style, name, **{"min-width": widths[-1], "white-space": "normal"})
     if "verdict" in frame:  # the word gets its color from the book's style sheet
         named = "verdict " + frame[["verdict"]].astype(str).map(lambda word: word.replace(" ", "-"))
         style.set_td_classes(named)
     return style.format_index(lambda name: formatting.shown(str(name)), axis="columns")
+
+
+def begin_left(style: Styler, name: str, **more: str) -> None:
+    """Let a column and its heading begin at the left, with more properties if given."""
+    look = {"text-align": "left"} | more
+    style.set_properties([name], **look)
+    heading = [{"selector": "th.col_heading", "props": list(look.items())}]
+    style.set_table_styles({name: heading}, overwrite=False)
 
 
 def folded(shown: Styler | Picture, title: str) -> HTML:
@@ -135,7 +140,7 @@ def folded(shown: Styler | Picture, title: str) -> HTML:
 
 
 def ours_and_printed(
-    ours: pd.DataFrame, printed: pd.DataFrame | None, key: str, columns: Iterable[str]
+    ours: pd.DataFrame, printed: pd.DataFrame | None, key: str, columns: Collection[str]
 ) -> pd.DataFrame:
     """Two rows for each name, ours and the paper's, so that values can be compared.
 
@@ -145,7 +150,6 @@ def ours_and_printed(
         key: column of the names.
         columns: the means to show.
     """
-    columns = list(columns)
     shown = ours[[key, *(name for name in ("n", "seeds", "exact") if name in ours)]].copy()
     shown.insert(1, "values", "ours")
     for name in columns:
@@ -153,6 +157,5 @@ def ours_and_printed(
     if printed is None:
         return shown
     theirs = printed.loc[printed[key].isin(ours[key]), [key, *columns]].assign(values="printed")
-    both = pd.concat([shown.astype(object), theirs.astype(object)], ignore_index=True)
-    order = {name: place for place, name in enumerate(ours[key])}
-    return both.sort_values(key, key=lambda names: names.map(order), kind="stable")
+    both = pd.concat([shown.astype(object), theirs.astype(object)])
+    return both.set_index(key).loc[ours[key].tolist()].reset_index()
