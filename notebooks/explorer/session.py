@@ -87,11 +87,6 @@ class Session:
         """Decision on each image: a class, or the 0/1 string of all labels."""
         return list(classifiers.predictor(self.model, self.p, self.device)(pictures))
 
-    def right(self, index: int) -> bool:
-        """Whether the classifier is right on a clean test image."""
-        label = self.images.labels[self.positions[index]][None]
-        return self.decisions(self.image(index)[None])[0] == classifiers.as_text(label)[0]
-
     def painted(self, index: int, row: int, col: int, value: list[int]) -> np.ndarray:
         """A test image with one pixel changed, uint8 (H, W, C)."""
         picture = self.image(index).copy()
@@ -114,15 +109,10 @@ class Session:
         search = attack.attack_of(self.p, pixels, one.facts.multi_label)
         keys = attack.stream_keys(one, pixels, self.p.seed)
         for generation in search.iterate_generations(self.model, one.images, one.labels, keys):
-            for row in generation.finished:
-                if row["skipped"]:
-                    raise InputError(
-                        "The classifier misclassifies this image without an attack: choose another."
-                    )
             for best in generation.best.values():
                 told(best)
             if generation.finished:
-                return generation.finished[0]
+                return _attacked(generation.finished[0])
             if self.stop.is_set():
                 return None
         return None
@@ -196,9 +186,7 @@ class Session:
             told(each.name)
             row = each.attack(behind, one.images, one.labels).table.iloc[0].to_dict()
             row["attacker"] = each.name
-            if row["skipped"]:
-                raise InputError("This image is misclassified without an attack: choose another.")
-            if row["success"]:
+            if _attacked(row)["success"]:
                 break
         return row
 
@@ -223,3 +211,10 @@ class Session:
             name: denoisers.restore(network, picture[None], self.device)[0]
             for name, network in self.defenses.items()
         }
+
+
+def _attacked(row: dict) -> dict:
+    """A row of the attack table; raises `InputError` if its image was not attacked."""
+    if row["skipped"]:
+        raise InputError("This image is misclassified without an attack: choose another.")
+    return row

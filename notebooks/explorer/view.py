@@ -11,9 +11,11 @@ from pathlib import Path
 import anywidget
 import ipywidgets as widgets
 import numpy as np
+import pandas as pd
 import traitlets
 
 from lib import params
+from lib.attack import rebuild
 from lib.attack.vulnerability import Vulnerability
 from lib.figures import gallery
 from lib.figures.formatting import shown
@@ -47,9 +49,8 @@ class Explorer:
     """
 
     def __init__(self, p: Parameters) -> None:
-        self.runs = params.ROOT / p.runs
-        first = f"{p.protocol}/{p.dataset}/{p.classifier}"
-        self.run = widgets.Dropdown(options=finished_runs(self.runs) or [first], description="run")
+        runs = finished_runs(params.ROOT / p.runs)
+        self.run = widgets.Dropdown(options=runs, description="run")
         self.index = widgets.IntSlider(description="image")
         self.canvas = Canvas()
         self.row, self.col = (widgets.IntSlider(description=name) for name in ("row", "column"))
@@ -250,10 +251,8 @@ class Explorer:
         tried = f"{record['evaluations']:,} queries"
         if not record["success"]:
             return self._say(f"not misclassified after {tried}")
-        picture = self.session.image(self.index.value).copy()
-        for row, col, value in zip(record["rows"], record["cols"], record["values"], strict=True):
-            picture[row, col] = value
-        self.adversarial = picture
+        clean = self.session.image(self.index.value)[None]
+        self.adversarial = rebuild(clean, pd.DataFrame([record]))[0]
         self._show()
         now = gallery.change(record["predicted"], record["adversarial"], facts)
         return self._say(f"misclassified after {tried}{by}: {now}", GOOD)
