@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 
 import jupytext
 import nbformat
@@ -52,12 +53,13 @@ TINY = {
 SHORTER = {"walkthrough": {", 28, 450,": ", 28, 180,", "MSELoss(), 5,": "MSELoss(), 1,"}}
 
 
-def cells(step):
-    return jupytext.read(FOLDER / f"{step}.md").cells
+@cache
+def notebook(step):
+    return jupytext.read(FOLDER / f"{step}.md")
 
 
 def code(step):
-    return [cell for cell in cells(step) if cell.cell_type == "code"]
+    return [cell for cell in notebook(step).cells if cell.cell_type == "code"]
 
 
 def test_there_is_one_text_notebook_for_each_step():
@@ -70,9 +72,8 @@ def test_there_is_one_text_notebook_for_each_step():
 
 @pytest.mark.parametrize("step", STEPS)
 def test_notebook_has_a_title_a_kernel_and_few_cells(step):
-    notebook = jupytext.read(FOLDER / f"{step}.md")
-    assert notebook.metadata["kernelspec"]["name"] == "python3"
-    assert notebook.cells[0].source.startswith("# ")
+    assert notebook(step).metadata["kernelspec"]["name"] == "python3"
+    assert notebook(step).cells[0].source.startswith("# ")
     assert len(code(step)) <= MOST_CELLS
 
 
@@ -114,10 +115,15 @@ def test_cells_can_run_again(step):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_notebook_links_pages_from_the_root_of_the_book(step):
-    """Its own page lies as deep as its run's folder, so that a relative link finds nothing."""
-    linked = re.findall(r"{doc}`(?:[^`<]*<)?([^`>]+)", (FOLDER / f"{step}.md").read_text())
-    assert all(page.startswith("/") for page in linked)
+def test_prose_has_no_typed_result_and_no_relative_link_and_code_no_path_of_a_machine(step):
+    """Numbers of ours come from results; prose may cite tables, sections, figures and settings."""
+    for cell in notebook(step).cells:
+        if cell.cell_type == "markdown":
+            assert not re.search(r"\d+\.\d+ ?%", cell.source)
+        # A page lies as deep as its run's folder, so that a relative link finds nothing.
+        linked = re.findall(r"{doc}`(?:[^`<]*<)?([^`>]+)", cell.source)
+        assert all(page.startswith("/") for page in linked)
+        assert not re.search(r"[\"'](/[a-z]+){2}", cell.source)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -269,12 +275,3 @@ def test_each_notebook_writes_what_the_parameters_page_says(executed):
     left = {name for name in left if not name.endswith("run.json")}
     assert not [name for name in left if not any(re.fullmatch(p, name) for p in patterns)]
     assert not [p for p in patterns if not any(re.fullmatch(p, name) for name in left)]
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_prose_has_no_typed_result_and_code_no_path_of_a_machine(step):
-    """Numbers of ours come from results; prose may cite tables, sections, figures and settings."""
-    for cell in cells(step):
-        if cell.cell_type == "markdown":
-            assert not re.search(r"\d+\.\d+ ?%", cell.source)
-        assert not re.search(r"[\"'](/[a-z]+){2}", cell.source)

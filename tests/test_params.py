@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 from conftest import refused
@@ -13,18 +14,11 @@ from hypothesis import strategies as st
 from lib import params
 from lib.params import loading, protocols, stages
 
-ALL = [
-    (protocol, dataset, classifier)
-    for protocol in params.names("protocols")
-    for dataset in params.names("datasets")
-    for classifier in params.names("classifiers")
-]
 
-
-@pytest.mark.parametrize(("protocol", "dataset", "classifier"), ALL)
-def test_every_combination_of_files_is_valid(protocol, dataset, classifier):
-    loaded = params.load(protocol, dataset, classifier)
-    assert (loaded.protocol, loaded.dataset, loaded.classifier) == (protocol, dataset, classifier)
+def test_every_combination_of_files_is_valid():
+    for names in product(*map(params.names, ("protocols", "datasets", "classifiers"))):
+        loaded = params.load(*names)
+        assert (loaded.protocol, loaded.dataset, loaded.classifier) == names
 
 
 def test_paper_protocol_has_the_papers_settings():
