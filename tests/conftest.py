@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: tiny models and images that need no file."""
 
 import os
+import subprocess
 from contextlib import contextmanager
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: xdist runs a worker a core
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from scipy import ndimage
 from torch import nn
 
 from lib import params
-from lib.data import Images, Provenance
+from lib.data import Images, Provenance, to_tensor
 from lib.params.errors import InputError
 
 torch.set_num_threads(1)
@@ -70,6 +72,32 @@ class TinyNet(nn.Module):
         return self.linear(images.flatten(1) - 0.5)
 
 
+class Counting(nn.Module):
+    """A classifier that counts how often it is called."""
+
+    architecture = "resnet50"
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.calls, self.classes = model, 0, model.classes
+
+    def forward(self, images):
+        self.calls += 1
+        return self.model(images)
+
+
+def alone(model, images):
+    """Logits of each stored image by itself."""
+    with torch.no_grad():
+        return torch.cat([model(to_tensor(image[None])) for image in images])
+
+
+def photographs(count: int, size: int = 28, channels: int = 1) -> np.ndarray:
+    """Smooth uint8 images (N, size, size, C)."""
+    coarse = np.random.default_rng(0).uniform(0, 255, (count, 6, 6, channels))
+    return ndimage.zoom(coarse, (1, size / 6, size / 6, 1), order=1).round().astype(np.uint8)
+
+
 def make_images(name: str, count: int, size: int = 28, seed: int = 0) -> Images:
     """Random images of a data set with labels in range; three quarters of them test images."""
     facts = params.facts(name)
@@ -85,6 +113,25 @@ def make_images(name: str, count: int, size: int = 28, seed: int = 0) -> Images:
         name, pixels, labels, split, index, split.copy(), np.full(count, -1),
         Provenance(facts.filename(size), "phantom", "0" * 32),
     )  # fmt: skip
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A network that trains in a moment; `make run` and the notebooks train those of the paper."""
+    from lib.models import classifiers
+
+    monkeypatch.setitem(classifiers.NETWORKS, "resnet50", SmallResNet)
+
+
+@pytest.fixture
+def git(monkeypatch):
+    """Calls git in a folder, without variables that a hook of this repository has set."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    command = ["git", "-c", "user.name=x", "-c", "user.email=x"]
+    return lambda folder, *words: subprocess.run(
+        [*command, *words], cwd=folder, check=True, capture_output=True
+    )
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import refused
+from conftest import Counting, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -176,18 +176,6 @@ def test_rows_are_what_the_defenses_do_to_the_same_images(run):
     assert (unsearched["evaluations"] == 0).all() and not unsearched["adaptive"].any()
     assert (unsearched["rows"].map(len) == 0).all()
     assert (behind.loc[behind["clean"], "evaluations"] > 0).all()
-
-
-class Counting(nn.Module):
-    """A classifier that counts what it evaluates."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model, self.calls, self.classes = model, 0, model.classes
-
-    def forward(self, images):
-        self.calls += 1
-        return self.model(images)
 
 
 def test_a_finished_table_is_read_back_and_other_settings_are_not(run):

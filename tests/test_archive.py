@@ -120,18 +120,15 @@ def test_a_page_without_a_record_might_show_anything(tmp_path):
 
 
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
+def repository(tmp_path, monkeypatch, git):
     """A project of a few files with one commit, whose root counts as ours."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
     root = tmp_path / "project"
     shutil.copytree(params.ROOT / RUN, root / RUN)
     record.write_sums(root / "results")
     for name in archive.ON_TOP:
         (root / name).write_text(name)
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
-        author = ["-c", "user.name=x", "-c", "user.email=x"]
-        subprocess.run(["git", *author, *words], cwd=root, check=True, capture_output=True)
+        git(root, *words)
     monkeypatch.setattr(params, "ROOT", root)
     monkeypatch.setattr(runs, "ROOT", root)
     monkeypatch.setattr(build, "SITE", root / "nowhere")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TinyNet, make_images, refused
+from conftest import Counting, TinyNet, make_images, refused
 from safetensors.torch import save_file
 from tqdm import tqdm
 
@@ -58,19 +58,6 @@ def plain(column):
 def same(found, expected):
     for column in expected.columns.drop("seconds"):
         assert plain(found[column]) == plain(expected[column]), column
-
-
-class Counting(torch.nn.Module):
-    """A model that counts what it evaluates."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model, self.calls, self.classes = model, 0, model.classes
-        self.architecture = "resnet50"
-
-    def forward(self, batch):
-        self.calls += 1
-        return self.model(batch)
 
 
 @pytest.mark.parametrize("name", ["derma", "oct", "chest"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import SmallResNet, refused
+from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -169,12 +169,6 @@ def test_wrong_weights_are_named(networks, tmp_path):
         classifiers.load(tmp_path)
     with refused("'vgg'"):
         Classifier("vgg", 5, 28)
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """A network that trains in a moment; `make run` and the notebooks train those of the paper."""
-    monkeypatch.setitem(classifiers.NETWORKS, "resnet50", SmallResNet)
 
 
 def colored(images, name="derma", count=120):

@@ -5,9 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import refused
+from conftest import photographs, refused
 from safetensors.torch import load_file
-from scipy import ndimage
 from torch import nn
 
 from lib import params
@@ -22,13 +21,6 @@ USUAL = {
     "epochs": 2, "batch": 4, "learning_rate": 0.001, "noise": 0.1, "seed": 0,
     "precision": "float32", "device": CPU, "label": "toy",
 }  # fmt: skip
-
-
-def photographs(count: int, size: int = 28, channels: int = 1, seed: int = 0) -> np.ndarray:
-    """Smooth uint8 images (N, size, size, C)."""
-    random = np.random.default_rng(seed)
-    coarse = random.uniform(0, 255, (count, 6, 6, channels))
-    return ndimage.zoom(coarse, (1, size / 6, size / 6, 1), order=1).round().astype(np.uint8)
 
 
 def numbered(count: int, size: int = 28) -> np.ndarray:

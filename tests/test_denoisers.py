@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import refused
+from conftest import photographs, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -38,13 +38,6 @@ KERAS = {
     nn.MaxPool2d: "MaxPooling 2-D",
     nn.Upsample: "UpSampling 2-D",
 }
-
-
-def photographs(count: int, size: int, channels: int, seed: int = 0) -> np.ndarray:
-    """Smooth uint8 images (N, size, size, C)."""
-    random = np.random.default_rng(seed)
-    coarse = random.uniform(0, 255, (count, 6, 6, channels))
-    return ndimage.zoom(coarse, (1, size / 6, size / 6, 1), order=1).round().astype(np.uint8)
 
 
 def keys(count: int, seed: int = 0) -> torch.Tensor:

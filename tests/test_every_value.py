@@ -81,19 +81,6 @@ def test_a_value_is_taken_or_refused_in_one_sentence(name):
     check()
 
 
-class Small(nn.Module):
-    """Stands for torchvision's network."""
-
-    def __init__(self, weights=None):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, stride=2)
-        self.norm = nn.BatchNorm2d(4)
-        self.fc = nn.Linear(4, 9)
-
-    def forward(self, x):
-        return self.fc(self.norm(self.conv(x)).mean((2, 3)))
-
-
 class Shallow(nn.Module):
     """Stands for a denoiser."""
 
@@ -196,9 +183,8 @@ def affordable(name: str, value) -> bool:
 
 
 @pytest.fixture
-def light(monkeypatch):
+def light(monkeypatch, small):
     """Networks that take a moment."""
-    monkeypatch.setitem(classifiers.NETWORKS, "resnet50", Small)
     build = denoisers.build
     monkeypatch.setattr(
         denoisers, "build",

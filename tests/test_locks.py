@@ -173,16 +173,9 @@ def test_machines_may_settle_auto_in_their_own_ways(tmp_path):
     runs.Run(p.run_folder, "pixel_attack", ours, DATA).finish()
 
 
-def git(folder, *words):
-    author = ("-c", "user.name=x", "-c", "user.email=x")
-    subprocess.run(["git", *author, *words], cwd=folder, check=True, capture_output=True)
-
-
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
+def repository(tmp_path, monkeypatch, git):
     """A repository with one commit, whose root counts as the project."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
     folder = tmp_path / "Größe & Maß (2026)"
     folder.mkdir()
     (folder / "file").write_text("1")
@@ -193,7 +186,7 @@ def repository(tmp_path, monkeypatch):
     return folder
 
 
-def test_the_commit_is_the_projects_own(repository, tmp_path, monkeypatch):
+def test_the_commit_is_the_projects_own(repository, tmp_path, monkeypatch, git):
     own = runs.commit()
     assert own and not own.endswith("+")
     (repository / "file").write_text("2")
@@ -220,7 +213,7 @@ def test_the_commit_of_a_checkout_that_another_user_owns(repository):
     assert runs.commit() == own
 
 
-def test_an_archive_within_another_repository_has_no_commit(repository, monkeypatch):
+def test_an_archive_within_another_repository_has_no_commit(repository, monkeypatch, git):
     inner = repository / "unpacked"
     inner.mkdir()
     (inner / "lib.py").write_text("")

@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 import torch
-from conftest import SmallResNet
 from safetensors.torch import load_file, save_file
 
 from lib import params
@@ -17,10 +16,7 @@ from lib.params.files import md5
 from lib.params.own_files import recorded
 from lib.params.runs import Run
 
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setitem(classifiers.NETWORKS, "resnet50", SmallResNet)
+pytestmark = pytest.mark.usefixtures("small")
 
 
 @pytest.fixture

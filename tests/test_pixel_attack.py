@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import torchvision
-from conftest import refused
+from conftest import alone, refused
 from torch import nn
 
 from lib.attack import (
@@ -24,7 +24,7 @@ from lib.attack import (
     score_cache,
 )
 from lib.attack.differential_evolution import gene_limits, initial_population, partners
-from lib.data import counter_rng, to_tensor
+from lib.data import counter_rng
 from lib.models.classifiers import as_text, classify, decide, logits
 from lib.params.errors import InputError
 
@@ -51,12 +51,6 @@ def same(found, expected, batch=True):
             assert ours == pytest.approx(theirs, abs=2e-4)
     out = ["seconds"] if batch else ["seconds", "best"]
     pd.testing.assert_frame_equal(found.drop(columns=out), expected.drop(columns=out))
-
-
-def alone(model, images):
-    """Logits of each stored image by itself."""
-    with torch.no_grad():
-        return torch.cat([model(to_tensor(images[i : i + 1])) for i in range(len(images))])
 
 
 class Convolutional(nn.Sequential):

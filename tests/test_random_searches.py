@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import alone
 from torch import nn
 
 from lib.attack import PixelAttack, RandomSearch, SparseRS
 from lib.attack.differential_evolution import gene_limits
-from lib.data import to_tensor
 from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
@@ -27,11 +27,6 @@ class Spot(nn.Module):
     def forward(self, images):
         bright = images[..., :6].mean((1, 2, 3)) * 72
         return torch.stack([self.bound + 100 / 255 * 72 - bright, torch.zeros_like(bright)], 1)
-
-
-def alone(model, images):
-    with torch.no_grad():
-        return torch.cat([model(to_tensor(image[None])) for image in images])
 
 
 @BOTH

@@ -4,20 +4,15 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from conftest import SmallResNet, refused
 
 from book import weights
 from lib import data, params
 from lib.data import phantoms
 from lib.models import classifier_training, classifiers, denoisers
+from lib.models.weights import save_weights
 from lib.params.files import md5, read_json, write_json
 from lib.params.runs import Run
-
-
-@pytest.fixture
-def small(monkeypatch):
-    monkeypatch.setitem(classifiers.NETWORKS, "resnet50", SmallResNet)
 
 
 @pytest.fixture
@@ -35,19 +30,13 @@ def place(tmp_path, small):
     Run(p.run_folder, "classifier", p, provenance).finish(test=test)
     folder = p.dataset_folder / "denoisers"
     dae = denoisers.build("dae", 1)
-    checksum = weights_of(dae, folder / "dae.safetensors")
+    checksum = save_weights(dae, folder / "dae.safetensors")
     write_json(folder / "dae.json", {
         "name": "dae", "channels": 1, "parameters": {"trainable": 3}, "settings": {"limit": 5},
         "history": [{}], "validation_psnr": 20.0, "identity_psnr": 10.0, "weights_md5": checksum,
     })  # fmt: skip
     Run(folder, "denoisers", p, provenance).finish()
     return tmp_path, p, images, model, dae
-
-
-def weights_of(model, path):
-    from lib.models.weights import save_weights
-
-    return save_weights(model, path)
 
 
 def exported(place, **options):
@@ -120,7 +109,6 @@ def test_weights_that_were_changed_are_refused_and_unfinished_ones_left(place):
     path = p.run_folder / "classifier.safetensors"
     (p.dataset_folder / "denoisers" / "run.json").unlink()
     assert [each.name for each in weights.finished(root / "runs")] == ["resnet50"]
-    with torch.no_grad():
-        weights_of(SmallResNet(), path)
+    save_weights(SmallResNet(), path)
     with refused(path):
         list(weights.finished(root / "runs"))
