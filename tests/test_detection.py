@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 
-from lib.defense import Defended, detection
+from lib.defense import detection
 from lib.defense.patch_selection import scan_patches, select_patches
 from lib.metrics.intervals import bootstrap_auc
 from lib.params.errors import InputError
@@ -170,8 +170,6 @@ def test_unfit_patches(size, threshold):
     images = np.zeros((1, 4, 4, 1), np.uint8)
     with pytest.raises(InputError):
         select_patches(images, images, size, threshold)
-    with pytest.raises(InputError):
-        Defended(nn.Identity(), nn.Identity(), (size, threshold))
     with pytest.raises(InputError):
         scan_patches(nn.Identity(), nn.Identity(), images, images, [size], [threshold])
     with pytest.raises(InputError):

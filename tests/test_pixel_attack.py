@@ -723,20 +723,6 @@ def test_criteria_that_do_not_fit_are_named(images, tiny, criterion):
         dataclasses.replace(SMALL, criterion=criterion)(model, pictures, labels)
 
 
-@pytest.mark.parametrize(
-    "setting",
-    [
-        {"pixels": 1.5}, {"population": 65_537}, {"population": True}, {"mutation": 0},
-        {"strategy": np.array(["rand1", "best1bin"])}, {"dither": (0.5,)}, {"criterion": "class"},
-        {"seed": 0.5},
-    ],
-)  # fmt: skip
-def test_settings_out_of_range_are_named(setting):
-    """Besides those of `test_public_interface`."""
-    with pytest.raises(InputError):
-        PixelAttack(**setting)
-
-
 def test_the_largest_population_keeps_generations_apart():
     assert PixelAttack(population=65_536).population == 65_536
 

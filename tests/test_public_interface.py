@@ -16,7 +16,9 @@ from lib.attack import (
     TrueLabelChange,
     VulnerabilityMap,
 )  # fmt: skip
+from lib.attack.pgd import PGD
 from lib.defense import DoubleMasking, evaluate_defense
+from lib.defense.dense import AutoAttack
 from lib.metrics import psnr
 from lib.models import DAE, corrupt, fit_classifier, fit_denoiser, restore
 from lib.params import ROOT
@@ -24,21 +26,27 @@ from tests.conftest import TinyNet, refused
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 3), np.uint8)
 CLASSES = np.array([0, 1, 2, 0])
-# Settings of every public object, and a value that each must refuse besides those of `WRONG`.
-SETTINGS = [
-    *((PixelAttack, name, wrong) for name, wrong in {
-        "pixels": 0, "population": 3, "generations": -1, "strategy": "rand2", "mutation": 2.1,
-        "dither": (1, 0.5), "crossover": 1.1, "initial": "zero", "criterion": AnyLabelChange,
-        "precision": "float8", "evaluation": "guessed", "batch": -1, "seed": 2**63,
-    }.items()),
-    (RandomSearch, "population", 3), (SparseRS, "share", 0), (SparseRS, "share", 1.5),
-    (LinearMapAttack, "evaluations", 0), (LinearMapAttack, "predictions", 0),
-    (VulnerabilityMap, "levels", 1), (VulnerabilityMap, "batch", -1),
-    (AnyLabelChange, "threshold", 1), (TrueLabelChange, "threshold", 0),
-    *((DoubleMasking, name, wrong) for name, wrong in {
-        "mask": 0, "patch": 9, "fill": 2, "threshold": 0, "batch": -1,
-    }.items()),
-]  # fmt: skip
+# Settings of every public object, and values that each must refuse besides those of `WRONG`.
+SETTINGS = {
+    PixelAttack: {
+        "pixels": (0, 1.5), "population": (3, 65_537, True), "generations": (-1,),
+        "strategy": ("rand2", np.array(["rand1", "best1bin"])), "mutation": (0, 2.1),
+        "dither": ((1, 0.5), (0.5,)), "crossover": (1.1,), "initial": ("zero",),
+        "criterion": (AnyLabelChange, "class"), "precision": ("float8",),
+        "evaluation": ("guessed",), "batch": (-1,), "seed": (2**63, 0.5),
+    },
+    RandomSearch: {"population": (3,)}, SparseRS: {"share": (0, 1.5)},
+    LinearMapAttack: {
+        "pixels": (0,), "evaluations": (0,), "predictions": (0, 1.5), "precision": ("half",),
+    },
+    VulnerabilityMap: {"levels": (1, 257), "precision": ("half",), "batch": (-1, 65_537)},
+    PGD: {"epsilon": (0, 256, 1.5, True), "steps": (1.5,), "starts": (0,), "seed": (0.5,),
+          "step": (-1,), "criterion": ("class",)},
+    AutoAttack: {"epsilon": (0, 256, 1.5, True),
+                 "attacks": (("x",), "apgd-ce", 5, [["apgd-ce"]])},
+    AnyLabelChange: {"threshold": (1,)}, TrueLabelChange: {"threshold": (0,)},
+    DoubleMasking: {"mask": (0,), "patch": (9,), "fill": (2,), "threshold": (0,), "batch": (-1,)},
+}  # fmt: skip
 WRONG = (None, float("nan"), "x", [], {})
 TRAINING = {
     "epochs": -1, "batch": 0, "learning_rate": 0, "seed": -1, "precision": "float8",
@@ -76,13 +84,15 @@ def test_a_denoiser_in_four_lines():
     assert psnr(images, restored).shape == (6,)
 
 
-@pytest.mark.parametrize(("made", "name", "wrong"), SETTINGS)
-def test_every_setting_is_checked_before_the_work_begins(made, name, wrong):
+@pytest.mark.parametrize("made", SETTINGS)
+def test_every_setting_is_checked_before_the_work_begins(made):
     first = (TinyNet(3, 8, 4).eval(),) if made is DoubleMasking else ()
     made(*first)
-    for value in (wrong, *WRONG):
-        with refused():
-            made(*first, **{name: value})
+    for name, wrong in SETTINGS[made].items():
+        for value in (*wrong, *WRONG):
+            if (name, value) not in [("step", None), ("attacks", [])]:  # the attack's own choice
+                with refused():
+                    made(*first, **{name: value})
 
 
 @pytest.mark.parametrize(("name", "wrong"), TRAINING.items())

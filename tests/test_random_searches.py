@@ -9,7 +9,6 @@ from torch import nn
 
 from lib.attack import PixelAttack, RandomSearch, SparseRS
 from lib.attack.differential_evolution import gene_limits
-from lib.params.errors import InputError
 
 CPU = torch.device("cpu")
 BOTH = pytest.mark.parametrize("kind", [RandomSearch, SparseRS])
@@ -105,14 +104,3 @@ def test_sparse_rs_stretches_its_schedule_to_the_budget(generations):
         new = later(max(1, round(part * generations)))
         counts.append((new != first[:, :1]).view(30, 50, 20, -1).any(3).sum(2).max().item())
     assert counts == [5, 4, 2, 1]
-
-
-@BOTH
-def test_wrong_settings_are_named(kind):
-    for wrong in ({"pixels": 0}, {"population": 3}, {"precision": "half"}):
-        with pytest.raises(InputError):
-            kind(**wrong)
-    with pytest.raises(InputError):
-        kind(1, **SMALL)(Spot(1.0).train(), DARK, [0] * 4)
-    with pytest.raises(TypeError):
-        kind(mutation=0.5)

@@ -222,16 +222,3 @@ def test_a_linear_map_searches_all_of_an_image_that_is_not_square(shape):
     assert 0 < few <= images.size // 3 * 8
     with pytest.raises(InputError):
         LinearMapAttack(pixels=shape[0] * shape[1] + 1)(model, images, [0])
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: LinearMapAttack(pixels=0),
-        lambda: LinearMapAttack(predictions=1.5),
-        lambda: LinearMapAttack(precision="half"),
-    ],
-)
-def test_settings_out_of_range_are_refused(make):
-    with pytest.raises(InputError):
-        make()

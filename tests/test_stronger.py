@@ -13,7 +13,6 @@ from lib.attack import PixelAttack, rebuild
 from lib.attack.pgd import PGD
 from lib.defense.stronger import MorePixels, Restarts
 from lib.models.classifiers import logits
-from lib.params.errors import InputError
 
 ATTACK = PixelAttack(population=6, generations=2)
 
@@ -100,21 +99,17 @@ def test_a_list_of_images_gives_the_same(toy):
         np.testing.assert_array_equal(listed.images, attack(model, images, labels).images)
 
 
-@pytest.mark.parametrize("wrong", [None, 1.5, "2", True])
-def test_budgets_that_are_no_whole_numbers_are_refused(wrong):
-    for made in (Restarts, MorePixels):
-        with refused():
-            made(ATTACK, wrong)
-
-
 def test_impossible_budgets_are_refused():
-    for wrong in (lambda: Restarts(ATTACK, 0), lambda: MorePixels(replace(ATTACK, pixels=4), 2)):
-        with pytest.raises(InputError):
-            wrong()
+    for made in (Restarts, MorePixels):
+        for wrong in (None, 1.5, "2", True, 0):
+            with refused():
+                made(ATTACK, wrong)
+    with refused():
+        MorePixels(replace(ATTACK, pixels=4), 2)
 
 
 @pytest.mark.parametrize("made", [Restarts, MorePixels])
-@pytest.mark.parametrize("wrong", [None, 5, PGD(), PixelAttack])
-def test_of_other_attacks_no_stronger_one_is_made(made, wrong):
-    with refused():
-        made(wrong)
+def test_of_other_attacks_no_stronger_one_is_made(made):
+    for wrong in (None, 5, PGD(), PixelAttack):
+        with refused():
+            made(wrong)
