@@ -9,11 +9,11 @@ from fnmatch import fnmatch
 import nbformat
 import pytest
 import yaml
+from conftest import refused
 
 from book import build, generated, run_pages
 from book._ext.pages import PARTED, own_texts
 from lib import params
-from lib.params.errors import InputError
 from lib.params.stages import COMMON
 
 
@@ -66,7 +66,7 @@ def test_a_notebook_that_is_no_step_in_its_place_is_no_page(book, name):
 def test_a_damaged_notebook_is_named(book, content):
     page = run_pages.find_pages(book / "runs")[-1]
     page.path.write_bytes(content)
-    with pytest.raises(InputError, match=r"datasets\.ipynb"):
+    with refused("datasets.ipynb"):
         run_pages.write_page(page, book / "book")
 
 

@@ -12,7 +12,6 @@ from lib.attack import certificate
 from lib.attack.run_certificates import certify_run, main, order, search_run, searches
 from lib.evidence import schema
 from lib.models.classifiers import decide, logits
-from lib.params.errors import InputError
 
 P = params.load("demo", "oct", device="cpu")
 
@@ -127,5 +126,5 @@ def test_a_damaged_certificate_is_named(run, column, value):
 
 def test_the_command_line_says_what_is_wrong():
     for words in ("", "bare ten", "mean 2", "bare 2 0/3", "bare 2 protocol=nothing"):
-        with pytest.raises(InputError):
+        with refused():
             main(words.split())

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import refused
 
 from lib import params
 from lib.data import statistics
@@ -12,7 +13,6 @@ from lib.defense import break_even_prevalence
 from lib.evidence import printed as paper
 from lib.evidence import rates, recorded_runs, results_tables
 from lib.figures import formatting
-from lib.params.errors import InputError
 from lib.params.files import write_json, write_table
 from notebooks import subjects
 
@@ -147,5 +147,5 @@ def test_the_banner_names_the_source_of_each_data_set_and_warns_where_they_diffe
 
 
 def test_comparison_without_runs_is_refused(tmp_path):
-    with pytest.raises(InputError):
+    with refused():
         recorded_runs.read(tmp_path, ["compact"])

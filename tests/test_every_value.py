@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import TinyNet, make_images
+from conftest import TinyNet, make_images, refused
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -238,7 +238,7 @@ def test_a_value_that_is_taken_is_used_to_the_end(route, light, tmp_path_factory
     ],
 )
 def test_values_that_do_not_go_together_are_refused_before_anything_runs(given, named):
-    with pytest.raises(InputError, match=named):
+    with refused(named):
         params.load("demo", **given)
     params.load("demo", "chest", attack_criterion="true_label")
     params.load("demo", classifier_sizes=[28])

@@ -2,18 +2,17 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 
 import pytest
+from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 
 from lib import params
 from lib.params import files, protocols
-from lib.params.errors import InputError
 from lib.params.given import from_config, make_words
 
 MAKEFILE = "all:\n\t@printf '%s' \"$$MAKEFLAGS\"\n"
@@ -80,9 +79,8 @@ def test_a_word_has_one_meaning_in_every_command(word, value):
         ways.append(through_snakemake(word))
     for way in ways:
         if value is None:
-            with pytest.raises(InputError) as error:
+            with refused():
                 params.load("demo", **way)
-            assert "\n" not in str(error.value)
         else:
             found = params.load("demo", **way)
             assert getattr(found, name) == value and type(getattr(found, name)) is type(value)
@@ -91,14 +89,14 @@ def test_a_word_has_one_meaning_in_every_command(word, value):
 @pytest.mark.parametrize("value", [0.5, True, 1e3])
 def test_a_number_for_a_text_is_refused_because_nobody_knows_how_it_was_written(value):
     for name in ("runs", "protocol"):
-        with pytest.raises(InputError, match=name):
+        with refused(name):
             params.load(**{name: value})
     assert params.load(runs=2025).runs == "2025"
 
 
 @pytest.mark.parametrize("words", [["seed=1", "SEED=2"], ["oct"], ["=1"]])
 def test_a_word_that_says_nothing_or_twice_is_refused(words):
-    with pytest.raises(InputError):
+    with refused():
         params.from_words(words)
 
 
@@ -110,15 +108,14 @@ NUMBERS = [
 
 @given(st.sampled_from(NUMBERS), st.sampled_from([2**63, -1, "nan", "inf", "-inf", 10**400, 1e300]))
 def test_every_number_has_bounds(name, value):
-    with pytest.raises(InputError, match=name) as error:
+    with refused(name):
         params.load("demo", **{name: value})
-    assert "\n" not in str(error.value) and len(str(error.value)) < 300
 
 
 @pytest.mark.parametrize("place", [".", "..", "lib/.."])
 def test_runs_and_results_are_never_the_project_itself(place):
     for name in ("runs", "results"):
-        with pytest.raises(InputError, match=name):
+        with refused(name):
             params.load(**{name: place})
 
 
@@ -127,7 +124,7 @@ def test_runs_and_results_are_never_the_project_itself(place):
     [("results", "results"), ("results/x", "results"), ("x", "x/results"), ("x/../y", "./y")],
 )
 def test_runs_never_lie_in_the_record_nor_the_record_in_runs(runs, results):
-    with pytest.raises(InputError, match=re.escape(results.removeprefix("./"))):
+    with refused(results.removeprefix("./")):
         params.load(runs=runs, results=results)
 
 
@@ -152,7 +149,7 @@ def test_what_startup_files_and_imports_define_is_no_parameter():
     cells = ["seed = None\ndataset = 'oct'", "from string import digits", "seed = 5"]
     found = notebook(*cells, before="DATA = 1\nimport os\ndevice = 'xpu'\nseed = 7")
     assert (found.dataset, found.seed, found.device) == ("oct", 5, "cpu")
-    with pytest.raises(InputError, match="did you mean 'attack_population'"):
+    with refused("'attack_population'"):
         notebook("dataset = 'oct'", "atack_population = 5", before="DATA = 1")
 
 
@@ -172,10 +169,8 @@ def test_a_fault_in_a_protocol_file_is_told_with_its_line(text, line, tmp_path, 
     monkeypatch.setattr(protocols, "FOLDER", copied(tmp_path))
     path = tmp_path / "protocols" / "mine.yaml"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(InputError) as error:
+    with refused(f"params/protocols/mine.yaml, line {line}"):
         params.load("mine")
-    assert "\n" not in str(error.value)
-    assert f"params/protocols/mine.yaml, line {line}" in str(error.value)
 
 
 def copied(place):
@@ -201,7 +196,7 @@ def test_a_protocol_is_found_whatever_yaml_takes_its_name_for(name, tmp_path, mo
 def test_a_protocol_cannot_have_every_name(name, tmp_path, monkeypatch):
     monkeypatch.setattr(protocols, "FOLDER", copied(tmp_path))
     (tmp_path / "protocols" / f"{name}.yaml").write_text("base: demo\n")
-    with pytest.raises(InputError, match=r"params/protocols/"):
+    with refused("params/protocols/"):
         params.load(name)
 
 

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -10,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import refused
 
 from lib import params
 from lib.params import runs
-from lib.params.errors import InputError
 from lib.params.files import read_json, write_json
 from lib.params.locks import Lock, locked
 
@@ -41,9 +40,8 @@ def other(tmp_path):
 
 def test_what_another_process_has_is_refused_by_its_name_until_it_dies(other):
     path, process = other
-    with pytest.raises(InputError) as error:
+    with refused(process.pid):
         Lock(path, "The run")
-    assert str(process.pid) in str(error.value) and "\n" not in str(error.value)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     Lock(path, "The run").release()
@@ -57,14 +55,14 @@ def test_a_place_that_cannot_be_written_is_refused_by_its_name(tmp_path, monkeyp
         raise OSError(error, os.strerror(error), str(self))
 
     monkeypatch.setattr(Path, "mkdir", fails)
-    with pytest.raises(InputError, match=re.escape(str(path))):
+    with refused(path):
         Lock(path, "The run")
     assert not any(tmp_path.iterdir())
 
 
 def test_a_file_is_no_place_for_a_lock(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="file"):
+    with refused("file"):
         Lock(tmp_path / "file" / ".locks" / "demo", "The run")
 
 
@@ -115,7 +113,7 @@ def test_a_step_that_is_at_work_in_a_folder_is_not_begun_again(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path)]
     process = subprocess.Popen(command, cwd=params.ROOT, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"held\n"
-    with pytest.raises(InputError, match=str(process.pid)):
+    with refused(process.pid):
         runs.Run(p.run_folder, "classifier", p, DATA)
     # What is not in the way of one another.
     runs.Run(p.run_folder.with_name("densenet121"), "classifier", p, DATA).finish()
@@ -133,7 +131,7 @@ def test_a_step_that_is_at_work_in_a_folder_is_not_begun_again(tmp_path):
 def test_results_of_unlike_runs_never_meet(tmp_path, change, data):
     p = of(tmp_path)
     runs.Run(p.run_folder, "classifier", p.model_copy(update=change), data).finish()
-    with pytest.raises(InputError, match="classifier"):
+    with refused("classifier"):
         runs.Run(p.run_folder, "pixel_attack", p, DATA)
     runs.Run(p.run_folder, "classifier", p, DATA).finish()
     runs.Run(p.run_folder, "pixel_attack", p, DATA).finish()
@@ -147,7 +145,7 @@ def test_a_parameter_added_since_had_its_default(tmp_path, value):
     del about["steps"]["classifier"]["parameters"]["classifier_masking"]
     write_json(p.run_folder / "run.json", about)
     if value:
-        with pytest.raises(InputError, match="classifier_masking"):
+        with refused("classifier_masking"):
             runs.Run(p.run_folder, "pixel_attack", p, DATA)
         return
     made = runs.Run(p.run_folder, "pixel_attack", p, DATA).finish()
@@ -160,7 +158,7 @@ def test_results_of_another_version_or_place_of_work(tmp_path, monkeypatch):
     runs.Run(p.run_folder, "classifier", p.model_copy(update={"device": "cuda"}), DATA).finish()
     runs.Run(p.run_folder, "pixel_attack", p, DATA).finish()  # a place of work changes no result
     monkeypatch.setitem(params.VERSIONS, "classifier", 99)
-    with pytest.raises(InputError, match="99"):
+    with refused("99"):
         runs.Run(p.run_folder, "pixel_attack", p, DATA)
 
 

@@ -2,11 +2,11 @@
 
 import json
 import pickle
-import re
 import shutil
 
 import pytest
 import torch
+from conftest import refused
 from safetensors.torch import load_file, save_file
 
 from lib import params
@@ -79,10 +79,8 @@ def test_weights_of_16_bits_become_float32(good, tmp_path, kind):
 def test_what_does_not_fit_is_named(good, tmp_path, name, value, said):
     state = {**good, name: value}
     state = {key: tensor for key, tensor in state.items() if tensor is not None}
-    with pytest.raises(InputError) as error:
+    with refused(said, tmp_path / "mine.safetensors"):
         bring(state, tmp_path)
-    assert said in str(error.value) and str(tmp_path / "mine.safetensors") in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 def damaged(path, good):
@@ -143,9 +141,8 @@ def test_a_file_beside_says_how_images_enter(good, tmp_path):
     ],
 )  # fmt: skip
 def test_a_file_beside_that_says_another_network(good, tmp_path, beside, said):
-    with pytest.raises(InputError, match=said) as error:
+    with refused(said, tmp_path / "mine.json"):
         bring(good, tmp_path, **beside)
-    assert str(tmp_path / "mine.json") in str(error.value)
 
 
 def run(data, folder, path, **given):
@@ -193,7 +190,7 @@ def test_a_file_in_the_run_folder_is_never_written_over(good, images, tmp_path):
     shutil.copy(tmp_path / "mine.safetensors", inside)
     content = inside.read_bytes()
     same = params.load("demo", runs=str(tmp_path), classifier_weights=str(inside))
-    with pytest.raises(InputError, match=re.escape(str(inside))):
+    with refused(inside):
         classifier_training.train(images("derma", 12), same, inside.parent)
     assert inside.read_bytes() == content
 
@@ -208,10 +205,10 @@ def test_weights_put_where_the_run_keeps_its_own_are_seen(good, tmp_path):
         ({"module.x": torch.zeros(1)}, "resnet50 with 7 classes"),
     ):  # fmt: skip
         save_file(state, path)
-        with pytest.raises(InputError, match=said):
+        with refused(said):
             classifiers.load(tmp_path / "run")
     (tmp_path / "run" / "classifier.json").write_text('{"classes": 7}', encoding="utf-8")
-    with pytest.raises(InputError, match="architecture"):
+    with refused("architecture"):
         classifiers.load(tmp_path / "run")
 
 
@@ -219,9 +216,8 @@ def test_weights_put_where_the_run_keeps_its_own_are_seen(good, tmp_path):
     "value", ["imagnet", "", "weights.pth", ".", "~nobody-of-this-name/x", "a\0b", "x" * 5000]
 )
 def test_what_names_no_file_is_refused_at_once(value):
-    with pytest.raises(InputError) as error:
+    with refused():
         params.load("demo", classifier_weights=value)
-    assert "\n" not in str(error.value) and len(str(error.value)) < 400
 
 
 def test_relative_paths_and_the_home_folder(good, tmp_path, monkeypatch):
@@ -229,14 +225,14 @@ def test_relative_paths_and_the_home_folder(good, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert params.load("demo", classifier_weights="~/mine.safetensors").changed
-    with pytest.raises(InputError):  # from the project's folder, wherever a notebook is started
+    with refused():  # from the project's folder, wherever a notebook is started
         params.load("demo", classifier_weights="mine.safetensors")
 
 
 def test_settings_of_the_training_that_is_left_out_are_refused(good, tmp_path):
     bring(good, tmp_path)
     path = str(tmp_path / "mine.safetensors")
-    with pytest.raises(InputError, match="classifier_epochs"):
+    with refused("classifier_epochs"):
         params.load("demo", classifier_weights=path, classifier_epochs=7)
     assert params.load("demo", classifier_weights=path, classifier_threshold=0.4)
 
@@ -255,7 +251,6 @@ def test_other_bytes_in_the_cache_are_said_to_be_other(tmp_path, monkeypatch):
     for content in (b"", b"PK\3\4 cut short", pickle.dumps(print)):
         path.write_bytes(content)
         for wanted in ("imagenet", "auto"):
-            with pytest.raises(InputError) as error:
+            with refused(path, f"{len(content)} bytes"):
                 pretrained.start_weights("densenet121", wanted)
-            assert str(path) in str(error.value) and f"{len(content)} bytes" in str(error.value)
         assert path.read_bytes() == content

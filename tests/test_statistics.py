@@ -25,7 +25,6 @@ from lib.metrics.intervals import (
     standardized,
     wilson,
 )
-from lib.params.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +55,7 @@ def test_trials_of_fewer_images_have_a_wider_interval_of_the_same_rate(data, n):
     assert narrow[0] <= k / n <= narrow[1]
     assert wilson(k, n, units=n) == pytest.approx(narrow, abs=1e-12)
     assert wilson(3 * k, 3 * n, units=n) == pytest.approx(narrow, abs=1e-9)
-    with pytest.raises(InputError):
+    with refused():
         wilson(k, n, units=n + 1)
 
 
@@ -66,7 +65,7 @@ def test_a_rate_of_no_trials_is_unknown():
 
 @pytest.mark.parametrize(("successes", "n"), [(3, 2), (-1, 2)])
 def test_wilson_refuses_the_impossible(successes, n):
-    with pytest.raises(InputError):
+    with refused():
         wilson(successes, n)
 
 
@@ -146,9 +145,9 @@ def test_bootstrap_of_few_values():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_bootstrap_refuses_what_the_caller_must_leave_out(bad):
-    with pytest.raises(InputError):
+    with refused():
         bootstrap_mean([1, bad, 2], 10, 0)
-    with pytest.raises(InputError):
+    with refused():
         bootstrap_mean([1, 2], 0, 0)
 
 
@@ -246,7 +245,7 @@ def test_paired_intervals_hold_the_true_difference_as_often_as_they_say(ours, th
 
 
 def test_a_paired_difference_of_something_else_is_refused():
-    with pytest.raises(InputError):
+    with refused():
         paired([0.5, 1])
 
 

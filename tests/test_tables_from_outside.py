@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import refused
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -119,11 +120,8 @@ BAD = {
 def test_a_wrong_value_is_named_with_its_line(source: Path, value: str) -> None:
     good = made(source, TEXT).provenance.md5
     table, line = BAD[value]
-    with pytest.raises(InputError, match=rf"split_index\.csv, line {line}\b") as error:
+    with refused(f"split_index.csv, line {line}:", *[value] * (value not in ("blank", "nan"))):
         made(source, table.to_csv(index=False))
-    assert "\n" not in str(error.value)
-    if value not in ("blank", "nan"):
-        assert value in str(error.value)
     assert data.load("derma", source.parent / "made", 28).provenance.md5 == good
     assert len(list((source.parent / "made").iterdir())) == 1
 
@@ -140,9 +138,8 @@ def test_a_wrong_value_is_named_with_its_line(source: Path, value: str) -> None:
     ids=range(15),
 )  # fmt: skip
 def test_a_table_that_cannot_be_used_is_named(source: Path, content: bytes | str) -> None:
-    with pytest.raises(InputError) as error:
+    with refused(source):
         made(source, content)
-    assert str(source) in str(error.value) and "\n" not in str(error.value)
     assert not (source.parent / "made").exists()
 
 
@@ -165,14 +162,14 @@ def test_a_patient_of_a_split_by_patient_is_in_one_part(tmp_path: Path) -> None:
     table.assign(patient=[1, 1, 2, 3]).to_csv(path, index=False)
     assert len(tables.read(path, tables.Scan, by_part="patient")) == 4
     table.assign(patient=[1, 2, 2, 3]).to_csv(path, index=False)
-    with pytest.raises(InputError, match="line 4: patient 2"):
+    with refused("line 4: patient 2"):
         tables.read(path, tables.Scan, by_part="patient")
     table.assign(patient=[1, 1, 2, 3], row=[0, 0, 0, 0]).to_csv(path, index=False)
-    with pytest.raises(InputError, match="line 3: row 0"):
+    with refused("line 3: row 0"):
         tables.read(path, tables.Scan)
     films = [f"0000000{number}_000.png" for number in (1, 2, 3, 4)]
     table.assign(image=films, patient=[1, 2, 3, 5]).to_csv(path, index=False)
-    with pytest.raises(InputError, match="line 5.*00000004_000.png"):
+    with refused("line 5", "00000004_000.png"):
         tables.read(path, tables.Film)
 
 
@@ -180,7 +177,7 @@ def test_the_same_picture_in_two_parts(source: Path) -> None:
     with zipfile.ZipFile(source / "ham10000_200x150" / "images.zip", "w") as archive:
         for number, name in enumerate(IDS):
             archive.writestr(f"{name}.jpg", encoded(picture(number % 11)))
-    with pytest.raises(InputError, match=r"test_images\[2\].*train_images\[0\]"):
+    with refused("test_images[2]", "train_images[0]"):
         made(source, TEXT)
 
 
@@ -248,9 +245,9 @@ def test_a_picture_that_cannot_be_used_is_named(source: Path, what: str) -> None
         for number, name in enumerate(IDS):
             content = BROKEN[what] if number == 7 else pil(picture(number))
             archive.writestr(f"{name}.jpg", content)
-    with pytest.raises(InputError, match=IDS[7]) as error:
+    with refused(IDS[7]):
         made(source, TEXT)
-    assert "\n" not in str(error.value) and not (source.parent / "made").exists()
+    assert not (source.parent / "made").exists()
 
 
 def test_folders_and_hidden_files_of_an_archive(source: Path) -> None:
@@ -263,5 +260,5 @@ def test_folders_and_hidden_files_of_an_archive(source: Path) -> None:
     assert len(made(source, TEXT)) == 12
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(f"again/{IDS[3]}.png", pil(picture(3)))
-    with pytest.raises(InputError, match=IDS[3]):
+    with refused(IDS[3]):
         made(source, TEXT)
