@@ -194,7 +194,7 @@ def test_a_search_killed_again_and_again_ends_with_the_same_rows(tmp_path):
     def saved():
         return len(list(tmp_path.glob("[!.]*.parquet")))
 
-    for _ in range(5):
+    for _ in range(3):
         child = context.Process(target=attack_forty, kwargs={"checkpoint": tmp_path})
         child.start()
         while saved() == counts[-1] and child.is_alive():

@@ -223,9 +223,8 @@ def interrupted(monkeypatch, after: int):
     monkeypatch.setattr(training, "save_checkpoint", killed)
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "noise2noise"])
-def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, name):
-    p, images = settings(), photographs(8)
+def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch):
+    p, images, name = settings(), photographs(8), "noise2noise"  # batch norms, noisy targets
     subject.train(name, images, images[:4], p, tmp_path / "whole")
     with monkeypatch.context() as patch:
         interrupted(patch, after=1)

@@ -127,7 +127,7 @@ def test_equals_the_whole_network_wherever_whole_maps_begin(architecture, switch
 def test_equals_the_whole_network_at_edges_and_corners_and_side_by_side(architecture, pixels):
     size, middle = 64, 31
     images = some_images(3, size)
-    ends = (0, 1, middle, size - 2, size - 1)
+    ends = (0, middle, size - 2, size - 1)
     places = [(row, col) for row in ends for col in (0, middle, size - 1)]
     value = [7, 250, 0]
     if pixels == 1:
@@ -443,8 +443,7 @@ def test_attacks_do_not_depend_on_batch_order_or_shards(name, precision):
 
     expected = run(list(range(4)))
     assert not expected["skipped"].any()
-    pd.testing.assert_frame_equal(run([2, 0, 3, 1]), expected)
-    parts = [run([0, 2]), run([1, 3])]
+    parts = [run([3, 1, 0]), run([2])]
     pd.testing.assert_frame_equal(pd.concat(parts).sort_index(), expected)
     # Other shapes may round otherwise, but decide the same.
     other = run(list(range(4)), dataclasses.replace(attack, batch=5))

@@ -75,8 +75,7 @@ def test_a_screened_search_does_not_depend_on_order_or_shards(precision):
 
     expected = run(list(range(4)))
     assert (expected["evaluations"] > 30).any()
-    pd.testing.assert_frame_equal(run([2, 0, 3, 1]).sort_index(), expected)
-    parts = [run([0, 2]), run([1, 3])]
+    parts = [run([3, 1, 0]), run([2])]
     pd.testing.assert_frame_equal(pd.concat(parts).sort_index(), expected)
 
 
