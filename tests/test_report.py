@@ -1,4 +1,4 @@
-"""Tables and banners of the pages."""
+"""Tables and banners of the pages, and numbers and names in words."""
 
 import base64
 import html
@@ -9,10 +9,34 @@ import pytest
 
 from lib import params
 from lib.data import Provenance
-from lib.figures import tables
+from lib.figures import formatting, tables
 from lib.figures.style import message
 
 NAN = float("nan")
+
+
+def test_numbers_are_told_in_words():
+    assert formatting.many(1, "image") == "1 image" and formatting.many(0, "image") == "0 images"
+    assert formatting.many(1234, "seed") == "1,234 seeds"
+    assert [formatting.percent(share) for share in (0.4204, 1.0, NAN)] == ["42.0 %", "100.0 %", "–"]
+    numbers = (0.003851, 0.05, 1.523, 67.8, 1523.4, -1234567.0, 0.0, NAN)
+    told = ["0.00385", "0.0500", "1.52", "67.8", "1,523", "-1,234,567", "0", "nan"]
+    assert [formatting.figures(number) for number in numbers] == told
+    assert formatting.pixels(12) == "12 pixels"
+    assert formatting.gain(0.14, 0.04, 0.27) == "+14 (+4 to +27)"
+    assert formatting.gain(-0.004, -0.03, -0.004) == "+0 (-3 to +0)"  # no negative zero
+
+
+def test_ids_are_told_by_their_names():
+    assert formatting.attack(1, 2) == "one-pixel and two-pixel attack"
+    place = formatting.place("oct", "resnet50", 1, "dae")
+    assert place == "OCT, ResNet50, one pixel, DAE (proposed)"
+    assert formatting.place("oct", 2, "at 64 px") == "OCT, two pixels, at 64 px"
+    said = [formatting.enumerated(list("abc")[:count]) for count in range(4)]
+    assert said == ["", "a", "a and b", "a, b and c"]
+    shown = [formatting.shown(name) for name in ("median_cnn", "dae+patches", "printed_rate")]
+    assert shown == ["Median CNN", "DAE + patches", "printed rate"]
+    assert formatting.listed("oct, resnet50") == "OCT, ResNet50"
 
 
 def test_intervals_say_what_is_known():

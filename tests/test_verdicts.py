@@ -120,12 +120,19 @@ def of_sizes(found, **sizes):
     })  # fmt: skip
 
 
+def changed(found, **tables):
+    """A record whose runs have other tables."""
+    return replace(found, runs=replace(found.runs, **tables))
+
+
 def restored_by(found, *trainings):
     """Runs whose images were restored by these trainings of the DAE, one a run; "" for unknown."""
     named = [{"dae": name} if name else {} for name in trainings]
     return replace(found, runs=found.runs.assign(restorers=named))
 
 
+BOTH_NETS = [("derma", "resnet50", 2, 0.6), ("derma", "densenet121", 2, 0.3)]
+RIGHT = {"chest": 0.9, "oct": 0.6, "derma": 0.3, "pathology": 0.05}  # the printed order
 LEVELS = {"identity": 40.0, "dae": 35.0, "noise2noise": 30.0, "median_cnn": 31, "autoencoder": 29}
 
 
@@ -246,30 +253,25 @@ def test_the_dae_is_compared_on_the_same_images(levels, ahead, of_nothing):
 
 
 def test_the_order_of_data_sets_and_classifiers(monkeypatch):
-    right = [("chest", 0.9), ("oct", 0.6), ("derma", 0.3), ("pathology", 0.05)]
-    found = recorded(*((name, "resnet50", 2, rate) for name, rate in right), **LEVELS)
+    found = recorded(*((name, "resnet50", 2, rate) for name, rate in RIGHT.items()), **LEVELS)
     verdict = order_of_data_sets(found, P)
     assert verdict.word == "replicated" and verdict.counts == (6, 0, 0)
     # Training images do not count, and without test images of every class there is no rate.
     records = found.runs.attacks.copy()
     records.loc[(records["dataset"] == "chest") & (records["category"] > 0), "part"] = "train"
-    fewer = replace(found, runs=replace(found.runs, attacks=records))
+    fewer = changed(found, attacks=records)
     verdict = order_of_data_sets(fewer, P)
     assert verdict.word == "in part" and verdict.counts == (3, 0, 0) and "Chest" in verdict.reason
-    turned = [("chest", 0.05), ("oct", 0.3), ("derma", 0.6), ("pathology", 0.9)]
-    found = recorded(*((name, "resnet50", 2, rate) for name, rate in turned), **LEVELS)
-    assert order_of_data_sets(found, P).word == "not replicated"
-    both = [("derma", "resnet50", 2, 0.6), ("derma", "densenet121", 2, 0.3)]
-    assert densenet_below_on_derma_only(recorded(*both, **LEVELS), P).word == "in part"
+    turned = recorded(*((name, "resnet50", 2, 1 - rate) for name, rate in RIGHT.items()), **LEVELS)
+    assert order_of_data_sets(turned, P).word == "not replicated"
+    assert densenet_below_on_derma_only(recorded(*BOTH_NETS, **LEVELS), P).word == "in part"
     monkeypatch.setattr(verdicts, "DATASETS", ("derma",))
-    assert densenet_below_on_derma_only(recorded(*both, **LEVELS), P).word == "replicated"
-    more = [*both, ("oct", "resnet50", 2, 0.6), ("oct", "densenet121", 2, 0.3)]
+    assert densenet_below_on_derma_only(recorded(*BOTH_NETS, **LEVELS), P).word == "replicated"
+    more = [*BOTH_NETS, ("oct", "resnet50", 2, 0.6), ("oct", "densenet121", 2, 0.3)]
     assert densenet_below_on_derma_only(recorded(*more, **LEVELS), P).word == "in part"
-    assert independent_of_classifier(recorded(*both, **LEVELS), P).word == "replicated"
-    train = found.runs.attacks.assign(part="train")
-    assert densenet_below_on_derma_only(
-        replace(found, runs=replace(found.runs, attacks=train)), P
-    ).word == "not testable"  # fmt: skip
+    assert independent_of_classifier(recorded(*BOTH_NETS, **LEVELS), P).word == "replicated"
+    learned = changed(found, attacks=found.runs.attacks.assign(part="train"))
+    assert densenet_below_on_derma_only(learned, P).word == "not testable"
 
 
 def test_rates_are_compared_at_one_size_only():
@@ -298,9 +300,9 @@ def test_two_pixels_are_held_against_one_on_the_same_images_only():
     more = attacked("oct", "resnet50", 2, 0.0, n=40).assign(split="train")
     records = pd.concat([one, two, more], ignore_index=True)
     found = recorded(("oct", "resnet50", 1, 0.5), **LEVELS)
-    found = replace(found, runs=replace(found.runs, attacks=records))
+    found = changed(found, attacks=records)
     assert two_above_one(found, P).word == "replicated"
-    alone = replace(found, runs=replace(found.runs, attacks=pd.concat([one, more])))
+    alone = changed(found, attacks=pd.concat([one, more]))
     assert two_above_one(alone, P).word == "not testable"
 
 
@@ -324,8 +326,7 @@ def test_a_difference_between_two_models_must_hold_for_every_training():
 
 
 def test_the_classifier_makes_no_difference_only_if_it_makes_none_in_every_training():
-    both = [("derma", "resnet50", 2, 0.6), ("derma", "densenet121", 2, 0.3)]
-    once = recorded(*both, **LEVELS)
+    once = recorded(*BOTH_NETS, **LEVELS)
     assert independent_of_classifier(once, P).counts == (1, 0, 0)
     moved = once.runs.restored.copy()
     moved["psnr"] += 5 * (moved["classifier"] == "densenet121")
@@ -336,9 +337,6 @@ def test_the_classifier_makes_no_difference_only_if_it_makes_none_in_every_train
     assert independent_of_classifier(replace(found, repeats=(other,)), P).counts == (1, 0, 0)
 
 
-BOTH_NETS = [("derma", "resnet50", 2, 0.6), ("derma", "densenet121", 2, 0.3)]
-
-
 @pytest.mark.parametrize(
     ("shift", "counts"),
     [(0.2, (1, 0, 0)), (5, (0, 1, 0)), (-5, (0, 1, 0)), (1, (0, 0, 1)), (-1, (0, 0, 1))],
@@ -347,7 +345,7 @@ def test_means_of_two_classifiers_are_the_same_within_a_decibel_either_way(shift
     found = recorded(*BOTH_NETS, **LEVELS)
     moved = found.runs.restored.copy()
     moved["psnr"] += shift * (moved["classifier"] == "densenet121")
-    of = replace(found, runs=replace(found.runs, restored=moved))
+    of = changed(found, restored=moved)
     assert independent_of_classifier(of, P).counts == counts
 
 
@@ -356,7 +354,7 @@ def test_only_two_pixels_and_successes_tell_of_the_classifier():
     moved = found.runs.restored.copy()
     others = (moved["pixels"] == 1) | ~moved["success"]
     moved["psnr"] += 90 * (others & (moved["classifier"] == "densenet121"))
-    of = replace(found, runs=replace(found.runs, restored=moved))
+    of = changed(found, restored=moved)
     for each in (found, of):
         assert independent_of_classifier(each, P).counts == (1, 0, 0)
 
@@ -371,14 +369,13 @@ def test_exact_images_do_not_count():
     restored = found.runs.restored.copy()
     exact = (restored["defense"] == "dae") & (restored["index"] < 3)
     restored.loc[exact, "psnr"] = np.inf
-    of = replace(found, runs=replace(found.runs, restored=restored))
+    of = changed(found, restored=restored)
     assert dae_ahead(of, P).counts == dae_ahead(found, P).counts
 
 
 def test_the_order_of_data_sets_is_that_of_resnet50_alone():
-    right = [("chest", 0.9), ("oct", 0.6), ("derma", 0.3), ("pathology", 0.05)]
-    runs = [(name, "resnet50", 2, rate) for name, rate in right]
-    runs += [(name, "densenet121", 2, 1 - rate) for name, rate in right]
+    runs = [(name, "resnet50", 2, rate) for name, rate in RIGHT.items()]
+    runs += [(name, "densenet121", 2, 1 - rate) for name, rate in RIGHT.items()]
     assert order_of_data_sets(recorded(*runs, **LEVELS), P).counts == (6, 0, 0)
 
 
@@ -396,8 +393,7 @@ def test_too_few_images_are_not_compared():
 
 @ANYWHERE
 def test_two_trainings_of_the_denoiser_say_nothing_of_the_classifier():
-    both = [("derma", "resnet50", 2, 0.6), ("derma", "densenet121", 2, 0.3)]
-    found = recorded(*both, **LEVELS)
+    found = recorded(*BOTH_NETS, **LEVELS)
     for ids, word in ((("a", "a"), "replicated"), (("a", "b"), "not testable")):
         of = replace(found, runs=restored_by(found.runs, *ids))
         assert independent_of_classifier(of, P).word == word
@@ -408,11 +404,10 @@ def test_two_trainings_of_the_denoiser_say_nothing_of_the_classifier():
 
 @ANYWHERE
 def test_one_training_of_the_denoiser_is_known_by_what_it_does_to_clean_images():
-    both = [("derma", "resnet50", 2, 0.6), ("derma", "densenet121", 2, 0.3)]
-    found = recorded(*both, **LEVELS)
+    found = recorded(*BOTH_NETS, **LEVELS)
     moved = found.runs.restored.copy()
     moved["clean_residual_mean"] += 1e-9 * (moved["classifier"] == "densenet121")
-    apart = replace(found, runs=replace(found.runs, restored=moved))
+    apart = changed(found, restored=moved)
     for of, word in ((found, "replicated"), (apart, "not testable")):
         assert independent_of_classifier(of, P).word == word
 
@@ -423,7 +418,7 @@ def test_a_claim_about_all_data_sets_needs_all():
     moved = found.runs.restored.copy()
     of_oct = (moved["dataset"] == "oct") & (moved["classifier"] == "densenet121")
     moved["clean_residual_mean"] += of_oct
-    verdict = independent_of_classifier(replace(found, runs=replace(found.runs, restored=moved)), P)
+    verdict = independent_of_classifier(changed(found, restored=moved), P)
     assert verdict.word == "in part" and verdict.counts == (1, 0, 0)
     assert {name for name, _ in verdict.images} == {"derma"}  # OCT is left out
 
@@ -436,7 +431,7 @@ def test_classes_that_come_back_are_compared_image_by_image():
         of = restored["defense"] == name
         restored.loc[of, "recovered"] = restored.loc[of, "index"] < share
     restored.loc[restored["defense"] == "dae", "recovered"] = restored["index"] < 60
-    found = replace(found, runs=replace(found.runs, restored=restored))
+    found = changed(found, restored=restored)
     verdict = dae_recovers_more(found, P)
     assert verdict.word == "in part" and verdict.counts == (1, 2, 0)
     assert dae_recovers_more_than_a_median(found, P).word == "replicated"
@@ -451,7 +446,7 @@ def test_images_that_were_learned_from_tell_nothing_of_a_defense():
     # The denoiser does well on what it knows, and a median does well on the rest.
     restored.loc[restored["defense"] == "dae", "recovered"] = learned
     restored.loc[restored["defense"] == "median3", "recovered"] = ~learned
-    found = replace(found, runs=replace(found.runs, restored=restored))
+    found = changed(found, restored=restored)
     verdict = dae_recovers_more_than_a_median(found, P)
     assert verdict.word == "not replicated" and verdict.opposite
     each = defense_rates(found.runs.tested.restored).set_index("defense")
@@ -770,7 +765,7 @@ def small():
         rows.assign(defense=name, oblivious=True, adaptive=kept)
         for name, kept in (("dae+patches", False), ("identity", True))
     ], ignore_index=True)  # fmt: skip
-    return replace(found, runs=replace(found.runs, adaptive=adaptive))
+    return changed(found, adaptive=adaptive)
 
 
 def test_the_front_page_has_the_numbers_of_the_tables(small):
