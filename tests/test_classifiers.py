@@ -342,28 +342,13 @@ def test_chest_trains_without_normal_unless_asked(images):
     assert len(classifier_training.training_images(data, limited)) == 10
 
 
-@pytest.fixture
-def no_weights(monkeypatch, tmp_path):
-    """An empty cache of weights, and no host to get them from."""
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+def test_imagenet_weights_fall_back_only_where_allowed(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))  # an empty cache
     monkeypatch.setattr(pretrained, "unreachable", lambda url: "no network")
-
-
-def test_imagenet_weights_fall_back_only_where_allowed(no_weights):
     assert pretrained.start_weights("resnet50", "auto") is None
     assert pretrained.start_weights("resnet50", "random") is None
     with refused("no network"):
         pretrained.start_weights("resnet50", "imagenet")
-
-
-@pytest.mark.parametrize("wanted", ["imagenet", "auto"])
-def test_a_damaged_file_of_imagenet_weights_is_named(no_weights, tmp_path, wanted):
-    url = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.url
-    path = tmp_path / "checkpoints" / url.rpartition("/")[2]
-    path.parent.mkdir()
-    path.write_bytes(b"half a file")
-    with refused(path):
-        pretrained.start_weights("resnet50", wanted)
 
 
 @pytest.fixture
@@ -400,12 +385,7 @@ def test_imagenet_weights_fill_all_but_the_last_layer(images, published, tmp_pat
 def test_measures_of_a_single_label_set():
     facts = params.facts("oct")
     labels, decisions = np.array([0, 0, 0, 1, 2]), np.array([0, 0, 1, 1, 3])
-    table = classification.by_class(labels, decisions, facts).set_index("class")
-    assert table["images"].tolist() == [3, 1, 1, 0] and table["correct"].tolist() == [2, 1, 0, 0]
-    assert table["precision"].tolist() == [1, 0.5, 0, 0]
-    assert table["recall"].round(4).tolist() == [0.6667, 1, 0, 0]
-    matrix = classification.confusion(labels, decisions, facts)
-    assert matrix[0].tolist() == [2, 1, 0, 0] and matrix.sum() == 5
+    assert classification.by_class(labels, decisions, facts)["correct"].tolist() == [2, 1, 0, 0]
     found = classification.summary(labels, decisions, np.zeros((5, 4)), facts)
     assert found["correct"] == 3 and found["accuracy"] == 0.6 and found["majority_accuracy"] == 0.6
 

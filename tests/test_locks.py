@@ -60,12 +60,6 @@ def test_a_place_that_cannot_be_written_is_refused_by_its_name(tmp_path, monkeyp
     assert not any(tmp_path.iterdir())
 
 
-def test_a_file_is_no_place_for_a_lock(tmp_path):
-    (tmp_path / "file").touch()
-    with refused("file"):
-        Lock(tmp_path / "file" / ".locks" / "demo", "The run")
-
-
 def test_a_file_system_without_locks_stops_no_run(tmp_path, monkeypatch):
     def none(*_):
         raise OSError(37, "No locks available")

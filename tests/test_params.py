@@ -222,10 +222,6 @@ def test_other_phantoms_lie_elsewhere():
     assert params.load("demo", seed=1, data_root="mine").data_root == "mine"
 
 
-def test_papermill_may_give_a_list_as_text():
-    assert params.from_notebook({"attack_pixels": "[1]"}).attack_pixels == [1]
-
-
 def test_command_line_prints_one_sentence_and_fails():
     command = [sys.executable, "-m", "lib.params", "DATASET=derma", "SEEED=1"]
     result = subprocess.run(command, cwd=params.ROOT, capture_output=True, text=True)

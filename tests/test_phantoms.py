@@ -224,13 +224,3 @@ def test_command_line_names_the_error_before_any_work(tmp_path):
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "'dermo'" in done.stderr and "'derma'" in done.stderr
     assert not (tmp_path / "new").exists()
-
-
-def test_the_loader_reads_a_file(tmp_path):
-    from lib import data
-
-    phantoms.write("chest", 28, 150, 0, tmp_path)
-    images = data.load("chest", tmp_path, 28)
-    assert images.provenance.source == "phantom"
-    assert images.images.shape == (150, 28, 28, 1)
-    assert set(images.in_part("test").category) >= {0, 1, 2, 3, 4}

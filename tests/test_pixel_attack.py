@@ -301,7 +301,7 @@ def test_a_full_cache_changes_what_is_computed_and_nothing_else(tiny, images, mo
     assert len(next(endless(model, pictures, labels)).best) > 0
 
 
-@pytest.mark.parametrize("batch", [0, 1, 12, 50, 1000])
+@pytest.mark.parametrize("batch", [0, 1, 50])
 def test_batch_size_changes_nothing(tiny, images, batch):
     model, pictures, labels, _ = problem(tiny, images)
     found = dataclasses.replace(SMALL, batch=batch)(model, pictures, labels)
@@ -440,7 +440,7 @@ def test_images_that_the_model_gets_wrong_are_skipped(tiny, images):
     assert nothing.table["skipped"].all() and (nothing.images == pictures).all()
 
 
-@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("threshold", [0.3, 0.8])
 def test_success_and_decisions_have_one_threshold(tiny, images, threshold):
     data = images("chest", 8)
     model = tiny(1, 28, 14).eval()

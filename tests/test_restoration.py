@@ -237,16 +237,6 @@ def test_records_keep_their_images_whatever_their_row_labels():
     )
 
 
-def test_table_survives_parquet(tmp_path):
-    for multi_label in (False, True):
-        clean, adversarial, records, predict = case(1, 1, multi_label)
-        frame = restore_all(clean, adversarial, records, DEFENSES, predict, "cpu")
-        frame.to_parquet(tmp_path / "r.parquet", index=False)
-        back = pd.read_parquet(tmp_path / "r.parquet")
-        pd.testing.assert_frame_equal(back, frame, check_dtype=False)
-        pd.testing.assert_frame_equal(summary(back, 50, 0), summary(frame, 50, 0))
-
-
 def test_bad_input_is_named():
     clean, adversarial, records, predict = case()
     with refused(11, 12):

@@ -84,19 +84,15 @@ def test_more_pixels_never_undo_a_success(toy):
     assert few.table["rows"].map(len).max() == 4 and not few.success[kept].all()
 
 
-def test_torch_images_and_labels_give_the_same(toy):
-    model, images, labels = toy
-    attack = Restarts(ATTACK, 2)
-    other = attack(model, torch.from_numpy(images), torch.from_numpy(labels))
-    assert isinstance(other.images, torch.Tensor)
-    np.testing.assert_array_equal(other.images.numpy(), attack(model, images, labels).images)
-
-
-def test_a_list_of_images_gives_the_same(toy):
+def test_torch_images_and_lists_give_the_same(toy):
     model, images, labels = toy
     for attack in (Restarts(ATTACK, 2), MorePixels(ATTACK, 2)):
+        expected = attack(model, images, labels).images
         listed = attack(model, list(images), labels.tolist())
-        np.testing.assert_array_equal(listed.images, attack(model, images, labels).images)
+        np.testing.assert_array_equal(listed.images, expected)
+        other = attack(model, torch.from_numpy(images), torch.from_numpy(labels))
+        assert isinstance(other.images, torch.Tensor)
+        np.testing.assert_array_equal(other.images.numpy(), expected)
 
 
 def test_impossible_budgets_are_refused():
