@@ -124,6 +124,20 @@ def small(monkeypatch):
     monkeypatch.setitem(classifiers.NETWORKS, "resnet50", SmallResNet)
 
 
+@pytest.fixture(scope="module")
+def shallow():
+    """One block a stage for ResNet50: attacked as it is, with a fifth of the weights."""
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    from lib.models import classifiers
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(
+            classifiers.NETWORKS, "resnet50", lambda weights=None: ResNet(BasicBlock, [1, 1, 1, 1])
+        )
+        yield
+
+
 @pytest.fixture
 def git(monkeypatch):
     """Calls git in a folder, without variables that a hook of this repository has set."""

@@ -61,7 +61,7 @@ def test_one_model_gives_what_restoring_storing_and_classifying_gives(seed, patc
 
 
 @pytest.mark.parametrize("patches", [3, (), (3,), (3, 0.1, 1), "x", (4, 0.1), (3, 2)])
-def test_settings_of_patch_selection_that_are_no_pair_are_refused(patches):
+def test_settings_of_patch_selection_that_do_not_fit_are_refused(patches):
     with refused():
         Defended(Toy(), Shifted(), patches)
 
@@ -134,7 +134,7 @@ def test_a_scan_says_what_each_window_and_threshold_restores():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, shallow):
     """A run folder with a classifier of random weights, its images labeled by itself, attacked."""
     base = tmp_path_factory.mktemp("adaptive")
     phantoms.write("oct", 28, 60, 0, base / "data")
@@ -217,27 +217,6 @@ def test_a_killed_run_goes_on_to_the_same_table(run, tmp_path, monkeypatch):
     assert counting.calls == 1  # the images of the attacker who does not know the defense
     same = [column for column in whole if column != "seconds"]
     pd.testing.assert_frame_equal(found[same], whole[same])
-
-
-def test_a_denoiser_that_the_memory_does_not_hold_gets_smaller_batches(run, tmp_path):
-    model, images, records, folder = run
-
-    class Large(nn.Module):
-        """A defense that holds two images."""
-
-        sizes: list[int] = []
-
-        def forward(self, batch):
-            self.sizes.append(len(batch))
-            if len(batch) > 2:
-                raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate")
-            return batch
-
-    behind = Defended(model, Large()).eval()
-    with pytest.warns(UserWarning):
-        found = adaptive.through(behind, "dae", images, records[1], 1, P, tmp_path / "none")
-    assert max(Large.sizes) <= 64
-    assert found["adaptive"].tolist() == (~records[1]["success"]).tolist()
 
 
 def test_shares_count_every_image():

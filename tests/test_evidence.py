@@ -33,7 +33,7 @@ P = params.load(
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, shallow):
     """A run folder with an attack and its restoration, and the npz file it used."""
     base = tmp_path_factory.mktemp("evidence")
     rng = np.random.default_rng(0)
@@ -191,7 +191,7 @@ RESTORED, AGAIN, DETECTED = (f"{kind}_{TABLE}" for kind in ("restoration", "adap
         (RESTORED, put("fsim", 4, 2.0), ("row 4", "fsim", 2.0)),
         (RESTORED, put("index", 0, 999), ("row 0", "test 999", "one_pixel")),
         (RESTORED, lambda t: t[:-1], ("image test ", "median3")),
-        (RESTORED, lambda t: pd.concat([t, t[8:9]]), ("row ", "median3")),
+        (RESTORED, lambda t: pd.concat([t, t[-1:]]), ("row ", "median3")),
         (RESTORED, put("label", 7, -1), ("row 7", "label", -1, "one_pixel.parquet")),
         (RESTORED, put("success", 8, negated), ("row 8", "success", "one_pixel.parquet")),
         (RESTORED, put("kept", 9, negated), ("row 9", "kept", "one_pixel.parquet")),

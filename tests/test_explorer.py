@@ -16,7 +16,7 @@ from notebooks.explorer import Explorer, Session, finished_runs, view
 
 
 @pytest.fixture(scope="module", params=["derma", "chest"])
-def p(request, tmp_path_factory):
+def p(request, tmp_path_factory, shallow):
     """A finished run on phantoms: color, and gray with several labels.
 
     Weights are random, and the labels are what the classifier says, so that it is always right.
@@ -28,7 +28,7 @@ def p(request, tmp_path_factory):
     )  # fmt: skip
     path = write(p.dataset, 28, 150, 0, base / "data")
     classes = len(params.facts(p.dataset).classes)
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # the first image withstands medians and first generations
     model = Classifier("resnet50", classes, 28).eval()
     folder = base / "runs" / "demo" / p.dataset / "resnet50"
     classifiers.save(model, folder, key="none", history=[], start="random")
