@@ -254,6 +254,7 @@ def test_bare_neighbors_are_all_and_extremes_come_first():
 def test_wrong_inputs_are_named():
     model, images = Small().eval(), pictures(1)
     truth = [int(model(to_tensor(images[..., None])).argmax())]
+    color = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE**2, 3)).eval()
 
     def no_margin(logits, labels):
         return logits[:, 0], logits[:, 0] < 0
@@ -263,7 +264,7 @@ def test_wrong_inputs_are_named():
             return torch.full_like(logits[:, 0], torch.nan)
 
     for given in (
-        (model, np.zeros((1, SIZE, SIZE, 3), np.uint8), [0]),
+        (color, np.zeros((1, SIZE, SIZE, 3), np.uint8), [0]),
         (Small().train(), images, [0]),
         (model, images / 255, [0]),
         (model, images, [7]),
