@@ -30,18 +30,9 @@ SIZES = tuple(MedMNIST2D.available_sizes)
 SCHEMES = ("official", "paper", "by_image")
 
 
-class AbdomenCTMNIST(MedMNIST2D):
-    """AbdomenCT of Medical MNIST (DAT10) as one more MedMNIST data set; it has no official file."""
-
-    flag = "abdomenctmnist"
-
-
-INFO[AbdomenCTMNIST.flag] = {
-    "python_class": "AbdomenCTMNIST",
-    "description": "The class AbdomenCT of Medical MNIST.",
-    "task": "multi-class",
+# AbdomenCT of Medical MNIST (DAT10) as one more MedMNIST data set; it has no official file.
+INFO["abdomenctmnist"] = {
     "label": {"0": "abdomen CT"},
-    "n_channels": 1,
     "n_samples": {"train": 7000, "val": 1000, "test": 2000},
     "license": "CC BY-SA 4.0",
 }
@@ -174,15 +165,12 @@ def load(
     if not path.exists():
         if not download or "url" not in INFO[known.flag]:
             raise InputError(_missing(path, dataset, size))
-        fetch(_reader(known.flag), path, size)
-    extra = npz.arrays(path, ("source", "note", *npz.GROUPS), npz.ARRAYS)
-    parts = {part: _read(path, known, part, size) for part in PARTS}
-    lengths = [len(parts[part][0]) for part in PARTS]
-    split, group = np.repeat(PARTS, lengths), npz.groups(path, extra, lengths)
-    index = np.concatenate([np.arange(length) for length in lengths])
+        fetch(known.flag, path, size)
+    held = npz.arrays(path, (*npz.ARRAYS, *npz.GROUPS, "source", "note"), npz.ARRAYS)
     used = PARTS if scheme == "official" else known.source_parts
-    images, labels = (np.concatenate([parts[part][i] for part in used]) for i in (0, 1))
-    split, group, index = (values[np.isin(split, used)] for values in (split, group, index))
+    images, labels, split = npz.joined(path, known, size, held, used)
+    group = npz.groups(path, held, used)
+    index = np.concatenate([np.arange((split == part).sum()) for part in used])
     together = np.full_like(group, -1) if scheme == "by_image" else group
     digest = md5(path)
     if digest == official_md5(dataset, size):
@@ -190,7 +178,7 @@ def load(
     else:
         if scheme == "official":  # the draw of the other keeps equal images together
             npz.check_apart(path, images, split, index)
-        source = "phantom" if _text(path, extra, "source") == "phantom" else "rebuilt"
+        source = "phantom" if _text(path, held, "source") == "phantom" else "rebuilt"
     return Images(
         name=dataset,
         images=images if images.ndim == 4 else images[..., None],
@@ -199,7 +187,7 @@ def load(
         index=index,
         part=split if scheme == "official" else paper_parts(images, labels, together, seed),
         group=group,
-        provenance=Provenance(path.name, source, digest, _text(path, extra, "note")),
+        provenance=Provenance(path.name, source, digest, _text(path, held, "note")),
     )
 
 
@@ -208,23 +196,9 @@ def official_md5(dataset: str, size: int) -> str | None:
     return INFO[facts(dataset).flag].get("MD5" if size == 28 else f"MD5_{size}")
 
 
-def _reader(flag: str) -> type[MedMNIST2D]:
-    return next(reader for reader in MedMNIST2D.__subclasses__() if reader.flag == flag)
-
-
-def _read(path: Path, known: Facts, part: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of one split through medmnist's class, checked."""
-    try:
-        data = _reader(known.flag)(split=part, root=str(path.parent), size=size)
-    except npz.READ_ERRORS as error:
-        raise npz.unreadable(path, error) from error
-    images = np.asarray(data.imgs)
-    return images, npz.checked(path, known, size, part, images, np.asarray(data.labels))
-
-
-def _text(path: Path, extra: dict[str, np.ndarray], name: str) -> str:
+def _text(path: Path, held: dict[str, np.ndarray], name: str) -> str:
     """A text that the file may hold; '' if it does not."""
-    value = extra.get(name, np.array(""))
+    value = held.get(name, np.array(""))
     if value.shape or value.dtype.kind != "U":
         raise InputError(f"{path}: {name} must be one text, not {value.dtype} {value.shape}.")
     text = str(value)

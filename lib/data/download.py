@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from medmnist.dataset import MedMNIST2D
+import medmnist
 from medmnist.info import INFO
 
 from lib.params.errors import InputError
@@ -19,7 +19,7 @@ PROBE_SECONDS = 15  # for the host's first answer, name look-up included
 STALL_SECONDS = 20  # without a byte, then a download is given up; torchvision tries twice
 
 
-def fetch(reader: type[MedMNIST2D], path: Path, size: int) -> None:
+def fetch(flag: str, path: Path, size: int) -> None:
     """Download the official npz file through the medmnist package, which checks its MD5.
 
     It appears at ``path`` whole or not at all.
@@ -27,7 +27,7 @@ def fetch(reader: type[MedMNIST2D], path: Path, size: int) -> None:
     Raises:
         InputError: no answer in `PROBE_SECONDS`, a stall, a wrong MD5 or a full disk.
     """
-    url = INFO[reader.flag]["url" if size == 28 else f"url_{size}"]
+    url = INFO[flag]["url" if size == 28 else f"url_{size}"]
     failed = (
         f"{path.name} could not be downloaded from {url} ({{}}): check the network, or put the "
         f"file into {path.parent} by hand, rebuild it or use phantoms."
@@ -38,6 +38,7 @@ def fetch(reader: type[MedMNIST2D], path: Path, size: int) -> None:
         with writable(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         with stalls(), tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
+            reader = getattr(medmnist, INFO[flag]["python_class"])
             reader(split="test", root=folder, size=size, download=True)
             os.replace(Path(folder) / path.name, path)
     except (RuntimeError, OSError) as error:

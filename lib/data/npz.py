@@ -4,7 +4,7 @@ import lzma
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,22 +67,34 @@ def arrays(path: Path, names: Iterable[str], required: Iterable[str] = ()) -> di
         raise unreadable(path, error) from error
 
 
-def checked(
-    path: Path, known: Facts, size: int, part: str, images: np.ndarray, labels: np.ndarray
-) -> np.ndarray:
-    """Labels of one part as uint8, after images and labels were checked.
+def joined(
+    path: Path, known: Facts, size: int, held: dict[str, np.ndarray], used: Sequence[str] = PARTS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images, labels (uint8) and split of all rows of some parts, after all parts were checked.
 
     Args:
         path: of the file, for the message.
         known: of the data set.
         size: edge of the images in pixels.
-        part: ``train``, ``val`` or ``test``.
-        images: must be uint8 (N, size, size), or (N, size, size, 3) for color; N above 0.
-        labels: must be integers (N, 1) below the number of classes, or 0/1 (N, L).
+        held: `ARRAYS` of the file. Images must be uint8 (N, size, size), or (N, size, size, 3) for
+            color; N above 0. Labels must be integers (N, 1) below the number of classes, or 0/1
+            (N, L).
+        used: the parts, in the order of the rows.
 
     Raises:
         InputError: they are not; the message names array, row and value.
     """
+    labels = {part: _checked(path, known, size, part, held) for part in PARTS}
+    images = [held[f"{part}_images"] for part in used]
+    split = np.repeat(used, [len(part) for part in images])
+    return np.concatenate(images), np.concatenate([labels[part] for part in used]), split
+
+
+def _checked(
+    path: Path, known: Facts, size: int, part: str, held: dict[str, np.ndarray]
+) -> np.ndarray:
+    """Labels of one part, after images and labels were checked as `joined` says."""
+    images, labels = held[f"{part}_images"], held[f"{part}_labels"]
     columns = len(known.classes) if known.multi_label else 1
     highest = 1 if known.multi_label else len(known.classes) - 1
     shape = (size, size, 3) if known.channels == 3 else (size, size)
@@ -115,23 +127,23 @@ def checked(
     return labels.astype(np.uint8)
 
 
-def groups(path: Path, found: dict[str, np.ndarray], lengths: list[int]) -> np.ndarray:
-    """Patient numbers of all images, int64 (N,); -1 in a file without any.
+def groups(path: Path, held: dict[str, np.ndarray], used: Sequence[str]) -> np.ndarray:
+    """Patient numbers of the images of some parts, int64 (N,); -1 in a file without any.
 
     Raises:
         InputError: they are no integers, or not one an image.
     """
-    given = [name for name in GROUPS if name in found]
+    given = [name for name in GROUPS if name in held]
     if not given:
-        return np.full(sum(lengths), -1)
-    for name, length in zip(GROUPS, lengths, strict=True):
-        values = found.get(name)
+        return np.full(sum(len(held[f"{part}_images"]) for part in used), -1)
+    for part, name in zip(PARTS, GROUPS, strict=True):
+        values, length = held.get(name), len(held[f"{part}_images"])
         if values is None or values.dtype.kind not in "iu" or values.shape != (length,):
             raise InputError(
                 f"{path}: {name} must hold {length} integers, one per image, because "
                 f"{given[0]} is there."
             )
-    return np.concatenate([found[name] for name in GROUPS]).astype(np.int64)
+    return np.concatenate([held[f"{part}_groups"] for part in used]).astype(np.int64)
 
 
 def check_apart(path: Path, images: np.ndarray, split: np.ndarray, index: np.ndarray) -> None:

@@ -288,13 +288,7 @@ def _photos(path: Path, names: Iterable[str], size: int, mode: str) -> np.ndarra
 def _npz(path: Path, dataset: str, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images, labels and split of all rows, train first, then val, then test; checked."""
     held = npz.arrays(_there(path), npz.ARRAYS, npz.ARRAYS)
-    images = [held[f"{part}_images"] for part in PARTS]
-    labels = [
-        npz.checked(path, facts(dataset), size, part, pictures, held[f"{part}_labels"])
-        for part, pictures in zip(PARTS, images, strict=True)
-    ]
-    split = np.repeat(PARTS, [len(part) for part in images])
-    return np.concatenate(images), np.concatenate(labels), split
+    return npz.joined(path, facts(dataset), size, held)
 
 
 def _ordered(
