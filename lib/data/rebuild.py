@@ -20,7 +20,7 @@ from PIL import Image
 
 from lib.data import lesions, npz, photos, tables
 from lib.data.dataset import PARTS, SIZES, official_md5
-from lib.data.splits import content, in_whole_groups, linked
+from lib.data.splits import content, in_whole_groups
 from lib.params import facts
 from lib.params.errors import InputError, check_name
 from lib.params.files import atomic, md5
@@ -170,7 +170,7 @@ def abdomen_ct(source: Path, size: int) -> Rebuilt:
             f"{path}: images are {stored.dtype} {stored.shape}, but must be uint8 (N, 64, 64), N "
             "at least 10."
         )
-    same = linked(content(stored))
+    same = content(stored)
     split = in_whole_groups(same, {"test": len(stored) // 5, "val": len(stored) // 10})
     how = "as they are" if size == 64 else f"{_verb(64, size)} with bilinear interpolation"
     # The note is part of the file, whose MD5 is on record: its words stay, their spelling too.

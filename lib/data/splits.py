@@ -23,18 +23,13 @@ def linked(*keys: np.ndarray) -> np.ndarray:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    rows = np.arange(len(keys[0]))
-    first = len(rows)
-    ones, others = [], []
+    rows, first_rows = np.arange(len(keys[0])), []
     for key in keys:
-        have = key >= 0
-        values, codes = np.unique(key[have], return_inverse=True)
-        ones.append(rows[have])
-        others.append(first + codes)
-        first += len(values)
-    edges = (np.concatenate(ones), np.concatenate(others))
-    graph = coo_array((np.ones(len(edges[0]), np.int8), edges), shape=(first, first))
-    return connected_components(graph, directed=False)[1][: len(rows)]
+        _, first, codes = np.unique(key, return_index=True, return_inverse=True)
+        first_rows.append(np.where(key >= 0, first[codes], rows))
+    edges = (np.tile(rows, len(keys)), np.concatenate(first_rows))
+    graph = coo_array((np.ones(len(edges[0]), bool), edges), shape=(len(rows), len(rows)))
+    return connected_components(graph, directed=False)[1]
 
 
 def content(images: np.ndarray) -> np.ndarray:
