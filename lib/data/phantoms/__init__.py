@@ -63,13 +63,13 @@ def generate(dataset: str, size: int, images: int, seed: int) -> dict[str, np.nd
     test = apportion(images // 5, counts, FEWEST["test"])
     val = apportion(images // 10, counts, FEWEST["val"])
     # Ranges of numbers within each class; the first image of a class is always tested.
-    ends = np.stack([np.zeros_like(test), test, test + val, counts])
+    ranges = {"train": (test + val, counts), "val": (test, test + val), "test": (0 * test, test)}
     order = np.random.default_rng([seed, zlib.crc32(dataset.encode())])
     result, patients = {}, 0
-    for part, place in (("train", 2), ("val", 1), ("test", 0)):
+    for part, (begins, ends) in ranges.items():
         indices = np.concatenate([
-            np.arange(ends[place, stratum], ends[place + 1, stratum]) * len(weights) + stratum
-            for stratum in range(len(weights))
+            np.arange(begin, end) * len(weights) + stratum
+            for stratum, (begin, end) in enumerate(zip(begins, ends, strict=True))
         ])  # fmt: skip
         drawn = [draw(dataset, size, int(index), seed) for index in order.permutation(indices)]
         result[f"{part}_images"] = np.stack([image for image, _ in drawn])

@@ -35,10 +35,8 @@ def scene(rng: np.random.Generator, labels: tuple[int, ...], edge: int) -> np.nd
     curved = middle[0] + tall + c.rng.uniform(0.03, 0.07) - 0.35 * (c.right - 0.5) ** 2
     c.paint(0.6 * soft(0.006 - np.abs(c.down - curved), 0.008), 0.45)
     c.paint(soft(1 - body, 0.02), FAT)
-    rim = np.abs(1 - body)
-    c.paint(0.5 * soft(0.012 - rim, 0.02), MUSCLE)
-    cavity = 1 - fat / wide
-    inner = body / cavity
+    c.paint(0.5 * soft(0.012 - np.abs(1 - body), 0.02), MUSCLE)
+    inner = body / (1 - fat / wide)
     c.paint(soft(1 - inner, 0.03), MUSCLE)
     c.paint(soft(0.90 - inner, 0.03), FAT)
     _ribs(c, inner, middle, 0.9 - 0.7 * level)
@@ -48,8 +46,9 @@ def scene(rng: np.random.Generator, labels: tuple[int, ...], edge: int) -> np.nd
     texture = 1 + 0.03 * c.noise(20, 2)
     size = 1.0 - 0.75 * soft(level - 0.65, 0.7)
     liver = organ(-0.05, -0.48, (0.75 * size, 0.50 * size), 0.15)
-    left = organ(-0.35, -0.05, (0.35 * size, 0.55 * size), -0.25)
-    liver = np.minimum(liver, left if level < 0.5 else liver)
+    if level < 0.5:
+        left = organ(-0.35, -0.05, (0.35 * size, 0.55 * size), -0.25)
+        liver = np.minimum(liver, left)
     c.paint(within * soft(1 - liver, 0.06), LIVER * c.rng.uniform(0.93, 1.12) * texture)
     vessel = soft(0.10 - np.abs(c.noise(6)), 0.1) * soft(0.8 - liver, 0.2)
     c.paint(0.4 * vessel, KIDNEY)
@@ -61,16 +60,14 @@ def scene(rng: np.random.Generator, labels: tuple[int, ...], edge: int) -> np.nd
         gas = soft(0.85 - stomach, 0.1) * soft(middle[0] - 0.4 * (tall - fat) - c.down, 0.02)
         c.paint(gas * within, 0.03)
     for sign in (-1, 1):
-        muscle = organ(0.42, 0.22 * sign, (0.20, 0.13))
-        c.paint(soft(1 - muscle, 0.1), MUSCLE * 1.05)
-        back = organ(0.80, 0.26 * sign, (0.22, 0.24))
-        c.paint(soft(1 - back, 0.1), MUSCLE * 1.05)
+        for row, column, radii in ((0.42, 0.22, (0.20, 0.13)), (0.80, 0.26, (0.22, 0.24))):
+            c.paint(soft(1 - organ(row, column * sign, radii), 0.1), MUSCLE * 1.05)
         if 0.25 < level + 0.05 * sign < 0.9:
             _kidney(c, organ, sign)
     _spine(c, organ)
     contrast = c.rng.uniform(0.60, 0.85)
-    for row, column, radius in ((0.20, 0.05, 0.11), (0.20, -0.14, 0.10)):
-        vessel = organ(row, column, (radius, radius * 0.72))
+    for column, radius in ((0.05, 0.11), (-0.14, 0.10)):
+        vessel = organ(0.20, column, (radius, radius * 0.72))
         c.paint(soft(1 - vessel, 0.15), contrast)
     return c.image * c.rng.uniform(0.92, 1.08)
 
@@ -107,8 +104,9 @@ def _kidney(c: Canvas, organ: Organ, sign: int) -> None:
 
 
 def _spine(c: Canvas, organ: Organ) -> None:
-    c.paint(soft(1 - organ(0.48, 0.0, (0.20, 0.155)), 0.1), BONE)
-    c.paint(0.5 * soft(0.75 - organ(0.48, 0.0, (0.20, 0.155)), 0.2), 0.72)
+    body = organ(0.48, 0.0, (0.20, 0.155))
+    c.paint(soft(1 - body, 0.1), BONE)
+    c.paint(0.5 * soft(0.75 - body, 0.2), 0.72)
     for sign in (-1, 1):
         c.paint(soft(1 - organ(0.72, 0.11 * sign, (0.06, 0.13), 0.3 * sign), 0.2), BONE)
     c.paint(soft(1 - organ(0.86, 0.0, (0.18, 0.035)), 0.3), BONE)
