@@ -118,14 +118,8 @@ def test_pathology(source: Path, tmp_path: Path) -> None:
     images = made("pathology", source, tmp_path, 28)
     with np.load(source / "pathmnist_official_part" / "pathmnist_28_part.npz") as stored:
         assert (images.in_part("val").images == stored["val_images"]).all()
-    assert re.findall(r"\d+", images.provenance.note)[-6:] == [
-        "4",
-        "89996",
-        "2",
-        "10004",
-        "3",
-        "7180",
-    ]
+    numbers = re.findall(r"\d+", images.provenance.note)
+    assert numbers[-6:] == ["4", "89996", "2", "10004", "3", "7180"]
     assert (images.group == -1).all()
     with refused(64):
         rebuild.rebuild("pathology", source, tmp_path, 64)

@@ -31,14 +31,13 @@ def overlap(data: Images) -> pd.DataFrame:
         part, images, same_patient (missing where no patient is known) and same_pixels.
     """
     same, training = content(data.images), data.part == "train"
-    known = data.group[data.group >= 0]
-    rows = []
+    known, rows = data.group >= 0, []
     for part in ("val", "test"):
         here = data.part == part
-        patients = np.isin(data.group[here], known[np.isin(known, data.group[training])])
+        patients = np.isin(data.group[here], data.group[training & known])
         rows.append({
             "part": part, "images": int(here.sum()),
-            "same_patient": int(patients.sum()) if len(known) else None,
+            "same_patient": int(patients.sum()) if known.any() else None,
             "same_pixels": int(np.isin(same[here], same[training]).sum()),
         })  # fmt: skip
     return pd.DataFrame(rows)
