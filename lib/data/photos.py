@@ -89,5 +89,5 @@ def _member(path: Path, members: dict[str, list[str]], name: str) -> str:
 def _decoded(path: Path, archive: zipfile.ZipFile, member: str, mode: str) -> np.ndarray:
     try:
         return decode(archive.read(member), mode)
-    except (ValueError, *READ_ERRORS) as error:
+    except READ_ERRORS as error:  # a ValueError is one
         raise InputError(f"{path}: the image {member} cannot be used: {unread(error)}.") from None

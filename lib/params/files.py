@@ -217,6 +217,5 @@ def sha256(path: Path) -> str:
 
 def fingerprint(content: Any) -> str:
     """Short hash of a JSON-like value; keys checkpoints to the settings that made them."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[
-        :16
-    ]
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

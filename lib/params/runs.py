@@ -6,6 +6,7 @@ described on the book's page "Run folder".
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
@@ -72,14 +73,11 @@ def hardware() -> dict[str, Any]:
     """Processor, cores, memory and the GPU if it was used, without the machine's name."""
     import torch
 
-    model = platform.machine()
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        text = info.read_text(encoding="utf-8")
-        lines = [line for line in text.splitlines() if line.startswith("model name")]
-        model = lines[0].partition(":")[2].strip() if lines else model
+    text = info.read_text(encoding="utf-8") if info.exists() else ""
+    found = re.search(r"^model name\s*: *(.*\S)", text, re.MULTILINE)
     return {
-        "processor": model,
+        "processor": found[1] if found else platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),

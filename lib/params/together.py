@@ -11,9 +11,8 @@ def check_together(p: Any) -> None:
     """Refuse values of `Parameters`, each valid by itself, that no step can use together.
 
     Raises:
-        InputError: a name that no file has, or values that exclude each other.
+        InputError: values that exclude each other.
     """
-    read("protocols", p.protocol), read("datasets", p.dataset)
     if p.restoration_patch_size % 2 == 0:
         raise InputError(
             f"restoration_patch_size must be odd, not {p.restoration_patch_size}, because a "
