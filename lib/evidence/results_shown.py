@@ -43,8 +43,9 @@ def page(table: pd.DataFrame, caption: str = "", fold: str = ""):
     style = tables.table(table, caption)
     # A number and its interval stay on one line.
     style.set_properties([*table.columns.difference(TEXTS)], **{"white-space": "nowrap"})
-    for name in (name for name in table if name in TEXTS):  # in order, so that the HTML is equal
-        tables.begin_left(style, name)
+    for name in table:  # not over the set, whose order differs from process to process
+        if name in TEXTS:
+            tables.begin_left(style, name)
     return tables.folded(style, fold) if fold else style
 
 
