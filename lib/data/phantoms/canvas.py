@@ -97,19 +97,12 @@ class Canvas:
         offsets = (0.5 + jitter * self.rng.uniform(-0.5, 0.5, (2, 1024))).astype(np.float32)
         across, along = np.broadcast_arrays(across, along)
         row, column = np.floor(across).astype(np.int32), np.floor(along).astype(np.int32)
-        down, right = across - row, along - column
-        first = np.full(across.shape, 9, np.float32)
-        second, number = first.copy(), np.zeros(across.shape, np.int32)
-        for i in (-1, 0, 1):
-            for j in (-1, 0, 1):
-                point = ((row + i) & 31) * 32 + ((column + j) & 31)
-                far = (offsets[0].take(point) + (i - down)) ** 2
-                far += (offsets[1].take(point) + (j - right)) ** 2
-                nearer = far < first
-                second = np.where(nearer, first, np.minimum(second, far))
-                number = np.where(nearer, point, number)
-                first = np.minimum(first, far)
-        return np.sqrt(first), np.sqrt(second), number
+        i, j = np.mgrid[-1:2, -1:2].reshape(2, 9, 1, 1)  # the squares around
+        point = ((row + i) & 31) * 32 + ((column + j) & 31)
+        far = (offsets[0][point] + (i - (across - row))) ** 2
+        far += (offsets[1][point] + (j - (along - column))) ** 2
+        first, second = np.sqrt(np.partition(far, 1, axis=0)[:2])
+        return first, second, np.take_along_axis(point, far.argmin(0, keepdims=True), 0)[0]
 
     def ellipse(
         self, center: tuple[float, float], radii: tuple[float, float], angle: float = 0.0
