@@ -26,6 +26,11 @@ NAMES = {
     "dae_recovers_more": "DAE recovers more labels",
     "dae_recovers_more_than_a_median": "DAE beats a median filter",
 }
+# Nothing of ours can be replicated: our questions have words of their own.
+ANSWERS = {
+    verdicts.REPLICATED: "holds", verdicts.IN_PART: "holds in part",
+    verdicts.NOT_REPLICATED: "does not hold", verdicts.NOT_TESTABLE: verdicts.NOT_TESTABLE,
+}  # fmt: skip
 COUNTS = {"holds": "as claimed", "against": "the opposite", "inconclusive": "inconclusive"}
 
 
@@ -95,9 +100,18 @@ def cards(ledger: pd.DataFrame) -> str:
     return f'<div class="claims">{"".join(map(_card, ledger.to_dict("records")))}</div>'
 
 
-def chip(word: str) -> str:
-    """A verdict as a chip."""
-    return f'<span class="chip {_kind(word)}">{word}</span>'
+def chip(word: str, text: str = "") -> str:
+    """A verdict as a chip, with its word or another text."""
+    return f'<span class="chip {_kind(word)}">{text or word}</span>'
+
+
+def answer(row: dict) -> str:
+    """The verdict in the words for claims of the paper, or in those for our questions.
+
+    Args:
+        row: of `lib.evidence.claims.ledger`.
+    """
+    return ANSWERS[row["verdict"]] if row["added"] else row["verdict"]
 
 
 def _kind(word: str) -> str:
@@ -112,7 +126,7 @@ def _card(row: dict) -> str:
     )  # fmt: skip
     return (
         f'<section class="claim {_kind(row["verdict"])}" id="claim-{row["id"]}">'
-        f'<p class="title">{NAMES[row["id"]]} {chip(row["verdict"])}</p>'
+        f'<p class="title">{NAMES[row["id"]]} {chip(row["verdict"], answer(row))}</p>'
         f"<p><b>{asks}.</b> {escape(row['claim'])} <small>{escape(row['where'])}</small></p>"
         f"<p><b>Found.</b> {escape(found(row))}</p>{_bar(row, number)}{folded}</section>"
     )
@@ -128,7 +142,8 @@ def found(row: dict) -> str:
     number = holds + against + inconclusive
     if not number:
         return row["reason"]
-    text = f"As claimed in {holds} of {many(number, 'comparison')}"
+    text = "Holds" if row["added"] else "As claimed"
+    text += f" in {holds} of {many(number, 'comparison')}"
     text += verdicts.exceptions(against, inconclusive)
     missing = f" Not compared: {row['missing']}." if row["missing"] else ""
     return f"{text}. Images: {row['images']}.{missing}"

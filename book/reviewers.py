@@ -58,7 +58,8 @@ def claims_table(ledger: pd.DataFrame | None, pages: list[Page]) -> str:
         name, (step, files) = claim_cards.NAMES[row["id"]], EVIDENCE[row["id"]]
         linked = f"{{doc}}`{name} <{cards}>`" if cards else name
         where = f"{files}<br>`{row['id']}`"
-        rows.append([linked, claim_cards.chip(row["verdict"]), _links(step, pages), where])
+        chip = claim_cards.chip(row["verdict"], claim_cards.answer(row))
+        rows.append([linked, chip, _links(step, pages), where])
     return markdown.table(["claim", "verdict", "pages", "files and test"], rows)
 
 

@@ -68,8 +68,8 @@ def readme(
 ) -> str:
     """The results as Markdown for those who look into the folder before they build the book."""
     rows = [
-        [f"{row['claim']}{' *(our question)*' if row['added'] else ''}", f"**{row['verdict']}**",
-         row["images"], row["reason"]]
+        [f"{row['claim']}{' *(our question)*' if row['added'] else ''}",
+         f"**{claim_cards.answer(row)}**", row["images"], row["reason"]]
         for row in ledger.to_dict("records")
     ]  # fmt: skip
     parts = [

@@ -866,6 +866,16 @@ def test_a_claim_is_judged_on_the_first_record_that_decides_it(monkeypatch, smal
     assert row["verdict"] == "not testable" and row["images"] == ""
 
 
+@pytest.mark.parametrize("word", verdicts.WORDS)
+def test_what_the_paper_does_not_claim_is_never_called_replicated(word):
+    ledger = claims.ledger([(NOTHING, P)]).assign(verdict=word, holds=1)
+    own, asked = (
+        re.sub("<[^>]*>", "", claim_cards.cards(ledger[ledger["added"] == added]))
+        for added in (False, True)
+    )
+    assert word in own and "replicated" not in asked
+
+
 def test_every_claim_has_a_card_and_every_claim_of_the_paper_a_chip():
     ledger = claims.ledger([(NOTHING, P)])
     assert set(claim_cards.NAMES) == set(ledger["id"])

@@ -42,16 +42,14 @@ def slopes(table: pd.DataFrame) -> Figure:
 
 
 def slope_keys(table: pd.DataFrame) -> list[Line2D]:
-    """Legend of `draw_slopes`."""
-    other = table.loc[table["size"] != PRINTED_SIZE].drop_duplicates("dataset")
-    smaller = [
-        f"* {shown(row.dataset)}: {row.size} px, not comparable" for row in other.itertuples()
-    ]
-    return [
-        key("agrees with the printed rate", "o", GOOD, line="none"),
-        key("differs", "o", BAD, line="none"),
-        *(key(name, "o", OTHER, line="none") for name in smaller),
-    ]
+    """Legend of the marks that `draw_slopes` makes."""
+    same = table["size"] == PRINTED_SIZE
+    agrees, other = table.loc[same, "agrees"].astype(bool), table[~same].drop_duplicates("dataset")
+    names = {"agrees with the printed rate": GOOD} if agrees.any() else {}
+    names |= {"differs from the printed rate": BAD} if not agrees.all() else {}
+    for row in other.itertuples():
+        names[f"* {shown(row.dataset)}: {row.size} px, not comparable"] = OTHER
+    return [key(name, "o", paint, line="none") for name, paint in names.items()]
 
 
 def draw_slopes(axes: Axes, table: pd.DataFrame) -> None:
