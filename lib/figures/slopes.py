@@ -46,7 +46,8 @@ def slope_keys(table: pd.DataFrame) -> list[Line2D]:
     same = table["size"] == PRINTED_SIZE
     agrees, other = table.loc[same, "agrees"].astype(bool), table[~same].drop_duplicates("dataset")
     names = {"agrees with the printed rate": GOOD} if agrees.any() else {}
-    names |= {"differs from the printed rate": BAD} if not agrees.all() else {}
+    if not agrees.all():
+        names["differs" if names else "differs from the printed rate"] = BAD
     for row in other.itertuples():
         names[f"* {shown(row.dataset)}: {row.size} px, not comparable"] = OTHER
     return [key(name, "o", paint, line="none") for name, paint in names.items()]
