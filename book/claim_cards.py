@@ -31,7 +31,7 @@ ANSWERS = {
     verdicts.REPLICATED: "holds", verdicts.IN_PART: "holds in part",
     verdicts.NOT_REPLICATED: "does not hold", verdicts.NOT_TESTABLE: verdicts.NOT_TESTABLE,
 }  # fmt: skip
-COUNTS = {"holds": "as claimed", "against": "the opposite", "inconclusive": "inconclusive"}
+COUNTS = {"holds": "hold", "against": "the opposite", "inconclusive": "inconclusive"}
 
 
 def counted(ledger: pd.DataFrame) -> str:
