@@ -61,6 +61,7 @@ lint: $(BIN)/.ready ## check style and common errors
 bench: $(BENCH)/.ready ## compare the speed of our attack with other programs, in an environment of their own
 	$(NO_VALUES)@$(BENCH)/python -m pytest --quiet tests/test_benchmarks.py
 	@$(BENCH)/python -m benchmarks.attack
+	@$(BENCH)/python -m benchmarks.scaling
 
 gpu-check: $(BIN)/.ready ## test correctness and speed of the attack on this machine's NVIDIA GPU
 	$(NO_VALUES)@$(BIN)/python -m benchmarks.gpu_check

@@ -1,10 +1,9 @@
 """Candidates a second: our attack, its parts and its peers, on the same model, images and budget.
 
-`make bench` runs this. It writes ``benchmarks/attack.csv`` (one row a method),
-``benchmarks/scaling.csv`` (time and memory against the number of images) and
-``benchmarks/attack.json`` (hardware, versions, settings). Weights are random and images are
-phantoms: a forward pass takes as long with any weights. No candidate ever succeeds, so that every
-method spends the same budget.
+`make bench` runs this. It writes ``benchmarks/attack.csv`` (one row a method) and
+``benchmarks/attack.json`` (hardware, versions and settings of each device). Weights are random and
+images are phantoms: a forward pass takes as long with any weights. No candidate ever succeeds, so
+that every method spends the same budget.
 
 Methods:
 
@@ -19,11 +18,8 @@ Methods:
 """
 
 import argparse
+import contextlib
 import platform
-import re
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,13 +41,14 @@ from lib.models.classifiers import Classifier, logits
 from lib.models.inference import full_precision
 from lib.params.device import native_bfloat16, no_tf32, pick_device
 from lib.params.errors import InputError, run_command
-from lib.params.files import atomic, write_json
+from lib.params.files import atomic, read_json, write_json
 from lib.params.runs import PACKAGES, hardware
 
 FOLDER = Path(__file__).parent
 CLASSES = 7
-BATCHES = (4, 8, 16, 32, 64)  # of the plain network; the best one counts
-COUNTS = (100, 1000, 10_000)  # images of the scaling run
+# Of the plain network; the best one counts.
+BATCHES = {"cpu": (4, 8, 16, 32, 64), "cuda": (32, 64, 256, 1024)}
+CASE = ["model", "size", "dtype", "device", "pixels"]
 
 
 @dataclass(frozen=True)
@@ -122,10 +119,14 @@ def rate(call: Callable[[], None], count: int, seconds: float) -> float:
 
 @torch.inference_mode()
 def plain_dense(model: Classifier, seconds: float) -> float:
-    """Best rate of torchvision's network in float32."""
+    """Best rate of torchvision's network in float32, with batches that fit into the memory."""
     device, size = model.mean.device, model.input_size
-    batches = [torch.rand(batch, 3, size, size, device=device) for batch in BATCHES]
-    return max(rate(lambda x=x: model.network(x), len(x), seconds) for x in batches)
+    best = 0.0
+    for batch in BATCHES[device.type]:
+        x = torch.rand(batch, 3, size, size, device=device)
+        with contextlib.suppress(torch.OutOfMemoryError):
+            best = max(best, rate(lambda x=x: model.network(x), batch, seconds))
+    return best
 
 
 @torch.inference_mode()
@@ -238,52 +239,36 @@ def measure(case: Case, given: argparse.Namespace, plain: dict, apart: dict) -> 
     return rows
 
 
-def scaling(count: int) -> None:
-    """Attack so many images at 28 pixels and print seconds and peak memory in MB."""
-    device = pick_device("auto")
-    torch.manual_seed(0)
-    model = Classifier("resnet50", CLASSES, 28).eval().to(device, memory_format=torch.channels_last)
-    attack = PixelAttack(population=4, generations=0, criterion=NoSuccess(), precision="auto")
-    images, labels = some_images(model, count)
-    before = peak_memory()
-    started = time.perf_counter()
-    attack(model, images, labels)
-    seconds = time.perf_counter() - started
-    print(f"{seconds:.2f} {before:.0f} {peak_memory():.0f}")
-
-
-def peak_memory() -> float:
-    """Most memory that this process has held, in MB.
-
-    getrusage counts what the parent held at its start too, so it comes second.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(re.search(r"VmHWM:\s*(\d+)", status.read_text(encoding="utf-8"))[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def scaling_table(counts: tuple[int, ...]) -> pd.DataFrame:
-    """Seconds and memory for numbers of images, each in a process of its own."""
-    rows = []
-    for count in counts:
-        command = [sys.executable, "-m", "benchmarks.attack", "--scaling", str(count)]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
-        seconds, before, peak = map(float, done.stdout.split())
-        rows.append(
-            {
-                "images": count, "seconds": seconds, "seconds_per_1000": seconds / count * 1000,
-                "memory_before_mb": before, "memory_peak_mb": peak,
-            }
-        )  # fmt: skip
-        print(f"  {count:,} images: {seconds:.1f} s, {peak:.0f} MB at most", flush=True)
-    return pd.DataFrame(rows)
-
-
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table atomically."""
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False)
+
+
+def keep(given: argparse.Namespace, rows: list[dict], apart: dict, started: float) -> None:
+    """Replace what the tables say of the measured cases; other cases and devices stay.
+
+    ``given`` is as for `measure`, with the folder ``out``; ``apart`` is `fixed` by case and
+    ``started`` the beginning on the clock of `time.perf_counter`.
+    """
+    device, table = pick_device("auto").type, pd.DataFrame(rows)
+    path, about_path = given.out / "attack.csv", given.out / "attack.json"
+    if path.exists():
+        before = pd.read_csv(path)
+        again = pd.MultiIndex.from_frame(before[CASE]).isin(pd.MultiIndex.from_frame(table[CASE]))
+        table = pd.concat([before[~again], table], ignore_index=True)
+    known = read_json(about_path) if about_path.exists() else {}
+    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    about = {
+        "hardware": hardware(), "threads": torch.get_num_threads(), "versions": versions,
+        "population": 100, "images": given.images,
+        "generations": {case.size: given.generations or case.generations for case in CASES},
+        "peak_gflops": peaks(given.seconds),
+        "fixed_seconds": known.get(device, {}).get("fixed_seconds", {}) | apart,
+        "seconds": time.perf_counter() - started,
+    }  # fmt: skip
+    write_csv(path, table)
+    write_json(about_path, known | {device: about})
 
 
 def main(words: list[str]) -> None:
@@ -295,11 +280,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--images", type=int, default=8, help="of the search")
     parser.add_argument("--generations", type=int, default=0, help="of the search")
     parser.add_argument("--no-peers", dest="peers", action="store_false")
-    parser.add_argument("--scaling", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(words)
-    if given.scaling:
-        scaling(given.scaling)
-        return
     started, plain, apart, rows = time.perf_counter(), {}, {}, []
     device = pick_device("auto")
     slow = not native_bfloat16(device)  # hours of emulation, and nothing learned
@@ -313,17 +294,7 @@ def main(words: list[str]) -> None:
             rows += measure(case, given, plain, apart)
     if not rows:
         raise InputError(f"no case holds {given.only!r}: leave out --only for all of them.")
-    write_csv(given.out / "attack.csv", pd.DataFrame(rows))
-    if not given.only:
-        write_csv(given.out / "scaling.csv", scaling_table(COUNTS))
-    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    write_json(given.out / "attack.json", {
-        "hardware": hardware(), "threads": torch.get_num_threads(), "versions": versions,
-        "population": 100, "images": given.images,
-        "generations": {case.size: given.generations or case.generations for case in CASES},
-        "peak_gflops": {device.type: peaks(given.seconds)}, "fixed_seconds": {device.type: apart},
-        "seconds": time.perf_counter() - started,
-    })  # fmt: skip
+    keep(given, rows, apart, started)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from lib.models.inference import full_precision
 from lib.params import ROOT
 from lib.params.device import pick_device
 from lib.params.errors import InputError, run_command
-from lib.params.files import read_json, write_json
+from lib.params.files import write_json
 from lib.params.runs import hardware
 
 DIFFERENCE = 1e-4  # of float32 logits on two devices, relative to the largest
@@ -133,17 +133,17 @@ def stages(name: str, device: torch.device, batch: int, seconds: float) -> dict[
     return rates
 
 
-def rows(started: float, seconds: float, apart: dict[str, float]) -> pd.DataFrame:
-    """Rows of ``attack.csv`` on this GPU, as many as the time allows; see `attack.measure`."""
-    given = argparse.Namespace(seconds=seconds, images=64, generations=0, peers=False)
-    found, plain = [], {}
+def rates_here(started: float, seconds: float, out: Path) -> None:
+    """Write rows of ``attack.csv`` on this GPU, as many as the time allows."""
+    given = argparse.Namespace(seconds=seconds, images=64, generations=0, peers=False, out=out)
+    rows, plain, apart = [], {}, {}
     for case in attack.CASES:
-        if time.monotonic() - started > LIMIT:
+        if time.perf_counter() - started > LIMIT:
             print(f"left out for want of time: {case}")
         else:
             print(f"{case} pixel(s)", flush=True)
-            found += attack.measure(case, given, plain, apart)
-    return pd.DataFrame(found)
+            rows += attack.measure(case, given, plain, apart)
+    attack.keep(given, rows, apart, started)
 
 
 def main(words: list[str]) -> None:
@@ -152,7 +152,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seconds", type=float, default=1, help="for each rate")
     parser.add_argument("--out", type=Path, default=attack.FOLDER, help="folder of the tables")
     given = parser.parse_args(words)
-    started, device = time.monotonic(), pick_device("auto")
+    started, device = time.perf_counter(), pick_device("auto")
     if device.type == "cpu":
         print("No GPU is here: small sizes on the CPU, and no row is written.", flush=True)
     wrong = list(golden(device))
@@ -177,17 +177,8 @@ def main(words: list[str]) -> None:
         print(f"{name}: {json.dumps(about[name])}", flush=True)
     if device.type == "cuda" and not wrong:
         write_json(given.out / "gpu.json", about)
-        path = given.out / "attack.csv"
-        table = pd.read_csv(path)
-        apart: dict[str, float] = {}
-        ours = rows(started, given.seconds, apart)
-        table = pd.concat([table[table["device"] != "cuda"], ours], ignore_index=True)
-        attack.write_csv(path, table)
-        known = read_json(given.out / "attack.json")
-        for name, of in (("peak_gflops", attack.peaks(given.seconds)), ("fixed_seconds", apart)):
-            known[name] = known.get(name, {}) | {"cuda": of}
-        write_json(given.out / "attack.json", known)
-    print(f"{time.monotonic() - started:.0f} s", flush=True)
+        rates_here(started, given.seconds, given.out)
+    print(f"{time.perf_counter() - started:.0f} s", flush=True)
     if wrong:
         raise InputError("; ".join(wrong))
 

@@ -64,26 +64,30 @@ def table(name: str) -> tuple[pd.DataFrame, str]:
     return found[list(COLUMNS[name])], f"From `benchmarks/{name}.csv`."
 
 
-def provenance() -> dict:
-    """Machine, versions and settings of the benchmark, ``attack.json``; empty if it is missing."""
+def provenance(device: str) -> dict:
+    """Machine, versions and settings of the benchmark on a device; empty if it was not run there.
+
+    They are read from ``attack.json``.
+    """
     path = FOLDER / "attack.json"
-    return read_json(path) if path.exists() else {}
+    return read_json(path).get(device, {}) if path.exists() else {}
 
 
 def machine(rates: pd.DataFrame, packages: bool = True) -> str:
-    """The benchmark's machine, and versions of ``packages``; ``rates`` is the table ``attack``."""
-    about = provenance()
-    if not about:
-        return ""
-    hardware = about["hardware"]
-    said = (
-        f"Measured on: {hardware['processor']}, {hardware['cores']} cores, {about['threads']} "
-        f"threads, {hardware['memory_gib']} GiB, GPU: {hardware['gpu'] or 'none'}."
-    )
-    if "cuda" in set(rates["device"]) and not hardware["gpu"]:
-        said += " The rows on cuda come from another machine, which the file does not name."
-    versions = ", ".join(f"{name} {of}" for name, of in about.get("versions", {}).items())
-    return f"{said} {versions}." if versions and packages else said
+    """The machine of each device in the table ``attack``, and versions of ``packages``."""
+    said = []
+    for device in rates["device"].unique():
+        if not (about := provenance(device)):
+            continue
+        hardware = about["hardware"]
+        said.append(
+            f"Measured on {device}: {hardware['processor']}, {hardware['cores']} cores, "
+            f"{about['threads']} threads, {hardware['memory_gib']} GiB, "
+            f"GPU: {hardware['gpu'] or 'none'}."
+        )
+        if packages:
+            said.append(", ".join(f"{name} {of}" for name, of in about["versions"].items()) + ".")
+    return " ".join(said)
 
 
 def old_and_new(rates: pd.DataFrame) -> str:
@@ -143,8 +147,8 @@ def limit(rates: pd.DataFrame, work: pd.DataFrame, device: str) -> pd.DataFrame:
         paper's budget, and ``fixed`` seconds of each image besides. NaN where something was not
         measured.
     """
-    about = provenance()
-    peaks, apart = (about.get(n, {}).get(device, {}) for n in ("peak_gflops", "fixed_seconds"))
+    about = provenance(device)
+    peaks, apart = (about.get(name, {}) for name in ("peak_gflops", "fixed_seconds"))
     found = _cases(rates[rates["device"] == device], work, [WINDOWS, SEARCH])
     case = found[CASE].astype(str).agg(" ".join, axis=1) if len(found) else found["dtype"]
     gflops = 2 * found["windows"] * found[WINDOWS] / 1000

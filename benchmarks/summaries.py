@@ -219,8 +219,9 @@ def cache(rates: pd.DataFrame, searches: pd.DataFrame) -> str:
 
     ``rates`` and ``searches`` are the tables ``attack`` and ``searches``.
     """
-    text, generations = [], measured.provenance().get("generations", {}).get("224")
+    text = []
     for device in rates["device"].unique():
+        generations = measured.provenance(device).get("generations", {}).get("224")
         here = rates[rates["device"] == device]
         search, windows = (
             PRINTED_BUDGET / measured.rate(here, method)

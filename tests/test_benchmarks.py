@@ -14,6 +14,7 @@ from conftest import refused
 from packaging.requirements import Requirement
 
 from benchmarks import attack as driver
+from benchmarks import scaling
 from benchmarks.harness import Counted, Steadfast, throughput
 from benchmarks.peers import PEERS, installed
 from lib.models.classifiers import logits
@@ -185,26 +186,33 @@ def test_the_driver_writes_a_row_for_each_method(tmp_path, capsys):
         "1",
         "--no-peers",
     ]
+    cases = [("resnet50", 28, "float32", "cpu", 1), ("resnet50", 224, "float32", "cpu", 1),
+             ("resnet50", 28, "float32", "cuda", 1)]  # fmt: skip
+    before = pd.DataFrame(cases, columns=driver.CASE).assign(
+        method="ART", candidates_per_second=1.0, ratio_to_plain_dense=1.0
+    )
+    before.to_csv(tmp_path / "attack.csv", index=False)
+    (tmp_path / "attack.json").write_text('{"cuda": {"threads": 3}}')
     driver.main([*words, "--out", str(tmp_path)])
-    table = pd.read_csv(tmp_path / "attack.csv").set_index("method")
+    table = pd.read_csv(tmp_path / "attack.csv")
+    kept = table["method"] == "ART"  # another case and another device
+    assert table.loc[kept, ["size", "device"]].to_numpy().tolist() == [[224, "cpu"], [28, "cuda"]]
+    table = table[~kept].set_index("method")
     assert list(table.index) == ["plain dense", "ours, whole maps", "ours, windows", "ours, search"]
-    assert table.columns.tolist() == [
-        "model", "size", "dtype", "device", "pixels", "candidates_per_second",
-        "ratio_to_plain_dense",
-    ]  # fmt: skip
     plain = table.loc["plain dense", "candidates_per_second"]
     assert table["ratio_to_plain_dense"].tolist() == pytest.approx(
         (table["candidates_per_second"] / plain).tolist(), rel=0.02
     )
     about = json.loads((tmp_path / "attack.json").read_text())
-    assert about["hardware"]["cores"] and about["peak_gflops"]["cpu"]["float32"] > 0
-    assert list(about["fixed_seconds"]["cpu"]) == ["resnet50 28 float32 1"]
+    assert about["cuda"] == {"threads": 3}
+    assert about["cpu"]["hardware"]["cores"] and about["cpu"]["peak_gflops"]["float32"] > 0
+    assert list(about["cpu"]["fixed_seconds"]) == ["resnet50 28 float32 1"]
     assert "200" in capsys.readouterr().out
     with refused("'vgg'"):
         driver.main(["--only", "vgg", "--out", str(tmp_path)])
 
 
 def test_scaling_prints_seconds_and_memory(capsys):
-    driver.main(["--scaling", "3"])
+    scaling.main(["3"])
     seconds, before, peak = map(float, capsys.readouterr().out.split())
     assert seconds > 0 and peak >= before > 0
