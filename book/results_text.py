@@ -1,51 +1,21 @@
 """Sentences of the results pages; every number in them is of the record."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import pandas as pd
 
 from lib import params
-from lib.data.lesions import IMAGE
 from lib.evidence import printed as paper
 from lib.evidence import results_tables as recorded
-from lib.evidence.lesions import against_chance
 from lib.evidence.recorded_runs import RecordedRuns, unhalved
 from lib.evidence.results_shown import printed_share
 from lib.evidence.verdicts import Verdict
 from lib.figures import formatting
 from lib.figures.formatting import enumerated, many, rate, shown
-from lib.params import PRINTED_BUDGET, PRINTED_SIZE
-from lib.params.files import read_json
+from lib.params import PRINTED_SIZE
 
 FACTOR = 2  # rates so many times apart are named
 POINTS = 0.10  # and so many points
-
-
-def answer(found: RecordedRuns, success: pd.DataFrame, pooled: pd.DataFrame) -> str:
-    """What came out on one data set, in two or three sentences.
-
-    Args:
-        found: the record.
-        success: of `results_tables.class_weighted`.
-        pooled: of `results_tables.defenses` of the protocol nearest to the paper's, one row a
-            defense; may be empty.
-    """
-    if not len(success):
-        return f"No attack on {shown(found.dataset)} is recorded yet."
-    near = recorded.nearest(success)
-    known = near[near["printed"].notna()]
-    first = (known if len(known) else near).iloc[0]
-    mix = f", {_mix(first)}" if first["weighted"] else ""
-    text = (
-        f"At {first['size']} px, the {formatting.attack(first['pixels'])} on "
-        f"{shown(first['classifier'])} succeeds on {rate(first['rate'])} of correctly classified "
-        f"{shown(found.dataset)} images (n = {first['n']}{mix})."
-    )
-    text += f" The paper prints {printed_share(first['printed'])}." if len(known) else ""
-    if worse := beaten(weak(found)):
-        text += f" Read this with care: {worse}."
-    return " ".join([text, *defended(pooled)])
 
 
 def weak(found: RecordedRuns) -> pd.DataFrame:
@@ -166,80 +136,6 @@ def _gaps(known: pd.DataFrame) -> list[str]:
     ]
 
 
-def reasons(found: RecordedRuns, success: pd.DataFrame) -> str:
-    """Whether our rates are far from the printed ones, and what differs from the paper's runs."""
-    near = recorded.nearest(success)
-    known = near[near["printed"].notna()]
-    apart = known[~known["agrees"]]
-    if not len(apart):
-        return "All printed rates agree with ours within sampling error." if len(known) else ""
-    each = enumerated(
-        [
-            f"{rate(row.rate)} against {printed_share(row.printed)} printed "
-            f"({formatting.pixels(row.pixels)}, {shown(row.classifier)})"
-            for row in apart.itertuples()
-        ]
-    )
-    run = recorded.nearest(found.runs).iloc[0]
-    trained = f"classifiers trained on {run['training_images']:,} images"
-    if run["optimizer"] != "sgd":
-        trained += f" with {formatting.shown(run['optimizer'])} (the paper: SGD)"
-    if run["start"] == "random":
-        trained += " from random weights"
-    differ = [trained, "another copy and split of the images"]
-    if run["size"] != PRINTED_SIZE:
-        differ.append(f"images of {run['size']} px instead of {PRINTED_SIZE}")
-    if run["budget"] < PRINTED_BUDGET:
-        differ.append(f"{run['budget']:,} queries per image instead of {PRINTED_BUDGET:,}")
-    return (
-        f"Different from the printed rates: {each}. Our runs differ from the paper's: "
-        f"{enumerated(differ)}. We do not know which of these explains the gap: the paper "
-        "publishes neither weights nor attacked images."
-    )
-
-
-def weighted(found: RecordedRuns, success: pd.DataFrame) -> str:
-    """Which searches were screened, rates in the paper's mix of classes, and other parts' images.
-
-    Args:
-        found: the record.
-        success: of `results_tables.class_weighted`.
-    """
-    near = recorded.nearest(success)
-    mixed = [
-        f"{rate(row['rate'], row['low'], row['high'])} ({formatting.attack(row['pixels'])}, "
-        f"{shown(row['classifier'])}; printed {printed_share(row['printed'])}{_same(row)})"
-        for _, row in near[near["weighted"]].iterrows()
-    ]
-    learned = [
-        f"{row.learned_misled} of {row.learned} ({formatting.attack(row.pixels)}, "
-        f"{shown(row.classifier)}; of the test images {row.successes} of {row.n})"
-        for row in near[near["learned"] > 0].itertuples()
-    ]
-    lines = [text] if (text := screened([found])) else []
-    if mixed:
-        lines.append(f"Class-weighted, with the paper's mix of classes: {enumerated(mixed)}.")
-    if learned:
-        lines.append(
-            "Where a class has too few correct test images, correct images of training and "
-            "validation were attacked too, for the measures of image quality. They count in no "
-            f"rate above. Of them, the attack misled {enumerated(learned)}."
-        )
-    return " ".join(lines)
-
-
-def _mix(row: pd.Series) -> str:
-    """How a rate is weighted; ``row`` is of `results_tables.class_weighted`."""
-    return "class-weighted" + (f" without {row['omitted']}" if row["omitted"] else "")
-
-
-def _same(row: pd.Series) -> str:
-    """The printed rate of the classes that a rate of ours has, where it leaves one out."""
-    if not row["omitted"]:
-        return ""
-    return f", {printed_share(row['matched_printed'])} without {row['omitted']}"
-
-
 def screened(records: Iterable[RecordedRuns]) -> str:
     """Which searches of the nearest protocol were screened, sentences or empty."""
     runs = []
@@ -270,26 +166,6 @@ def unrestored(records: Iterable[RecordedRuns]) -> str:
     return f"No restoration is recorded of {enumerated(missing)}." if missing else ""
 
 
-def validation(found: RecordedRuns) -> str:
-    """PSNR of the denoisers on noisy validation images, a sentence; empty without denoisers."""
-    trained = recorded.nearest(found.denoisers)
-    if not len(trained):
-        return ""
-    reached = enumerated(
-        [f"{shown(row.denoiser)} {row.psnr:.1f} dB" for row in trained.itertuples()]
-    )
-    constant = [shown(name) for name in trained.loc[~trained["halving"], "denoiser"]]
-    return (
-        "Validation images with training noise have a PSNR of "
-        f"{trained['noisy_psnr'].iloc[0]:.1f} dB. After each denoiser: {reached}. "
-    ) + (
-        f"The learning rate of {enumerated(constant)} was constant, so their values fluctuate from "
-        "epoch to epoch."
-        if constant
-        else "The learning rate of each was halved after each quarter of the steps."
-    )
-
-
 def trained_unlike(records: Iterable[RecordedRuns]) -> str:
     """Where the DAE's learning rate was constant and a rival's was halved, a sentence or empty."""
     constant = [unhalved(recorded.nearest(found.denoisers)) for found in records]
@@ -299,43 +175,6 @@ def trained_unlike(records: Iterable[RecordedRuns]) -> str:
     return (
         f"On {enumerated(unlike)}, the DAE was trained at a constant learning rate, and some of "
         "its rivals at one that was halved."
-    )
-
-
-def related(results: Path, found: RecordedRuns) -> str:
-    """How many test images share a patient or lesion with a training image, or nothing."""
-    path = results / found.runs["protocol"].iloc[0] / found.dataset / "run.json"
-    if not path.exists():
-        return ""
-    leaks = read_json(path)["steps"].get("datasets", {}).get("leaks", [])
-    test = next((row for row in leaks if row["part"] == "test"), {})
-    if not test.get("same_patient"):
-        return ""
-    return (
-        f"{test['same_patient']:,} of {test['images']:,} test images show a patient or a lesion "
-        "that is also in the training images. So the accuracy may be too high."
-    )
-
-
-def lesions(pixels: pd.DataFrame) -> str:
-    """Whether changed pixels lie in marked lesions.
-
-    ``pixels`` are of `lib.evidence.lesions.changed`.
-    """
-    if not len(pixels):
-        return "None of the images of successful attacks has a marked lesion."
-    inside, expected, low, high = against_chance(pixels)
-    images = formatting.many(len(pixels[IMAGE].drop_duplicates()), "image")
-    if low <= inside <= high:
-        verdict = "This does not differ from chance"
-    else:
-        verdict = f"This is {'more' if inside > high else 'less'} than chance explains"
-    return (
-        f"Do attacks change the lesion? Among the images of successful attacks, {images} have "
-        f"lesions that NIH marked with boxes. {inside} of {len(pixels)} changed pixels there "
-        f"{'lies' if inside == 1 else 'lie'} in a box (blue dot; the others are red). Pixels at "
-        f"random places would give {expected:.1f} (95 % range: {low} to {high}). {verdict}. "
-        "Boxes: NIH ChestX-ray14 (Wang et al. 2017)."
     )
 
 
