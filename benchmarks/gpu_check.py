@@ -143,7 +143,8 @@ def rates_here(started: float, seconds: float, out: Path) -> None:
         else:
             print(f"{case} pixel(s)", flush=True)
             rows += attack.measure(case, given, plain, apart)
-    attack.keep(given, rows, apart, started)
+    if rows:
+        attack.keep(given, rows, apart, started)
 
 
 def main(words: list[str]) -> None:

@@ -37,7 +37,8 @@ def shown(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _case(row) -> str:
-    parts = (row.model, row.pixels, f"{row.generations} generations", row.device)
+    of = (f"{row.generations} generations", row.device, f"protocol {row.protocol}")
+    parts = (row.model, row.pixels, *of)
     return f"{formatting.shown(row.dataset)}, {row.size} px, {formatting.place(*parts)}"
 
 
