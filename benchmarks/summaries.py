@@ -19,11 +19,12 @@ TITLES = {
 
 
 def searches(rows: pd.DataFrame) -> pd.DataFrame:
-    """`benchmarks.searches.paired` with ``seconds`` on the CPU alone.
+    """`benchmarks.searches.paired`, large images first, with ``seconds`` on the CPU alone.
 
     On a GPU they are wall-clock seconds beside other processes, so no ratio is made of them.
     """
-    found = paired(rows)
+    by, up = ["size", "device", "dataset", "model", "pixels"], [False, True, True, True, True]
+    found = paired(rows).sort_values(by, ascending=up, kind="stable", ignore_index=True)
     found["seconds"] = found["seconds"].where(found["device"] == "cpu")
     return found
 
