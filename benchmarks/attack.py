@@ -18,7 +18,6 @@ Methods:
 """
 
 import argparse
-import contextlib
 import platform
 import time
 from collections.abc import Callable
@@ -117,16 +116,29 @@ def rate(call: Callable[[], None], count: int, seconds: float) -> float:
     return count * calls / (time.perf_counter() - started)
 
 
+def by_batch(
+    call_of: Callable[[int], Callable[[], None]], batches: tuple[int, ...], seconds: float
+) -> dict[int, float]:
+    """`rate` of ``call_of(batch)`` for growing batches, as far as the memory goes."""
+    rates = {}
+    for batch in batches:
+        try:
+            rates[batch] = rate(call_of(batch), batch, seconds)
+        except torch.OutOfMemoryError:
+            break
+    return rates
+
+
 @torch.inference_mode()
 def plain_dense(model: Classifier, seconds: float) -> float:
-    """Best rate of torchvision's network in float32, with batches that fit into the memory."""
+    """Best rate of torchvision's network in float32."""
     device, size = model.mean.device, model.input_size
-    best = 0.0
-    for batch in BATCHES[device.type]:
+
+    def forward(batch: int) -> Callable[[], None]:
         x = torch.rand(batch, 3, size, size, device=device)
-        with contextlib.suppress(torch.OutOfMemoryError):
-            best = max(best, rate(lambda x=x: model.network(x), batch, seconds))
-    return best
+        return lambda: model.network(x)
+
+    return max(by_batch(forward, BATCHES[device.type], seconds).values())
 
 
 @torch.inference_mode()

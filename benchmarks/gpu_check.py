@@ -92,13 +92,9 @@ def evaluator(name: str, device: torch.device, batch: int) -> tuple[Incremental,
 @torch.inference_mode()
 def batches(name: str, device: torch.device, seconds: float) -> dict[int, float]:
     """Candidates a second by batch, as far as the memory goes."""
-    rates = {}
-    for batch in BATCHES[device.type]:
-        try:
-            rates[batch] = attack.rate(evaluator(name, device, batch)[1], batch, seconds)
-        except torch.OutOfMemoryError:
-            break
-    return rates
+    return attack.by_batch(
+        lambda batch: evaluator(name, device, batch)[1], BATCHES[device.type], seconds
+    )
 
 
 @torch.inference_mode()
