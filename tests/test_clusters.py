@@ -76,6 +76,28 @@ def test_intervals_cover_the_truth_when_patients_are_alike(alike):
         assert covered["images"] < 0.85 * rounds
 
 
+def test_intervals_cover_the_truth_when_few_patients_hold_most_images():
+    random, share, sizes = np.random.default_rng(5), 0.4, np.array([10, 4, 2, 1, 1])
+    groups, rounds, covered = np.repeat(np.arange(len(sizes)), sizes), 300, 0
+    for _ in range(rounds):
+        own, common = random.random(len(groups)), random.random(len(sizes))[groups]
+        won = np.where(random.random(len(groups)) < 0.9, common, own) < share
+        _, low, high = intervals.share(won, groups)
+        covered += low <= share <= high
+    assert covered > 0.9 * rounds
+
+
+@given(st.lists(st.integers(1, 9), min_size=3, max_size=12))
+def test_patients_with_equally_many_images_are_worth_most(sizes):
+    """Half of the images of each are fooled, so that only the sizes matter."""
+    groups = np.repeat(np.arange(len(sizes)), 2 * np.array(sizes))
+    worth = clusters.effective_size(np.arange(len(groups)) % 2, groups) / len(groups)
+    if len(set(sizes)) == 1:
+        assert worth == pytest.approx(1)
+    else:
+        assert worth < 1
+
+
 def test_bootstrap_draws_patients():
     values, groups = np.array([1.0, 1, 5, 5, 9, 9]), [0, 0, 1, 1, 2, 2]
     by_patient = intervals.bootstrap_mean(values, 2000, 0, groups)

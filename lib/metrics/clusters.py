@@ -2,12 +2,15 @@
 
 Rao and Scott (1992, doi:10.2307/2532311): a rate of clustered trials keeps its interval for
 independent ones if their number is divided by the design effect, the ratio of the two variances.
+That ratio is uncertain where a few clusters hold most of the rows. Korn and Graubard (1998, Survey
+Methodology 24(2)) allow for it with Student's t.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from lib.params.errors import InputError
 
@@ -56,12 +59,16 @@ def effective_size(
 ) -> float:
     """Effective sample size: the number of independent rows whose mean has the same variance.
 
-    With few clusters of very different sizes it is too large, so that intervals are too narrow.
     Values (N,) are finite, clusters as of `totals`, which also says what is refused.
 
+    The source's correction is for few clusters, here it is for unequal ones: Wilson's interval of
+    few equal clusters needs none. It compares the number of clusters, M, with the number of equal
+    ones that are worth as much (Kish), N squared over the sum of the squared sizes.
+
     Returns:
-        N over the design effect, at most N. Where all values are equal they say nothing about the
-        likeness within a cluster: then it is the number of clusters.
+        N over the design effect, at most N, times the squared ratio of the quantiles of t for both
+        numbers. Where all values are equal they say nothing about the likeness within a cluster:
+        then it is M.
     """
     values = np.asarray(values, dtype=float)
     sums, counts = totals(values, clusters)
@@ -71,4 +78,7 @@ def effective_size(
     # Without the factor m / (m - 1) of the source: copies of a row then count exactly once, if all
     # rows have equally many.
     clustered = np.square(sums - counts * values.mean()).sum() / n**2
-    return min(float(n), values.var() / clustered) if clustered else float(n)
+    size = min(float(n), values.var() / clustered) if clustered else float(n)
+    freedom = m - 1, max(1, n**2 / np.square(counts).sum() - 1)
+    wide, wider = student.ppf(0.975, freedom)
+    return float(size * (wide / wider) ** 2)
