@@ -60,7 +60,8 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
         *defended(pooled.reset_index()),
         "Against an attacker who does not know the defense, the DAE is worth using only if more "
         f"than {_break_even(pooled.loc['dae'])} of all images are attacked.",
-        "With patch selection (*+ patches*, not in the paper), the numbers are "
+        "With patch selection (*+ patches*; described in the paper, which does not say that it was "
+        "used), the numbers are "
         f"{100 * patches['recovered']:.0f} and {100 * (1 - patches['kept']):.0f}.",
     ]
     return [text, table(columns, rows), " ".join(sentences)]

@@ -16,6 +16,7 @@ from lib.params import PRINTED_SIZE
 
 FACTOR = 2  # rates so many times apart are named
 POINTS = 0.10  # and so many points
+PAST = 1.0  # dB by which the last epoch of a denoiser is clearly below its best
 
 
 def weak(found: RecordedRuns) -> pd.DataFrame:
@@ -175,6 +176,23 @@ def trained_unlike(records: Iterable[RecordedRuns]) -> str:
     return (
         f"On {enumerated(unlike)}, the DAE was trained at a constant learning rate, and some of "
         "its rivals at one that was halved."
+    )
+
+
+def past_best(records: Iterable[RecordedRuns]) -> str:
+    """Denoisers whose last epoch, which is used, was clearly not their best; sentences or empty."""
+    table = pd.concat([recorded.nearest(found.denoisers) for found in records])
+    lag = (table["best_psnr"] - table["psnr"]).astype(float)
+    late = table.assign(lag=lag)[lag >= PAST]
+    if not len(late):
+        return ""
+    each = [
+        f"{shown(row.denoiser)} on {shown(row.dataset)} ({row.lag:.1f} dB)"
+        for row in late.itertuples()
+    ]
+    return (
+        "Each denoiser has the weights of its last epoch. On validation images, that epoch has a "
+        f"lower PSNR than the best one for {enumerated(each)}."
     )
 
 

@@ -210,6 +210,7 @@ def _denoiser(about: dict[str, Any]) -> dict[str, Any]:
         "epochs": len(about["history"]),
         "halving": about.get("settings", {}).get("halving", False),
         "psnr": about.get("validation_psnr", np.nan),
+        "best_psnr": pd.Series([each.get("validation_psnr") for each in about["history"]]).max(),
         "noisy_psnr": about.get("identity_psnr", np.nan),
         "minutes": _minutes(about),
     }

@@ -44,7 +44,10 @@ EXAMPLES = "Example images have no value to compare; ours are on the page of the
 NOT_RECORDED = "Example images; no such run is recorded yet."
 # By kind of figure: its counterpart where runs are recorded, and the reason.
 FIGURES = {
-    "model": ("description", "A drawing has no value to compare; our code builds the model."),
+    "model": (
+        "description",
+        "A drawing has no value to compare. We did not have it: our model follows the text.",
+    ),
     "times": ("chart", TIMES),
     "process": ("description", "The figure outlines the steps of the study."),
     "examples": ("examples", EXAMPLES),

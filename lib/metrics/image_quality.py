@@ -85,8 +85,8 @@ def gmsd(
     """Gradient magnitude similarity deviation of Xue et al. (2014), 0 for equal images.
 
     As published: luminance on 0..255, halved by 2 x 2 means, Prewitt gradients, constant 170
-    (EVA07; the paper names no constants, and its values fit another one, audit F1). The constant
-    stabilizes the similarity, for gradients of images on 0..255.
+    (EVA07; the paper refers to the source, and its values fit another constant, audit F1). The
+    constant stabilizes the similarity, for gradients of images on 0..255.
 
     Raises:
         InputError: the constant is not above 0.
@@ -100,7 +100,7 @@ def fsim(reference: Any, image: Any, device: str | torch.device = "cpu") -> np.n
     """Feature similarity of Zhang et al. (2011) on luminance, at most 1, 1 for equal images.
 
     As published: phase congruency with four scales and orientations, T1 = 0.85, T2 = 160 on
-    0..255 (EVA08; the paper names no constants, and its values fit no standard code, audit F2).
+    0..255 (EVA08; the paper refers to the source, and its values fit no standard code, audit F2).
 
     Raises:
         InputError: an edge of one pixel.

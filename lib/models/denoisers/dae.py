@@ -24,8 +24,8 @@ def _layers(inputs: int, outputs: int, normalization: bool) -> list[nn.Module]:
 class Attention(nn.Module):
     """The "Simple Attention Layer" of Figure 5: the input times a gate in 0..1 (DAE04).
 
-    The paper gives no formula. We: the gate is a 1 x 1 convolution with as many channels and a
-    sigmoid, the simplest form that fits the name.
+    The paper's text gives no formula, and we did not have the figure. We: the gate is a 1 x 1
+    convolution with as many channels and a sigmoid, the simplest form that fits the name.
     """
 
     def __init__(self, width: int) -> None:
@@ -51,10 +51,10 @@ class ResidualBlock(nn.Module):
 class DAE(Denoiser):
     """The proposed denoising autoencoder: 3,024,545 trainable parameters gray, 3,025,699 RGB.
 
-    The paper (2.1, 2.2) states: four levels, more kernels than the baseline, batch normalization
+    The paper (3.1.2) states: four levels, more kernels than the baseline, batch normalization
     and LeakyReLU in encoder and decoder, attention, residual blocks, skip connections, and "more
-    than 3 million" parameters (4.4); the layer table is missing (audit N8). It leaves open, and we
-    take:
+    than 3 million" parameters (4.4); the layer table is missing (audit N8), and we did not have
+    Figures 4 and 5. The text leaves open, and we take:
 
     - kernels of each level: 32, 64, 128, 256 of 3 x 3, which comes to just over 3 million (DAE02);
     - slope of LeakyReLU: 0.1 (DAE03);

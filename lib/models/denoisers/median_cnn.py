@@ -164,13 +164,13 @@ class ResidualBlock(nn.Module):
 class MedianCNN(Denoiser):
     """The CNN with median layers of Liang et al. (2021).
 
-    The paper (3.1.2 (4), Figure 7): two median layers, then residual blocks of 64 features with
-    median layers between them in the first half; windows of 3 x 3 or 5 x 5 as examples, number of
-    blocks missing. We: 16 blocks with a median after each of the first eight (MED01); the public
-    code has up to 32 stages, which at 224 pixels would have needed several times the power of the
-    paper's card for the times it prints (audit T6). Windows are 5 x 5 at the input, as in the
-    public code, and 3 x 3 inside, where 64 channels make the larger one too expensive (MED02). The
-    output is linear, as there.
+    The paper (3.1.2 (4)): two median layers, then residual blocks of 64 features with median layers
+    between them in the first half; windows of 3 x 3 or 5 x 5 as examples, number of blocks missing,
+    and we did not have Figure 7. We: 16 blocks with a median after each of the first eight (MED01);
+    the public code has up to 32 stages, which at 224 pixels would have needed several times the
+    power of the paper's card in single precision for the times it prints (audit T6). Windows are
+    5 x 5 at the input, as in the public code, and 3 x 3 inside, where 64 channels make the larger
+    one too expensive (MED02). The output is linear, as there.
 
     Args:
         channels: 1 (gray) or 3 (RGB).

@@ -26,8 +26,8 @@ class ResidualBlock(nn.Module):
 class SRResNet(Denoiser):
     """SRResNet of Ledig et al. (2017) without its upsampling.
 
-    The paper (3.1.2 (3), Figure 6): 16 residual blocks, any image size, output as large as the
-    input; widths and activations are missing. We: 64 features, 3 x 3 kernels, batch
+    The paper (3.1.2 (3)): 16 residual blocks, any image size, output as large as the input; widths
+    and activations are missing, and we did not have Figure 6. We: 64 features, 3 x 3 kernels, batch
     normalization, PReLU with one slope a feature, and one long skip around all blocks, as in the
     public Keras code of this variant (N2N01). The output is linear, as there.
 
