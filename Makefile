@@ -66,7 +66,7 @@ bench: $(BENCH)/.ready ## compare the speed of our attack with other programs, i
 gpu-check: $(BIN)/.ready ## test correctness and speed of the attack on this machine's NVIDIA GPU
 	$(NO_VALUES)@$(BIN)/python -m benchmarks.gpu_check
 
-clean: ## delete what was made, except real images, runs of other protocols and .venv
+clean: ## delete the demo, its phantoms and build/ (also exported weights and archives)
 	$(NO_VALUES)rm -rf build runs/demo runs/demo+* data/phantoms .snakemake notebooks/*.ipynb
 
 pdf: $(BIN)/.ready ## print the narrative and results pages of the built site to build/book.pdf (needs chromium)

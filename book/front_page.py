@@ -78,15 +78,18 @@ def first(results: Path) -> First | None:
         f"the paper describes but does not say it used. {results_text.trained_unlike(chosen)}"
     ).strip()
     return First(
-        " ".join(["One pixel can mislead the classifier.", *_compared(restored)]),
+        " ".join(["One pixel can mislead the classifier.", *_compared(restored, of["pays_from_high"].get("dae"))]),
         [*_findings(printed, of, largest), *_holding(attackers.proofs(results))],
         figure_of(printed, defenses),
         f"{caption} Left out: {left_out}." if left_out else caption,
     )
 
 
-def _compared(restored: pd.DataFrame) -> list[str]:
-    """How the DAE does beside the other denoisers and the median filter, on the same attacks."""
+def _compared(restored: pd.DataFrame, pays_from: float) -> list[str]:
+    """How the DAE does beside the other denoisers and the median filter, on the same attacks.
+
+    ``pays_from`` is the upper end of its break-even attack prevalence.
+    """
     fooled = restored[restored["success"]]
     if not {*DEFENSES} <= set(fooled["defense"]):
         return []
@@ -104,8 +107,9 @@ def _compared(restored: pd.DataFrame) -> list[str]:
         better += [f"{shown(name)} repairs more on {enumerated(on)}"] if on else []
     low, high = ahead(fooled, "median3")
     more = f", but {enumerated(better)}" if better else ""
-    of_median = "repairs more" if high < 0 else "repairs less" if low > 0 else "does about as well"
-    return [f"The DAE helps{more}.", f"A median filter {of_median}."]
+    beside = "repairs more" if high < 0 else "repairs less" if low > 0 else "is not clearly worse"
+    helps = "helps" if 0 <= float(pays_from) < 1 else "does not pay"
+    return [f"The DAE {helps}{more}.", f"A median filter {beside}."]
 
 
 def _findings(printed: pd.DataFrame, of: pd.DataFrame, size: int) -> list[str]:
@@ -128,7 +132,7 @@ def _findings(printed: pd.DataFrame, of: pd.DataFrame, size: int) -> list[str]:
     return [
         *found,
         f"Against an unaware attacker, the DAE corrects **{back['dae']:.0f} of 100** "
-        f"misled images, but **{lost['dae']:.0f}** clean ones become wrong. "
+        f"misled images and spoils **{lost['dae']:.0f} of 100** clean ones. "
         + " ".join(
             f"{title}: {back[name]:.0f} and {lost[name]:.0f}." for title, name in others.items()
         ),
@@ -151,8 +155,8 @@ def _holding(proofs: pd.DataFrame) -> list[str]:
     means = PROVED.get(best["defense"], shown(best["defense"]).lower())
     return [
         f"With {means} at {best['size']} px, {100 * best['clean']:.0f} of 100 "
-        f"{shown(best['dataset'])} images are correct without attack. For "
-        f"**{100 * best['robust']:.0f}**, this is proved for any one pixel."
+        f"{shown(best['dataset'])} images are correct without attack, "
+        f"**{100 * best['robust']:.0f}** provably under any one pixel."
     ]
 
 

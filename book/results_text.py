@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from lib import params
+from lib.evidence import claims_defense
 from lib.evidence import printed as paper
 from lib.evidence import results_tables as recorded
 from lib.evidence.recorded_runs import RecordedRuns, unhalved
@@ -16,7 +17,6 @@ from lib.params import PRINTED_SIZE
 
 FACTOR = 2  # rates so many times apart are named
 POINTS = 0.10  # and so many points
-PAST = 1.0  # dB by which the last epoch of a denoiser is clearly below its best
 
 
 def weak(found: RecordedRuns) -> pd.DataFrame:
@@ -180,20 +180,9 @@ def trained_unlike(records: Iterable[RecordedRuns]) -> str:
 
 
 def past_best(records: Iterable[RecordedRuns]) -> str:
-    """Denoisers whose last epoch, which is used, was clearly not their best; sentences or empty."""
-    table = pd.concat([recorded.nearest(found.denoisers) for found in records])
-    lag = (table["best_psnr"] - table["psnr"]).astype(float)
-    late = table.assign(lag=lag)[lag >= PAST]
-    if not len(late):
-        return ""
-    each = [
-        f"{shown(row.denoiser)} on {shown(row.dataset)} ({row.lag:.1f} dB)"
-        for row in late.itertuples()
-    ]
-    return (
-        "Each denoiser has the weights of its last epoch. On validation images, that epoch has a "
-        f"lower PSNR than the best one for {enumerated(each)}."
-    )
+    """`claims_defense.past_best` of the protocols nearest to the paper's."""
+    found = pd.concat([recorded.nearest(of.denoisers) for of in records])
+    return claims_defense.past_best(found)
 
 
 def only(rows: pd.DataFrame) -> str:
@@ -208,7 +197,7 @@ def only(rows: pd.DataFrame) -> str:
     return f"Recorded only for {names}. Other data sets and defenses may behave differently."
 
 
-def size_effect(lower: int, pairs: int) -> str:
+def size_effect(lower: int, higher: int, pairs: int) -> str:
     """Whether larger images are harder to attack; arguments of `results_tables.size_effect`."""
     if not pairs:
         return "Only one image size is recorded yet."
@@ -218,10 +207,13 @@ def size_effect(lower: int, pairs: int) -> str:
             f"Larger images are harder to attack here. In {lower} {of}, the success rate is lower "
             "at the larger size. The paper claims the opposite."
         )
-    elif lower < pairs / 2:
-        text = f"Larger images are easier to attack in {pairs - lower} {of}, as the paper claims."
+    elif higher > pairs / 2:
+        text = f"Larger images are easier to attack in {higher} {of}, as the paper claims."
     else:
-        text = f"Larger images are harder to attack in {lower} {of}: the sizes show no direction."
+        text = (
+            f"Larger images are harder to attack in {lower} and easier in {higher} {of}: the sizes "
+            "show no direction."
+        )
     return (
         f"{text} These are plain rates, some of few images. Each size has another classifier, and "
         "on Chest other images. The verdict on the "

@@ -172,8 +172,8 @@ def test_size_effect_compares_sizes_next_to_each_other():
          for size, n, share in ((28, 9, 0.9), (64, 9, 0.5), (224, 9, 0.7), (64, 3, 0.0))],
         columns=["dataset", "classifier", "pixels", "size", "n", "rate"],
     )  # fmt: skip
-    assert results_tables.size_effect(table) == (1, 2)
-    assert results_tables.size_effect(pd.DataFrame()) == (0, 0)
+    assert results_tables.size_effect(table) == (1, 1, 2)
+    assert results_tables.size_effect(pd.DataFrame()) == (0, 0, 0)
 
 
 def headings(step):

@@ -26,7 +26,9 @@ def break_even_prevalence(
     Returns:
         By defense ``pays_from``, 0..1, where images saved equal images lost, and its 95 %
         percentile bootstrap interval, ``pays_from_low, pays_from_high``. Infinite for a defense
-        that saves none; NaN for ``identity``, and for all without that row.
+        that saves none; NaN for ``identity``, and for all without that row. Where none of the clean
+        images is lost, no resample loses one, and the upper bound is that of as many lost images
+        as the Wilson interval of ``kept`` allows.
 
     Raises:
         InputError: no samples, a seed below 0, or two rows of one attack and defense.
@@ -54,6 +56,11 @@ def break_even_prevalence(
     drawn = np.concatenate([_even(counts @ saved, counts @ lost) for counts in draws])
     # Resamples may be infinite, so bounds are not interpolated between two of them.
     bounds = np.quantile(drawn, [0.025, 0.975], axis=0, method="inverted_cdf")
+    for place, name in enumerate(others):
+        if not lost[:, place].any() and saved[:, place].sum() > 0:
+            of = kept.index.get_level_values("cluster")
+            harmed = 1 - intervals.share(kept[name] > 0, of)[1]
+            bounds[1, place] = harmed / (harmed + saved[:, place].sum() / len(kept))
     found.loc[others, columns[1:]] = bounds.T
     return found
 

@@ -32,6 +32,7 @@ from lib.metrics.intervals import bootstrap_mean, newcombe, paired, share
 from lib.params import Parameters
 
 SAME_DB = 1.0  # a difference of mean PSNR below this is taken as none
+PAST = 1.0  # dB by which the last epoch of a denoiser is clearly below its best
 OTHERS = ("noise2noise", "median_cnn", "autoencoder")
 
 
@@ -82,15 +83,38 @@ def _effort(record: Record, p: Parameters) -> str:
 
 
 def _schedules(record: Record) -> str:
-    """Where the rate of some denoisers was halved and that of others was not, a sentence."""
+    """Where the rate of some denoisers was halved and that of others was not, and `past_best`."""
+    if not record.runs:
+        return ""
     constant: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for dataset, names in unhalved(record.runs.denoisers).items() if record.runs else ():
+    for dataset, names in unhalved(record.runs.denoisers).items():
         constant[tuple(map(shown, names))].append(shown(dataset))
-    return "".join(
-        f" On {enumerated(where)}, the learning rate of {enumerated(names)} was constant and that "
+    text = [
+        f"On {enumerated(where)}, the learning rate of {enumerated(names)} was constant and that "
         "of the others was halved three times. At a constant rate the PSNR fluctuates from epoch "
         "to epoch."
         for names, where in constant.items()
+    ]
+    return "".join(f" {each}" for each in (*text, past_best(record.runs.denoisers)) if each)
+
+
+def past_best(denoisers: pd.DataFrame) -> str:
+    """Denoisers whose last epoch, which is used, was clearly not their best; sentences or empty.
+
+    ``denoisers`` are of `RecordedRuns`.
+    """
+    if not len(denoisers):
+        return ""
+    late = denoisers.assign(lag=denoisers["best_psnr"] - denoisers["psnr"])
+    each = [
+        f"{shown(row.denoiser)} on {shown(row.dataset)} ({row.lag:.1f} dB)"
+        for row in late[late["lag"] >= PAST].itertuples()
+    ]
+    if not each:
+        return ""
+    return (
+        "Each denoiser has the weights of its last epoch. On validation images, its PSNR is below "
+        f"that of the best epoch for {enumerated(each)}."
     )
 
 

@@ -267,18 +267,18 @@ def difference(rows: pd.DataFrame, share: str, one: str, other: str) -> tuple[fl
     return paired(both[share].astype(int) - both[f"{share}_other"].astype(int), clusters.of(both))
 
 
-def size_effect(success: pd.DataFrame) -> tuple[int, int]:
-    """In how many pairs of sizes the larger images are attacked less often, and of how many.
+def size_effect(success: pd.DataFrame) -> tuple[int, int, int]:
+    """In how many pairs of sizes larger images are misled less often, more often, and of how many.
 
     Compared are the rates of one data set, classifier and number of pixels at two sizes next to
     each other; of several runs of a size, the one of most images counts.
     """
     if not len(success):
-        return 0, 0
+        return 0, 0, 0
     keys = ["dataset", "classifier", "pixels"]
     most = success.sort_values("n", kind="stable").drop_duplicates([*keys, "size"], keep="last")
     change = most.sort_values("size").groupby(keys)["rate"].diff().dropna()
-    return int((change < 0).sum()), len(change)
+    return int((change < 0).sum()), int((change > 0).sum()), len(change)
 
 
 def size_contrasts(results: Path) -> pd.DataFrame:

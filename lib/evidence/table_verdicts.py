@@ -203,5 +203,6 @@ def _sources(entry: dict, record: Record) -> set[str]:
         folders = folders[folders["steps"].str.contains("classifier|denoisers")]
     else:
         wanted = "/".join(entry[key] for key in ("dataset", "classifier") if key in entry)
-        folders = folders[folders["results"] == wanted]
+        of_step = folders["steps"].str.contains(entry["step"], regex=False)
+        folders = folders[(folders["results"] == wanted) & of_step]
     return set(folders["source"])

@@ -102,4 +102,6 @@ def gain(share: float, low: float, high: float) -> str:
 
 def break_even(share: float, low: float = math.nan, high: float = math.nan, digits: int = 0) -> str:
     """A break-even attack prevalence as text, ``55 % (50–60)``, ``never``; see `pays_from`."""
-    return "never" if math.isinf(share) else rate(share, low, high, digits)
+    if not math.isinf(share):
+        return rate(share, low, high, digits)
+    return f"never ({100 * low:.{digits}f}–never)" if math.isfinite(low) else "never"
