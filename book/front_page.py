@@ -77,8 +77,9 @@ def first(results: Path) -> First | None:
         "px, by an attacker who does not know the defense. Open marks: with patch selection, which "
         f"the paper describes but does not say it used. {results_text.trained_unlike(chosen)}"
     ).strip()
+    compared = _compared(restored, of["pays_from_high"].get("dae"))
     return First(
-        " ".join(["One pixel can mislead the classifier.", *_compared(restored, of["pays_from_high"].get("dae"))]),
+        " ".join(["One pixel can mislead the classifier.", *compared]),
         [*_findings(printed, of, largest), *_holding(attackers.proofs(results))],
         figure_of(printed, defenses),
         f"{caption} Left out: {left_out}." if left_out else caption,

@@ -59,7 +59,8 @@ def of_values(
     held, count = int(rows["holds"].sum()), len(rows)
     if not count:
         return Verdict(NOT_TESTABLE, "We have no counterpart yet.")
-    unit = unit if count > 1 else unit.replace("values agree", "value agrees").replace("ones", "one")
+    if count == 1:
+        unit = unit.replace("values agree", "value agrees").replace("ones", "one")
     reason = f"{held} of {count} {unit}."
     if unlike:
         return Verdict(NOT_TESTABLE, f"Not comparable: {unlike}. {reason}")
