@@ -34,12 +34,14 @@ from lib.evidence.claims_defense import (
     dae_recovers_more,
     dae_recovers_more_than_a_median,
     independent_of_classifier,
+    past_best,
 )
 from lib.evidence.rates import defense_rates
 from lib.evidence.record import Record
 from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.run_tables import RUN as KEYS
 from lib.figures import tables
+from lib.figures.formatting import shown
 from lib.metrics.intervals import wilson
 from lib.params.protocols import about
 
@@ -886,3 +888,14 @@ def test_every_claim_has_a_card_and_every_claim_of_the_paper_a_chip():
     ledger.loc[0, ["holds", "against", "inconclusive"]] = [3, 1, 0]
     widths = re.findall(r"width:([\d.]+)%", claim_cards.cards(ledger))
     assert widths == ["75.0", "25.0"]
+
+
+def test_denoisers_that_ended_below_their_best_epoch_are_named():
+    table = pd.DataFrame({
+        "denoiser": ["dae", "noise2noise", "autoencoder"], "dataset": "oct",
+        "psnr": [30.0, 25.0, 27.0], "best_psnr": [30.2, 30.0, np.nan],
+    })  # fmt: skip
+    text = past_best(table)
+    assert shown("noise2noise") in text and "5.0 dB" in text
+    assert shown("dae") not in text and shown("autoencoder") not in text
+    assert past_best(table[:1]) == past_best(table[:0]) == ""
