@@ -4,7 +4,7 @@ The book's page "How verdicts are made" states the rule in words, with what was 
 results had been seen. A verdict is a word and a reason, made from numbers.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -92,9 +92,21 @@ def of_differences(differences: Differences, claim: str, more: str = "") -> Verd
     for title, places in (("The opposite", behind), ("Inconclusive", inconclusive)):
         if 0 < len(places) <= NAMED and len(places) < len(pairs):
             reason += f" {title}: {'; '.join(places)}."
-    reason += more
+    reason += "".join(_alike(place(*key), each) for key, each in differences.items()) + more
     word = REPLICATED if len(ahead) == len(pairs) else IN_PART if ahead else NOT_REPLICATED
     return Verdict(word, reason, (len(ahead), len(behind), len(inconclusive)))
+
+
+def _alike(where: str, trainings: Sequence[Interval]) -> str:
+    """Which way several trainings point that only together are inconclusive, if all the same."""
+    _, low, high = holding(trainings)
+    if len(trainings) < 2 or not low <= 0 <= high:
+        return ""
+    for way, sign in (("the claimed", 1), ("the opposite", -1)):
+        if all(sign * value > 0 for value, _, _ in trainings):
+            clear = sum(sign * bound > 0 for _, *ends in trainings for bound in [ends[sign < 0]])
+            return f" {where}: all {len(trainings)} trainings point {way} way, {clear} clearly."
+    return ""
 
 
 def exceptions(opposite: int, inconclusive: int) -> str:
