@@ -177,6 +177,24 @@ def test_rows_are_what_the_defenses_do_to_the_same_images(run):
     assert (behind.loc[behind["clean"], "evaluations"] > 0).all()
 
 
+class Crowded(Toy):
+    """Decides otherwise among others, as rounding may near the edge of a decision."""
+
+    def forward(self, images):
+        return super().forward(images) * (1 if len(images) == 1 else -1)
+
+
+def test_an_image_is_decided_alone_after_either_attack(run, tmp_path):
+    _, images, records, _ = run
+    behind, chosen = Defended(Crowded(), Identity(1)).eval(), records[1]
+    labels = classifiers.logits(behind, images.images, batch=1).argmax(1)
+    images = replace(images, labels=labels.astype(np.int64))
+    table = adaptive.through(behind, "identity", images, chosen, 1, P, tmp_path)
+    clean = locate(images, chosen)
+    after = classifiers.logits(behind, rebuild(clean.images, chosen), batch=1).argmax(1)
+    assert table["oblivious"].tolist() == (after == clean.labels).tolist()
+
+
 def test_a_finished_table_is_read_back_and_other_settings_are_not(run):
     model, images, records, folder = run
     first = adaptive.attack_defended(model, images, records, P, folder)[1]
@@ -214,7 +232,8 @@ def test_a_killed_run_goes_on_to_the_same_table(run, tmp_path, monkeypatch):
     assert list(part.glob(".adaptive-1-*/median3/*.parquet"))
     counting = Counting(model).eval()
     found = adaptive.attack_defended(counting, images, records, P, part)[1]
-    assert counting.calls == 1  # the images of the attacker who does not know the defense
+    # The two images of the attacker who does not know the defense, each alone.
+    assert counting.calls == 2
     same = [column for column in whole if column != "seconds"]
     pd.testing.assert_frame_equal(found[same], whole[same])
 

@@ -106,6 +106,18 @@ def test_a_borderline_image_is_decided_as_if_it_were_alone():
     assert labels.tolist() == [[0, 0], [0, 0], [1, 0]]
 
 
+def test_large_logits_round_more_and_are_decided_alone_too():
+    images = np.zeros((3, 8, 8, 1), np.uint8)
+
+    def large(x):
+        values = torch.full((len(x), 2), 1e4)
+        values[:, 1] += 0.02 * (len(x) - 2)
+        return values
+
+    alone = classifiers.classify(large, images[:1]).tolist()
+    assert classifiers.classify(large, images).tolist() == alone * 3
+
+
 def test_logits_that_are_none_decide_nothing():
     images = np.zeros((2, 8, 8, 1), np.uint8)
     for wrong in (lambda x: leaning(x) * float("nan"), lambda x: leaning(x) / 0, torch.zeros_like,
@@ -218,6 +230,9 @@ def test_bad_input_of_training(small, images):
         fit_classifier(Classifier("resnet50", 2, 28), pictures, np.zeros(2, int), pictures, None)
     with refused():
         fitted(data.take(slice(2, 4)))
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28 * 3, 1), nn.Flatten(0))
+    with refused():  # one number an image, without a dimension of classes
+        fit_classifier(flat, pictures, np.zeros(3, int), pictures, np.zeros(3, int))
 
 
 def test_sizes_grow_and_only_the_last_may_stop(small, images):

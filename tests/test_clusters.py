@@ -23,6 +23,9 @@ def test_patients_join_images_and_unknown_ones_stand_alone():
     twice = clusters.of(frame([-1, -1], copies=2))  # two attacks on each image
     assert twice[0] == twice[1] != twice[2]
     assert len(set(clusters.of(pd.DataFrame({"success": [True] * 3})))) == 3
+    # A missing name is a name.
+    unnamed = pd.DataFrame({"dataset": ["oct"] * 2 + [None] * 2, "index": [0, 1, 0, 1]})
+    assert len(set(clusters.of(unnamed))) == 4
     # Patient 7 of one data set is not patient 7 of another.
     both = pd.concat([frame([7]), frame([7]).assign(dataset="chest")])
     assert len(set(clusters.of(both))) == 2

@@ -376,9 +376,10 @@ def dilated():
     return model
 
 
-def activated():
+def activated(kind):
+    """The same network but for a few layers; what ReLU6 cuts off, no small activation shows."""
     model = bare("resnet18")
-    model.relu = nn.Tanh()
+    model.relu = kind()
     return model
 
 
@@ -395,7 +396,8 @@ WHOLE = {
     "a resize in front": (lambda: nn.Sequential(nn.Upsample(64), bare("resnet18")), 1),
     "colors mixed in front": (lambda: nn.Sequential(Grayscale(3), bare("resnet18")), 1),
     "dilation": (dilated, 1),
-    "another activation": (activated, 1),
+    "another activation": (lambda: activated(nn.Tanh), 1),
+    "an activation that hardly differs": (lambda: activated(nn.ReLU6), 1),
     "no number": (lambda: changed("resnet18", lambda m: m.fc.bias.data.fill_(torch.nan)), 1),
     "another norm": (lambda: bare("resnet18", norm_layer=lambda n: nn.GroupNorm(8, n)), 1),
 }

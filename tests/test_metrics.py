@@ -129,6 +129,14 @@ def test_identity(size, channels, recwarn):
     assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
 
 
+@pytest.mark.parametrize("measure", [metrics.gmsd, metrics.fsim])
+def test_measures_do_not_follow_the_callers_autocast(measure):
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 1), np.uint8)
+    plain = measure(image, 255 - image)
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(measure(image, 255 - image), plain)
+
+
 def test_flat_images_have_finite_values():
     black, white = np.zeros((1, 32, 32, 1), np.uint8), np.full((1, 32, 32, 1), 255, np.uint8)
     assert np.isfinite(image_quality.measure(black, white).to_numpy()).all()

@@ -109,3 +109,20 @@ def test_of_other_attacks_no_stronger_one_is_made(made):
     for wrong in (None, 5, PGD(), PixelAttack):
         with refused():
             made(wrong)
+
+
+class Target:
+    """A user's criterion: class 2."""
+
+    def __call__(self, values, labels):
+        others = values[:, :2].amax(1)
+        return others - values[:, 2], values.argmax(1) == 2
+
+
+def test_more_pixels_go_on_where_a_users_criterion_is_not_met_yet(toy):
+    """An image may have lost its class on the way to another one."""
+    model, images, labels = toy
+    found = MorePixels(replace(ATTACK, criterion=Target()), 64)(model, images, labels)
+    tried = ~found.table["skipped"].to_numpy()
+    assert found.success[tried].all() and (labels[tried] == 0).any()
+    assert (logits(model, found.images).argmax(1)[tried] == 2).all()

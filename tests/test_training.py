@@ -92,6 +92,37 @@ def test_other_settings_start_anew(tmp_path):
     assert epochs == [0, 1, 2, 3, 4, 5]
 
 
+def test_a_longer_training_is_not_taken_for_a_shorter_one(tmp_path):
+    run(tmp_path / "c")
+    model, made, schedule = setup()
+    with refused(tmp_path / "c", 6, 2):
+        fit(
+            model, loss, batches, lambda model, epoch: {}, optimizer=made, schedule=schedule,
+            epochs=2, steps_per_epoch=3, checkpoint=tmp_path / "c", key="k", device=CPU,
+        )  # fmt: skip
+
+
+def test_what_a_model_draws_depends_on_the_seed_alone(tmp_path):
+    """A network with dropout: with other numbers drawn in between, and interrupted."""
+
+    def dropping(model, batch):
+        return loss(model, (nn.functional.dropout(batch[0]), batch[1]))
+
+    def die(model, epoch):
+        if epoch == 3:
+            raise Killed
+        return {}
+
+    first = run(None, loss=dropping)[1]
+    again = run(None, lambda model, epoch: {"drawn": torch.rand(7)}, loss=dropping)[1]
+    other = run(None, loss=dropping, seed=1)[1]
+    with pytest.raises(Killed):
+        run(tmp_path / "c", die, loss=dropping)
+    resumed = run(tmp_path / "c", loss=dropping)[1]
+    losses = [[epoch["loss"] for epoch in history] for history in (first, again, resumed, other)]
+    assert losses[0] == losses[1] == losses[2] != losses[3]
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path):
     trained, history = run(tmp_path / "c")
     again, same = run(tmp_path / "c", lambda model, epoch: pytest.fail("trained again"))
@@ -167,6 +198,19 @@ def test_tf32_is_off_inside_and_as_the_caller_wants_it_outside():
         for flag, value in zip(flags, before, strict=True):
             flag.fp32_precision = value
     assert set(inside) == {"ieee"}
+
+
+def test_precision_that_is_inherited_stays_inherited():
+    backends = torch.backends
+    before = backends.fp32_precision
+    try:
+        backends.fp32_precision = "tf32"
+        with no_tf32():
+            pass
+        backends.fp32_precision = "ieee"
+        assert backends.cuda.matmul.fp32_precision == backends.cudnn.conv.fp32_precision == "ieee"
+    finally:
+        backends.fp32_precision = before
 
 
 def test_a_gpu_that_cannot_be_used_is_told(tmp_path, monkeypatch):

@@ -236,6 +236,9 @@ def test_ours_and_the_librarys_gradient_attacks_agree(toy):
     assert np.abs(apgd.images.astype(int) - images).max() <= 24
     alone = AutoAttack(24, APGD)(model, images[3:5], labels[3:5])
     np.testing.assert_array_equal(alone.images, apgd.images[3:5])
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):  # the caller's
+        same = AutoAttack(24, APGD)(model, images[3:5], labels[3:5])
+    np.testing.assert_array_equal(same.images, alone.images)
     several = AutoAttack(24, ("apgd-ce", "apgd-t"))(model, images[:4], labels[:4])
     assert (several.success >= apgd.success[:4]).all()
 

@@ -15,7 +15,7 @@ from torch import nn
 from lib.attack import Found, Misclassification, inputs
 from lib.data import counter_rng, like, to_tensor, to_uint8
 from lib.models.classifiers import logits
-from lib.models.inference import placed
+from lib.models.inference import full_precision, placed
 from lib.params.errors import InputError, check_field, check_name, shortened
 
 APGD = ("apgd-ce",)
@@ -64,15 +64,18 @@ class AutoAttack:
         Raises:
             InputError: images, labels or model are not as they must be.
         """
-        array, targets, _ = inputs.ready(model, images, labels, Misclassification())
-        before = logits(model, array, batch=1).argmax(1)
+        array, targets, device = inputs.ready(model, images, labels, Misclassification())
+        values = logits(model, array, batch=1)
+        before, classes = values.argmax(1), values.shape[1]
         labels, made, counts = targets.numpy(), array.copy(), np.zeros(len(array), int)
         right = before == labels
         keys = counter_rng.content_keys(self.seed, "autoattack", array)
         for place, key in enumerate(keys.tolist()):
             if right[place]:
                 one = array[place : place + 1]
-                made[place], counts[place] = self._one(model, one, labels[place], key)
+                # Whatever mode the caller is in: a gradient is needed, and float32 that is exact.
+                with full_precision(device), torch.inference_mode(False), torch.enable_grad():
+                    made[place], counts[place] = self._one(model, one, labels[place], classes, key)
         after = logits(model, made, batch=1).argmax(1)
         success = right & (after != labels)
         table = pd.DataFrame({
@@ -83,12 +86,10 @@ class AutoAttack:
         return Found(success, like(images, made), images, table)
 
     def _one(
-        self, model: nn.Module, image: np.ndarray, label: int, key: int
+        self, model: nn.Module, image: np.ndarray, label: int, classes: int, key: int
     ) -> tuple[np.ndarray, int]:
         """The attacked image (H, W, C), and how many images passed the model."""
         batch = to_tensor(image).to(placed(model))
-        with torch.no_grad():
-            classes = model(batch).shape[1]
         for name in self.attacks:
             if classes < NEEDS_CLASSES.get(name, 0):
                 raise InputError(f"{name} needs {NEEDS_CLASSES[name]} classes, not {classes}.")

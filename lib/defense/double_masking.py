@@ -15,14 +15,13 @@ from torch import Tensor, nn
 
 from lib.attack import AnyLabelChange, Misclassification, inputs
 from lib.data import as_images, to_tensor
-from lib.models.classifiers import TIE, decide, threshold_logit
+from lib.models.classifiers import RELATIVE, TIE, decide, logits
 from lib.models.inference import (
     Device,
     batch_for,
     check_network,
     evaluating,
     full_precision,
-    outputs,
     placed,
 )
 from lib.models.masks import check_mask, inpaint, masks_of
@@ -59,6 +58,7 @@ class DoubleMasking(nn.Module):
         self.classifier, self.multi_label, self.fill = classifier, multi_label, fill
         self.mask, self.patch = check_mask(mask, patch)
         self.threshold = check_number("threshold", threshold, 0, 1, ends="()")
+        self.judge = AnyLabelChange(self.threshold) if multi_label else Misclassification()
         self.batch = check_number("batch", batch, 0, math.inf, whole=True)
         if not isinstance(fill, str) or fill != INPAINT:
             self.fill = check_number("fill, if not 'inpaint',", fill, 0, 1)
@@ -105,8 +105,8 @@ class DoubleMasking(nn.Module):
         (array,) = as_images("Images to certify", images=images)
         labels = inputs.as_labels(labels, len(array))
         if len(array):
-            judge = AnyLabelChange(self.threshold) if self.multi_label else Misclassification()
-            inputs.check_task(next(outputs(self.classifier, array[:1], device)), labels, judge)
+            known = torch.from_numpy(logits(self.classifier, array[:1], device))
+            inputs.check_task(known, labels, self.judge)
         device = placed(self, device)
         masks = self.masks(*array.shape[1:3], device)
         with evaluating(self), full_precision(device):
@@ -128,12 +128,13 @@ class DoubleMasking(nn.Module):
         )
 
     def _margins(self, image: Tensor, hidden: Tensor, label: Tensor) -> Tensor:
-        """How clear the true decision is under each mask (M,): above 0 where it is taken."""
+        """How clear the true decision is under each mask (M,): above 0 where it is taken.
+
+        Large logits, which round more, are scaled down to what `TIE` is for.
+        """
         values = self._logits(image, torch.zeros_like(hidden[:, 0, 0], dtype=torch.long), hidden)
-        if self.multi_label:
-            return ((2 * label - 1) * (values - threshold_logit(self.threshold))).amin(1)
-        others = values.index_fill(1, label, -torch.inf)
-        return values[:, label] - others.amax(1)
+        margins = self.judge.margin(values, label.expand(len(values), *label.shape))
+        return margins / (RELATIVE / TIE * values.abs().amax(1)).clamp(min=1)
 
     def _agreeing(self, image: Tensor, values: Tensor, masks: Tensor) -> Tensor:
         """Masks of the first round that voted for the decision on an image, bool (M,).

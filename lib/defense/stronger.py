@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import nn
+from torch import Tensor, nn
 
 from lib.attack import Found, LinearMapAttack, PixelAttack, inputs
+from lib.attack.criteria import Criterion
 from lib.params.errors import InputError, check_field, shortened
 
 SUMS = ("evaluations", "computed", "screened", "generations", "disagreements", "seconds", "best")
@@ -91,12 +92,28 @@ class MorePixels:
         """Attack images; arguments and errors as of `PixelAttack`."""
         found, pixels = self.attack(model, images, labels), self.attack.pixels
         labels = inputs.as_labels(labels, len(images))
+        judge = self.attack.criterion
+        if not hasattr(judge, "multi_label"):
+            judge = _Onward(judge, labels.ndim == 2)
         while 2 * pixels <= self.most and len(left := _standing(found)):
-            stage = replace(self.attack, pixels=pixels)
+            stage = replace(self.attack, pixels=pixels, criterion=judge)
             other = stage(model, found.images[left], labels[left])
             found = _joined(found, left, other.table, onward=True)
             pixels *= 2
         return found
+
+
+class _Onward:
+    """A user's criterion for images that may have lost their label without meeting it yet."""
+
+    def __init__(self, criterion: Criterion, multi_label: bool) -> None:
+        self.criterion, self.multi_label = criterion, multi_label
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return self.criterion(logits, labels)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.criterion, name)
 
 
 def _standing(found: Found) -> np.ndarray:

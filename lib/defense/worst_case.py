@@ -163,10 +163,9 @@ def _no_weaker(
 
 def _budgets(name: str, attacks: pd.DataFrame, image: list[str]) -> list[dict[str, Any]]:
     """Rows of `sanity` on what a larger budget must not lose."""
-    compared = against = 0
-    for _, found in attacks.groupby(["family", "attacker", *image]):
-        held = found.sort_values("budget")["correct"].to_numpy()
-        compared, against = compared + len(held) - 1, against + int((held[1:] & ~held[:-1]).sum())
+    held = attacks.sort_values("budget")
+    before = held.groupby(["family", "attacker", *image])["correct"].shift()
+    compared, against = int(before.notna().sum()), int((held["correct"] & before.eq(False)).sum())
     keys = ["family", "budget", *image]
     for longer, shorter in EXTENDS.items():
         sides = [attacks[attacks["attacker"] == each] for each in (longer, shorter)]

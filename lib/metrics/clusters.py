@@ -28,12 +28,12 @@ def of(frame: pd.DataFrame) -> np.ndarray:
     """
     image = [name for name in IMAGE if name in frame]
     named = {"index", "image"} & {*image}
-    alone = frame.groupby(image).ngroup() if named else pd.RangeIndex(len(frame))
+    alone = frame.groupby(image, dropna=False).ngroup() if named else pd.RangeIndex(len(frame))
     found = np.asarray(alone, dtype=np.int64)
     if "group" not in frame:
         return found
     keys = [name for name in ("dataset", "group") if name in frame]
-    together = len(frame) + frame.groupby(keys).ngroup().to_numpy()
+    together = len(frame) + frame.groupby(keys, dropna=False).ngroup().to_numpy()
     return np.where(frame["group"] >= 0, together, found)
 
 

@@ -178,7 +178,7 @@ def _of_piq(
     device = pick_device(device)
     step = max(1, CHUNK_PIXELS // (height * width))
     values = np.empty(count, dtype=np.float64)
-    with no_tf32():
+    with no_tf32(), torch.autocast(device.type, enabled=False):
         for start in range(0, count, step):
             part = slice(start, start + step)
             both = (

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from lib.data import Images, as_images, as_labels, unit
 from lib.metrics import classification
-from lib.models.classifiers import Classifier, bring, classify, load, save
-from lib.models.inference import Device, outputs, placed, uses_bfloat16
+from lib.models.classifiers import Classifier, bring, classify, load, logits, save
+from lib.models.inference import Device, placed, uses_bfloat16
 from lib.models.masks import mask_corners, under_two
 from lib.models.pretrained import start_weights
 from lib.models.training import check_training, fit, key_of
@@ -106,7 +106,7 @@ def fit_classifier(
     if len(images) < 2:
         raise InputError(f"A classifier needs two training images at least, not {len(images)}.")
     device, multi_label, edge = placed(model, device), labels.ndim == 2, min(images.shape[1:3])
-    known = next(outputs(model, images[:1])).shape[1]
+    known = logits(model, images[:1]).shape[1]
     for of in (labels, validation_labels):
         if of.shape[1:] != (known,) * multi_label:
             raise InputError(f"Labels of shape {of.shape} do not fit a model of {known} logits.")
@@ -166,7 +166,7 @@ def fit_classifier(
         model, loss, _batches(images, target, batch, seed, device, size_of, masking), evaluate,
         optimizer=made, schedule=rates, epochs=epochs, steps_per_epoch=steps,
         checkpoint=checkpoint, key=key_of(model, arrays, settings) if checkpoint else "",
-        stop=good_enough, precision=precision, device=device, label=label,
+        stop=good_enough, precision=precision, device=device, label=label, seed=seed,
     )  # fmt: skip
 
 

@@ -37,7 +37,9 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 }
 # Arguments of a network that JSON files hold.
 FIELDS = ("architecture", "classes", "image_size", "input_size", "mean", "std")
-TIE = 1e-3  # logits nearer to a decision's edge are computed again, one image alone
+# Decisions with a smaller margin may be turned by the rounding of a batch.
+TIE = 1e-3  # for logits up to ten
+RELATIVE = TIE / 10  # of the largest logit, above
 
 
 class Classifier(nn.Module):
@@ -187,7 +189,8 @@ def classify(
     else:
         largest = np.sort(values, axis=1)[:, -2:]
         margins = largest[:, -1] - largest[:, 0] if values.shape[1] > 1 else np.full(len(array), 1)
-    for row in np.flatnonzero(margins < TIE) if len(array) > 1 else ():
+    ties = np.maximum(TIE, RELATIVE * np.abs(values).max(1, initial=0))
+    for row in np.flatnonzero(margins < ties) if len(array) > 1 else ():
         values[row] = logits(model, array[row : row + 1], device)
     return decide(values, multi_label, threshold)
 

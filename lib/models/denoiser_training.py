@@ -215,7 +215,7 @@ def fit_denoiser(
         model, loss, batches, evaluate, optimizer=optimizer, schedule=schedule, epochs=epochs,
         steps_per_epoch=steps, checkpoint=checkpoint,
         key=key_of(model, (images_train, images_val), settings) if checkpoint else "",
-        precision=precision, device=device, label=label,
+        precision=precision, device=device, label=label, seed=seed,
     )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ Batch = tuple[Tensor, ...]
 
 
 MOST_SEED = 1 << 43  # times what separates the epochs of two seeds is a number of 64 bits
+STEPS = 1_000_003  # separates the steps of two seeds
 
 
 def check_training(
@@ -120,6 +122,14 @@ def throughput(history: list[dict]) -> tuple[float, float | None]:
     return round(seconds, 3), round(images / seconds, 1) if seconds else None
 
 
+@contextmanager
+def _drawing(step: int, seed: int, device: torch.device) -> Iterator[None]:
+    """torch's generators set for one step of a training, and the caller's set back after it."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed * STEPS + step)
+        yield
+
+
 def fit(
     model: nn.Module,
     loss: Callable[[nn.Module, Batch], Tensor],
@@ -136,6 +146,7 @@ def fit(
     precision: str = "float32",
     device: Device = None,
     label: str = "the model",
+    seed: int = 0,
 ) -> list[dict]:
     """Train ``model`` in place and leave it in evaluation mode.
 
@@ -153,18 +164,24 @@ def fit(
         precision: ``float32``, ``bfloat16`` (autocast; weights stay float32) or ``auto``.
         device: where it runs, ``auto`` included; None for where the model is.
         label: name of the model in progress bar and messages.
+        seed: of what the model draws itself, as dropout does; torch's generator is left as it was.
 
     Returns:
         One dictionary per epoch: epoch (from 1), loss, seconds, images_per_second, and what
             ``evaluate`` returned.
 
     Raises:
-        InputError: the loss is not finite, memory does not hold a batch, the checkpoint is damaged,
-            or an unknown precision or device.
+        InputError: the loss is not finite, memory does not hold a batch, the checkpoint is damaged
+            or has more epochs, or an unknown precision or device.
     """
     device, checkpoint = placed(model, device), Path(checkpoint) if checkpoint else None
     autocast = uses_bfloat16(precision, device)
     history = _resume(checkpoint, key, model, optimizer, schedule) if checkpoint else []
+    if len(history) > epochs:
+        raise InputError(
+            f"Checkpoint {checkpoint} has {len(history)} epochs, and {epochs} are asked for: move "
+            f"it away, or ask for {len(history)} or more."
+        )
     while len(history) < epochs and not (history and stop and stop(history)):
         epoch = len(history)
         model.train()
@@ -173,10 +190,10 @@ def fit(
             batches(epoch), f"{label} {epoch + 1}/{epochs}", steps_per_epoch, leave=False,
             mininterval=2,
         )  # fmt: skip
-        for batch in bar:
+        for step, batch in enumerate(bar):
             optimizer.zero_grad(set_to_none=True)
             try:
-                with no_tf32():
+                with _drawing(epoch * steps_per_epoch + step, seed, device), no_tf32():
                     with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
                         value = loss(model, batch)
                     value.backward()

@@ -60,7 +60,9 @@ def no_tf32() -> Iterator[None]:
         yield
     finally:
         for flag, value in zip(_FLAGS, before, strict=True):
-            flag.fp32_precision = value
+            flag.fp32_precision = "none"  # what is inherited stays inherited
+            if flag.fp32_precision != value:
+                flag.fp32_precision = value
 
 
 def native_bfloat16(device: torch.device) -> bool:

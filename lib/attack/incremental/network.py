@@ -17,6 +17,11 @@ from lib.models.classifiers import Classifier
 from lib.params.device import is_out_of_memory
 from lib.params.errors import first_line
 
+# What torchvision's networks are made of up to the last layer.
+PARTS = {
+    nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
+    nn.Identity,
+}  # fmt: skip
 CHECKED = 4  # candidates that are compared with the whole network
 TOLERANCE = 1e-3  # of a logit, relative to the largest
 
@@ -111,6 +116,10 @@ class Incremental:
             self.front = single = front or (lambda images: images)
             source = torch.arange(size)
         layers, head = kinds()[type(network)]
+        body = (part for name, part in network.named_children() if name != head)
+        leaves = (leaf for part in body for leaf in part.modules() if not [*leaf.children()])
+        if strange := {type(leaf).__name__ for leaf in leaves if type(leaf) not in PARTS}:
+            raise NotIncremental(f"the network has parts of another kind: {sorted(strange)}.")
         self.chain = layers(network, dtype)
         # The last layer keeps float32: one pixel of a large image moves the logits by less than a
         # step of bfloat16, and a search that sees equal scores is blind.
