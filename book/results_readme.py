@@ -6,7 +6,7 @@ from book.front_page import NONE
 from book.markdown import table
 from book.results_text import beaten, defended, unrestored
 from lib import params
-from lib.defense import adaptive, restoration
+from lib.defense import adaptive, break_even_prevalence, restoration
 from lib.evidence.rates import KEYS, defense_rates
 from lib.evidence.record import Record
 from lib.evidence.recorded_runs import RecordedRuns
@@ -70,11 +70,11 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
 
 def _by_dataset(restored: pd.DataFrame, p: Parameters) -> list[str]:
     """The DAE's break-even attack prevalence on each data set."""
-    pays = {
-        name: defense_rates(of, p.bootstrap_samples, p.seed).set_index("defense")
-        for name, of in restored.groupby("dataset", sort=False)
-    }
-    return [f"{shown(name)} {_break_even(of.loc['dae'])}" for name, of in pays.items()]
+    found = []
+    for name, of in restored.groupby("dataset", sort=False):
+        pays = break_even_prevalence(of, p.bootstrap_samples, p.seed)
+        found.append(f"{shown(name)} {_break_even(pays.loc['dae'])}")
+    return found
 
 
 def adaptive_attack(record: Record) -> list[str]:

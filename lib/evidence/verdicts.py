@@ -102,9 +102,9 @@ def _alike(where: str, trainings: Sequence[Interval]) -> str:
     _, low, high = holding(trainings)
     if len(trainings) < 2 or not low <= 0 <= high:
         return ""
-    for way, sign in (("the claimed", 1), ("the opposite", -1)):
-        if all(sign * value > 0 for value, _, _ in trainings):
-            clear = sum(sign * bound > 0 for _, *ends in trainings for bound in [ends[sign < 0]])
+    for way, sign, nearer in (("the claimed", 1, 1), ("the opposite", -1, 2)):
+        if all(sign * each[0] > 0 for each in trainings):
+            clear = sum(sign * each[nearer] > 0 for each in trainings)
             return f" {where}: all {len(trainings)} trainings point {way} way, {clear} clearly."
     return ""
 

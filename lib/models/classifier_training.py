@@ -17,7 +17,7 @@ from lib.models.classifiers import Classifier, bring, classify, load, logits, sa
 from lib.models.inference import Device, placed, uses_bfloat16
 from lib.models.masks import mask_corners, under_two
 from lib.models.pretrained import start_weights
-from lib.models.training import check_training, fit, key_of
+from lib.models.training import STEPS, check_training, fit, key_of
 from lib.models.weights import read_weights
 from lib.params import VERSIONS, Parameters
 from lib.params.device import settled
@@ -180,7 +180,7 @@ def _batches(
     """
 
     def batches(epoch: int):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        generator = torch.Generator().manual_seed(seed * STEPS + epoch)
         for chosen in torch.randperm(len(images), generator=generator).split(batch):
             if len(chosen) > 1:
                 given = torch.from_numpy(images[chosen.numpy()]).to(device)

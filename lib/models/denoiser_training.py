@@ -15,7 +15,7 @@ from lib.metrics import image_quality
 from lib.models import denoisers
 from lib.models.denoisers import corrupt, impulse_noise, parameter_counts, restore
 from lib.models.inference import Device, outputs, placed, uses_bfloat16
-from lib.models.training import check_training, fit, key_of, throughput
+from lib.models.training import STEPS, check_training, fit, key_of, throughput
 from lib.models.weights import save_weights
 from lib.params import VERSIONS, Parameters
 from lib.params.device import settled
@@ -252,7 +252,7 @@ def _batches(
     rows, cols = min(crop or height, height), min(crop or width, width)
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        generator = torch.Generator().manual_seed(seed * STEPS + epoch)
         order = torch.randperm(len(images), generator=generator)[:used]
         for chosen in order.split(batch):
             room = torch.tensor([height - rows + 1, width - cols + 1])

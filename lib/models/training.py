@@ -31,7 +31,7 @@ Batch = tuple[Tensor, ...]
 
 
 MOST_SEED = 1 << 43  # times what separates the epochs of two seeds is a number of 64 bits
-STEPS = 1_000_003  # separates the steps of two seeds
+STEPS = 1_000_003  # separates the epochs, or the steps, of two seeds
 
 
 def check_training(
