@@ -20,6 +20,7 @@ import torch
 
 from benchmarks import searches
 from lib import attack, data, params
+from lib.data import lesions
 from lib.defense import adaptive, attackers, certified, detection, restoration
 from lib.evidence import ablation
 from lib.metrics import classification
@@ -102,6 +103,10 @@ def pixel_attack(dataset: str, network: str) -> None:
             **found[["evaluations", "computed", "disagreements"]].sum().astype(int).to_dict(),
         }  # fmt: skip
         print(dataset, network, attacks[params.ATTACKS[pixels]], flush=True)
+    source = images.provenance
+    boxes = lesions.read(params.ROOT / p.data_root / source.npz, source.md5)
+    if len(boxes := lesions.of_attacked(boxes, records.values())):
+        write_table(p.run_folder / "lesions.parquet", boxes)
     run.finish(weights=checksums(p.run_folder, ()), attacks=attacks)
 
 
@@ -115,13 +120,18 @@ def denoiser(dataset: str, name: str) -> None:
     print(dataset, name, *measures, flush=True)
 
 
+def trained(dataset: str) -> None:
+    """The record of all denoisers, once each is trained."""
+    p = parameters(dataset)
+    folder = p.dataset_folder / "denoisers"
+    run = Run(folder, "denoisers", p, load(p).provenance.as_dict())
+    psnr = {n: read_json(folder / f"{n}.json")["validation_psnr"] for n in p.denoiser_names}
+    run.finish(psnr=psnr)
+
+
 def restored(dataset: str, network: str) -> None:
     p, images, run = begin("restoration", dataset, network)
     folder, boot = p.dataset_folder / "denoisers", (p.bootstrap_samples, p.seed)
-    done = Run(folder, "denoisers", p, images.provenance.as_dict())
-    done.finish(
-        psnr={n: read_json(folder / f"{n}.json")["validation_psnr"] for n in p.denoiser_names}
-    )
     device = pick_device(p.device)
     model = classifiers.load(p.run_folder, p.classifier).to(device)
     predict = classifiers.predictor(model, p, device)
@@ -191,8 +201,9 @@ def ablated(variant: str, seed: str) -> None:
 
 
 STEPS = {
-    "classifier": classifier, "attack": pixel_attack, "denoiser": denoiser, "restored": restored,
-    "adaptive": adapted, "attackers": attacked, "ablated": ablated, "searched": searched,
+    "classifier": classifier, "attack": pixel_attack, "denoiser": denoiser, "trained": trained,
+    "restored": restored, "adaptive": adapted, "attackers": attacked,
+    "ablated": ablated, "searched": searched,
 }  # fmt: skip
 
 
@@ -205,9 +216,10 @@ def plan(datasets: list[str]) -> list[tuple[list[str], list[str], list[str]]]:
         found += [(["classifier", dataset, n], [file], []) for n in NETWORKS]
         found += [(["attack", dataset, n], [], [f"classifier-{dataset}-{n}"]) for n in NETWORKS]
         found += [(["denoiser", dataset, n], [file], []) for n in reversed(p.denoiser_names)]
-        trained = [f"denoiser-{dataset}-{n}" for n in p.denoiser_names]
+        each = [f"denoiser-{dataset}-{n}" for n in p.denoiser_names]
+        found.append((["trained", dataset], [], each))
         found += [
-            ([step, dataset, n], [], [f"attack-{dataset}-{n}", *trained])
+            ([step, dataset, n], [], [f"attack-{dataset}-{n}", f"trained-{dataset}"])
             for n in NETWORKS
             for step in ("restored", "attackers")
         ]

@@ -151,11 +151,15 @@ def related(results: Path, found: RecordedRuns) -> str:
     )
 
 
-def lesions(pixels: pd.DataFrame) -> str:
+def lesions(boxes: pd.DataFrame, pixels: pd.DataFrame) -> str:
     """Whether changed pixels lie in marked lesions.
 
-    ``pixels`` are of `lib.evidence.lesions.changed`.
+    Args:
+        boxes: of `lib.evidence.lesions.recorded`.
+        pixels: of `lib.evidence.lesions.changed`.
     """
+    if not len(boxes):
+        return "No attacked image has a marked lesion on record."
     if not len(pixels):
         return "None of the images of successful attacks has a marked lesion."
     inside, expected, low, high = against_chance(pixels)

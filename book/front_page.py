@@ -192,7 +192,7 @@ def figure_of(printed: pd.DataFrame, defenses: pd.DataFrame) -> Figure:
 
     Args:
         printed: as `lib.figures.results.slopes`, of one panel.
-        defenses: as `lib.figures.results.tradeoff`, of one panel.
+        defenses: as `lib.figures.results.recovery_over`, of one panel.
     """
     if not len(defenses) or not len(printed):
         return style.message(figures.NOTHING)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from conftest import refused
 
+from book import dataset_text
 from lib import params
 from lib.data import lesions
 from lib.evidence import lesions as evidence
@@ -75,6 +76,14 @@ def test_chance_is_that_of_uniform_pixels():
     drawn = (np.random.default_rng(0).random((40_000, 8)) < pixels["chance"].to_numpy()).sum(1)
     assert found == 3 and mean == pytest.approx(drawn.mean(), abs=0.02)
     assert (low, high) == tuple(np.quantile(drawn, [0.025, 0.975]))
+
+
+def test_the_sentence_says_what_is_missing():
+    nothing = BOXES.head(0)
+    unlisted, unmarked = (dataset_text.lesions(boxes, evidence.changed(table(), nothing, 8))
+                          for boxes in (nothing, BOXES))  # fmt: skip
+    counted = dataset_text.lesions(BOXES, evidence.changed(table(), BOXES, 8))
+    assert len({unlisted, unmarked, counted}) == 3 and "1 of 2" in counted
 
 
 def test_the_record_keeps_boxes_of_attacked_images_alone():

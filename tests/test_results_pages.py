@@ -354,7 +354,6 @@ def test_the_front_page_without_a_record(tmp_path):
 
 def test_figures_of_nothing_say_so():
     nothing = pd.DataFrame(columns=["panel", "printed", "recovered", "n"])
-    for draw in (slopes, figures.tradeoff, figures.quality_and_recovery,
-                 figures.success_by_class, figures.sizes):  # fmt: skip
+    for draw in (slopes, figures.recovery_over, figures.success_by_class, figures.sizes):
         assert draw(nothing).get_label()
     assert figures.search(nothing, nothing).get_label()

@@ -28,38 +28,14 @@ TEXT = {"recovered": percent, "kept": percent, "psnr": "{:.1f} dB".format}
 
 
 @styled
-def tradeoff(table: pd.DataFrame) -> Figure:
-    """Label recovery rate over clean prediction retention, a mark for each defense.
+def recovery_over(table: pd.DataFrame, *across: str) -> Figure:
+    """Label recovery rate over clean prediction retention or PSNR, a mark for each defense.
 
     Args:
-        table: ``panel, defense, n`` and ``recovered, kept`` with ``_low`` and ``_high``, shares
-            0..1.
+        table: ``panel, defense, n``, ``recovered`` and the columns of ``across``, each with
+            ``_low`` and ``_high``; shares are 0..1, the PSNR of restored images is in dB.
+        across: of `ACROSS`; with several of them, the table has one panel.
     """
-    return _scatters(table, "kept")
-
-
-@styled
-def quality_and_recovery(table: pd.DataFrame) -> Figure:
-    """Label recovery rate over PSNR of the restored images, a mark for each defense.
-
-    Args:
-        table: as `tradeoff`, and ``psnr`` with ``_low`` and ``_high``, in dB.
-    """
-    return _scatters(table, "psnr")
-
-
-@styled
-def defenses(table: pd.DataFrame) -> Figure:
-    """Label recovery rate over clean prediction retention, and over PSNR; a mark for each defense.
-
-    Args:
-        table: as `quality_and_recovery`, of one panel.
-    """
-    return _scatters(table, "kept", "psnr")
-
-
-def _scatters(table: pd.DataFrame, *across: str) -> Figure:
-    """The recovery rate of each panel's defenses over each of the columns."""
     if not len(table) or table["recovered"].isna().all():
         return style.message(NOTHING)
     columns = ["recovered", *across]

@@ -74,11 +74,12 @@ LASTING: dict[str, tuple[str, ...]] = {
     "ablation": ("{dataset}", "ablation/*"),
 }  # fmt: skip
 # Files of each notebook below ``runs/<protocol>/``, besides itself executed and ``run.json``; those
-# of one attack are there for each number of pixels that was asked for.
+# of one attack are there for each number of pixels that was asked for, and marked lesions only
+# where images have them.
 _SET, _NET = "<dataset>/", "<dataset>/<classifier>/"
 WRITES: dict[str, tuple[str, ...]] = dict.fromkeys(STEPS, ()) | {
     "classifier": (f"{_NET}classifier.safetensors", f"{_NET}classifier.json"),
-    "pixel_attack": (f"{_NET}<one|two>_pixel.parquet",),
+    "pixel_attack": (f"{_NET}<one|two>_pixel.parquet", f"{_NET}lesions.parquet"),
     "denoisers": (f"{_SET}denoisers/<name>.safetensors", f"{_SET}denoisers/<name>.json"),
     "restoration": (
         f"{_NET}restoration_<one|two>_pixel.parquet", f"{_NET}detection_<one|two>_pixel.parquet",
