@@ -194,14 +194,7 @@ def problems(folder: Path) -> Iterator[str]:
         known[found[2]] = found[1]
     links = [path for path in folder.rglob("*") if path.is_symlink()]
     yield from (f"{path} is a link, which an archive has none of." for path in links)
-    there = sums(folder)
-    for name in sorted(known.keys() | there.keys()):
-        if name not in there:
-            yield f"{folder / name} is missing."
-        elif name not in known:
-            yield f"{folder / name} was added: {SUMS} does not have it."
-        elif known[name] != there[name]:
-            yield f"{folder / name} was changed: its SHA-256 is not that of {SUMS}."
+    yield from verify.differing(folder, known, sums(folder), SUMS)
     yield from verify.problems(folder / "source" / "results")
 
 

@@ -10,22 +10,6 @@ from lib.evidence.printed_comparison import EXACT
 from lib.figures.formatting import enumerated, many
 from lib.params import PRINTED_SIZE
 
-# The paper's claims in a few words, and our own questions; see results/printed/claims.yml.
-NAMES = {
-    "dae_ahead": "DAE restores best",
-    "modules_help": "Every module helps",
-    "four_levels_best": "Four levels are best",
-    "independent_of_classifier": "Classifier does not matter",
-    "order_of_data_sets": "Order of data sets",
-    "two_above_one": "Two pixels beat one",
-    "densenet_below_on_derma_only": "Order of the classifiers",
-    "larger_is_easier": "Larger images are easier",
-    "time_a_third_more": "DAE takes a third longer",
-    "detection_better": "Detection is better",
-    "dae_ahead_of_nothing": "DAE raises the PSNR",
-    "dae_recovers_more": "DAE recovers more labels",
-    "dae_recovers_more_than_a_median": "DAE beats a median filter",
-}
 # Nothing of ours can be replicated: our questions have words of their own.
 ANSWERS = {
     verdicts.REPLICATED: "holds", verdicts.IN_PART: "holds in part",
@@ -70,9 +54,8 @@ def tested(compared: pd.DataFrame) -> str:
 def chips(ledger: pd.DataFrame) -> str:
     """The paper's claims by verdict, as chips in MyST Markdown."""
     lines = [
-        f"**{word.capitalize()}** "
-        + " ".join(f'<span class="chip {_kind(word)}">{NAMES[name]}</span>' for name in names)
-        for word, names in _by_verdict(ledger)
+        f"**{word.capitalize()}** " + " ".join(chip(word, row.name) for row in rows)
+        for word, rows in _by_verdict(ledger)
     ]
     return "\n\n".join(lines)
 
@@ -81,19 +64,21 @@ def strip(ledger: pd.DataFrame) -> str:
     """The same as HTML, each chip a link to its card."""
     lines = "".join(
         f"<p><b>{word.capitalize()}</b> "
-        + " ".join(f'<a class="chip {_kind(word)}" href="#claim-{n}">{NAMES[n]}</a>' for n in names)
+        + " ".join(
+            f'<a class="chip {_kind(word)}" href="#claim-{row.id}">{row.name}</a>' for row in rows
+        )
         + "</p>"
-        for word, names in _by_verdict(ledger)
+        for word, rows in _by_verdict(ledger)
     )
     return f'<div class="strip">{lines}</div>'
 
 
-def _by_verdict(ledger: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
-    """Each verdict that was given with ids of the paper's claims, in the order of `WORDS`."""
+def _by_verdict(ledger: pd.DataFrame) -> Iterator[tuple[str, list]]:
+    """Each verdict that was given with rows of the paper's claims, in the order of `WORDS`."""
     own = ledger[~ledger["added"]]
     for word in verdicts.WORDS:
-        if names := own.loc[own["verdict"] == word, "id"].tolist():
-            yield word, names
+        if rows := list(own[own["verdict"] == word].itertuples(index=False)):
+            yield word, rows
 
 
 def cards(ledger: pd.DataFrame) -> str:
@@ -127,7 +112,7 @@ def _card(row: dict) -> str:
     )  # fmt: skip
     return (
         f'<section class="claim {_kind(row["verdict"])}" id="claim-{row["id"]}">'
-        f'<p class="title">{NAMES[row["id"]]} {chip(row["verdict"], answer(row))}</p>'
+        f'<p class="title">{row["name"]} {chip(row["verdict"], answer(row))}</p>'
         f"<p><b>{asks}.</b> {escape(row['claim'])} <small>{escape(row['where'])}</small></p>"
         f"<p><b>Found.</b> {escape(found(row))}</p>{_bar(row, number)}{folded}</section>"
     )

@@ -11,25 +11,6 @@ from lib.figures.formatting import many, shown
 from lib.params.files import read_json, visible
 from lib.params.stages import RESULTS
 
-ATTACKS, RESTORED = "`*/<one|two>_pixel.parquet`", "`*/restoration_*.parquet`"
-# Results page and files of each claim; an empty page stands for those of the data sets.
-EVIDENCE = {
-    "dae_ahead": ("", RESTORED),
-    "modules_help": ("results_ablation", "`ablation.parquet`"),
-    "four_levels_best": ("results_ablation", "`ablation.parquet`"),
-    "independent_of_classifier": ("", RESTORED),
-    "order_of_data_sets": ("results_overview", ATTACKS),
-    "two_above_one": ("", ATTACKS),
-    "densenet_below_on_derma_only": ("", ATTACKS),
-    "larger_is_easier": ("results_size", ATTACKS),
-    "time_a_third_more": ("", "`training_times.csv`"),
-    "detection_better": ("", "`*/detection_*.parquet`"),
-    "dae_ahead_of_nothing": ("", RESTORED),
-    "dae_recovers_more": ("", RESTORED),
-    "dae_recovers_more_than_a_median": ("results_overview", RESTORED),
-}
-
-
 QUANTITIES = {
     "recovered": "label recovery rate", "kept": "clean prediction retention",
     "error_attacked": "error at the pixel", "error_elsewhere": "error elsewhere",
@@ -55,11 +36,10 @@ def claims_table(ledger: pd.DataFrame | None, pages: list[Page]) -> str:
     cards = next((f"/{page.name}" for page in pages if page.step == "verdicts"), None)
     rows = []
     for row in ledger.to_dict("records"):
-        name, (step, files) = claim_cards.NAMES[row["id"]], EVIDENCE[row["id"]]
-        linked = f"{{doc}}`{name} <{cards}>`" if cards else name
-        where = f"{files}<br>`{row['id']}`"
+        linked = f"{{doc}}`{row['name']} <{cards}>`" if cards else row["name"]
+        where = f"`{row['files']}`<br>`{row['id']}`"
         chip = claim_cards.chip(row["verdict"], claim_cards.answer(row))
-        rows.append([linked, chip, _links(step, pages), where])
+        rows.append([linked, chip, _links(row["page"], pages), where])
     return markdown.table(["claim", "verdict", "pages", "files and test"], rows)
 
 

@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
         if wrong:
             raise InputError("\n".join(wrong))
         count = len(visible(results, "**/run.json"))
-        print(f"verified: {count} folders of results, {len(verify.row_sums())} printed tables")
+        print(f"verified: {count} folders of results, {len(verify.printed_sums())} printed tables")
     else:
         verify.write_sums()
 

@@ -23,7 +23,7 @@ ORDER = (*paper.DATASETS, "abdomen_ct")  # of data sets in a sentence
 
 @cache
 def entries() -> list[dict[str, str]]:
-    """Id, claim and place of each claim; ``added`` where the paper does not make it."""
+    """Each claim as ``claims.yml`` has it; ``added`` where the paper does not make it."""
     return yaml.safe_load((paper.FOLDER / "claims.yml").read_text(encoding="utf-8"))
 
 
@@ -33,20 +33,22 @@ def ledger(records: list[tuple[Record, Parameters]]) -> pd.DataFrame:
     ``records`` begin with that protocol.
 
     Returns:
-        ``id, claim, where, added, verdict, opposite, reason``; ``images``, the data sets and sizes
-        that the verdict rests on, and ``missing``, data sets that could not be compared, both empty
-        where there is none; and ``holds, against, inconclusive``, counts of comparisons. ``added``
-        marks questions that the paper does not ask; ``opposite`` says whether a claim that is not
-        replicated is contradicted somewhere, and not inconclusive everywhere.
+        ``id, name, page, files, claim, where, added`` as in `entries`; ``verdict, opposite,
+        reason``; ``images``, the data sets and sizes that the verdict rests on, and ``missing``,
+        data sets that could not be compared, both empty where there is none; and ``holds, against,
+        inconclusive``, counts of comparisons. ``added`` marks questions that the paper does not
+        ask; ``opposite`` says whether a claim that is not replicated is contradicted somewhere, and
+        not inconclusive everywhere.
     """
     rows = []
     for entry in entries():
         verdict, images = first(entry["id"], records)
         holds, against, inconclusive = verdict.counts
         rows.append({
-            "added": False, **entry, "verdict": verdict.word, "opposite": verdict.opposite,
-            "reason": verdict.reason, "images": images, "holds": holds, "against": against,
-            "inconclusive": inconclusive, "missing": ", ".join(verdict.missing),
+            "added": False, "page": "", **entry, "verdict": verdict.word,
+            "opposite": verdict.opposite, "reason": verdict.reason, "images": images,
+            "holds": holds, "against": against, "inconclusive": inconclusive,
+            "missing": ", ".join(verdict.missing),
         })  # fmt: skip
     return pd.DataFrame(rows)
 

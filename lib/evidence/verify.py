@@ -1,8 +1,6 @@
 """Checks of everything that the book concludes from: recorded results, and the paper's numbers."""
 
-import hashlib
 from collections.abc import Iterator
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +112,7 @@ def _readable(path: Path) -> dict[str, Any]:
 def file_sums(results: Path) -> dict[str, str]:
     """MD5 of each recorded file by its path in the folder of results, sorted."""
     paths = [path for path in visible(results, "*/**/*") if path.suffix in (".json", ".parquet")]
-    paths = [path for path in paths if path.parent.name != paper.FOLDER.name]  # see `row_sums`
+    paths = [path for path in paths if path.parent.name != paper.FOLDER.name]  # see `printed_sums`
     single = (FIGURE, training_times.FILE, published_lists.FILE)
     paths += [results / name for name in single if (results / name).exists()]
     return dict(sorted((path.relative_to(results).as_posix(), md5(path)) for path in paths))
@@ -131,42 +129,36 @@ def file_problems(results: Path) -> Iterator[str]:
     except InputError as error:
         yield str(error)
         return
-    found = file_sums(results)
+    yield from differing(results, known, file_sums(results), FILE_SUMS)
+
+
+def differing(
+    folder: Path, known: dict[str, str], found: dict[str, str], listed: str
+) -> Iterator[str]:
+    """One sentence for each file whose checksum is not the known one.
+
+    Args:
+        folder: of the files.
+        known, found: checksums by the path in the folder.
+        listed: name of the file with the known ones.
+    """
     for name in sorted(known.keys() | found.keys()):
         if name not in found:
-            yield f"{results / name} is missing, but {FILE_SUMS} lists it."
+            yield f"{folder / name} is missing, but {listed} lists it."
         elif name not in known:
-            yield f"{results / name} was not recorded: {FILE_SUMS} does not list it."
+            yield f"{folder / name} was added: {listed} does not list it."
         elif known[name] != found[name]:
-            yield (
-                f"{results / name} was changed after it was recorded: its MD5 is {found[name]}, "
-                f"not {known[name]}."
-            )
+            yield f"{folder / name} was changed: its checksum is not that of {listed}."
 
 
-def row_sums() -> dict[str, list[str]]:
-    """A short hash of each line of each of the paper's tables."""
-    return {
-        path.name: [
-            hashlib.sha256(line.encode()).hexdigest()[:12]
-            for line in path.read_text(encoding="utf-8").splitlines()
-        ]
-        for path in visible(paper.FOLDER, "*.csv")
-    }
+def printed_sums() -> dict[str, str]:
+    """MD5 of each of the paper's tables by its name."""
+    return {path.name: md5(path) for path in visible(paper.FOLDER, "*.csv")}
 
 
 def printed_problems() -> Iterator[str]:
     """Tables of the paper that differ from what was read from it."""
-    known, found = read_json(SUMS), row_sums()
-    for name in sorted(known.keys() | found.keys()):
-        if name not in found:
-            yield f"{paper.FOLDER / name} is missing."
-        elif name not in known:
-            yield f"{paper.FOLDER / name} is not among the paper's tables."
-        else:
-            lines = enumerate(zip_longest(known[name], found[name]), start=1)
-            if row := next((row for row, (old, new) in lines if old != new), None):
-                yield f"{paper.FOLDER / name}, line {row}: the printed numbers were changed."
+    yield from differing(paper.FOLDER, read_json(SUMS), printed_sums(), SUMS.name)
 
 
 def retest(results: Path, runs: Path, root: Path) -> Iterator[tuple[str, str]]:
@@ -243,4 +235,4 @@ def _other_weights(
 
 def write_sums() -> None:
     """Accept the paper's tables as they are, after a cell was corrected from the paper."""
-    write_json(SUMS, row_sums())
+    write_json(SUMS, printed_sums())
