@@ -29,9 +29,7 @@ def counted(ledger: pd.DataFrame) -> str:
     failed = own[own["verdict"] == verdicts.NOT_REPLICATED]
     if len(failed):
         opposite = int(failed["opposite"].sum())
-        verb = "shows" if opposite == 1 else "show"
-        kinds = {f"{verb} the opposite": opposite, "inconclusive": len(failed) - opposite}
-        said = enumerated([f"{n} {kind}" for kind, n in kinds.items() if n])
+        said = verdicts.exceptions(opposite, len(failed) - opposite).removeprefix("; ")
         words[verdicts.NOT_REPLICATED] += f" ({said})"
     return f"Verdicts on {len(own)} claims of the paper: {enumerated([*words.values()])}."
 

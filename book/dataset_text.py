@@ -36,7 +36,7 @@ def answer(found: RecordedRuns, success: pd.DataFrame, pooled: pd.DataFrame) -> 
         f"{shown(first['classifier'])} succeeds on {rate(first['rate'])} of correctly classified "
         f"{shown(found.dataset)} images (n = {first['n']}{mix})."
     )
-    text += f" The paper prints {printed_share(first['printed'])}." if len(known) else ""
+    text += f" The paper reports {printed_share(first['printed'])}." if len(known) else ""
     if worse := beaten(weak(found)):
         text += f" Read this with care: {worse}."
     return " ".join([text, *defended(pooled)])
@@ -68,8 +68,8 @@ def reasons(found: RecordedRuns, success: pd.DataFrame) -> str:
     if run["budget"] < PRINTED_BUDGET:
         differ.append(f"{run['budget']:,} queries per image instead of {PRINTED_BUDGET:,}")
     return (
-        f"Different from the printed rates: {each}. Our runs differ from the paper's: "
-        f"{enumerated(differ)}. We do not know which of these explains the gap: the paper "
+        f"These rates differ: {each}. Our runs differ from the paper's: "
+        f"{'; '.join(differ)}. We do not know which of these explains the gap: the paper "
         "publishes neither weights nor attacked images."
     )
 
@@ -89,17 +89,17 @@ def weighted(found: RecordedRuns, success: pd.DataFrame) -> str:
     ]
     learned = [
         f"{row.learned_misled} of {row.learned} ({formatting.attack(row.pixels)}, "
-        f"{shown(row.classifier)}; of the test images {row.successes} of {row.n})"
+        f"{shown(row.classifier)}; {row.successes} of {row.n} test images)"
         for row in near[near["learned"] > 0].itertuples()
     ]
     lines = [text] if (text := screened([found])) else []
     if mixed:
-        lines.append(f"Class-weighted, with the paper's mix of classes: {enumerated(mixed)}.")
+        lines.append(f"Weighted to the paper's class frequencies: {enumerated(mixed)}.")
     if learned:
         lines.append(
-            "Where a class has too few correct test images, correct images of training and "
-            "validation were attacked too, for the measures of image quality. They count in no "
-            f"rate above. Of them, the attack misled {enumerated(learned)}."
+            "Where a class has too few correct test images, correct training and validation images "
+            "were attacked, too, to measure image quality. They are not in the rates above. The "
+            f"attack misled {enumerated(learned)}."
         )
     return " ".join(lines)
 
@@ -171,7 +171,7 @@ def lesions(boxes: pd.DataFrame, pixels: pd.DataFrame) -> str:
     return (
         f"Do attacks change the lesion? Among the images of successful attacks, {images} have "
         f"lesions that NIH marked with boxes. {inside} of {len(pixels)} changed pixels there "
-        f"{'lies' if inside == 1 else 'lie'} in a box (blue dot; the others are red). Pixels at "
-        f"random places would give {expected:.1f} (95 % range: {low} to {high}). {verdict}. "
+        f"{'lies' if inside == 1 else 'lie'} in a box (blue dot; the others are red). Random "
+        f"positions would give {expected:.1f} (95 % range: {low} to {high}). {verdict}. "
         "Boxes: NIH ChestX-ray14 (Wang et al. 2017)."
     )

@@ -72,7 +72,7 @@ def first(results: Path) -> First | None:
         [f"{shown(dataset)} ({enumerated([*map(shown, of)])})" for dataset, of in nets]
     )
     caption = (
-        "Left: weighted to the paper's mix of classes, 95 % intervals. "
+        "Left: rates weighted to the paper's class frequencies, 95 % intervals. "
         f"Right: {of['n'].max()} successful attacks on {names} at {largest} "
         "px, by an attacker who does not know the defense. Open marks: with patch selection, which "
         f"the paper describes but does not say it used. {results_text.trained_unlike(chosen)}"
@@ -105,12 +105,13 @@ def _compared(restored: pd.DataFrame, pays_from: float) -> list[str]:
             shown(dataset) for dataset, of in by_dataset
             if {"dae", name} <= set(of["defense"]) and ahead(of, name)[1] < 0
         ]  # fmt: skip
-        better += [f"{shown(name)} repairs more on {enumerated(on)}"] if on else []
+        better += [f"{shown(name)} recovers more on {enumerated(on)}"] if on else []
     low, high = ahead(fooled, "median3")
-    more = f", but {enumerated(better)}" if better else ""
-    beside = "repairs more" if high < 0 else "repairs less" if low > 0 else "is not clearly worse"
-    helps = "helps" if 0 <= float(pays_from) < 1 else "does not pay"
-    return [f"The DAE {helps}{more}.", f"A median filter {beside}."]
+    beside = "worse" if high < 0 else "better" if low > 0 else "not clearly better"
+    helps = "helps" if 0 <= float(pays_from) < 1 else "costs too much"
+    first, second = ("and", "but") if low > 0 else ("but", "and")
+    text = f"The DAE {helps}, {first} is {beside} than a median filter"
+    return [f"{text}, {second} {enumerated(better)}." if better else f"{text}."]
 
 
 def _findings(printed: pd.DataFrame, of: pd.DataFrame, size: int) -> list[str]:
@@ -121,7 +122,7 @@ def _findings(printed: pd.DataFrame, of: pd.DataFrame, size: int) -> list[str]:
         theirs = enumerated([rate(share) for share in known["printed"]])
         found.append(
             f"At {size} px, one pixel misleads {shown(known['classifier'].iloc[0])} on "
-            f"{enumerated(ours)} images classified correctly. The paper prints {theirs}."
+            f"{enumerated(ours)} images it classified correctly. Paper: {theirs}."
         )
     if not {*DEFENSES} <= set(of.index) or not of["n"].max():
         return found
@@ -132,7 +133,7 @@ def _findings(printed: pd.DataFrame, of: pd.DataFrame, size: int) -> list[str]:
     others = {shown(name): name for name in best} | {"Median filter": "median3"}
     return [
         *found,
-        f"Against an unaware attacker, the DAE corrects **{back['dae']:.0f} of 100** "
+        f"Against an oblivious attacker, the DAE recovers **{back['dae']:.0f} of 100** "
         f"misled images and spoils **{lost['dae']:.0f} of 100** clean ones. "
         + " ".join(
             f"{title}: {back[name]:.0f} and {lost[name]:.0f}." for title, name in others.items()
@@ -155,9 +156,9 @@ def _holding(proofs: pd.DataFrame) -> list[str]:
     best = defended.loc[defended["robust_low"].idxmax()]
     means = PROVED.get(best["defense"], shown(best["defense"]).lower())
     return [
-        f"With {means} at {best['size']} px, {100 * best['clean']:.0f} of 100 "
+        f"{means.capitalize()} at {best['size']} px: {100 * best['clean']:.0f} of 100 "
         f"{shown(best['dataset'])} images are correct without attack, "
-        f"**{100 * best['robust']:.0f}** provably under any one pixel."
+        f"**{100 * best['robust']:.0f}** provably under any one-pixel attack."
     ]
 
 

@@ -35,7 +35,8 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
     names = [f"{shown(name)} ({record.runs.sizes[name]} px)" for name in record.runs.datasets]
     runs, weak, title = _useful(record.runs)
     text = " ".join([
-        f"Protocol `{p.protocol}`, *{' and '.join(record.sources)}* images of {enumerated(names)}.",
+        f"Protocol `{p.protocol}`; images (*{' and '.join(record.sources)}*, see "
+        f"[book/data.md](../book/data.md)): {enumerated(names)}.",
         *([f"{title}: {beaten(weak)}."] if len(weak) else []),
         *(_success(runs.attacks, count) for count in params.ATTACKS),
         unrestored([runs.of(dataset=name) for name in runs.datasets]),
@@ -59,10 +60,10 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
     patches = pooled.loc[patched]
     sentences = [
         *defended(pooled.reset_index()),
-        "The DAE is worth using only if more than this share of images is attacked, by an attacker "
-        f"who does not know it: {'; '.join(_by_dataset(runs.restored, p))}.",
+        "A defense is worth using only above its break-even attack prevalence. For the DAE, and an "
+        f"attacker who does not know it: {'; '.join(_by_dataset(runs.restored, p))}.",
         "With patch selection (*+ patches*; described in the paper, which does not say that it was "
-        "used), the numbers are "
+        "used), the DAE's first two numbers are "
         f"{100 * patches['recovered']:.0f} and {100 * (1 - patches['kept']):.0f}.",
     ]
     return [text, table(columns, rows), " ".join(sentences)]
@@ -87,8 +88,8 @@ def adaptive_attack(record: Record) -> list[str]:
         for net, group in attacked.groupby(KEYS[:2], sort=False)
     ]
     columns = [
-        "attacks after which the class is correct", "adaptive attack",
-        "attacker does not know the defense",
+        "defense", "correct after an adaptive attack",
+        "correct if the attacker does not know the defense",
     ]  # fmt: skip
     rows = [
         [shown(name), _share(correct.loc[name], "adaptive"), _share(correct.loc[name], "oblivious")]

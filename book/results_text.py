@@ -37,7 +37,7 @@ def beaten(runs: pd.DataFrame, numbers: bool = True) -> str:
         names = [shown(name) for name in of["classifier"]]
         which = names[0] if len(names) == 1 else "both classifiers"
         at = f" at {size} px" if numbers else ""
-        text = f"on {shown(dataset)}{at}, a constant answer beats {which}"
+        text = f"on {shown(dataset)}{at}, the majority baseline beats {which}"
         if numbers:
             each = zip(names, of["accuracy"], strict=True)
             each = enumerated([f"{name} on {rate(share)}" for name, share in each])
@@ -54,8 +54,8 @@ def defended(pooled: pd.DataFrame) -> list[str]:
     of = pooled.set_index("defense")
     back, lost = (100 * of["recovered"]).round(), (100 * (1 - of["kept"])).round()
     return [
-        f"After the DAE, {back['dae']:.0f} of 100 misled images are classified correctly again, "
-        f"but {lost['dae']:.0f} of 100 clean images no longer are.",
+        f"After the DAE, the classifier is right again on {back['dae']:.0f} of 100 misled images, "
+        f"but wrong on {lost['dae']:.0f} of 100 clean ones.",
         f"For a plain 3 x 3 median filter, the numbers are {back['median3']:.0f} and "
         f"{lost['median3']:.0f}.",
     ]
@@ -86,18 +86,18 @@ def overview(
     if left_out := dict.fromkeys(full.loc[full["weak"], "dataset"]):
         text.append(
             f"Attacks on {enumerated([shown(name) for name in left_out])} are not counted, because "
-            "a constant answer beats the classifier."
+            "the majority baseline beats the classifier."
         )
     back = defenses.loc[defenses["defense"] == "dae", "recovered"].dropna() if len(defenses) else ()
     if len(back):
         text.append(
-            f"The DAE recovers the label of {rate(back.min())} to {rate(back.max())} of the "
-            "misled images."
+            f"By data set, the DAE recovers the label of {rate(back.min())} to {rate(back.max())} "
+            "of the misled images."
         )
     if sum(ahead.counts):
         more, fewer, undecided = ahead.counts
         text.append(
-            "On the same images, it recovers more than a plain 3 x 3 median filter in "
+            "On the same images, it recovers more labels than a plain 3 x 3 median filter in "
             f"{more} of {many(sum(ahead.counts), 'comparison')} and fewer in {fewer}; {undecided} "
             f"{'is' if undecided == 1 else 'are'} inconclusive ({images})."
         )
@@ -119,10 +119,10 @@ def gaps(success: pd.DataFrame) -> str:
     known = known.sort_values("gap", ascending=False)
     full = known["size"] == PRINTED_SIZE
     heading = (
-        f"Rates more than {100 * POINTS:.0f} percentage points and more than a factor of {FACTOR} "
-        f"from the printed ones, at {PRINTED_SIZE} px ({full.sum()} of {count}):"
+        f"Rates that differ from the printed ones by more than {100 * POINTS:.0f} percentage "
+        f"points and a factor of {FACTOR}, at {PRINTED_SIZE} px ({full.sum()} of {count}):"
     )
-    other = "Images of another size are not comparable with the printed ones. Gaps as wide:"
+    other = "Equally large differences at other sizes, which are not comparable:"
     return "\n".join([
         heading, "", *_gaps(known[full]), *(["", other, ""] if (~full).any() else []),
         *_gaps(known[~full]),
@@ -147,9 +147,9 @@ def screened(records: Iterable[RecordedRuns]) -> str:
     if not runs:
         return ""
     return (
-        f"The search on {enumerated(runs)} was screened: it predicted most candidates and computed "
-        "the most promising ones. It may find fewer successes than the paper's search. All other "
-        "searches computed every candidate."
+        f"The search on {enumerated(runs)} was screened: it predicted most scores and computed "
+        "only the most promising. It may find fewer successes than the paper's search. All other "
+        "searches computed every score."
     )
 
 
@@ -164,7 +164,7 @@ def unrestored(records: Iterable[RecordedRuns]) -> str:
             f"{shown(found.dataset)} with {shown(net)} at {found.sizes[found.dataset]} px"
             for net in nets if net not in held
         ]  # fmt: skip
-    return f"No restoration is recorded of {enumerated(missing)}." if missing else ""
+    return f"No defense was tested on the attacks on {enumerated(missing)}." if missing else ""
 
 
 def trained_unlike(records: Iterable[RecordedRuns]) -> str:
@@ -175,7 +175,7 @@ def trained_unlike(records: Iterable[RecordedRuns]) -> str:
         return ""
     return (
         f"On {enumerated(unlike)}, the DAE was trained at a constant learning rate, and some of "
-        "its rivals at one that was halved."
+        "the other denoisers at a decaying one."
     )
 
 
@@ -211,11 +211,11 @@ def size_effect(lower: int, higher: int, pairs: int) -> str:
         text = f"Larger images are easier to attack in {higher} {of}, as the paper claims."
     else:
         text = (
-            f"Larger images are harder to attack in {lower} and easier in {higher} {of}: the sizes "
-            "show no direction."
+            f"Larger images are harder to attack in {lower} and easier in {higher} {of}: there "
+            "is no trend."
         )
     return (
-        f"{text} These are plain rates, some of few images. Each size has another classifier, and "
-        "on Chest other images. The verdict on the "
-        "claim uses only images that were attacked at both sizes."
+        f"{text} These rates are not weighted, and some are of few images. Each size has its own "
+        "classifier, and on Chest its own images. The verdict on the claim uses only images that "
+        "were attacked at both sizes."
     )

@@ -9,8 +9,8 @@ from lib.evidence.results_shown import fixed, metric
 from lib.figures.tables import ends, intervals
 
 INTERVALS = (
-    "Means over images and trainings. The 95 % interval of PSNR is over images and holds those of "
-    "all trainings."
+    "Means over images and training runs. The 95 % interval of PSNR is over images and covers "
+    "those of all training runs."
 )
 
 

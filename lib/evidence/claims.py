@@ -72,7 +72,7 @@ def first(claim: str, records: list[tuple[Record, Parameters]]) -> tuple[Verdict
             return replace(verdict, reason=verdict.reason + undecided), images
         if testable:
             of = many(verdict.counts[2], "comparison")
-            undecided += f" On {images}, {of} decided nothing."
+            undecided += f" On {images}, {of} gave no conclusive result."
     return next((each for each in given if each[0].word != NOT_TESTABLE), given[0])
 
 
@@ -148,7 +148,7 @@ def time_a_third_more(record: Record, p: Parameters) -> Verdict:
         for of in ratios.itertuples()
     ]
     reason = (
-        f"To train on an image of 224 px, the DAE takes {enumerated(each)} as long as "
+        f"Training on an image of 224 px takes the DAE {enumerated(each)} as long as "
         "the baseline. Such a ratio depends on the hardware, and the paper used other hardware "
         "(audit T4). Only the order is tested, with Tables 48 to 51."
     )
@@ -157,7 +157,7 @@ def time_a_third_more(record: Record, p: Parameters) -> Verdict:
 
 def detection_better(record: Record, p: Parameters) -> Verdict:
     """The paper prints no detection rate; section 4.2.2 claims a better one than reference 8."""
-    reason = "The paper prints no detection rate. Ours are on the results page of each data set."
+    reason = "The paper reports no detection rate. Ours are on the results page of each data set."
     return Verdict(NOT_TESTABLE, reason)
 
 

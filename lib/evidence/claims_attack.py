@@ -38,8 +38,8 @@ def order_of_data_sets(record: Record, p: Parameters) -> Verdict:
                 images |= {(one, size), (other, size)}
                 apart.discard((one, other))
     why = (
-        f" Only data sets with {FEWEST} correct test images of every class, or of every class but "
-        "one, are compared."
+        f" Only data sets with at least {FEWEST} correct test images of every class, or of every "
+        "class but one, are compared."
     )
     if never := [f"{shown(a)} and {shown(b)}" for a, b in sorted(apart) if {a, b} <= compared]:
         why += f" Not recorded at the same size: {'; '.join(never)}."

@@ -107,14 +107,14 @@ def past_best(denoisers: pd.DataFrame) -> str:
         return ""
     late = denoisers.assign(lag=denoisers["best_psnr"] - denoisers["psnr"])
     each = [
-        f"{shown(row.denoiser)} on {shown(row.dataset)} ({row.lag:.1f} dB)"
+        f"{shown(row.denoiser)} on {shown(row.dataset)} (by {row.lag:.1f} dB)"
         for row in late[late["lag"] >= PAST].itertuples()
     ]
     if not each:
         return ""
     return (
-        "Each denoiser has the weights of its last epoch. On validation images, its PSNR is below "
-        f"that of the best epoch for {enumerated(each)}."
+        "Each denoiser has the weights of its last epoch. On validation images, their PSNR is "
+        f"below that of the best epoch for {enumerated(each)}."
     )
 
 
@@ -178,7 +178,7 @@ def independent_of_classifier(record: Record, p: Parameters) -> Verdict:
     # If a data set has runs with several seeds, only those with another seed are left out.
     left_out = "".join(
         f" Runs on {shown(dataset)} {'with other seeds ' if dataset in psnr else ''}are left out: "
-        "the two classifiers were tested with different trainings of the DAE."
+        "the two classifiers were tested with differently trained copies of the DAE."
         for dataset in sorted(unlike)
     )
     if not psnr:
@@ -191,7 +191,7 @@ def independent_of_classifier(record: Record, p: Parameters) -> Verdict:
     reason = (
         f"The mean PSNR after the DAE differs by less than {SAME_DB:g} dB between the classifiers "
         f"on {same} of {len(each)} data sets{exceptions(apart, len(each) - same - apart)}. "
-        f"The label recovery rate clearly differs on {unequal or 'none'}. "
+        f"The label recovery rate differs clearly on {unequal or 'none'} of them. "
         f"{_printed_gap()}{left_out}"
     )
     word = REPLICATED if same == len(each) else IN_PART if same else NOT_REPLICATED

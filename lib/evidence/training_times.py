@@ -57,7 +57,7 @@ def beside_printed(times: pd.DataFrame, dataset: str) -> pd.DataFrame:
     found = _of(times[times["batch"] == BATCH], printed, dataset).sort_values("seconds_per_image")
     return pd.DataFrame({
         "network": [shown(name) for name in found["network"]],
-        "milliseconds an image": (1000 * found["seconds_per_image"]).map("{:.1f}".format),
+        "milliseconds per image": (1000 * found["seconds_per_image"]).map("{:.1f}".format),
         "hardware": found["hardware"],
         "printed minutes": found["network"].map(printed).map("{:.1f}".format),
     })  # fmt: skip

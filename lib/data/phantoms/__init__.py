@@ -33,7 +33,7 @@ def generate(dataset: str, size: int, images: int, seed: int) -> dict[str, np.nd
 
     70 % of the images are for training, 10 % for validation, 20 % for testing, stratified by class
     in the proportions of the data set, but with at least 4 images of each class in train, 1 in val
-    and 2 in test. In Chest half the films are normal; 60 % of the others have one finding, as in
+    and 2 in test. In Chest half the images are normal; 60 % of the others have one finding, as in
     NIH's list (30,963 of 51,759), the rest two or three.
 
     Image k of a class is the same picture whatever the number of images; at another size (28, 64,

@@ -1,4 +1,4 @@
-"""Phantoms of frontal chest films: fourteen labels in MedMNIST's order, several at a time."""
+"""Phantoms of frontal chest X-rays: fourteen labels in MedMNIST's order, several at a time."""
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def scene(rng: np.random.Generator, labels: tuple[int, ...], edge: int) -> np.nd
         c.paint(0.3 * soft(1 - bubble, 0.5), 0.45)
     c.image += 0.015 * c.noise(4, 3)
     image = np.clip(c.image, 0, 1) ** c.rng.uniform(0.75, 1.35)
-    flat = c.rng.uniform(0, 0.25)  # some films have little contrast
+    flat = c.rng.uniform(0, 0.25)  # some images have little contrast
     return (image - 0.5) * (1 - flat) + 0.5 + c.rng.normal(0, 0.03)
 
 
