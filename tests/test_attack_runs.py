@@ -115,6 +115,11 @@ def test_images_are_classified_once_and_not_for_finished_attacks(tmp_path, capsy
     assert counting.calls == 0
     other, _ = attack_run(counting, data, 1, P.model_copy(update={"seed": 1}), tmp_path)
     assert counting.calls and not other.equals(records[1])
+    weights = {name: 0.9 * value for name, value in model.state_dict().items()}
+    save_file(weights, tmp_path / "classifier.safetensors")  # another training
+    counting.calls = 0
+    attack_run(counting, data, 2, P, tmp_path)
+    assert counting.calls
 
 
 def _linked(tmp_path, pixels):

@@ -17,7 +17,7 @@ from lib.defense import Defended, DoubleMasking, adaptive, attackers, certified
 from lib.defense.worst_case import sanity, worst_case
 from lib.models.classifiers import logits
 from lib.models.denoisers.reference import Median3
-from lib.params.files import write_table
+from lib.params.files import read_table, write_table
 
 P = params.load(
     "demo", "oct", "resnet50", attack_population=8, attack_generations=2, attack_pixels=[1],
@@ -167,6 +167,8 @@ def test_certified_accuracy_is_of_test_images_and_goes_on(run):
     first = model.calls
     certified.certified_accuracy(model, images, more, folder)
     assert first > 0 and model.calls == first
+    again = certified.certified_accuracy(model, images, P, folder)  # and of no others
+    pd.testing.assert_frame_equal(read_table(folder / "masking.parquet"), again)
 
 
 def test_names_of_the_run_are_those_it_has(run):

@@ -47,6 +47,7 @@ def test_more_images_add_to_those_that_are_done(run, monkeypatch):
     same(many[:4], few)
     assert calls == list(range(4, 9))
     assert set(data.part[order(data, P.seed)]) == {"test"}
+    assert list(order(data, P.seed)) != list(order(data, P.seed + 1))
     assert few["skipped"].any() or many["skipped"].any()
 
 

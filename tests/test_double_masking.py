@@ -259,6 +259,15 @@ def test_margins_within_rounding_prove_nothing(one, two, proved):
     assert DoubleMasking(Close().eval(), 4, fill=1.0).certify(BLACK, [0]).tolist() == [proved]
 
 
+@pytest.mark.parametrize(("size", "proved"), [(0, 1), (1e4, 0)])
+def test_margins_that_large_logits_may_round_away_prove_nothing(size, proved):
+    class Large(nn.Module):
+        def forward(self, images):
+            return torch.tensor([[size + 0.5, size]]).repeat(len(images), 1)
+
+    assert DoubleMasking(Large().eval(), 4).certify(BLACK, [0]).tolist() == [proved]
+
+
 def test_logits_are_the_mean_over_the_masks_that_agree():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2)).eval()

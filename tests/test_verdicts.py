@@ -717,6 +717,8 @@ def test_a_table_of_which_a_class_was_hardly_attacked_is_at_most_in_part():
         )
         table = table_verdicts.judge(printed_comparison.compare(of, p), of, p)
         found.append(table[table["kind"] == "table"].set_index("number").loc[19])
+        if records is every:  # of one data set of four
+            assert set(table.set_index("number").loc[[33, 43], "verdict"]) <= {"in part"}
     assert [row["verdict"] for row in found] == ["replicated", "in part"]
     assert printed["class"][3] in found[1]["reason"]
 

@@ -81,7 +81,7 @@ def test_the_worst_attacker_counts_for_each_image_and_smaller_budgets_do_too():
     assert shares[("median3", "", 0, "none")] == 1
     assert found.loc[("dae", "pixels", 1, "transfer"), "n"] == 2
     worst = found.loc[("dae", "pixels", 4, "worst")]
-    assert (worst["n"], worst["evaluations"]) == (5, (3 * 5 * 10 + 2 * 10) / 5)
+    assert worst["n"] == 5
     assert worst["correct_low"] < 0.2 < worst["correct_high"]
 
 

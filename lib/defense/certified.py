@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,11 +68,16 @@ def certified_accuracy(
             about = (data.name, *name, as_text(one.labels)[0], int(one.category[0]), "test")
             about = dict(zip(IMAGE, (*about, int(one.group[0])), strict=True))
             known[name] = about | measured(defense, one.images, one.labels)
-            table = pd.DataFrame(list(known.values()))
-            table.attrs["key"] = key
-            write_table(path, table)
+            _write(path, list(known.values()), key)
         rows.append(known[name])
+    _write(path, rows, key)  # without images that an earlier run asked for
     return pd.DataFrame(rows)
+
+
+def _write(path: Path, rows: list[dict[str, Any]], key: str) -> None:
+    table = pd.DataFrame(rows)
+    table.attrs["key"] = key
+    write_table(path, table)
 
 
 def measured(

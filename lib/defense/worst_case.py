@@ -64,10 +64,9 @@ def worst_case(table: pd.DataFrame) -> pd.DataFrame:
             found by `lib.metrics.clusters.of` where it is missing.
 
     Returns:
-        One row a defense, ``family``, ``budget`` and ``attacker``: ``n`` images, ``correct`` with
-        its 95 % interval in ``correct_low`` and ``correct_high``, ``evaluations`` an image.
-        `NONE` has the clean images; `WORST` those that no attacker of the family with this budget
-        or a smaller one changes, and the evaluations of all of them.
+        One row a defense, ``family``, ``budget`` and ``attacker``: ``n`` images, and ``correct``
+        with its 95 % interval in ``correct_low`` and ``correct_high``. `NONE` has the clean images;
+        `WORST` those that no attacker of the family with this budget or a smaller one changes.
     """
     image, rows = image_columns(table), []
     if "cluster" not in table:
@@ -89,14 +88,11 @@ def _share(
     defense: str, family: str, budget: float, attacker: str, rows: pd.DataFrame, image: list[str]
 ) -> dict[str, Any]:
     """Row of `worst_case`: an image is correct if it is in all of its rows."""
-    each = rows.groupby(image).agg(
-        correct=("correct", "all"), evaluations=("evaluations", "sum"), cluster=("cluster", "first")
-    )
+    each = rows.groupby(image).agg(correct=("correct", "all"), cluster=("cluster", "first"))
     right = intervals.share(each["correct"], each["cluster"])
     return {
         "defense": defense, "family": family, "budget": budget, "attacker": attacker,
         "n": len(each), **intervals.columns("correct", right),
-        "evaluations": float(each["evaluations"].mean()),
     }  # fmt: skip
 
 
