@@ -75,7 +75,8 @@ def first(results: Path) -> First | None:
         "Left: rates weighted to the paper's class frequencies, 95 % intervals. "
         f"Right: {of['n'].max()} successful attacks on {names} at {largest} "
         "px, by an attacker who does not know the defense. Open marks: with patch selection, which "
-        f"the paper describes but does not say it used. {results_text.trained_unlike(chosen)}"
+        f"the paper describes but does not say it used. {results_text.trained_unlike(chosen)} "
+        f"{results_text.past_best(chosen)}"
     ).strip()
     compared = _compared(restored, of["pays_from_high"].get("dae"))
     return First(

@@ -13,10 +13,11 @@ from lib.evidence.results_shown import printed_share
 from lib.evidence.verdicts import Verdict
 from lib.figures import formatting
 from lib.figures.formatting import enumerated, many, rate, shown
-from lib.params import PRINTED_SIZE
+from lib.params import PATCHES, PRINTED_SIZE
 
 FACTOR = 2  # rates so many times apart are named
 POINTS = 0.10  # and so many points
+CLEARLY = 0.9  # share of failures that says where they come from
 
 
 def weak(found: RecordedRuns) -> pd.DataFrame:
@@ -102,6 +103,31 @@ def overview(
             f"{'is' if undecided == 1 else 'are'} inconclusive ({images})."
         )
     return " ".join(text) or "No attack is recorded yet."
+
+
+def removed(table: pd.DataFrame) -> str:
+    """Whether defenses that lose a label do so because of the attack, a sentence or empty.
+
+    Args:
+        table: of `results_tables.removal`.
+    """
+    if not len(table):
+        return ""
+    whole = (table["defense"] != "identity") & ~table["defense"].str.endswith(PATCHES)
+    lost, both = table.loc[whole, ["lost", "both"]].sum()
+    if not lost:
+        return ""
+    text = (
+        f"Without patch selection, a denoiser or filter fails to recover the label {lost:,} times. "
+        f"In {both:,} of them ({rate(both / lost)}), the clean image changes its class after the "
+        "same defense, too."
+    )
+    if both > CLEARLY * lost:
+        text += (
+            " So these defenses remove the attack. They differ in what they do to images that are "
+            "near the decision boundary, attacked or not."
+        )
+    return text
 
 
 def gaps(success: pd.DataFrame) -> str:

@@ -13,7 +13,15 @@ import pandas as pd
 import pytest
 from conftest import refused
 
-from book import build, claim_cards, front_page, real_images, results_pages, run_pages
+from book import (
+    build,
+    claim_cards,
+    front_page,
+    real_images,
+    results_pages,
+    results_text,
+    run_pages,
+)
 from lib import params
 from lib.evidence import (
     claims,
@@ -118,6 +126,27 @@ def test_defenses_are_judged_on_test_images_alone(found, defenses):
         size = found.runs.set_index(["protocol", "classifier"]).loc[(protocol, net), "size"]
         row = table.loc[(protocol, size, net, "dae")]
         assert row["n"] == fooled and row["recovered"] == pytest.approx(back / fooled)
+
+
+def test_an_attack_is_removed_where_attacked_and_clean_image_get_one_class(found):
+    keys = [*results_tables.ATTACK, "defense"]
+    table = results_tables.removal(found, results_tables.ATTACK).set_index(keys)
+    restored = found.tested.restored
+    for key, of in restored[restored["success"]].groupby(keys):
+        row, pairs = table.loc[key], zip(of["restored_class"], of["clean_class"], strict=True)
+        same = [str(one) == str(other) for one, other in pairs]
+        assert row["n"] == len(of) and row["removed"] == pytest.approx(np.mean(same))
+        assert row["lost"] == (~of["recovered"]).sum()
+        assert row["both"] == len(of) - (of["recovered"] | of["kept"]).sum()
+
+
+def test_what_defenses_lose_is_said_to_be_theirs_only_if_it_is():
+    table = pd.DataFrame({"defense": ["identity", "dae", "dae+patches"], "lost": [90, 100, 50]})
+    some, most, none = (
+        results_text.removed(table.assign(both=[0, both, 0], lost=table["lost"] * (both >= 0)))
+        for both in (50, 95, -1)
+    )
+    assert "50 %" in some and "95 %" in most and len(most) > len(some) > len(none) == 0
 
 
 def test_quality_is_the_mean_over_successful_attacks(found, quality):

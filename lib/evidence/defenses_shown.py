@@ -33,6 +33,16 @@ def defenses(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @if_any
+def removal(table: pd.DataFrame) -> pd.DataFrame:
+    """Whether each defense removes the attack, of `results_tables.removal`."""
+    keys = [name for name in ("dataset", *RUN, "defense") if name in table]
+    return sized(table[keys].assign(**{
+        "n, misled": table["n"], "label recovered": rates(table, "recovered"),
+        "same image, clean: kept": rates(table, "kept"), "attack removed": rates(table, "removed"),
+    }))  # fmt: skip
+
+
+@if_any
 def quality(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     """One image measure after each defense, one and two pixels, beside the printed means.
 

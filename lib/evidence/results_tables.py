@@ -19,7 +19,7 @@ from lib.evidence.recorded_runs import RecordedRuns, protocols, tested
 from lib.evidence.run_tables import by_group, joined
 from lib.figures.formatting import attack, shown
 from lib.metrics import clusters
-from lib.metrics.intervals import CLASS_MEAN, NONE, paired, rate, share
+from lib.metrics.intervals import CLASS_MEAN, NONE, columns, paired, rate, share
 
 RUN = ["protocol", "size", "classifier"]  # of one data set
 ATTACK = [*RUN, "pixels"]
@@ -174,6 +174,32 @@ def defenses(found: RecordedRuns, by: list[str] = RUN, samples: int = SAMPLES, s
     return by_group(
         found.tested.restored, by, lambda group: rates.defense_rates(group, samples, seed)
     )
+
+
+def removal(found: RecordedRuns, by: list[str]) -> pd.DataFrame:
+    """Whether each defense removes the attack, over the successful attacks on test images.
+
+    Returns:
+        The columns of ``by``, ``defense``, ``n``; with intervals the shares ``recovered``,
+        ``kept`` (the clean image of the same attack keeps its class) and ``removed`` (the attacked
+        image gets the class that the clean image gets after the same defense); ``lost``, how many
+        are not recovered, and ``both``, how many of these lose the clean image, too.
+    """
+
+    def of_group(group: pd.DataFrame) -> pd.DataFrame:
+        won = group[group["success"]]
+        same = won["restored_class"].astype(object) == won["clean_class"].astype(object)
+        won, rows = won.assign(removed=same, cluster=clusters.of(won)), []
+        for name, of in won.groupby("defense", sort=False):
+            lost = ~of["recovered"]
+            row = {"defense": name, "n": len(of), "lost": lost.sum()}
+            row["both"] = (lost & ~of["kept"]).sum()
+            for one in ("recovered", "kept", "removed"):
+                row |= columns(one, share(of[one], of["cluster"]))
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    return by_group(found.tested.restored, by, of_group)
 
 
 def quality(found: RecordedRuns, by: list[str] = ATTACK, samples: int = SAMPLES, seed: int = 0):
