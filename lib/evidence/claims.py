@@ -100,16 +100,17 @@ def _contrasts(
     effort = f" Each model was trained for {effort}."
     names = ablation.settled_variants(models)
     settled = table[["variant", "reference"]].isin(names).all(axis=1)
+    every = f" If all counted: {of_differences(_signs(table, pairs), claim).reason}"
     if not settled.any():
-        reason = of_differences(_signs(table, pairs), claim, effort).reason
         why = "Not comparable: in each comparison, a training has not settled."
-        return Verdict(NOT_TESTABLE, f"{why} If all counted: {reason}")
+        return Verdict(NOT_TESTABLE, why + every + effort)
     verdict = of_differences(_signs(table[settled], pairs), claim, effort)
     verdict = replace(verdict, images=frozenset({("abdomen_ct", p.ablation_size)}))
     if settled.all():
         return verdict
     left_out = many(int((~settled).sum()), "comparison")
-    return limited(verdict, f"Left out, because a training has not settled: {left_out}.")
+    why = f"Left out, because a training has not settled: {left_out}."
+    return limited(verdict, why + every)
 
 
 def _signs(table: pd.DataFrame, pairs: tuple[tuple[str, str], ...]) -> Differences:
