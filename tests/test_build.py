@@ -194,7 +194,7 @@ def test_parameters_page_holds_every_parameter_and_protocol():
         }
         assert of == set(params.step_fields(step)), step
     assert "| `attack_population` | " in text
-    assert r"; writes `<dataset>/<classifier>/<one\|two>_pixel.parquet`, `run.json` |" in text
+    assert r"; writes `<dataset>/<classifier>/<one\|two>_pixel.parquet`, " in text
     assert "| `compact-28` | `compact` | `data_size=28`" in text
 
 
