@@ -3,6 +3,7 @@
 import os
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: xdist runs a worker a core
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from safetensors.torch import save_file
 from scipy import ndimage
 from torch import nn
 
@@ -42,6 +44,15 @@ def refused(*named):
     message = str(raised.value)
     assert "\n" not in message and len(message) < 700
     assert [name for name in map(str, named) if name not in message] == []
+
+
+def changed(data, *weights):
+    """The data after each file of weights has become another, then with another checksum."""
+    for path in weights:
+        path.unlink()  # it may be a link to weights that others read
+        save_file({"other": torch.ones(1)}, path)
+        yield data
+    yield replace(data, provenance=replace(data.provenance, md5="1" * 32))
 
 
 class SmallResNet(nn.Module):

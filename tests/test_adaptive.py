@@ -1,12 +1,13 @@
 """An attacker who knows the defense: one model of both, and what is counted."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import Counting, refused
+from conftest import Counting, changed, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -175,6 +176,10 @@ def test_rows_are_what_the_defenses_do_to_the_same_images(run):
     assert (unsearched["evaluations"] == 0).all() and not unsearched["adaptive"].any()
     assert (unsearched["rows"].map(len) == 0).all()
     assert (behind.loc[behind["clean"], "evaluations"] > 0).all()
+    # However the bare classifier is searched.
+    fast = P.model_copy(update={"attack_precision": "bfloat16", "attack_evaluation": "screened"})
+    again = adaptive.attack_defended(model, images, records, fast, folder)[1]
+    pd.testing.assert_frame_equal(*(each.drop(columns="seconds") for each in (again, table)))
 
 
 class Crowded(Toy):
@@ -195,8 +200,9 @@ def test_an_image_is_decided_alone_after_either_attack(run, tmp_path):
     assert table["oblivious"].tolist() == (after == clean.labels).tolist()
 
 
-def test_a_finished_table_is_read_back_and_other_settings_are_not(run):
+def test_a_finished_table_is_read_back_and_other_settings_are_not(run, tmp_path):
     model, images, records, folder = run
+    folder = shutil.copytree(folder, tmp_path / "oct" / "resnet50")
     first = adaptive.attack_defended(model, images, records, P, folder)[1]
     # What an unfinished training of a denoiser leaves does not concern it.
     unfinished = folder.parent / "denoisers" / "dae.checkpoint.safetensors"
@@ -212,6 +218,10 @@ def test_a_finished_table_is_read_back_and_other_settings_are_not(run):
     assert not list(folder.glob(".adaptive*"))
     table = read_table(folder / "adaptive_one_pixel.parquet")
     assert table.loc[table["defense"] == "median3", "evaluations"].max() == 16
+    for others in changed(images, folder / "classifier.safetensors"):
+        counting.calls = 0
+        adaptive.attack_defended(counting, others, records, other, folder)
+        assert counting.calls
 
 
 def test_a_killed_run_goes_on_to_the_same_table(run, tmp_path, monkeypatch):

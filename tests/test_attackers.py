@@ -6,14 +6,27 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import TinyNet, changed, make_images
 from safetensors.torch import save_file
 from torch import nn
 
 from lib import data as data_
 from lib import params
-from lib.attack import attack_images, attack_of, rebuild
+from lib.attack import (
+    LinearMapAttack,
+    PixelAttack,
+    RandomSearch,
+    SparseRS,
+    attack_images,
+    attack_of,
+    criterion_for,
+    rebuild,
+)
+from lib.attack.pgd import PGD
 from lib.data import phantoms
 from lib.defense import Defended, DoubleMasking, adaptive, attackers, certified
+from lib.defense.dense import APGD, AutoAttack
+from lib.defense.stronger import MorePixels, Restarts
 from lib.defense.worst_case import sanity, worst_case
 from lib.models.classifiers import logits
 from lib.models.denoisers.reference import Median3
@@ -79,6 +92,14 @@ def _places(images, records):
     return np.array([where[pair] for pair in zip(records["split"], records["index"], strict=True)])
 
 
+def beside(folder, tmp_path):
+    """A run folder of its own with the same weights."""
+    part = tmp_path / "oct" / "resnet50"
+    part.mkdir(parents=True)
+    (part / "classifier.safetensors").symlink_to(folder / "classifier.safetensors")
+    return part
+
+
 def test_rows_say_what_the_attacked_images_do_through_each_defense(run, table):
     model = run[0]
     records, clean = chosen_of(run)
@@ -112,6 +133,11 @@ def test_rows_say_what_the_attacked_images_do_through_each_defense(run, table):
         if name != "double_masking":
             assert all(counts[(name, a, e)] == len(records) for a in dense for e in (1, 16))
             assert all(counts[(name, "more_pixels", 2**n)] == len(records) for n in range(7))
+            for budget, stage in of.loc["more_pixels"].groupby("budget"):
+                after = logits(behind, rebuild(clean.images, stage), batch=1).argmax(1)
+                stands = (after == clean.labels) | (stage["rows"].map(len) > budget)
+                assert stage["correct"].tolist() == (stands & right).tolist()
+                assert budget > 1 or stage["correct"].tolist() == found["correct"].tolist()
     masked = table[table["defense"] == "double_masking"]
     sure = models["double_masking"].certify(clean.images, clean.labels)
     none = masked[masked["attacker"] == "none"]
@@ -132,9 +158,7 @@ def test_a_finished_table_is_read_back_and_a_killed_run_goes_on(run, table, tmp_
     pd.testing.assert_frame_equal(again, table)
     assert not model.calls and not list(folder.glob(".attackers*"))
     other = P.model_copy(update={"attackers_names": ["adaptive"]})
-    part = tmp_path / "oct" / "resnet50"
-    part.mkdir(parents=True)
-    (part / "classifier.safetensors").symlink_to(folder / "classifier.safetensors")
+    part = beside(folder, tmp_path)
     write = attackers.write_table
 
     def full(path, frame):
@@ -156,8 +180,67 @@ def test_a_finished_table_is_read_back_and_a_killed_run_goes_on(run, table, tmp_
     pd.testing.assert_frame_equal(found[same], kept[same])
 
 
-def test_certified_accuracy_is_of_test_images_and_goes_on(run):
+def test_other_weights_and_other_data_are_attacked_anew(run, tmp_path):
+    model, images, records, folder = run
+    part = beside(folder, tmp_path)
+    least = {"attackers_names": ["adaptive"], "attackers_defenses": ["identity"]}
+    p = P.model_copy(update=least)
+    attackers.attack_all(model, images, records, p, part)
+    for others in changed(images, part / "classifier.safetensors"):
+        model.calls = 0
+        attackers.attack_all(model, others, records, p, part)
+        assert model.calls
+
+
+NAMES = ["adaptive", "doubled", "restarts", "map", "random", "sparse_rs", "more_pixels", "fgsm",
+         "pgd", "apgd", "autoattack"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["oct", "chest"])
+@pytest.mark.parametrize("pixels", [1, 2])
+def test_each_name_is_the_attack_that_it_says(name, pixels):
+    p = P.model_copy(update={
+        "attackers_names": NAMES, "attackers_epsilons": [4], "attack_pixels": [1, 2],
+        "attack_generations": 20, "attack_batch": 32, "attack_strategy": "best1bin", "seed": 5,
+    })  # fmt: skip
+    data = make_images(name, 1)
+    several = data.facts.multi_label
+    criterion = criterion_for("auto", several)
+    how = {"criterion": criterion, "population": 8, "batch": 32, "precision": "float32", "seed": 5}
+    attack = PixelAttack(pixels, generations=20, strategy="best1bin", **how)
+    expected = {
+        "adaptive": ("pixels", pixels, attack),
+        "doubled": ("pixels", pixels, replace(attack, generations=40)),
+        "restarts": ("pixels", pixels, Restarts(attack)),
+        "map": ("pixels", pixels, LinearMapAttack(pixels, criterion=criterion)),
+        "random": ("pixels", pixels, RandomSearch(pixels, generations=20, **how)),
+        "sparse_rs": ("pixels", pixels, SparseRS(pixels, generations=20, **how)),
+    }
+    if pixels == 1:
+        expected |= {
+            "more_pixels": ("pixels", 64, MorePixels(attack, 64)),
+            "fgsm": ("linf", 4, PGD(4, 1, 4.0, 1, criterion, seed=5)),
+            "pgd": ("linf", 4, PGD(4, criterion=criterion, seed=5)),
+        }
+    if pixels == 1 and not several:
+        whole = {"apgd": AutoAttack(4, APGD, 5), "autoattack": AutoAttack(4, seed=5)}
+        expected |= {name: ("linf", 4, each) for name, each in whole.items()}
+    model = TinyNet(data.facts.channels, 28, len(data.facts.classes)).eval()
+
+    def found(behind):
+        made = attackers.attackers_of(p, pixels, behind, data)
+        return {one.name: (one.family, one.budget, one.attack) for one in made}
+
+    assert found(model) == expected
+    shorter = {name: expected[name][2] for name in ("adaptive", "random")}
+    assert found(DoubleMasking(model, 7, multi_label=several).eval()) == {
+        name: ("pixels", pixels, replace(each, generations=2)) for name, each in shorter.items()
+    }
+
+
+def test_certified_accuracy_is_of_test_images_and_goes_on(run, tmp_path):
     model, images, _, folder = run
+    folder = beside(folder, tmp_path)
     table = certified.certified_accuracy(model, images, P, folder)
     assert (table["split"] == "test").all() and (table.groupby("category").size() <= 2).all()
     assert not (table["certified"] & ~table["defended"]).any()
@@ -169,6 +252,10 @@ def test_certified_accuracy_is_of_test_images_and_goes_on(run):
     assert first > 0 and model.calls == first
     again = certified.certified_accuracy(model, images, P, folder)  # and of no others
     pd.testing.assert_frame_equal(read_table(folder / "masking.parquet"), again)
+    for others in changed(images, folder / "classifier.safetensors"):
+        model.calls = 0
+        certified.certified_accuracy(model, others, more, folder)
+        assert model.calls > first
 
 
 def test_names_of_the_run_are_those_it_has(run):

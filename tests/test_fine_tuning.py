@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import changed
 from safetensors.torch import save_file
 from torch import nn
 
@@ -68,7 +69,13 @@ def test_a_finished_table_is_read_back(run, monkeypatch):
     short = P.model_copy(update={"fine_tuning_epochs": 1})
     table = fine_tuning.fine_tuning(model, images, short, folder)
     assert {path.name for path in folder.iterdir()} == {"classifier.safetensors", fine_tuning.FILE}
-    monkeypatch.setattr(fine_tuning, "fit_classifier", None)
-    assert fine_tuning.fine_tuning(model, images, short, folder).equals(table)
-    with pytest.raises(TypeError):
-        fine_tuning.fine_tuning(model, images, P, folder)
+    fits = []
+    monkeypatch.setattr(fine_tuning, "fit_classifier", lambda *_, **how: fits.append(how["epochs"]))
+    assert fine_tuning.fine_tuning(model, images, short, folder).equals(table) and not fits
+    fine_tuning.fine_tuning(model, images, P, folder)
+    assert fits == [20, 20]
+    weights = folder / "classifier", folder.parent / "denoisers" / "dae"
+    for others in changed(images, *(path.with_suffix(".safetensors") for path in weights)):
+        fits.clear()
+        fine_tuning.fine_tuning(model, others, P, folder)
+        assert fits == [20, 20]

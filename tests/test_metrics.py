@@ -211,12 +211,6 @@ def test_ssim_equals_the_value_of_imdiff(cameraman):
     assert image_quality.ssim(*cameraman)[0] == pytest.approx(0.357959091663361, abs=1e-3)
 
 
-def test_uniform_ssim_equals_the_value_in_its_own_tests(cameraman):
-    """Of scikit-image 0.17: tells whether we call it with its defaults, not whether it is right;
-    for that see the next test."""
-    assert image_quality.ssim_uniform(*cameraman)[0] == pytest.approx(0.3674518327910367, abs=1e-9)
-
-
 @pytest.mark.parametrize("peak", [255, 4095])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_uniform_ssim_is_the_formula_on_each_window(channels, peak):

@@ -17,6 +17,8 @@ from lib.attack import (
     Found,
     Misclassification,
     PixelAttack,
+    RandomSearch,
+    SparseRS,
     TrueLabelChange,
     criterion_for,
     evaluators,
@@ -25,6 +27,7 @@ from lib.attack import (
 )
 from lib.attack.differential_evolution import gene_limits, initial_population, partners
 from lib.data import counter_rng
+from lib.defense.stronger import MorePixels, Restarts
 from lib.models.classifiers import as_text, classify, decide, logits
 
 CPU = torch.device("cpu")
@@ -55,12 +58,12 @@ def same(found, expected, batch=True):
 class Convolutional(nn.Sequential):
     """A network of three layers that is not ours, with fixed weights."""
 
-    def __init__(self, channels, classes):
+    def __init__(self, channels, classes, size=28):
         super().__init__(
             nn.Conv2d(channels, 6, 3, 2), nn.ReLU(), nn.Conv2d(6, 6, 3, 2), nn.ReLU(),
             nn.Flatten(), nn.LazyLinear(classes),
         )  # fmt: skip
-        self(torch.zeros(1, channels, 28, 28))
+        self(torch.zeros(1, channels, size, size))
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for parameter in self.parameters():
@@ -308,24 +311,32 @@ def test_batch_size_changes_nothing(tiny, images, batch):
     same(found.table, SMALL(model, pictures, labels).table, batch=False)
 
 
-def test_order_company_and_shards_change_nothing(images):
-    pictures = images("derma", 9).images
-    model = Convolutional(3, 7).eval()
+BUDGET = {"population": 12, "generations": 6, "batch": 30}
+SEEDED = [SMALL, dataclasses.replace(SMALL, pixels=2, strategy="best1bin"),
+          RandomSearch(2, **BUDGET), SparseRS(2, **BUDGET)]  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", [*SEEDED, Restarts(SMALL, 3), MorePixels(SMALL, 4)])
+def test_order_company_and_shards_change_nothing(attack, images):
+    pictures = images("derma", 9, 10).images
+    model = Convolutional(3, 7, 10).eval()
     labels = alone(model, pictures).argmax(1)
-    every = SMALL(model, pictures, labels).table
+    every = attack(model, pictures, labels).table
+    assert every["success"].any() and every["evaluations"].nunique() > 1
     for positions in ([5, 2], list(range(8, -1, -1)), list(range(0, 9, 3)), [4]):
-        found = SMALL(model, pictures[positions], labels[positions]).table
+        found = attack(model, pictures[positions], labels[positions]).table
         expected = every.iloc[positions].reset_index(drop=True)
         same(found.drop(columns="image"), expected.drop(columns="image"))
 
 
-def test_another_seed_searches_elsewhere_and_keys_replace_it(tiny, images):
+@pytest.mark.parametrize("attack", SEEDED)
+def test_another_seed_searches_elsewhere_and_keys_replace_it(attack, tiny, images):
     model, pictures, labels, _ = problem(tiny, images)
-    other = dataclasses.replace(SMALL, seed=1)
-    first, second = (attack(model, pictures, labels).table for attack in (SMALL, other))
-    assert not first["rows"].equals(second["rows"])
+    both = attack, dataclasses.replace(attack, seed=1)
+    first, second = (each(model, pictures, labels).table for each in both)
+    assert list(map(list, first["rows"])) != list(map(list, second["rows"]))
     keys = np.arange(8)
-    same(*(attack(model, pictures, labels, keys).table for attack in (SMALL, other)))
+    same(*(each(model, pictures, labels, keys).table for each in both))
 
 
 def test_nothing_global_is_changed(tiny, images):
@@ -551,12 +562,13 @@ def test_what_a_low_precision_shifts_is_taken_back(tiny, images, precision):
 
 @pytest.mark.parametrize("precision", ["auto", "bfloat16", "float16"])
 def test_in_every_precision_success_is_that_of_float32(images, precision):
-    pictures = images("derma", 4).images
-    model = Convolutional(3, 7).eval()
+    pictures = images("derma", 4, 10).images
+    model = Convolutional(3, 7, 10).eval()
     labels = alone(model, pictures).argmax(1).numpy()
     found = dataclasses.replace(SMALL, precision=precision)(model, pictures, labels)
     decided = alone(model, found.images).argmax(1).numpy()
     assert (found.success == (decided != labels)).all() and not found.table["skipped"].any()
+    assert found.success.any()
 
 
 # ---------------------------------------------------------------- memory

@@ -1,7 +1,6 @@
 """Random search and Sparse-RS, on the machinery of the attack."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from conftest import alone
@@ -44,21 +43,6 @@ def test_the_whole_budget_is_spent_where_nothing_is_found(kind):
     assert not found.success.any()
     assert (found.table["evaluations"] == 20 * 11).all()
     assert (np.diff([list(best) for best in found.table["best"]]) <= 0).all()
-
-
-@BOTH
-def test_each_image_has_its_own_stream(kind):
-    attack, model = kind(2, **SMALL), Spot(2.0).eval()
-    images = np.random.default_rng(0).integers(60, 120, (5, 12, 12, 1), dtype=np.uint8)
-    labels = alone(model, images).argmax(1).numpy()
-    together = attack(model, images, labels).table
-    apart = [attack(model, images[i : i + 1], labels[i : i + 1]).table for i in range(5)]
-    apart = pd.concat(apart, ignore_index=True).assign(image=range(5))
-    pd.testing.assert_frame_equal(
-        together.drop(columns=["seconds", "best"]), apart.drop(columns=["seconds", "best"])
-    )
-    other = kind(2, **SMALL, seed=1)(model, images, labels).table
-    assert list(map(list, other["rows"])) != list(map(list, together["rows"]))
 
 
 def draws(attack, channels=1, images=30):

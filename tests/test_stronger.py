@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from conftest import refused
@@ -54,15 +53,6 @@ def test_restarts_are_the_best_of_separate_runs(toy):
     costs = np.array([each.table["evaluations"] for each in alone]).cumsum(0)
     np.testing.assert_array_equal(found.table["evaluations"], costs[used - 1, range(20)])
     assert_stored(model, images, labels, found)
-
-
-def test_an_image_is_attacked_alone_as_among_others(toy):
-    model, images, labels = toy
-    columns = ["success", "rows", "values", "evaluations"]
-    for attack in (Restarts(ATTACK, 4), MorePixels(ATTACK, 8)):
-        whole = attack(model, images, labels).table[columns].iloc[7:9].reset_index(drop=True)
-        alone = attack(model, images[7:9], labels[7:9]).table[columns]
-        pd.testing.assert_frame_equal(alone, whole)
 
 
 def test_more_pixels_never_undo_a_success(toy):

@@ -243,6 +243,19 @@ def test_ours_and_the_librarys_gradient_attacks_agree(toy):
     assert (several.success >= apgd.success[:4]).all()
 
 
+@pytest.mark.parametrize("classes", [3, 5])
+def test_the_librarys_own_choice_of_attacks_is_no_weaker_than_one(classes):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, classes)).eval()
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 4), np.uint8)[::2]
+    labels = logits(model, images).argmax(1)
+    one, several = (AutoAttack(24, each)(model, images, labels) for each in (APGD, ()))
+    assert one.success.tolist() == [False, True] and several.success[1]
+    # The other attacks had their turn.
+    costs = several.table["evaluations"] / one.table["evaluations"]
+    assert costs[0] > 2 and costs[1] == 1
+
+
 def test_the_librarys_attacks_refuse_labels_that_the_model_does_not_have(toy):
     model, images, labels = toy
     for wrong in (labels + 5, labels[:2], np.eye(5, dtype=int)[labels], labels * 1.0):
