@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from book import claim_cards, results_text
 from book.run_pages import Page
+from lib.defense.restoration import image_columns
 from lib.evidence import attackers, recorded_runs, results_tables
 from lib.evidence.rates import defense_rates
 from lib.figures import results as figures
@@ -71,9 +72,11 @@ def first(results: Path) -> First | None:
     names = enumerated(
         [f"{shown(dataset)} ({enumerated([*map(shown, of)])})" for dataset, of in nets]
     )
+    fooled = restored[restored["success"]]
+    images = len(fooled.drop_duplicates(image_columns(fooled)))
     caption = (
         "Left: rates weighted to the paper's class frequencies, 95 % intervals. "
-        f"Right: {of['n'].max()} successful attacks on {names} at {largest} "
+        f"Right: {of['n'].max()} successful attacks on {images} images of {names} at {largest} "
         "px, by an attacker who does not know the defense. Open marks: with patch selection, which "
         f"the paper describes but does not say it used. {results_text.trained_unlike(chosen)} "
         f"{results_text.past_best(chosen)}"
