@@ -103,10 +103,8 @@ def pixel_attack(dataset: str, network: str) -> None:
             **found[["evaluations", "computed", "disagreements"]].sum().astype(int).to_dict(),
         }  # fmt: skip
         print(dataset, network, attacks[params.ATTACKS[pixels]], flush=True)
-    source = images.provenance
-    boxes = lesions.read(params.ROOT / p.data_root / source.npz, source.md5)
-    if len(boxes := lesions.of_attacked(boxes, records.values())):
-        write_table(p.run_folder / "lesions.parquet", boxes)
+    npz, md5 = params.ROOT / p.data_root / images.provenance.npz, images.provenance.md5
+    lesions.keep(npz, md5, records.values(), p.run_folder / lesions.FILE)
     run.finish(weights=checksums(p.run_folder, ()), attacks=attacks)
 
 

@@ -81,7 +81,7 @@ def first(results: Path) -> First | None:
         f"the paper describes but does not say it used. {results_text.trained_unlike(chosen)} "
         f"{results_text.past_best(chosen)}"
     ).strip()
-    compared = _compared(restored, of["pays_from_high"].get("dae"))
+    compared = _compared(fooled, of["pays_from_high"].get("dae"))
     return First(
         " ".join(["One pixel can mislead the classifier.", *compared]),
         [*_findings(printed, of, largest), *_holding(attackers.proofs(results))],
@@ -90,12 +90,12 @@ def first(results: Path) -> First | None:
     )
 
 
-def _compared(restored: pd.DataFrame, pays_from: float) -> list[str]:
+def _compared(fooled: pd.DataFrame, pays_from: float) -> list[str]:
     """How the DAE does beside the other denoisers and the median filter, on the same attacks.
 
-    ``pays_from`` is the upper end of its break-even attack prevalence.
+    ``fooled`` are the restored images of successful attacks; ``pays_from`` is the upper end of its
+    break-even attack prevalence.
     """
-    fooled = restored[restored["success"]]
     if not {*DEFENSES} <= set(fooled["defense"]):
         return []
 

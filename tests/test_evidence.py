@@ -297,7 +297,7 @@ def test_a_file_that_was_changed_lost_or_added_is_found(run):
 
     edit(folder / RESTORED, put("psnr", 0, 20.0))  # which could be
     (problem,) = verify.problems(base)
-    assert RESTORED in problem
+    assert RESTORED in problem and known[f"demo/oct/resnet50/{RESTORED}"] in problem
     (folder / RESTORED).unlink()
     (problem,) = verify.problems(base)
     assert str(folder / RESTORED) in problem

@@ -45,16 +45,16 @@ def test_what_was_found_elsewhere_is_judged_through_each_defense(toy):
     np.testing.assert_array_equal(bare["correct"], ~found.success)
 
 
-def rows(defense, attacker, family, budget, outcomes, evaluations=10, first=0):
+def rows(defense, attacker, family, budget, outcomes, first=0):
     """Rows of an attacker on images numbered from ``first``."""
     return pd.DataFrame({
         "dataset": "oct", "split": "test", "index": range(first, first + len(outcomes)),
         "defense": defense, "attacker": attacker, "family": family, "budget": budget,
-        "correct": [bool(value) for value in outcomes], "evaluations": evaluations,
+        "correct": [bool(value) for value in outcomes],
     })  # fmt: skip
 
 
-CLEAN = rows("dae", "none", "", 0, [1, 1, 1, 1, 0], 0)
+CLEAN = rows("dae", "none", "", 0, [1, 1, 1, 1, 0])
 
 
 def test_the_worst_attacker_counts_for_each_image_and_smaller_budgets_do_too():
@@ -65,7 +65,7 @@ def test_the_worst_attacker_counts_for_each_image_and_smaller_budgets_do_too():
         rows("dae", "transfer", "pixels", 1, [1, 1], first=2),  # of two images only
         rows("dae", "more", "pixels", 4, [1, 1, 0, 1, 0]),
         rows("dae", "apgd", "linf", 2, [0, 0, 0, 0, 0]),
-        rows("median3", "none", "", 0, [1, 1, 1, 1, 1], 0),
+        rows("median3", "none", "", 0, [1, 1, 1, 1, 1]),
     ])  # fmt: skip
     found = worst_case(table.sample(frac=1, random_state=0)).set_index(
         ["defense", "family", "budget", "attacker"]
@@ -87,7 +87,7 @@ def test_the_worst_attacker_counts_for_each_image_and_smaller_budgets_do_too():
 
 def test_images_of_one_patient_tell_less_than_those_of_several():
     attacked = rows("dae", "adaptive", "pixels", 1, [1, 1, 0, 0] * 3)
-    table = pd.concat([rows("dae", "none", "", 0, [1] * 12, 0), attacked])
+    table = pd.concat([rows("dae", "none", "", 0, [1] * 12), attacked])
     of_patients = table.assign(group=table["index"] // 2)  # both images of each fare alike
     of_images = table.assign(group=table["index"])
     unknown, images, patients = (

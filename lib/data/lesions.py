@@ -9,8 +9,9 @@ from pydantic import BaseModel, Field
 
 from lib.data import tables
 from lib.params.errors import InputError
-from lib.params.files import atomic
+from lib.params.files import atomic, write_table
 
+FILE = "lesions.parquet"  # in the folder of a run
 EDGE = 1024  # of the radiographs that the list of boxes is made for, pixels
 CORNER_AND_SIZE = ["x", "y", "width", "height"]
 IMAGE = ["split", "index"]
@@ -83,6 +84,12 @@ def read(npz: Path, md5: str) -> pd.DataFrame:
     """
     path = file(npz, md5)
     return tables.read(path, _Marked)[COLUMNS] if path.exists() else pd.DataFrame(columns=COLUMNS)
+
+
+def keep(npz: Path, md5: str, attacks: Iterable[pd.DataFrame], path: Path) -> None:
+    """Write the boxes of attacked images, if any, as the table ``path`` of a run."""
+    if len(boxes := of_attacked(read(npz, md5), attacks)):
+        write_table(path, boxes)
 
 
 def of_attacked(boxes: pd.DataFrame, attacks: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -3,8 +3,8 @@
 A defense is as good as the worst attack on each image leaves it (Carlini et al. 2019). A table of
 attackers has one row an image, defense, attacker and budget: the columns that name the image,
 ``defense``, ``attacker``, ``family`` and ``budget`` of the attack (``pixels`` and how many, or
-``linf`` and 255ths), ``correct``, whether the image keeps its decision, and ``evaluations``. The
-attacker `NONE` with budget 0 is the clean image.
+``linf`` and 255ths), and ``correct``, whether the image keeps its decision. The attacker `NONE`
+with budget 0 is the clean image.
 """
 
 from collections.abc import Mapping

@@ -6,13 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import poisson_binom
 
-from lib.data.lesions import COLUMNS, CORNER_AND_SIZE, IMAGE
+from lib.data.lesions import COLUMNS, CORNER_AND_SIZE, FILE, IMAGE
 from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.results_tables import nearest
 from lib.evidence.run_tables import RUN, joined
 from lib.params.files import read_table
-
-FILE = "lesions.parquet"  # in the folder of a run
 
 
 def recorded(results: Path, found: RecordedRuns) -> pd.DataFrame:

@@ -148,7 +148,10 @@ def differing(
         elif name not in known:
             yield f"{folder / name} was added: {listed} does not list it."
         elif known[name] != found[name]:
-            yield f"{folder / name} was changed: its checksum is not that of {listed}."
+            yield (
+                f"{folder / name} was changed: its checksum is {found[name]}, and {listed} has "
+                f"{known[name]}."
+            )
 
 
 def printed_sums() -> dict[str, str]:
