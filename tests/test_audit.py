@@ -22,9 +22,6 @@ def test_accuracies_that_no_test_set_gives():
     ]  # fmt: skip
     pathology = table[(table["data set"] == "Pathology") & (table["classifier"] == "resnet50")]
     assert pathology["sizes that fit"].iloc[0] == "19,998 to 20,000"
-    for right, size in ((19_111, 19_998), (19_111, 20_000)):
-        assert round(right / size, 4) == 0.9556
-    assert round(19_111 / 19_997, 4) != 0.9556 != round(19_111 / 20_001, 4)
 
 
 def test_recalls_fit_but_for_chest_and_the_labels_of_oct():

@@ -374,7 +374,7 @@ def test_a_changed_cell_of_the_paper_is_found(tmp_path, monkeypatch):
     assert path.name in problem
 
 
-def test_findings_are_those_of_the_tables(run):
+def test_a_record_is_read_as_its_tables_are(run):
     about = {"name": "dae", "parameters": {"trainable": 5}, "settings": {"epochs": 2},
              "history": [{"seconds": 90.0}], "wall_seconds": 90.0, "validation_psnr": 25.0,
              "identity_psnr": 19.0}  # fmt: skip
@@ -390,6 +390,14 @@ def test_findings_are_those_of_the_tables(run):
     found = record.read(run / "results" / "demo")
     assert list(found.folders["results"]) == ["oct/denoisers", "oct/resnet50"]
     assert found.sources == ["rebuilt"] and found.ablation is None
+    folder = run / "runs/demo/oct/resnet50"
+    for kind, file in (("attacks", TABLE), ("restored", RESTORED), ("adaptive", AGAIN)):
+        table = read_table(folder / file)
+        own = getattr(found.runs, kind)[[*table]]
+        pd.testing.assert_frame_equal(own, table, check_dtype=False)
+    assert found.runs.denoisers[["denoiser", "psnr", "noisy_psnr", "minutes"]].values.tolist() == [
+        ["dae", 25.0, 19.0, 1.5]
+    ]
     row = found.classifiers.iloc[0]
     assert (row["accuracy"], row["printed accuracy"]) == (0.25, 0.9617)
     with refused(run / "results" / "paper"):

@@ -92,11 +92,11 @@ def test_the_record_keeps_boxes_of_attacked_images_alone():
         attacked = [read_table(file) for file in path.parent.glob("*_pixel.parquet")
                     if file.stem in params.ATTACKS.values()]  # fmt: skip
         assert len(lesions.of_attacked(read_table(path), attacked)) == len(read_table(path))
-    if paths:
-        found = recorded_runs.read(RECORD, datasets=["chest"])
-        boxes = evidence.recorded(RECORD, found)
-        size = found.sizes["chest"]
-        pixels = evidence.changed(results_tables.nearest(found.attacks), boxes, size)
-        drawn = figure(boxes, pixels, size)
-        assert len(drawn.axes) >= len(pixels[lesions.IMAGE].drop_duplicates())
-        assert str(len(pixels)) in drawn.get_label()
+    assert paths
+    found = recorded_runs.read(RECORD, datasets=["chest"])
+    boxes = evidence.recorded(RECORD, found)
+    size = found.sizes["chest"]
+    pixels = evidence.changed(results_tables.nearest(found.attacks), boxes, size)
+    drawn = figure(boxes, pixels, size)
+    assert len(drawn.axes) >= len(pixels[lesions.IMAGE].drop_duplicates())
+    assert str(len(pixels)) in drawn.get_label()

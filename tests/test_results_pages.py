@@ -23,6 +23,7 @@ from book import (
     run_pages,
 )
 from lib import params
+from lib.data import phantoms
 from lib.evidence import (
     claims,
     defenses_shown,
@@ -36,6 +37,7 @@ from lib.figures import results as figures
 from lib.figures.formatting import rate, shown
 from lib.figures.slopes import slopes
 from lib.figures.tables import rates
+from lib.params.files import md5
 from lib.params.stages import RESULTS
 
 RECORD = params.ROOT / "results"
@@ -264,7 +266,13 @@ def test_weights_change_a_rate_only_where_every_class_was_attacked(found):
 
 def test_pictures_need_the_very_file_of_the_record(found, tmp_path):
     assert real_images.at_hand(found, str(tmp_path), 0) is None
-    assert found.runs["npz"].iloc[0] in real_images.missing(found, "data")
+    run = found.runs.iloc[0]
+    assert run["npz"] in real_images.missing(found, "data")
+    count = params.facts(found.dataset).fewest_phantoms
+    path = phantoms.write(found.dataset, run["size"], count, 0, tmp_path)  # not the record's file
+    assert path.name == run["npz"] and real_images.at_hand(found, str(tmp_path), 0) is None
+    theirs = replace(found, runs=found.runs.assign(md5=md5(path)))
+    assert len(real_images.at_hand(theirs, str(tmp_path), 0)) == count
 
 
 def test_every_table_of_rates_and_quality_leads_to_one_section():

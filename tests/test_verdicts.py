@@ -56,17 +56,18 @@ FOLDERS = pd.DataFrame(
 NOTHING = Record(FOLDERS.iloc[:0], None, pd.DataFrame(), None)
 
 
-def attacked(dataset, classifier, pixels, rate, n=200):
+def attacked(dataset, classifier, pixels, rate, n=200, group=-1):
     """Attack records of test images with a success rate, the same in each class but for rounding.
 
-    Images are in the order of their index; those with the lowest are fooled.
+    Images are in the order of their index; those with the lowest are fooled. ``group`` has the
+    patient of each, -1 for unknown.
     """
     classes = len(params.facts(dataset).attack_classes)
     return pd.DataFrame(
         {
             "protocol": "compact", "dataset": dataset, "size": 64, "classifier": classifier,
             "pixels": pixels, "split": "test", "part": "test", "index": range(n),
-            "category": np.arange(n) % classes,
+            "category": np.arange(n) % classes, "group": group,
             "success": np.arange(n) < rate * n,
         }
     )  # fmt: skip
@@ -204,6 +205,19 @@ def test_trainings_are_held_by_one_interval_and_one_image_has_none():
     assert verdicts.holding(several["oct",]) == (0, -1.5, 1.5)
 
 
+def test_a_reason_counts_trainings_that_point_one_way_and_those_that_do_so_clearly():
+    def reason(*trainings):
+        return verdicts.of_differences({("oct",): [*trainings]}, "it is so").reason
+
+    clear, open_ = SIGNS["+"], SIGNS["0"]
+    claimed = reason(clear, open_)
+    opposite = reason(*([-each[0], -each[2], -each[1]] for each in (clear, open_)))
+    for text in (claimed, opposite):
+        assert re.findall(r"\d+", text)[-2:] == ["2", "1"]
+    assert claimed != opposite
+    assert len(reason(clear, SIGNS["-"])) < len(claimed)  # they point both ways
+
+
 def test_a_claim_that_was_not_tested_everywhere_is_at_most_in_part():
     for word in verdicts.WORDS:
         verdict = verdicts.Verdict(word, "So.")
@@ -252,6 +266,23 @@ def test_the_dae_is_compared_on_the_same_images(levels, ahead, of_nothing):
     found = recorded(RUN, **(LEVELS | levels))
     assert dae_ahead(found, P).word == ahead
     assert dae_ahead_of_nothing(found, P).word == of_nothing
+
+
+@ANYWHERE
+def test_only_successful_attacks_tell_of_the_dae():
+    found = recorded(RUN, median3=40.0, **(LEVELS | {"dae": 28.0}))
+    restored = found.runs.restored
+    of_dae, failed = restored["defense"] == "dae", ~restored["success"]
+    restored = restored.assign(recovered=of_dae)
+    turned = restored.assign(
+        psnr=restored["psnr"].mask(of_dae & failed, 90), recovered=of_dae != failed
+    )
+    for table in (restored, turned):
+        of = changed(found, restored=table)
+        assert dae_ahead(of, P).counts == (0, 3, 0)
+        assert dae_ahead_of_nothing(of, P).counts == (0, 1, 0)
+        assert dae_recovers_more(of, P).counts == (3, 0, 0)
+        assert dae_recovers_more_than_a_median(of, P).counts == (1, 0, 0)
 
 
 def test_the_order_of_data_sets_and_classifiers(monkeypatch):
@@ -309,6 +340,25 @@ def test_two_pixels_are_held_against_one_on_the_same_images_only():
 
 
 @ANYWHERE
+def test_images_of_one_patient_decide_nothing():
+    for patients, word in ((range(12), "replicated"), (0, "not replicated")):
+        runs = [("oct", "resnet50", pixels, pixels - 1, 12, patients) for pixels in (1, 2)]
+        verdict = two_above_one(recorded(*runs, **LEVELS), P)
+        assert verdict.word == word and not verdict.opposite
+
+
+def test_rates_are_less_certain_where_images_share_a_patient():
+    def widths(group):
+        records = attacked("derma", "resnet50", 2, 0.5, n=70, group=group)
+        found = pd.concat([pd.DataFrame([rates.success_rate(records)]),
+                           rates.success_by_class(records)])  # fmt: skip
+        return (found["high"] - found["low"]).to_numpy()
+
+    alone, shared = widths(range(70)), widths(np.arange(70) // 14)  # two of each class
+    assert len(alone) > 8 and (shared > alone).all()
+
+
+@ANYWHERE
 def test_a_difference_between_two_models_must_hold_for_every_training():
     def runs(derma, dense):
         rates = [("derma", "resnet50", 2, derma), ("derma", "densenet121", 2, dense)]
@@ -325,6 +375,17 @@ def test_a_difference_between_two_models_must_hold_for_every_training():
         repeat = recorded(("derma", "resnet50", 2, 0.6), **levels).runs
         found = replace(recorded(("derma", "resnet50", 2, 0.6), **LEVELS), repeats=(repeat,))
         assert dae_ahead(found, P).counts[0] == count
+
+
+def test_data_sets_are_compared_between_all_trainings():
+    def runs(oct_, derma):
+        each = [("oct", "resnet50", 2, oct_), ("derma", "resnet50", 2, derma)]
+        return recorded(*each, **LEVELS)
+
+    # In each training OCT is ahead, but the second OCT is behind the first Derma.
+    for repeat, counts in (((0.6, 0.3), (1, 0, 0)), ((0.2, 0.05), (0, 0, 1))):
+        found = replace(runs(0.6, 0.3), repeats=(runs(*repeat).runs,))
+        assert order_of_data_sets(found, P).counts == counts
 
 
 def test_the_classifier_makes_no_difference_only_if_it_makes_none_in_every_training():
@@ -789,8 +850,16 @@ def test_the_front_page_has_the_numbers_of_the_tables(small):
 
 def test_a_record_of_attacks_alone_has_verdicts(small):
     alone = replace(small, runs=replace(small.runs, restored=pd.DataFrame()))
-    assert len(claims.ledger([(alone, P)])) == len(claims.entries())
-    assert len(printed_comparison.compare(alone, P))
+    every, ledger = (claims.ledger([(each, P)]).set_index("id") for each in (small, alone))
+    testable = ledger["verdict"] != "not testable"
+    of_attacks = (
+        order_of_data_sets, two_above_one, densenet_below_on_derma_only, larger_is_easier,
+    )  # fmt: skip
+    attacks = [name for name, test in claims.TESTS.items() if test in of_attacks]
+    assert testable.any() and {*ledger.index[testable]} <= {*attacks}
+    pd.testing.assert_frame_equal(ledger.loc[attacks], every.loc[attacks])
+    table = printed_comparison.compare(alone, P)
+    assert {19, 33, 43} <= {*table["table"]} and not {*table["table"]} & {18, 20}
 
 
 def test_one_class_of_few_images_is_left_out_on_both_sides():
@@ -840,7 +909,7 @@ def test_the_front_page_counts_the_claims_of_the_paper(small):
     assert "**2** not replicated" in claim_cards.counted(ledger)
 
 
-def test_the_front_page_of_a_copy_without_a_record(tmp_path):
+def test_an_empty_folder_has_no_record(tmp_path):
     assert record.every(tmp_path) == []
 
 
