@@ -3,7 +3,7 @@
 Every number is of the record: of images of the paper's size where they are recorded.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -12,24 +12,20 @@ from matplotlib.figure import Figure
 from book import claim_cards, results_text
 from book.run_pages import Page
 from lib.defense.restoration import image_columns
-from lib.evidence import attackers, recorded_runs, results_tables
-from lib.evidence.rates import defense_rates
+from lib.evidence import attackers, confidence, recorded_runs, results_tables
+from lib.evidence.recorded_runs import RecordedRuns
 from lib.figures import results as figures
 from lib.figures import style
-from lib.figures.formatting import enumerated, percent, rate, shown
-from lib.figures.slopes import draw_slopes, slope_keys
-from lib.params import DENOISERS
+from lib.figures.formatting import enumerated, rate, shown
 from lib.params.errors import InputError
 
 PLACES = ("headline", "figure", "findings", "chips")  # ``<!-- name -->`` in index.md
 NONE = "No run on real images is recorded in this copy yet."
 FILE = "recovery.png"
-ALT = "Attack success, printed and ours; label recovery and clean retention of each defense"
+ALT = "Attack success by confidence; label recovery and clean retention of each defense"
 ENOUGH = 30  # images; a share of fewer is no headline
 PROVED = {"median3": "a median filter"}  # in running text
-TITLES = "One-pixel attack, ResNet50", "Defenses against one or two pixels"
 DEFENSES = ("dae", "median3")  # the paper's proposal, and a filter that learns nothing
-RIVALS = tuple(name for name in DENOISERS if name != "dae")
 
 
 @dataclass(frozen=True)
@@ -53,96 +49,103 @@ def first(results: Path) -> First | None:
     if not every:
         return None
     largest = max(record.sizes[name] for name in every)
-    of_size = [
-        replace(found, runs=results_tables.nearest(found.runs))
-        for name, found in every.items() if record.sizes[name] == largest
-    ]  # fmt: skip
+    of_size = [found for name, found in every.items() if record.sizes[name] == largest]
+    of_size = [found.of(protocol=found.runs["protocol"].iloc[0]) for found in of_size]
     useful = [each for found in of_size if len((each := found.useful).restored)]
     chosen = useful or of_size
-    restored = pd.concat([results_tables.nearest(found.restored) for found in chosen])
-    restored = recorded_runs.tested(restored)
-    defenses = defense_rates(restored)
-    of = defenses.set_index("defense")
     weak = pd.concat(map(results_text.weak, of_size))
     left_out = results_text.beaten(weak, numbers=False) if useful else ""
-    attacks = results_tables.class_weighted(results_tables.over(every, results_tables.success))
+    by_name = {found.dataset: found for found in chosen}
+    defenses = results_tables.over(
+        by_name, lambda of: results_tables.defenses(of, ["protocol", "size"])
+    )
+    attacks = results_tables.class_weighted(results_tables.over(by_name, results_tables.success))
     printed = attacks[(attacks["pixels"] == 1) & attacks["printed"].notna()]
-    printed = printed[~printed["weak"]] if useful else printed
-    nets = restored.groupby("dataset", sort=False)["classifier"].unique().items()
-    names = enumerated(
-        [f"{shown(dataset)} ({enumerated([*map(shown, of)])})" for dataset, of in nets]
-    )
-    fooled = restored[restored["success"]]
-    images = len(fooled.drop_duplicates(image_columns(fooled)))
-    caption = (
-        "Left: rates weighted to the paper's class frequencies, 95 % intervals. "
-        f"Right: {of['n'].max()} successful attacks on {images} images of {names} at {largest} "
-        "px, by an attacker who does not know the defense. Open marks: with patch selection, which "
-        f"the paper describes but does not say it used. {results_text.trained_unlike(chosen)} "
-        f"{results_text.past_best(chosen)}"
-    ).strip()
-    compared = _compared(fooled, of["pays_from_high"].get("dae"))
+    fooled = pd.concat([found.tested.restored for found in chosen])
+    fooled = fooled[fooled["success"]]
+    sure = pd.concat([confidence.success(found, ["dataset"]) for found in chosen])
+    won = confidence.counted(sure, confidence.SURE)
     return First(
-        " ".join(["One pixel can mislead the classifier.", *compared]),
-        [*_findings(printed, of, largest), *_holding(attackers.proofs(results))],
-        figure_of(printed, defenses),
-        f"{caption} Left out: {left_out}." if left_out else caption,
+        " ".join([_misled(*won), *_compared(fooled, defenses)]),
+        [*_attacked(printed, *won), *_defended(defenses), *_holding(attackers.proofs(results))],
+        figure_of(sure, defenses),
+        " ".join([*_caption(chosen), *([f"Left out: {left_out}."] if left_out else [])]),
     )
 
 
-def _compared(fooled: pd.DataFrame, pays_from: float) -> list[str]:
-    """How the DAE does beside the other denoisers and the median filter, on the same attacks.
+def _caption(chosen: list[RecordedRuns]) -> list[str]:
+    """What the figure shows, sentences."""
+    of = []
+    for found in chosen:
+        rows = found.tested.restored
+        won = rows[rows["success"]].drop_duplicates([*image_columns(rows), "classifier", "pixels"])
+        nets = enumerated([*map(shown, rows["classifier"].unique())])
+        of.append(f"{len(won)} successful attacks on {shown(found.dataset)} ({nets})")
+    return [
+        "Left: share of correctly classified images that are misled, by the classifier's "
+        "confidence in the correct class.",
+        f"Right: {enumerated(of)}, by an attacker who does not know the defense. Upper right is "
+        "best. Bars: 95 % intervals.",
+        "Open marks: with patch selection, which the paper describes but does not say it used.",
+        *filter(None, [results_text.past_best(chosen, ["dae"])]),
+    ]
 
-    ``fooled`` are the restored images of successful attacks; ``pays_from`` is the upper end of its
-    break-even attack prevalence.
+
+def _misled(won: int, n: int) -> str:
+    """That one pixel can mislead a classifier, and whether also one that is sure."""
+    seldom = n >= ENOUGH and won <= results_text.SELDOM * n
+    return f"One pixel can mislead {'an unsure' if seldom else 'the'} classifier."
+
+
+def _compared(fooled: pd.DataFrame, defenses: pd.DataFrame) -> list[str]:
+    """Whether the DAE helps, and how it does beside the median filter, on the same attacks.
+
+    Args:
+        fooled: restored images of successful attacks.
+        defenses: of `results_tables.defenses`, one row a data set and defense.
     """
     if not {*DEFENSES} <= set(fooled["defense"]):
         return []
-
-    def ahead(of: pd.DataFrame, other: str) -> tuple[float, float]:
-        """95 % interval of the DAE's label recovery rate minus that of another defense."""
-        return results_tables.difference(of, "recovered", "dae", other)[1:]
-
-    by_dataset, better = fooled.groupby("dataset", sort=False), []
-    for name in RIVALS:
-        on = [
-            shown(dataset) for dataset, of in by_dataset
-            if {"dae", name} <= set(of["defense"]) and ahead(of, name)[1] < 0
-        ]  # fmt: skip
-        better += [f"{shown(name)} recovers more on {enumerated(on)}"] if on else []
-    low, high = ahead(fooled, "median3")
+    _, low, high = results_tables.difference(fooled, "recovered", *DEFENSES)
     beside = "worse" if high < 0 else "better" if low > 0 else "not clearly better"
-    helps = "helps" if 0 <= float(pays_from) < 1 else "costs too much"
-    first, second = ("and", "but") if low > 0 else ("but", "and")
-    text = f"The DAE {helps}, {first} is {beside} than a median filter"
-    return [f"{text}, {second} {enumerated(better)}." if better else f"{text}."]
+    pays = defenses.loc[defenses["defense"] == "dae", "pays_from_high"]
+    helps = "helps" if (pays < 1).all() else "costs too much"
+    return [f"The DAE {helps}, {'and' if low > 0 else 'but'} is {beside} than a median filter."]
 
 
-def _findings(printed: pd.DataFrame, of: pd.DataFrame, size: int) -> list[str]:
-    """What the attack does beside the printed rates, and what the DAE does."""
+def _attacked(printed: pd.DataFrame, won: int, n: int) -> list[str]:
+    """What the attack does beside the printed rates, and to sure predictions."""
+    if not len(printed):
+        return []
+    ours = [f"**{rate(row.rate)}** of {shown(row.dataset)}" for row in printed.itertuples()]
+    theirs = enumerated([rate(share) for share in printed["printed"]])
+    size, net = printed[["size", "classifier"]].iloc[0]
+    text = (
+        f"At {size} px, one pixel misleads {shown(net)} on {enumerated(ours)} images. "
+        f"Paper: {theirs}."
+    )
+    if n >= ENOUGH:
+        text += f" At a confidence of 99 % or more, **{won} of {n}** attacks succeed."
+    return [text]
+
+
+def _defended(defenses: pd.DataFrame) -> list[str]:
+    """What the DAE and the median filter do with 100 misled and 100 clean images."""
+    if not len(defenses) or not {*DEFENSES} <= set(defenses["defense"]):
+        return []
+
     found = []
-    if len(known := printed[printed["size"] == size]):
-        ours = [f"**{rate(row.rate)}** of {shown(row.dataset)}" for row in known.itertuples()]
-        theirs = enumerated([rate(share) for share in known["printed"]])
+    for dataset, of in defenses.groupby("dataset", sort=False):
+        of = of.set_index("defense").loc[[*DEFENSES]]
+        back, lost = (100 * of["recovered"]).round(), (100 * (1 - of["kept"])).round()
+        (dae, median), (spoiled, also) = back.map("{:.0f}".format), lost.map("{:.0f}".format)
         found.append(
-            f"At {size} px, one pixel misleads {shown(known['classifier'].iloc[0])} on "
-            f"{enumerated(ours)} images it classified correctly. Paper: {theirs}."
+            f"{shown(dataset)}: **{dae}** and **{spoiled}**, {median} and {also}."
+            if found
+            else f"{shown(dataset)}: the DAE recovers **{dae} of 100** misled images and spoils "
+            f"**{spoiled} of 100** clean ones, a median filter {median} and {also}."
         )
-    if not {*DEFENSES} <= set(of.index) or not of["n"].max():
-        return found
-    back = (100 * of["recovered"]).round()
-    lost = (100 * (1 - of["kept"])).round()
-    rivals = [name for name in RIVALS if name in of.index]
-    best = [of.loc[rivals, "recovered"].idxmax()] if rivals else []
-    others = {shown(name): name for name in best} | {"Median filter": "median3"}
-    return [
-        *found,
-        f"Against an oblivious attacker, the DAE recovers **{back['dae']:.0f} of 100** "
-        f"misled images and spoils **{lost['dae']:.0f} of 100** clean ones. "
-        + " ".join(
-            f"{title}: {back[name]:.0f} and {lost[name]:.0f}." for title, name in others.items()
-        ),
-    ]
+    return [" ".join(found)]
 
 
 def _holding(proofs: pd.DataFrame) -> list[str]:
@@ -160,9 +163,9 @@ def _holding(proofs: pd.DataFrame) -> list[str]:
     best = defended.loc[defended["robust_low"].idxmax()]
     means = PROVED.get(best["defense"], shown(best["defense"]).lower())
     return [
-        f"{means.capitalize()} at {best['size']} px: {100 * best['clean']:.0f} of 100 "
-        f"{shown(best['dataset'])} images are correct without attack, "
-        f"**{100 * best['robust']:.0f}** provably under any one-pixel attack."
+        f"{means.capitalize()} at {best['size']} px keeps {100 * best['clean']:.0f} of 100 clean "
+        f"{shown(best['dataset'])} images correct, **{100 * best['robust']:.0f}** provably under "
+        "any one-pixel attack."
     ]
 
 
@@ -192,33 +195,29 @@ def page(
 
 
 @style.styled
-def figure_of(printed: pd.DataFrame, defenses: pd.DataFrame) -> Figure:
-    """The figure of the front page: attacks beside the printed rates, and what defenses do.
+def figure_of(sure: pd.DataFrame, defenses: pd.DataFrame) -> Figure:
+    """The figure of the front page: which images are misled, and what defenses do.
 
     Args:
-        printed: as `lib.figures.results.slopes`, of one panel.
-        defenses: as `lib.figures.results.recovery_over`, of one panel.
+        sure: of `lib.evidence.confidence.success`, with ``dataset``.
+        defenses: of `results_tables.defenses`, with ``dataset``: a panel each.
     """
-    if not len(defenses) or not len(printed):
-        return style.message(figures.NOTHING)
-    of_attacks = [
-        f"{shown(row['dataset'])} {percent(row['printed'])} printed, {percent(row['rate'])} here"
-        for row in printed.to_dict("records")
-    ]
-    of_defenses = [
-        f"{shown(row['defense'])} {percent(row['recovered'])} and {percent(row['kept'])}"
-        for row in defenses.to_dict("records")
-    ]
-    figure, (left, right) = style.panels(
-        3.5, 2, width_ratios=[1, 1.15],
-        alt=f"{TITLES[0]}: {'; '.join(of_attacks)}. {TITLES[1]}, label recovery rate and clean "
-        f"prediction retention: {'; '.join(of_defenses)}.",
+    panels = defenses.groupby("dataset", sort=False)
+    attacks = style.in_words(sure, ["dataset", "confidence"], ["rate"])
+    said = style.in_words(defenses, ["dataset", "defense"], ["recovered", "kept"])
+    figure, (left, *right) = style.panels(
+        3.5, 1 + len(panels), width_ratios=[1.2, *[1] * len(panels)],
+        alt=f"Attack success by confidence in percent: {attacks}. Label recovery rate and clean "
+        f"prediction retention of each defense: {said}.",
     )  # fmt: skip
-    draw_slopes(left, printed)
-    # Above 100 %: room for the legend.
-    left.set(title=TITLES[0], ylabel="attack success, %", ylim=(-4, 130), yticks=range(0, 101, 20))
-    figures.draw_marks(right, defenses)
-    right.set(title=TITLES[1], ylabel="label recovery rate, %")
+    sure = sure.assign(line=sure["dataset"].map(shown))
+    paints = figures.line_colors(sure["line"])
+    figures.draw_confidence(left, sure, confidence.LEVELS, paints)
+    left.set(title="One or two pixels", ylabel="attack success, %")
+    left.legend(handles=figures.line_keys(paints), loc="lower left")
+    for axes, (name, of) in zip(right, panels, strict=True):
+        figures.draw_marks(axes, of)
+        axes.set(title=f"Defenses, {shown(name)}", xlabel=figures.NARROW["kept"])
+    right[0].set_ylabel("label recovery rate, %")
     style.below(figure, figures.defense_keys(defenses["defense"]), 4)
-    left.legend(handles=slope_keys(printed), loc="upper right", fontsize=8, borderpad=0)
     return figure

@@ -5,19 +5,21 @@ from collections.abc import Iterable
 import pandas as pd
 
 from lib import params
-from lib.evidence import claims_defense
+from lib.evidence import claims_defense, confidence
 from lib.evidence import printed as paper
 from lib.evidence import results_tables as recorded
+from lib.evidence.confidence import SURE, UNSURE
 from lib.evidence.recorded_runs import RecordedRuns, unhalved
 from lib.evidence.results_shown import printed_share
 from lib.evidence.verdicts import Verdict
 from lib.figures import formatting
 from lib.figures.formatting import enumerated, many, rate, shown
-from lib.params import PATCHES, PRINTED_SIZE
+from lib.params import DENOISERS, PATCHES, PRINTED_SIZE
 
 FACTOR = 2  # rates so many times apart are named
 POINTS = 0.10  # and so many points
-CLEARLY = 0.9  # share of failures that says where they come from
+CLEARLY = 0.9  # share that says where something comes from
+SELDOM = 0.01
 
 
 def weak(found: RecordedRuns) -> pd.DataFrame:
@@ -103,6 +105,44 @@ def overview(
             f"{'is' if undecided == 1 else 'are'} inconclusive ({images})."
         )
     return " ".join(text) or "No attack is recorded yet."
+
+
+def sure(table: pd.DataFrame) -> str:
+    """Whether attacks mislead only unsure predictions; empty without any at the paper's size.
+
+    Args:
+        table: of `lib.evidence.confidence.success`, with ``size``.
+    """
+    of_size = table[table["size"] == PRINTED_SIZE] if len(table) else table
+    (won, n), (unsure, few) = (confidence.counted(of_size, of) for of in (SURE, UNSURE))
+    if not n or not few:
+        return ""
+    text = (
+        f"At {PRINTED_SIZE} px, the attack misleads {won} of {n} predictions with a confidence of "
+        f"99 % or more, but {unsure} of {few} below 70 %."
+    )
+    if won < SELDOM * n and unsure > CLEARLY * few:
+        text += (
+            " So the success rate depends on how many of its correct predictions a classifier is "
+            "unsure of. A rate of another classifier may differ for this reason alone."
+        )
+    return text
+
+
+def sure_by_size(table: pd.DataFrame) -> str:
+    """Success at high confidence at each size of the images, sentences or empty.
+
+    Args:
+        table: of `lib.evidence.confidence.sizes`.
+    """
+    text = []
+    for dataset, of in table.groupby("dataset", sort=False):
+        counts = {size: confidence.counted(each, SURE) for size, each in of.groupby("size")}
+        each = [f"{won} of {n} at {size} px" for size, (won, n) in counts.items() if n]
+        text.append(f"On {shown(dataset)}, attacks succeed on {enumerated(each)}.")
+    if not text:
+        return ""
+    return f"Of the images with a confidence of 99 % or more: {' '.join(text)}"
 
 
 def removed(table: pd.DataFrame) -> str:
@@ -205,10 +245,10 @@ def trained_unlike(records: Iterable[RecordedRuns]) -> str:
     )
 
 
-def past_best(records: Iterable[RecordedRuns]) -> str:
-    """`claims_defense.past_best` of the protocols nearest to the paper's."""
+def past_best(records: Iterable[RecordedRuns], names: Iterable[str] = DENOISERS) -> str:
+    """`claims_defense.past_best` of denoisers of the protocols nearest to the paper's."""
     found = pd.concat([recorded.nearest(of.denoisers) for of in records])
-    return claims_defense.past_best(found)
+    return claims_defense.past_best(found[found["denoiser"].isin(names)])
 
 
 def only(rows: pd.DataFrame) -> str:

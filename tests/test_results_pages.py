@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import jupytext
 import nbformat
@@ -26,13 +27,16 @@ from lib import params
 from lib.data import phantoms
 from lib.evidence import (
     claims,
+    confidence,
     defenses_shown,
     recorded_runs,
     results_shown,
     results_tables,
+    run_tables,
 )
 from lib.evidence import printed as paper
 from lib.evidence.record import PROTOCOLS, Record
+from lib.evidence.recorded_runs import RecordedRuns
 from lib.figures import results as figures
 from lib.figures.formatting import rate, shown
 from lib.figures.slopes import slopes
@@ -99,6 +103,37 @@ def test_success_rates_are_those_of_the_attack_tables(found):
         own = classes[(classes[["protocol", "classifier", "pixels"]] == list(key)).all(axis=1)]
         assert own.iloc[:-1]["n"].sum() == own.iloc[-1]["n"] == len(test)
         assert own.iloc[:-1]["successes"].sum() == test["success"].sum()
+
+
+def test_every_attack_counts_at_its_level_of_confidence(found):
+    table = confidence.success(found, run_tables.RUN)
+    attacks = found.tested.attacks
+    if params.facts(found.dataset).multi_label:  # it has a margin, no probability
+        assert not len(table) and confidence.counted(table, confidence.LEVELS) == (0, 0)
+        return
+    bounds = dict(zip(confidence.LEVELS, pairwise([0, *confidence.EDGES, 1.1]), strict=True))
+    for row in table.itertuples():
+        low, high = bounds[row.confidence]
+        of = attacks[(attacks[run_tables.RUN] == list(row[1:5])).all(axis=1)]
+        of = of[(of["p_before"] >= low) & (of["p_before"] < high)]
+        assert (row.n, row.successes) == (len(of), of["success"].sum())
+        assert row.low <= row.rate <= row.high
+    assert table["n"].sum() == len(attacks)
+
+
+def test_sizes_are_compared_at_one_budget_and_with_the_same_classifiers(found):
+    attacks = pd.DataFrame({
+        "dataset": "oct", "part": "test", "split": "test", "index": range(4), "label": 0,
+        "success": [True, False, True, True], "p_before": [0.95, 0.99, 0.6, 0.6],
+        "protocol": ["a", "b", "c", "b"], "size": [28, 64, 64, 64],
+        "classifier": ["resnet50"] * 3 + ["densenet121"],
+    })  # fmt: skip
+    runs = attacks[run_tables.RUN].drop_duplicates().assign(weak=False, budget=[31, 31, 101, 31])
+    table = confidence.sizes([RecordedRuns(runs, attacks)])
+    assert [*table["size"]] == [28, 64] and {*table["classifier"]} == {"resnet50"}
+    assert [*table["confidence"]] == ["90–99", "≥99"] and [*table["rate"]] == [1, 0]
+    alone = RecordedRuns(runs[:1], attacks[:1])
+    assert not len(confidence.sizes([alone]))
 
 
 def test_printed_rates_are_the_papers(found):
@@ -360,7 +395,7 @@ def test_the_front_page_is_one_screen_of_the_record(tmp_path, monkeypatch):
     assert (tmp_path / front_page.FILE).exists() and "<!--" not in text
     assert first.headline in text and claim_cards.chips(ledger) in text
     assert len(first.findings) == 3
-    assert len(" ".join([first.headline, *first.findings]).split()) < 100
+    assert len(" ".join([first.headline, *first.findings]).split()) < 110
     assert not re.search(r"[\[\]()]", " ".join([first.headline, *first.findings]))
     sizes = recorded_runs.read(RECORD).sizes.values()
     assert f"{max(sizes)} px" in first.findings[0]
@@ -379,7 +414,8 @@ def test_the_front_page_counts_no_classifier_that_a_constant_answer_beats(monkey
     assert shown(name) not in first.findings[0]  # of ResNet50
     rows = every.useful.tested.restored
     rows = rows[(rows["size"] == largest) & rows["success"] & (rows["defense"] == "dae")]
-    assert f"{len(rows)} successful attacks" in first.caption
+    for dataset, of in rows.groupby("dataset"):
+        assert f"{len(of)} successful attacks on {shown(dataset)}" in first.caption
     which = "both classifiers" if len(weak) == 2 else "ResNet50"
     assert any(which in clause and shown(name) in clause for clause in first.caption.split(";"))
 
@@ -393,4 +429,5 @@ def test_figures_of_nothing_say_so():
     nothing = pd.DataFrame(columns=["panel", "printed", "recovered", "n"])
     for draw in (slopes, figures.recovery_over, figures.success_by_class, figures.sizes):
         assert draw(nothing).get_label()
+    assert figures.by_confidence(nothing, confidence.LEVELS).get_label()
     assert figures.search(nothing, nothing).get_label()

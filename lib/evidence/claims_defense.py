@@ -113,8 +113,8 @@ def past_best(denoisers: pd.DataFrame) -> str:
     if not each:
         return ""
     return (
-        "Each denoiser has the weights of its last epoch. On validation images, their PSNR is "
-        f"below that of the best epoch for {enumerated(each)}."
+        "Denoisers have the weights of their last epoch. On validation images, the PSNR is below "
+        f"that of the best epoch for {enumerated(each)}."
     )
 
 

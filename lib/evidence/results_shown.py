@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 
+from lib.evidence import confidence
 from lib.evidence import results_tables as recorded
 from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.results_tables import RUN
@@ -140,6 +141,22 @@ def by_size(success: pd.DataFrame, nets: pd.DataFrame) -> pd.DataFrame:
         "attack success": rates(table), "n": table["n"],
         "classifier's accuracy": table["accuracy"].map(rate), "queries allowed": table["budget"],
     })  # fmt: skip
+
+
+@if_any
+def by_confidence(table: pd.DataFrame) -> pd.DataFrame:
+    """Misled of attacked images at each level, of `lib.evidence.confidence.success` or ``sizes``.
+
+    ``table`` has ``dataset, size, classifier``.
+    """
+    keys = ["dataset", "size", "classifier"]
+    counts = table["successes"].astype(str) + " of " + table["n"].astype(str)
+    counts = table[keys].assign(level=table["confidence"], counts=counts)
+    shown = counts.pivot(index=keys, columns="level", values="counts")
+    shown = shown.reindex(pd.MultiIndex.from_frame(counts[keys].drop_duplicates()))
+    levels = [name for name in confidence.LEVELS if name in shown]
+    shown = shown[levels].fillna("–").add_suffix(" %").reset_index()
+    return sized(shown.rename_axis(columns=None))
 
 
 @if_any

@@ -1,9 +1,10 @@
 """The figures of the results pages: what is recorded, beside what the paper prints."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,7 +13,7 @@ from matplotlib.patches import Rectangle
 from lib.figures import style
 from lib.figures.attack import draw_successes, successes
 from lib.figures.formatting import attack, many, percent, shown
-from lib.figures.style import INK, color, key, look, styled
+from lib.figures.style import COLORS, INK, color, key, look, styled
 from lib.metrics.intervals import TOTAL
 from lib.params import PATCHES
 
@@ -216,3 +217,56 @@ def sizes(table: pd.DataFrame) -> Figure:
     ]  # fmt: skip
     style.below(figure, handles, 2)
     return figure
+
+
+@styled
+def by_confidence(table: pd.DataFrame, levels: Sequence[str]) -> Figure:
+    """Attack success over the classifier's confidence in the correct class, by panel and line.
+
+    Args:
+        table: ``panel, line`` (a classifier, or any text), ``confidence``, ``rate, low, high``,
+            shares 0..1.
+        levels: of ``confidence``, in percent, in order.
+    """
+    if not len(table):
+        return style.message(NOTHING)
+    panels, paints = table.groupby("panel", sort=False), line_colors(table["line"])
+    percents = table.assign(confidence=table["confidence"] + " %")
+    said = style.in_words(percents, ["panel", "line", "confidence"], ["rate"])
+    figure, axes = style.panels(
+        3.4, len(panels), sharey=True, squeeze=False,
+        alt=f"Attack success by the classifier's confidence in the correct class. {said}.",
+    )  # fmt: skip
+    for part, (name, of) in zip(axes[0], panels, strict=True):
+        draw_confidence(part, of, levels, paints)
+        part.set_title(name)
+    axes[0][0].set_ylabel("attack success, %")
+    style.below(figure, line_keys(paints), 4)
+    return figure
+
+
+def draw_confidence(
+    axes: Axes, table: pd.DataFrame, levels: Sequence[str], paints: dict[str, str]
+) -> None:  # fmt: skip
+    """One panel of `by_confidence`, with the lines that have a color."""
+    shifts = np.linspace(-0.15, 0.15, len(paints)) if len(paints) > 1 else [0]
+    for (line, paint), shift in zip(paints.items(), shifts, strict=True):
+        rows = table[table["line"] == line]
+        at = np.array([levels.index(level) for level in rows["confidence"]]) + shift
+        axes.vlines(at, 100 * rows["low"], 100 * rows["high"], paint, lw=1.5, alpha=0.5)
+        mark = {"marker": "o", "lw": 1.6, "color": paint, "zorder": 3} | look("o", paint)
+        axes.plot(at, 100 * rows["rate"], **mark)
+    axes.set_xticks(range(len(levels)), levels, fontsize=8.5)
+    axes.set(xlabel="confidence, %", xlim=(-0.5, len(levels) - 0.5), ylim=(-4, 104))
+
+
+def line_colors(lines: Iterable[str]) -> dict[str, str]:
+    """A color for each line: its own, or one of a ramp."""
+    names = [*dict.fromkeys(lines)]
+    ramp = seaborn.color_palette("crest", len(names)).as_hex()
+    return {name: COLORS.get(name, paint) for name, paint in zip(names, ramp, strict=True)}
+
+
+def line_keys(paints: dict[str, str]) -> list[Line2D]:
+    """Legend of `draw_confidence`."""
+    return [key(shown(line), "o", paint) for line, paint in paints.items()]
