@@ -7,7 +7,7 @@ import pandas as pd
 
 from lib.evidence import verdicts
 from lib.evidence.printed_comparison import EXACT
-from lib.figures.formatting import enumerated, many
+from lib.figures.formatting import enumerated, many, shown
 from lib.params import PRINTED_SIZE
 
 # Nothing of ours can be replicated: our questions have words of their own.
@@ -42,10 +42,13 @@ def tested(compared: pd.DataFrame) -> str:
     """
     compared = compared[~compared["quantity"].isin([*EXACT, "test accuracy"])]
     full, held = compared["size"] == PRINTED_SIZE, compared["holds"]
+    kinds = compared[full].groupby("quantity", sort=False)["holds"].agg(["sum", "size"])
+    each = [f"{shown(kind)} {agree} of {n}" for kind, agree, n in kinds.itertuples()]
+    each = f" ({enumerated(each)})" if each else ""
     return (
         f"At {PRINTED_SIZE} px, {held[full].sum()} of {full.sum()} values agree with the printed "
-        f"ones, at smaller sizes {held[~full].sum()} of {(~full).sum()}. Accuracies are not "
-        "counted: they decide no verdict."
+        f"ones{each}, at smaller sizes {held[~full].sum()} of "
+        f"{(~full).sum()}. Accuracies are not counted: they decide no verdict."
     )
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from book import claim_cards, results_text
 from book.run_pages import Page
+from lib.defense import detection
 from lib.defense.restoration import image_columns
 from lib.evidence import attackers, confidence, recorded_runs, results_tables
 from lib.evidence.recorded_runs import RecordedRuns
@@ -67,7 +68,12 @@ def first(results: Path) -> First | None:
     won = confidence.counted(sure, confidence.SURE)
     return First(
         " ".join([_misled(*won), *_compared(fooled, defenses)]),
-        [*_attacked(printed, *won), *_defended(defenses), *_holding(attackers.proofs(results))],
+        [
+            *_attacked(printed, *won),
+            *_defended(defenses),
+            *_revealed(chosen),
+            *_holding(attackers.proofs(results)),
+        ],
         figure_of(sure, defenses),
         " ".join([*_caption(chosen), *([f"Left out: {left_out}."] if left_out else [])]),
     )
@@ -125,7 +131,7 @@ def _attacked(printed: pd.DataFrame, won: int, n: int) -> list[str]:
         f"Paper: {theirs}."
     )
     if n >= ENOUGH:
-        text += f" At a confidence of 99 % or more, **{won} of {n}** attacks succeed."
+        text += f" **{won} of {n}** attacks succeed at 99 % confidence or more."
     return [text]
 
 
@@ -146,6 +152,20 @@ def _defended(defenses: pd.DataFrame) -> list[str]:
             f"**{spoiled} of 100** clean ones, a median filter {median} and {also}."
         )
     return [" ".join(found)]
+
+
+def _revealed(chosen: list[RecordedRuns]) -> list[str]:
+    """How many of the attacks the DAE and the median filter reveal at few false alarms."""
+    tables = [detection.detected(found.tested.restored) for found in chosen]
+    if not all({*DEFENSES} <= {*of["defense"][of["n"] > 0]} for of in tables):
+        return []
+    tables = [of.set_index("defense")["rate"] for of in tables]
+    dae, median = ([rate(of[name]) for of in tables] for name in DEFENSES)
+    dae = [f"**{share}**" for share in dae]
+    return [
+        f"With {rate(detection.ALARMS)} false alarms, the DAE reveals {enumerated(dae)} of these "
+        f"attacks, a median filter {enumerated(median)}."
+    ]
 
 
 def _holding(proofs: pd.DataFrame) -> list[str]:

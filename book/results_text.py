@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from lib import params
+from lib.defense.detection import ALARMS
 from lib.evidence import claims_defense, confidence
 from lib.evidence import printed as paper
 from lib.evidence import results_tables as recorded
@@ -168,6 +169,22 @@ def removed(table: pd.DataFrame) -> str:
             "near the decision boundary, attacked or not."
         )
     return text
+
+
+def detected(table: pd.DataFrame) -> str:
+    """How many attacks the DAE and a median filter reveal at few false alarms, or nothing.
+
+    Args:
+        table: of `lib.defense.detection.detected`, with ``dataset``.
+    """
+    text = []
+    for name, reveals in (("dae", "the DAE reveals"), ("median3", "a median filter reveals")):
+        of = table[(table["defense"] == name) & (table["n"] > 0)] if len(table) else table
+        each = [f"{rate(row.rate)} on {shown(row.dataset)}" for row in of.itertuples()]
+        text += [f"{reveals} {enumerated(each)}"] if each else []
+    if not text:
+        return ""
+    return f"Of the attacks, at {rate(ALARMS)} false alarms, {'; '.join(text)}."
 
 
 def gaps(success: pd.DataFrame) -> str:

@@ -27,6 +27,21 @@ def of(table: pd.DataFrame, images: str, score: str = "largest") -> pd.Series:
     return table[(table["images"] == images) & (table["score"] == score)].iloc[0]
 
 
+def test_attacks_above_the_limit_that_clean_images_set_are_revealed():
+    attacked, clean = [5, 99, 98, 100, 200], [*range(100)]
+    table = frame([*attacked, *[0] * 95], clean, [True] * 5 + [False] * 95)
+    table = table.assign(dataset="oct", split="test", index=range(100))
+    twice = pd.concat([table, table.assign(success=False)])  # of another classifier
+    for share, limit in ((0.01, 98), (0.05, 94), (0.0, 99)):
+        (row,) = detection.detected(twice, share).to_dict("records")
+        expected = np.mean([score > limit for score in attacked])
+        assert row["n"] == 5 and row["clean"] == 100 and row["rate"] == pytest.approx(expected)
+        assert row["false"] == np.mean(np.array(clean) > limit) <= share
+        assert row["low"] <= row["rate"] <= row["high"]
+    nothing = detection.detected(table.assign(success=False)).iloc[0]
+    assert nothing["n"] == 0 and np.isnan(nothing["rate"])
+
+
 def test_scores_by_hand():
     images = np.full((2, 4, 4, 3), 100, np.uint8)
     restored = images.copy()

@@ -121,6 +121,18 @@ def test_every_attack_counts_at_its_level_of_confidence(found):
     assert table["n"].sum() == len(attacks)
 
 
+def test_attacks_are_said_to_need_unsure_predictions_only_if_they_do():
+    table = pd.DataFrame({"confidence": ["<50", "≥99"], "size": 224, "n": [50, 200]})
+    only, often, others = (
+        results_text.sure(table.assign(successes=[unsure, won]))
+        for unsure, won in ((50, 0), (50, 20), (30, 0))
+    )
+    assert "0 of 200" in only and "50 of 50" in only and "20 of 200" in often
+    assert len(only) > len(often) and len(only) > len(others)
+    smaller = table.assign(size=64, successes=0)
+    assert results_text.sure(smaller) == results_text.sure(smaller[:0]) == ""
+
+
 def test_sizes_are_compared_at_one_budget_and_with_the_same_classifiers(found):
     attacks = pd.DataFrame({
         "dataset": "oct", "part": "test", "split": "test", "index": range(4), "label": 0,
@@ -394,8 +406,8 @@ def test_the_front_page_is_one_screen_of_the_record(tmp_path, monkeypatch):
     text = front_page.page(index, RECORD, ledger, [], tmp_path)
     assert (tmp_path / front_page.FILE).exists() and "<!--" not in text
     assert first.headline in text and claim_cards.chips(ledger) in text
-    assert len(first.findings) == 3
-    assert len(" ".join([first.headline, *first.findings]).split()) < 110
+    assert len(first.findings) == 4
+    assert len(" ".join([first.headline, *first.findings]).split()) < 130
     assert not re.search(r"[\[\]()]", " ".join([first.headline, *first.findings]))
     sizes = recorded_runs.read(RECORD).sizes.values()
     assert f"{max(sizes)} px" in first.findings[0]
@@ -429,5 +441,8 @@ def test_figures_of_nothing_say_so():
     nothing = pd.DataFrame(columns=["panel", "printed", "recovered", "n"])
     for draw in (slopes, figures.recovery_over, figures.success_by_class, figures.sizes):
         assert draw(nothing).get_label()
+    assert not results_text.detected(nothing) and not results_text.sure_by_size(
+        confidence.sizes([])
+    )
     assert figures.by_confidence(nothing, confidence.LEVELS).get_label()
     assert figures.search(nothing, nothing).get_label()

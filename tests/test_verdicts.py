@@ -878,6 +878,27 @@ def test_one_class_of_few_images_is_left_out_on_both_sides():
     assert np.isnan(fewer["matched"]) and fewer["omitted"] == ""
 
 
+def test_a_class_makes_the_difference_if_the_others_do_not_differ():
+    keys = "oct", "resnet50", 1
+    printed = paper.attack_table(*keys).set_index("class")
+
+    def found(shares):
+        return rates.apart(pd.concat([
+            attacked(*keys, share, n=100).assign(category=at) for at, share in enumerate(shares)
+        ]))  # fmt: skip
+
+    same = [*printed["printed_rate"]]
+    one = found([*same[:3], same[3] - 0.5])
+    assert one["class"] == printed.index[3]
+    rest = printed.iloc[:3]
+    share = rest["printed_successes"].sum() / rest["printed_n"].sum()
+    assert one["printed_others"] == pytest.approx(share) == pytest.approx(one["others"], abs=0.02)
+    assert found([share + 0.3 for share in same[:3]] + [same[3] - 0.5]) is not None  # other side
+    assert found([min(share + 0.4, 1) for share in same]) is None
+    assert rates.apart(attacked(*keys, 0.5, n=100).assign(category=0)) is None
+    assert rates.apart(attacked("chest", "densenet121", 1, 0.5)) is None  # nothing is printed
+
+
 def test_classifiers_that_a_constant_answer_beats_stay_out_of_the_pooled_rates(small):
     attacks = pd.concat([small.runs.attacks, attacked("chest", "resnet50", 1, 1.0)])
 

@@ -15,6 +15,7 @@ from lib.metrics import clusters, intervals
 # A single changed pixel shows in the largest difference; the mean is the usual measure.
 SCORES = ("largest", "mean")
 FOOLED, ALL = "fooled", "all"
+ALARMS = 0.01
 
 
 def scores(images: np.ndarray, restored: np.ndarray) -> dict[str, np.ndarray]:
@@ -67,6 +68,34 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
                 area = intervals.bootstrap_auc(attacked, clean, samples, seed, clusters.of(chosen))
                 row = {"defense": name, "score": score, "images": images, "n": len(chosen)}
                 rows.append(row | intervals.columns("auc", area))
+    return pd.DataFrame(rows)
+
+
+def detected(frame: pd.DataFrame, alarms: float = ALARMS, score: str = "largest") -> pd.DataFrame:
+    """Share of successful attacks that each defense's residual reveals at few false alarms.
+
+    An image is flagged if its score is above that of all but a share ``alarms`` of the clean
+    images, those whose attack failed, too.
+
+    Args:
+        frame: as in `summary`, of several runs if they have the same denoisers.
+        alarms: largest share of clean images that may be flagged, 0..1.
+        score: one of `SCORES`.
+
+    Returns:
+        One row per defense: ``n`` successful attacks, ``rate`` of flagged ones with its 95 %
+        interval ``low, high``, 0..1; ``clean`` images and share of flagged ones, ``false``.
+    """
+    rows = []
+    for name, of in frame.groupby("defense", sort=False):
+        images = [known for known in clusters.IMAGE if known in of]
+        clean = of.drop_duplicates(images)[column("clean", score)]
+        limit = np.quantile(clean, 1 - alarms, method="inverted_cdf")
+        won = of[of["success"]]
+        flagged = won[column("attacked", score)] > limit
+        rates = intervals.share(flagged, clusters.of(won))
+        row = {"defense": name, "n": len(won), "clean": len(clean), "false": (clean > limit).mean()}
+        rows.append(row | dict(zip(("rate", "low", "high"), rates, strict=True)))
     return pd.DataFrame(rows)
 
 

@@ -43,6 +43,18 @@ def removal(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @if_any
+def detected(table: pd.DataFrame) -> pd.DataFrame:
+    """Attacks that residuals reveal, of `lib.defense.detection.detected` with its run."""
+    table = table[table["defense"] != "identity"]
+    keys = [name for name in ("dataset", *RUN, "defense") if name in table]
+    return sized(table[keys].assign(**{
+        "n, misled": table["n"], "attacks revealed": rates(table),
+        "n, clean": table["clean"],
+        "clean images flagged": [formatting.rate(share, digits=1) for share in table["false"]],
+    }))  # fmt: skip
+
+
+@if_any
 def quality(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     """One image measure after each defense, one and two pixels, beside the printed means.
 

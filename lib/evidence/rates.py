@@ -57,6 +57,36 @@ def success_rate(records: pd.DataFrame) -> dict[str, float]:
     }  # fmt: skip
 
 
+def apart(records: pd.DataFrame) -> dict[str, object] | None:
+    """The class that makes the rate of one run differ from the printed one, if it is a single one.
+
+    Without it, the class-weighted rate agrees with the printed one or lies on its other side.
+
+    Returns:
+        ``class``, and the rates without it, 0..1: ``others`` here and ``printed_others``. None
+        where there is no such class or no printed table.
+    """
+    dataset, classifier, pixels = records[KEYS].iloc[0]
+    if (table := paper.attack_table(dataset, classifier, pixels)) is None:
+        return None
+    ours = success_by_class(records).set_index("class")
+    table = table.set_index("class")
+    table = table[(ours["n"].reindex(table.index) >= FEWEST) & (table["printed_n"] > 0)]
+    if len(table) < 2:
+        return None
+    weights, theirs = table["printed_n"], table["printed_rate"]
+    gaps = weights * (ours["rate"].reindex(table.index) - theirs)
+    widest = gaps.abs().idxmax()
+    rest = table.drop(index=widest)
+    others = standardized(ours, rest["printed_n"])
+    total = rest["printed_n"].sum()
+    printed_others = rest["printed_successes"].sum() / total
+    same = agrees(others, printed_others, total)
+    if not same and (others[0] - printed_others) * gaps.sum() > 0:
+        return None
+    return {"class": widest, "others": others[0], "printed_others": printed_others}
+
+
 def agrees(ours: Sequence[float], printed: float, printed_n: float) -> bool:
     """Whether a rate of ours does not differ from a printed one, by the interval of the difference.
 
