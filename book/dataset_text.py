@@ -1,5 +1,6 @@
 """Sentences of the page of one data set; every number in them is of its record."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -155,14 +156,29 @@ def related(results: Path, found: RecordedRuns) -> str:
     path = results / found.runs["protocol"].iloc[0] / found.dataset / "run.json"
     if not path.exists():
         return ""
-    leaks = read_json(path)["steps"].get("datasets", {}).get("leaks", [])
-    test = next((row for row in leaks if row["part"] == "test"), {})
+    step = read_json(path)["steps"].get("datasets", {})
+    test = next((row for row in step.get("leaks", []) if row["part"] == "test"), {})
     if not test.get("same_patient"):
         return ""
-    return (
+    text = (
         f"{test['same_patient']:,} of {test['images']:,} test images show a patient or a lesion "
         "that is also in the training images. So the accuracy may be too high."
     )
+    others = found.attacks[~found.attacks["group"].isin(step.get("related", []))]
+    every, alone = (
+        recorded.nearest(recorded.class_weighted(recorded.success(replace(found, attacks=of))))
+        for of in (found.attacks, others)
+    )
+    both = every.merge(alone, on=["classifier", "pixels"], suffixes=("", "_alone"))
+    both = both[both["weighted"] & both["weighted_alone"] & (both["n_alone"] < both["n"])]
+    if len(both):
+        each = [
+            f"{rate(row.rate_alone, row.low_alone, row.high_alone)} instead of {rate(row.rate)} "
+            f"({formatting.pixels(row.pixels)}, {shown(row.classifier)})"
+            for row in both.itertuples()
+        ]
+        text += f" Without them, the class-weighted attack success is {enumerated(each)}."
+    return text
 
 
 def lesions(boxes: pd.DataFrame, pixels: pd.DataFrame) -> str:

@@ -46,6 +46,7 @@ def test_overlap_finds_patients_and_pixels(images):
     found = statistics.overlap(data).set_index("part")
     assert found.loc["test", ["images", "same_patient", "same_pixels"]].tolist() == [3, 1, 1]
     assert found.loc["val", ["images", "same_patient", "same_pixels"]].tolist() == [1, 0, 0]
+    assert statistics.related(data) == [1] and statistics.related(data, "val") == []
 
 
 @pytest.fixture

@@ -41,3 +41,9 @@ def overlap(data: Images) -> pd.DataFrame:
             "same_pixels": int(np.isin(same[here], same[training]).sum()),
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def related(data: Images, part: str = "test") -> list[int]:
+    """Patients or lesions of a part's images that the training part has, too; sorted ids."""
+    both = np.intersect1d(data.group[data.part == part], data.group[data.part == "train"])
+    return both[both >= 0].tolist()
