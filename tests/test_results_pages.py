@@ -17,6 +17,7 @@ from conftest import refused
 from book import (
     build,
     claim_cards,
+    dataset_text,
     front_page,
     real_images,
     results_pages,
@@ -29,6 +30,7 @@ from lib.evidence import (
     claims,
     confidence,
     defenses_shown,
+    rates,
     recorded_runs,
     results_shown,
     results_tables,
@@ -38,9 +40,9 @@ from lib.evidence import printed as paper
 from lib.evidence.record import PROTOCOLS, Record
 from lib.evidence.recorded_runs import RecordedRuns
 from lib.figures import results as figures
+from lib.figures import tables
 from lib.figures.formatting import rate, shown
 from lib.figures.slopes import slopes
-from lib.figures.tables import rates
 from lib.params.files import md5
 from lib.params.stages import RESULTS
 
@@ -148,6 +150,20 @@ def test_sizes_are_compared_at_one_budget_and_with_the_same_classifiers(found):
     assert not len(confidence.sizes([alone]))
 
 
+def test_the_success_without_related_images_is_that_of_the_other_attacks():
+    found = recorded_runs.read(RECORD, datasets=["derma"])
+    step = json.loads((RECORD / found.runs["protocol"].iloc[0] / "derma/run.json").read_text())
+    groups = step["steps"]["datasets"]["related"]
+    attacks = results_tables.nearest(found.tested.attacks)
+    one = attacks[(attacks["classifier"] == "resnet50") & (attacks["pixels"] == 1)]
+    alone = rates.success_rate(one[~one["group"].isin(groups)])
+    assert 0 < alone["n"] < len(one)
+    text = dataset_text.related(RECORD, found)
+    assert f"{rate(*(alone[name] for name in rates.MATCHED))} instead of" in text
+    nobody = replace(found, attacks=found.attacks.assign(group=-1))
+    assert "instead of" not in dataset_text.related(RECORD, nobody)
+
+
 def test_printed_rates_are_the_papers(found):
     classes = results_tables.success_by_class(found)
     for (net, pixels), group in classes.groupby(["classifier", "pixels"]):
@@ -229,7 +245,7 @@ def test_tables_of_a_page_hold_the_same_numbers(found, defenses):
     assert shown.columns.is_unique
     assert len(results_shown.rates_of_runs(success.assign(dataset=found.dataset))) == len(success)
     texts = defenses_shown.defenses(defenses)["label recovery rate"]
-    assert list(texts) == list(rates(defenses, "recovered"))
+    assert list(texts) == list(tables.rates(defenses, "recovered"))
 
 
 def test_larger_images_come_first(found):
