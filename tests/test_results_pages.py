@@ -342,8 +342,8 @@ def test_every_table_of_rates_and_quality_leads_to_one_section():
     found = (results_pages.places(number, PLACES) for number in paper.NUMBERS)
     anchors = {anchor for places in found for anchor, _ in places}
     assert len(anchors) == sum(len(results_pages.sections(*place)) for place in PLACES)
-    for tables in paper.TABLES.values():
-        for number in tables.values():
+    for numbers in paper.TABLES.values():
+        for number in numbers.values():
             assert len(results_pages.places(number, PLACES)) == 1
     for number in (3, 4, 5, 13, 32, 33, 43, 51):
         assert len(results_pages.places(number, PLACES)) == 1
