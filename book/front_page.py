@@ -58,7 +58,7 @@ def first(results: Path) -> First | None:
     left_out = results_text.beaten(weak, numbers=False) if useful else ""
     by_name = {found.dataset: found for found in chosen}
     defenses = results_tables.over(
-        by_name, lambda of: results_tables.defenses(of, ["protocol", "size"])
+        by_name, lambda found: results_tables.defenses(found, ["protocol", "size"])
     )
     attacks = results_tables.class_weighted(results_tables.over(by_name, results_tables.success))
     printed = attacks[(attacks["pixels"] == 1) & attacks["printed"].notna()]
@@ -66,14 +66,13 @@ def first(results: Path) -> First | None:
     fooled = fooled[fooled["success"]]
     sure = pd.concat([confidence.success(found, ["dataset"]) for found in chosen])
     won = confidence.counted(sure, confidence.SURE)
+    findings = [
+        *_attacked(printed, *won), *_defended(defenses), *_revealed(chosen),
+        *_holding(attackers.proofs(results)),
+    ]  # fmt: skip
     return First(
         " ".join([_misled(*won), *_compared(fooled, defenses)]),
-        [
-            *_attacked(printed, *won),
-            *_defended(defenses),
-            *_revealed(chosen),
-            *_holding(attackers.proofs(results)),
-        ],
+        [each.replace(" %", "\N{NO-BREAK SPACE}%") for each in findings],
         figure_of(sure, defenses),
         " ".join([*_caption(chosen), *([f"Left out: {left_out}."] if left_out else [])]),
     )

@@ -136,14 +136,18 @@ def sure_by_size(table: pd.DataFrame) -> str:
     Args:
         table: of `lib.evidence.confidence.sizes`.
     """
-    text = []
+    text, falls = [], []
     for dataset, of in table.groupby("dataset", sort=False):
         counts = {size: confidence.counted(each, SURE) for size, each in of.groupby("size")}
-        each = [f"{won} of {n} at {size} px" for size, (won, n) in counts.items() if n]
+        counts = {size: (won, n) for size, (won, n) in counts.items() if n}
+        each = [f"{won} of {n} at {size} px" for size, (won, n) in counts.items()]
         text.append(f"On {shown(dataset)}, attacks succeed on {enumerated(each)}.")
+        rates = [won / n for won, n in counts.values()]
+        falls.append(len(rates) > 1 and rates[0] > rates[-1] and rates == sorted(rates)[::-1])
     if not text:
         return ""
-    return f"Of the images with a confidence of 99 % or more: {' '.join(text)}"
+    more = " So at equal confidence, too, larger images are harder to attack." if all(falls) else ""
+    return f"Of the images with a confidence of 99 % or more: {' '.join(text)}{more}"
 
 
 def removed(table: pd.DataFrame) -> str:
