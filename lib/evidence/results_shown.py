@@ -18,7 +18,7 @@ from lib.figures.tables import ends, rates
 SIZE = "image, px"
 # Columns of texts, which begin at the left.
 TEXTS = {
-    "data set", "dataset", "classifier", "class", "defense", "changed", "reference", "hypothesis",
+    "data set", "classifier", "class", "defense", "changed", "reference", "hypothesis",
 }  # fmt: skip
 
 
@@ -41,6 +41,7 @@ def page(table: pd.DataFrame, caption: str = "", fold: str = ""):
     """A table for a page, seen after a click on ``fold`` if given; a sentence without rows."""
     if not len(table):
         return Markdown("Not recorded yet.")
+    table = table.rename(columns={"dataset": "data set"})
     style = tables.table(table, caption)
     # A number and its interval stay on one line.
     style.set_properties([*table.columns.difference(TEXTS)], **{"white-space": "nowrap"})
