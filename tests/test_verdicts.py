@@ -340,6 +340,19 @@ def test_two_pixels_are_held_against_one_on_the_same_images_only():
 
 
 @ANYWHERE
+def test_comparisons_of_two_pixels_that_alone_decide_nothing_may_decide_together():
+    runs = [
+        (name, "resnet50", pixels, share, 12)
+        for name in ("oct", "derma") for pixels, share in ((1, 0.5), (2, 0.75))
+    ]  # fmt: skip
+    each, both = (two_above_one(recorded(*of, **LEVELS), P) for of in (runs[:2], runs))
+    assert both.counts == (0, 0, 2) and both.word == "not replicated"
+    low, high = re.search(r"\+25 \(([+-]\d+) to ([+-]\d+)\)", both.reason).groups()
+    wide = re.search(r"\+25 \(([+-]\d+) to ([+-]\d+)\)", each.reason).groups()
+    assert int(wide[0]) < 0 < int(low) <= 25 <= int(high) < int(wide[1])
+
+
+@ANYWHERE
 def test_images_of_one_patient_decide_nothing():
     for patients, word in ((range(12), "replicated"), (0, "not replicated")):
         runs = [("oct", "resnet50", pixels, pixels - 1, 12, patients) for pixels in (1, 2)]
