@@ -58,9 +58,9 @@ if PROTOCOL == "demo" and not NAMED:
     PAIRS = [("derma", "resnet50"), ("derma", "densenet121"), ("chest", "densenet121")]
     DATASETS = [*dict.fromkeys(dataset for dataset, _ in PAIRS)]
 # The forensic page asks how the paper's numbers were computed, the map of vulnerable positions what
-# the search missed, the adaptive attack what is left of a defense that the attacker knows; they take
-# long and say much the same for each data set. So they are made for the runs that are named, and
-# for the first one where all of them are asked for.
+# the search missed, the attackers what is left of a defense that the attacker knows; they take long
+# and say much the same for each data set. So they are made for the runs that are named, and for the
+# first one where all of them are asked for.
 EXAMINED = [pair for pair in PAIRS if NAMED or pair == ("derma", "resnet50")]
 STEPS = list(params.STEPS)
 ALONE = ("walkthrough", "comparison", "engine", "audit")  # one page for all runs of a protocol
@@ -220,7 +220,6 @@ def targets():
     for dataset, network in EXAMINED:
         if 1 in of({"dataset": dataset, "classifier": network}, "vulnerability").attack_pixels:
             found.append(f"{RUN}/{dataset}/{network}/vulnerability.ipynb")
-        found.append(f"{RUN}/{dataset}/{network}/adaptive.ipynb")
         found.append(f"{RUN}/{dataset}/{network}/attackers.ipynb")
         if denoised(dataset):
             found.append(f"{RUN}/{dataset}/{network}/forensics.ipynb")

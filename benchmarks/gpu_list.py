@@ -21,7 +21,7 @@ import torch
 from benchmarks import searches
 from lib import attack, data, params
 from lib.data import lesions
-from lib.defense import adaptive, attackers, certified, detection, restoration
+from lib.defense import attackers, certified, detection, restoration
 from lib.evidence import ablation
 from lib.metrics import classification
 from lib.models import classifier_training, classifiers, denoisers
@@ -33,7 +33,7 @@ from lib.params.runs import Run
 
 NETWORKS = ("resnet50", "densenet121")
 # Steps that can take smaller batches.
-SHARING = ("attack", "searched", "restored", "adaptive", "attackers")
+SHARING = ("attack", "searched", "restored", "attackers")
 LOGS = params.ROOT / "runs" / "logs"
 
 
@@ -155,20 +155,6 @@ def attacks_of(p) -> dict:
     return {n: read_table(p.run_folder / f"{params.ATTACKS[n]}.parquet") for n in p.attack_pixels}
 
 
-def adapted(dataset: str, network: str) -> None:
-    p, images, run = begin("adaptive", dataset, network)
-    model = classifiers.load(p.run_folder, p.classifier)
-    found = adaptive.attack_defended(model, images, attacks_of(p), p, p.run_folder)
-    columns = ["defense", "n", *adaptive.SHARES]
-    run.finish(
-        **behind(p.run_folder, adaptive.names(p)),
-        summaries={
-            params.ATTACKS[n]: adaptive.summary(table)[columns].to_dict("records")
-            for n, table in found.items()
-        },
-    )
-
-
 def attacked(dataset: str, network: str) -> None:
     p, images, run = begin("attackers", dataset, network)
     model = classifiers.load(p.run_folder, p.classifier)
@@ -200,8 +186,7 @@ def ablated(variant: str, seed: str) -> None:
 
 STEPS = {
     "classifier": classifier, "attack": pixel_attack, "denoiser": denoiser, "trained": trained,
-    "restored": restored, "adaptive": adapted, "attackers": attacked,
-    "ablated": ablated, "searched": searched,
+    "restored": restored, "attackers": attacked, "ablated": ablated, "searched": searched,
 }  # fmt: skip
 
 
@@ -226,7 +211,6 @@ def plan(datasets: list[str]) -> list[tuple[list[str], list[str], list[str]]]:
             for n in NETWORKS
             for pixels in ("1", "2")
         ]
-        last += [(["adaptive", dataset, n], [], [f"restored-{dataset}-{n}"]) for n in NETWORKS]
     if "abdomen_ct" in datasets:
         p = parameters("abdomen_ct")
         file = f"{p.data_root}/{params.facts('abdomen_ct').filename(p.ablation_size)}"

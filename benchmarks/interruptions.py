@@ -23,7 +23,7 @@ from lib.params.runs import training
 SETTINGS = (
     "DATASET=oct", "CLASSIFIER=resnet50", "data_phantom_images=100", "classifier_epochs=3",
     "attack_pixels=[1]", "attack_population=8", "attack_generations=3", "denoiser_names=[dae]",
-    "restoration_patch_denoisers=[]", "adaptive_defenses=[median3]",
+    "restoration_patch_denoisers=[]",
 )  # fmt: skip
 # Of an execution, not of a result; checkpoints are gone when a step has finished.
 TIMES = {

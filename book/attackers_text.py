@@ -5,11 +5,11 @@ import pandas as pd
 from book.results_text import beaten
 from lib.defense.restoration import IMAGE
 from lib.defense.worst_case import LINF, PIXELS, WORST, worst_case
-from lib.evidence import attackers
+from lib.evidence import attackers, results_tables
 from lib.evidence.run_tables import RUN, UNDER_MASKS
 from lib.figures import formatting
 from lib.figures.formatting import attack, enumerated, many, rate, shown
-from lib.params import PRINTED_SIZE
+from lib.params import PATCHES, PRINTED_SIZE
 
 
 def strongest(rows: pd.DataFrame, ends: pd.DataFrame) -> str:
@@ -45,36 +45,44 @@ def strongest(rows: pd.DataFrame, ends: pd.DataFrame) -> str:
     return text
 
 
-def adaptive(
-    pooled: pd.DataFrame, rows: pd.DataFrame, gain: tuple[float, float, float]
-) -> str:  # fmt: skip
-    """What an attacker who knows the defense achieves.
+def adaptive(rows: pd.DataFrame, shares: pd.DataFrame) -> str:
+    """What an attacker who knows the defense achieves with one pixel.
 
     Args:
-        pooled: of `results_tables.pooled_attackers`.
-        rows: of `results_tables.attackers` of the same runs.
-        gain: of `results_tables.adaptive_gain` of the same runs.
+        rows: the first table of `lib.evidence.attackers.to_pool`.
+        shares: of `lib.evidence.attackers.pooled`, of the same rows.
     """
-    if not len(pooled) or not {"identity", "dae"} <= set(pooled["defense"]):
+    knowing, oblivious = (attackers.one_pixel(shares, of) for of in ("adaptive", "oblivious"))
+    if not {"identity", "dae"} <= set(knowing.index) & set(oblivious.index):
         return "No adaptive attack on the DAE is recorded yet."
-    of = pooled.set_index("defense")
 
-    def kept(defense: str, attacker: str) -> str:
-        low, high = of.loc[defense, f"{attacker}_low"], of.loc[defense, f"{attacker}_high"]
-        return rate(of.loc[defense, attacker], low, high)
+    def kept(of: pd.DataFrame, defense: str) -> str:
+        return rate(*of.loc[defense, ["correct", "correct_low", "correct_high"]])
 
-    runs = [
-        f"{shown(name)} at {size} px, {shown(net)}"
-        for name, size, net in rows[["dataset", "size", "classifier"]].drop_duplicates().to_numpy()
-    ]
+    searched = rows[rows["attacker"] == "adaptive"]
+    gain = results_tables.difference(searched, "correct", "dae", "identity")
     return (
-        f"{many(int(of['n'].max()), 'attack')} on {of['images'].max()} images "
-        f"({enumerated(runs)}): against an attacker who knows the defense, "
-        f"{kept('dae', 'adaptive')} keep the correct class with the DAE, and "
-        f"{kept('identity', 'adaptive')} without a defense. {_gain(*gain)}"
+        "Against an attacker who knows the defense and changes one pixel, "
+        f"{kept(knowing, 'dae')} keep the correct class with the DAE, and "
+        f"{kept(knowing, 'identity')} without a defense. {_gain(*gain)}"
         "If the attacker does not know the defense, the DAE keeps "
-        f"{kept('dae', 'oblivious')} correct."
+        f"{kept(oblivious, 'dae')} correct.{_patches(rows, oblivious)}"
     )
+
+
+def _patches(rows: pd.DataFrame, oblivious: pd.DataFrame) -> str:
+    """Whether patch selection does with a median filter what it does with the DAE."""
+    names = [name + PATCHES for name in ("dae", "median3")]
+    if not {*names} <= set(oblivious.index):
+        return ""
+    dae, median = (rate(share) for share in oblivious.loc[names, "correct"])
+    unaware = rows[rows["attacker"] == "oblivious"]
+    _, low, high = results_tables.difference(unaware, "correct", *names)
+    gained = results_tables.difference(unaware, "correct", names[0], "dae")[1] > 0
+    text = f" With patch selection, it keeps {dae} correct, and a median filter {median}."
+    if gained and low <= 0 <= high:
+        text += " So patch selection matters more than what fills the patches."
+    return text
 
 
 def _gain(gain: float, low: float, high: float) -> str:
@@ -130,8 +138,8 @@ def at_printed_size(attacked: pd.DataFrame) -> str:
     return " ".join(text)
 
 
-def worst(rows: pd.DataFrame, weak: pd.DataFrame) -> str:
-    """What the figure of the worst attacks is of; arguments of `lib.evidence.attackers.to_pool`."""
+def pooled(rows: pd.DataFrame, weak: pd.DataFrame, shown_as: str) -> str:
+    """What a figure or table is of; two tables of `lib.evidence.attackers.to_pool`."""
     if not len(rows):
         return ""
     images = rows[[*RUN, "split", "index"]].drop_duplicates()
@@ -140,7 +148,7 @@ def worst(rows: pd.DataFrame, weak: pd.DataFrame) -> str:
         for name, count in images.groupby("dataset", sort=False).size().items()
     ]
     text = (
-        f"The figure shows n = {len(images)} attacks at {_sizes(rows)} px: {enumerated(each)} "
+        f"The {shown_as} shows n = {len(images)} attacks at {_sizes(rows)} px: {enumerated(each)} "
         f"(run `{rows['protocol'].iloc[0]}`). An image that is attacked on two classifiers counts "
         "twice; the intervals allow for that."
     )

@@ -24,7 +24,7 @@ from lib.params.files import atomic, md5, read_json, visible
 
 RUNS = "reproduced"  # a folder of its own, so that no earlier run is taken over
 TABLE = "reproduced.csv"  # in the folder of results
-STEPS = ("classifier", "pixel_attack", "restoration", "adaptive")  # whose numbers are compared
+STEPS = ("classifier", "pixel_attack", "restoration")  # whose numbers are compared
 IDENTICAL, WITHIN, OUTSIDE = AGREEMENTS = ("identical", "within", "outside")
 RUN = ["protocol", "dataset", "classifier"]
 NUMBER = ["quantity", "pixels", "of"]  # names a number of a run
@@ -157,10 +157,6 @@ def _rows(found: recorded_runs.RecordedRuns, p: Parameters) -> Iterator[tuple]:
     for row in _others(found.detection).to_dict("records"):
         at = f"detection, {row['score']} residual, {row['images']}", row["pixels"], row["defense"]
         yield *at, row["auc"], row["auc_low"], row["auc_high"], row["n"]
-    for row in results_tables.attackers(found).to_dict("records"):
-        for name in ("clean", "oblivious", "adaptive"):
-            values = (row[name + end] for end in ("", "_low", "_high"))
-            yield f"{name} images correct", row["pixels"], row["defense"], *values, row["n"]
 
 
 def _others(table: pd.DataFrame) -> pd.DataFrame:

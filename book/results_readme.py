@@ -1,16 +1,20 @@
 """What the README of the results says of the record: a small table and sentences."""
 
+from pathlib import Path
+
 import pandas as pd
 
+from book import attackers_text
 from book.front_page import NONE
 from book.markdown import table
 from book.results_text import beaten, defended, unrestored
 from lib import params
-from lib.defense import adaptive, break_even_prevalence, restoration
-from lib.evidence.rates import KEYS, defense_rates
+from lib.defense import break_even_prevalence, restoration
+from lib.evidence import attackers
+from lib.evidence.rates import defense_rates
 from lib.evidence.record import Record
 from lib.evidence.recorded_runs import RecordedRuns
-from lib.figures.formatting import attack, break_even, enumerated, many, pixels, place, rate, shown
+from lib.figures.formatting import attack, break_even, enumerated, pixels, rate, shown
 from lib.metrics import clusters, intervals
 from lib.params import Parameters
 
@@ -78,29 +82,26 @@ def _by_dataset(restored: pd.DataFrame, p: Parameters) -> list[str]:
     return found
 
 
-def adaptive_attack(record: Record) -> list[str]:
-    """Results of the adaptive attack, a sentence and a table; none where it was not run."""
-    if not record.runs or not len(attacked := _useful(record.runs)[0].adaptive):
+def adaptive_attack(results: Path) -> list[str]:
+    """Results of the adaptive attack, sentences and a table; none where it was not run."""
+    rows, weak = attackers.to_pool(results, attackers.read(results)[0])
+    shares = attackers.pooled(rows)
+    knowing, oblivious = (attackers.one_pixel(shares, of) for of in ("adaptive", "oblivious"))
+    if not len(knowing):
         return []
-    correct = adaptive.summary(attacked).set_index("defense")
-    runs = [
-        place(*net, " and ".join(pixels(n) for n in group["pixels"].unique()))
-        for net, group in attacked.groupby(KEYS[:2], sort=False)
-    ]
     columns = [
         "defense", "correct after an adaptive attack",
         "correct if the attacker does not know the defense",
     ]  # fmt: skip
-    rows = [
-        [shown(name), _share(correct.loc[name], "adaptive"), _share(correct.loc[name], "oblivious")]
+    cells = [
+        [shown(name), _share(knowing.loc[name], "correct"), _share(oblivious.loc[name], "correct")]
         for name in DEFENSES
-        if name in correct.index
+        if name in knowing.index
     ]
     return [
-        "An adaptive attack searches through defense and classifier together: "
-        f"{many(int(correct['n'].max()), 'attack')} on "
-        f"{many(int(correct['images'].max()), 'image')} ({'; '.join(runs)}).",
-        table(columns, rows),
+        "An adaptive attack searches through defense and classifier together, here for one pixel. "
+        + attackers_text.pooled(rows, weak, "table"),
+        table(columns, cells),
     ]
 
 

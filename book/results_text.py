@@ -269,7 +269,8 @@ def trained_unlike(records: Iterable[RecordedRuns]) -> str:
 def past_best(records: Iterable[RecordedRuns], names: Iterable[str] = DENOISERS) -> str:
     """`claims_defense.past_best` of denoisers of the protocols nearest to the paper's."""
     found = pd.concat([recorded.nearest(of.denoisers) for of in records])
-    return claims_defense.past_best(found[found["denoiser"].isin(names)])
+    found = found[found["denoiser"].isin(names)] if len(found) else found
+    return claims_defense.past_best(found)
 
 
 def only(rows: pd.DataFrame) -> str:

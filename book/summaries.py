@@ -49,7 +49,7 @@ def made(results: Path) -> tuple[dict[Path, str], Drawn]:
     ledger, screen = claims.ledger(records), front_page.first(results)
     texts = {
         results / COVERAGE: judged.to_csv(index=False),
-        results / README: readme(records, ledger, screen),
+        results / README: readme(results, records, ledger, screen),
     }
     first = results.parent / README
     if first.exists() and PLACE.search(text := first.read_text(encoding="utf-8")):
@@ -62,6 +62,7 @@ def made(results: Path) -> tuple[dict[Path, str], Drawn]:
 
 
 def readme(
+    results: Path,
     records: list[tuple[Record, Parameters]],
     ledger: pd.DataFrame,
     screen: front_page.First | None,
@@ -79,7 +80,7 @@ def readme(
         "ours. [book/rule.md](../book/rule.md) says how verdicts are made.",
         *(text for each in records for text in results_readme.paragraphs(*each)),
         results_readme.COUNTED,
-        *(text for record, _ in records for text in results_readme.adaptive_attack(record)),
+        *results_readme.adaptive_attack(results),
         *([f"![{front_page.ALT}]({FIGURE})"] if screen else []),
         claim_cards.counted(ledger),
         table(["claim", "verdict", "images", "why"], rows),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TinyNet, changed, make_images
+from conftest import TinyNet, changed, make_images, refused
 from safetensors.torch import save_file
 from torch import nn
 
@@ -24,7 +24,7 @@ from lib.attack import (
 )
 from lib.attack.pgd import PGD
 from lib.data import phantoms
-from lib.defense import Defended, DoubleMasking, adaptive, attackers, certified
+from lib.defense import Defended, DoubleMasking, attackers, certified
 from lib.defense.dense import APGD, AutoAttack
 from lib.defense.stronger import MorePixels, Restarts
 from lib.defense.worst_case import sanity, worst_case
@@ -202,6 +202,7 @@ def test_each_name_is_the_attack_that_it_says(name, pixels):
     p = P.model_copy(update={
         "attackers_names": NAMES, "attackers_epsilons": [4], "attack_pixels": [1, 2],
         "attack_generations": 20, "attack_batch": 32, "attack_strategy": "best1bin", "seed": 5,
+        "attack_precision": "bfloat16", "attack_evaluation": "screened",  # of a bare network alone
     })  # fmt: skip
     data = make_images(name, 1)
     several = data.facts.multi_label
@@ -262,4 +263,10 @@ def test_names_of_the_run_are_those_it_has(run):
     made = attackers.defended(run[0], run[1], P, run[3].parent / "denoisers")
     assert list(made) == ["identity", "median3+patches", "double_masking"]
     assert made["median3+patches"].patches == (3, P.restoration_patch_threshold)
-    assert adaptive.names(P) == ["median3"]
+    behind = made["median3+patches"]
+    assert isinstance(behind.defense, Median3) and not behind.training
+    with refused("dae"):
+        attackers.defended(run[0], run[1], P.model_copy(update={"denoiser_names": ["dae"]}), run[3])
+    none = P.model_copy(update={"attackers_defenses": ["dae"], "denoiser_names": []})
+    with refused("attackers_defenses"):
+        attackers.defended(run[0], run[1], none, run[3])

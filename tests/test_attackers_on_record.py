@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from book import attackers_text
+from book import attackers_text, results_readme
 from lib.evidence import attackers, consistency, defenses_shown, schema
 from lib.params.files import write_json, write_table
 
@@ -85,6 +85,21 @@ def test_rows_of_two_runs_that_look_alike_name_their_run(results):
     assert "run" not in defenses_shown.worst(masks)
 
 
+def test_the_texts_on_the_adaptive_attack_are_of_one_pixel(results):
+    rows, _ = attackers.to_pool(results, attackers.read(results)[0])
+    dae = rows.replace({"defense": {"double_masking": "dae"}})
+    text = attackers_text.adaptive(dae, attackers.pooled(dae))
+    assert text.count("50 % (") == 3 and "inconclusive" in text
+    none = attackers_text.adaptive(rows, attackers.pooled(rows))  # no DAE
+    assert (
+        none == attackers_text.adaptive(rows[:0], attackers.pooled(rows[:0])) and "50" not in none
+    )
+    said, table = results_readme.adaptive_attack(results)
+    assert "n = 2" in said and "2 of OCT" in said
+    assert table.splitlines()[-1].count("50.0 % (") == 2  # no defense
+    assert results_readme.adaptive_attack(results / "nothing") == []
+
+
 def test_an_attack_that_was_not_tried_has_no_share(results):
     attacked = attackers.read(results)[0]
     found = attackers.worst(attacked[attacked["attacker"] != "pgd"])
@@ -95,7 +110,7 @@ def test_weak_classifiers_stay_out_of_pooled_rates(results):
     attacked = attackers.read(results)[0]
     rows, weak = attackers.to_pool(results, attacked)
     pooled = attackers.pooled(rows)
-    assert "2 of OCT" in attackers_text.worst(rows, weak) and not len(weak)
+    assert "2 of OCT" in attackers_text.pooled(rows, weak, "figure") and not len(weak)
     assert set(pooled["defense"]) == {*OUTCOMES}
     ends = attackers.ends(pooled)
     assert set(ends["budget"]) == {0, 1, 8, 64}
@@ -106,8 +121,8 @@ def test_weak_classifiers_stay_out_of_pooled_rates(results):
     write_json(path, {"test": {"images": 20, "accuracy": 0.4, "majority_accuracy": 0.5}})
     rows, weak = attackers.to_pool(results, attacked)
     assert not len(attackers.pooled(rows)) and len(weak) == 1
-    assert attackers_text.worst(rows, weak) == ""
-    text = attackers_text.worst(attacked, weak)
+    assert attackers_text.pooled(rows, weak, "figure") == ""
+    text = attackers_text.pooled(attacked, weak, "figure")
     assert all(share in text for share in ("40 %", "50 %", "ResNet50", "OCT"))
 
 
@@ -216,16 +231,11 @@ def test_no_attacker_beats_a_certificate_of_the_bare_classifier(table, tmp_path)
     assert len(list(consistency.problems(tmp_path, GIVEN, tables))) == 1
 
 
-@pytest.mark.parametrize("kind", ["attackers", "adaptive"])
-def test_no_attacker_beats_a_certificate_through_the_median(table, tmp_path, kind):
+def test_no_attacker_beats_a_certificate_through_the_median(table, tmp_path):
     through = table[table["defense"] == "identity"].assign(defense="median3")
     certificate = through.iloc[[0, 5]].assign(robust=[False, True]).reset_index(drop=True)
     known = certificate.assign(success=False)
-    if kind == "adaptive":  # of the first image alone the adaptive attack succeeds
-        about = {"clean": True, "oblivious": True, "adaptive": [False, True], "adversarial": 0}
-        through = known.assign(predicted=0, **about)
-        known = known.assign(predicted=0, adversarial=0)
-    tables = {f"{kind}_one_pixel": through.reset_index(drop=True), "one_pixel": known}
+    tables = {"attackers_one_pixel": through.reset_index(drop=True), "one_pixel": known}
     write_table(tmp_path / "one_pixel.parquet", known)
     assert not list(
         consistency.problems(tmp_path, GIVEN, tables | {"certificate_median3": certificate})

@@ -23,7 +23,6 @@ attack_pixels: [2]
 attack_two_pixel_images: 1
 denoiser_names: []
 bootstrap_samples: 20
-adaptive_defenses: [median3]
 attackers_names: [adaptive]
 attackers_defenses: [median3]
 overrides:
@@ -76,7 +75,7 @@ def done(tmp_path_factory):
 
 
 STEPS = ("datasets", "resnet50/classifier", "resnet50/pixel_attack", "resnet50/restoration",
-         "resnet50/adaptive", "resnet50/attackers")  # fmt: skip
+         "resnet50/attackers")  # fmt: skip
 
 
 def test_every_step_has_run_in_the_folder_that_was_named(done):
@@ -108,7 +107,7 @@ def test_the_same_command_again_has_nothing_to_do(done):
 
 LIST = """
 from benchmarks import gpu_list
-for step in ("classifier", "attack", "restored", "adaptive", "attackers"):
+for step in ("classifier", "attack", "restored", "attackers"):
     gpu_list.STEPS[step]("derma", "resnet50")
 """
 

@@ -13,7 +13,7 @@ from torch import nn
 from lib import data, params
 from lib.attack.run_attacks import attack_run, vulnerability_map_of
 from lib.data import phantoms
-from lib.defense import adaptive, restoration
+from lib.defense import attackers, restoration
 from lib.evidence import ablation
 from lib.models import classifier_training, classifiers, denoiser_training, denoisers
 from lib.models.weights import save_weights
@@ -145,8 +145,10 @@ def restored(p, folder):
 
 def known(p, folder):
     model, images, tables = attacked(p, folder)
-    p = p.model_copy(update={"denoiser_names": []})  # none is trained here
-    adaptive.attack_defended(model, images, tables, p, folder)
+    # No denoiser is trained here, so that there may be no defense but none.
+    defenses = dict.fromkeys(["identity", *p.attackers_defenses])
+    p = p.model_copy(update={"denoiser_names": [], "attackers_defenses": [*defenses]})
+    attackers.attack_all(model, images, tables, p, folder)
 
 
 def ablated(p, folder):
@@ -164,7 +166,7 @@ ROUTES = {
     "classifier": (classifier, "derma", 6), "chest classifier": (classifier, "chest", 3),
     "attack": (attacked, "oct", 10), "chest attack": (attacked, "chest", 5),
     "vulnerability": (vulnerability, "derma", 4), "denoiser": (denoiser, "oct", 10),
-    "restoration": (restored, "oct", 8), "adaptive": (known, "oct", 6),
+    "restoration": (restored, "oct", 8), "attackers": (known, "oct", 6),
     "ablation": (ablated, "oct", 8), "data": (drawn, "oct", 8),
 }  # fmt: skip
 FIELDS = {

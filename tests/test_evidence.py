@@ -13,8 +13,7 @@ from PIL import Image
 from book import summaries
 from lib import data, params
 from lib.attack import attack_run, locate, rebuild
-from lib.defense import detection, restoration
-from lib.defense.adaptive import attack_defended
+from lib.defense import attackers, detection, restoration
 from lib.evidence import archive, claims, record, schema, verify
 from lib.evidence import printed as paper
 from lib.evidence.__main__ import main
@@ -27,7 +26,7 @@ from lib.params.runs import Run
 P = params.load(
     "demo", "oct", "resnet50", attack_population=5, attack_generations=2, attack_pixels=[1],
     attack_one_pixel_images=6, device="cpu", runs="/somewhere/runs", denoiser_names=[],
-    adaptive_images=1,
+    attackers_images=1, attackers_names=["adaptive"], attackers_defenses=["identity", "median3"],
 )  # fmt: skip
 """A run of seconds; the images are drawn, and called rebuilt to stand for real ones."""
 
@@ -61,7 +60,7 @@ def finished(tmp_path_factory, shallow):
     )  # fmt: skip
     write_table(folder / "restoration_one_pixel.parquet", table)
     write_table(folder / "detection_one_pixel.parquet", detection.summary(table, 50, 0))
-    attack_defended(model, images, {1: records}, P, folder)
+    attackers.attack_all(model, images, {1: records}, P, folder)
     Run(folder, "restoration", P, images.provenance.as_dict()).finish()
     return base
 
@@ -100,19 +99,13 @@ def negated(was):
     return not was
 
 
-def unsearched(table):
-    """Nothing was searched, and still the class is right in the end."""
-    nothing = dict.fromkeys(("rows", "cols", "values"), [[]] * len(table))
-    return table.assign(clean=False, adaptive=True, **nothing)
-
-
 def test_the_record_holds_tables_and_history_but_no_weights(run):
     (folder,) = freeze(run)
     assert folder == run / "results" / "demo" / "oct" / "resnet50"
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "classifier.json", "run.json", "one_pixel.parquet", "restoration_one_pixel.parquet",
-        "adaptive_one_pixel.parquet", "detection_one_pixel.parquet",
+        "attackers_one_pixel.parquet", "detection_one_pixel.parquet",
     }  # fmt: skip
     pd.testing.assert_frame_equal(
         read_table(folder / "one_pixel.parquet"),
@@ -141,17 +134,15 @@ def test_a_run_with_changed_values_is_not_recorded(run):
 def test_every_class_is_tested_again(run):
     freeze(run)
     folder = run / "results/demo/oct/resnet50"
-    tables = ("one_pixel.parquet", "adaptive_one_pixel.parquet")
 
     def again():
         return list(verify.retest(run / "results", run / "runs", run / "data"))
 
-    assert again() == [("", f"demo/oct/resnet50/{name}") for name in tables]
-    for place, name in enumerate(tables):
-        row = len(read_table(folder / name)) - 1  # of the adaptive attack: through the filter
-        edit(folder / name, put("adversarial", row, lambda was: (was + 1) % 4))
-        problem = again()[place][0]
-        assert f"row {row}" in problem and "adversarial" in problem
+    assert again() == [("", f"demo/oct/resnet50/{TABLE}")]
+    row = len(read_table(folder / TABLE)) - 1
+    edit(folder / TABLE, put("adversarial", row, lambda was: (was + 1) % 4))
+    ((problem, _),) = again()
+    assert f"row {row}" in problem and "adversarial" in problem
     trained = run / "runs/demo/oct/resnet50/classifier.json"
     write_json(trained, read_json(trained) | {"history": [{"epoch": 1, "loss": 0.5}]})
     for problem, _ in again():
@@ -165,7 +156,9 @@ def test_every_class_is_tested_again(run):
 
 
 TABLE = "one_pixel.parquet"
-RESTORED, AGAIN, DETECTED = (f"{kind}_{TABLE}" for kind in ("restoration", "adaptive", "detection"))
+RESTORED, AGAIN, DETECTED = (
+    f"{kind}_{TABLE}" for kind in ("restoration", "attackers", "detection")
+)
 
 
 @pytest.mark.parametrize(
@@ -203,15 +196,18 @@ RESTORED, AGAIN, DETECTED = (f"{kind}_{TABLE}" for kind in ("restoration", "adap
             ("row 0", "recovered", True, False),
         ),
         (RESTORED, put("dataset", 4, "chest"), ("row 4", "dataset", "'chest'", "'oct'")),
-        (AGAIN, put("index", 0, 999), ("row 0", "test 999", "one_pixel")),
-        (AGAIN, put("adaptive", 0, negated), ("row 0", "adaptive", "one_pixel.parquet")),
+        (
+            AGAIN,
+            lambda t: t.assign(index=t["index"].replace(t["index"][0], 999)),
+            ("row 0", "test 999", "one_pixel"),
+        ),
+        (AGAIN, put("category", 0, 9), ("row 0", "category", 9, "one_pixel.parquet")),
+        (AGAIN, put("family", 1, "l2"), ("row 1", "family", "'l2'")),
         (AGAIN, put("evaluations", 1, -1), ("row 1", "evaluations", -1)),
-        (AGAIN, put("label", 1, -1), ("row 1", "label", -1, "one_pixel.parquet")),
+        (AGAIN, put("label", 0, -1), ("row 0", "label", -1, "one_pixel.parquet")),
         (AGAIN, put("part", 1, "train"), ("row 1", "part", "'train'")),
         (AGAIN, put("dataset", 1, "derma"), ("row 1", "dataset", "'derma'", "'oct'")),
-        (AGAIN, put("cols", 0, [99]), ("row 0", ", 99)")),
-        (AGAIN, put("rows", 0, []), ("row 0", "[0, 1]")),
-        (AGAIN, unsearched, ("row 0",)),
+        (TABLE, put("rows", 0, []), ("row 0", "[0, 1]")),
         (DETECTED, lambda t: t.drop(columns="auc"), ("auc",)),
         (DETECTED, put("images", 0, "some"), ("row 0", "images", "'some'")),
         (DETECTED, put("auc", 2, 1.5), ("row 2", "auc", 1.5)),
@@ -391,7 +387,7 @@ def test_a_record_is_read_as_its_tables_are(run):
     assert list(found.folders["results"]) == ["oct/denoisers", "oct/resnet50"]
     assert found.sources == ["rebuilt"] and found.ablation is None
     folder = run / "runs/demo/oct/resnet50"
-    for kind, file in (("attacks", TABLE), ("restored", RESTORED), ("adaptive", AGAIN)):
+    for kind, file in (("attacks", TABLE), ("restored", RESTORED)):
         table = read_table(folder / file)
         own = getattr(found.runs, kind)[[*table]]
         pd.testing.assert_frame_equal(own, table, check_dtype=False)

@@ -195,7 +195,6 @@ DRAWN = {
         {"dae": 0.5, "autoencoder": 0.0}, {"dae": 1523.4}, "Training"
     ),
     "variants": lambda: figures.variants(POINTS, "PSNR, dB"),
-    "adaptive": lambda: figures.adaptive(knowing(8)),
     "attackers": lambda: figures.attackers(worst(4)),
     "vulnerability": lambda: vulnerable(3),
     "vulnerability, one": lambda: vulnerable(1),
@@ -214,20 +213,6 @@ def worst(count: int) -> pd.DataFrame:
         ],
         columns=["defense", "family", "budget", "n", "correct", "correct_low", "correct_high"],
     )  # fmt: skip
-
-
-def knowing(count: int) -> pd.DataFrame:
-    """Shares of images right through two defenses; see `lib.defense.adaptive.summary`."""
-    rows = []
-    for name in ("identity", "dae+patches"):
-        row = {"defense": name, "n": count, "images": count}
-        for place, share in enumerate(("clean", "oblivious", "adaptive")):
-            right = count - count * place // 4
-            low, high = intervals.wilson(right, count)
-            row |= {share: right / count if count else NAN, f"{share}_low": low}
-            row |= {f"{share}_high": high}
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def vulnerable(count: int) -> Figure:
@@ -263,7 +248,6 @@ EMPTY = {
     "readings": lambda: readings(0),
     "minutes": lambda: figures.minutes({}, {"dae": 3.0}, "Training"),
     "variants": lambda: figures.variants(POINTS.iloc[:0], "PSNR, dB"),
-    "adaptive": lambda: figures.adaptive(knowing(0)),
     "attackers": lambda: figures.attackers(worst(0)),
     "vulnerability": lambda: vulnerable(0),
 }

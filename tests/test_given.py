@@ -67,7 +67,7 @@ def through_make(word):
         ("seed=-1", None), ("runs=a\x07b", None), ("attack_pixels={a: 1}", None),
         ("SEED=3", 3), ("seed=1_000", 1000), ("data_size=64", 64), ("attack_pixels=[1, 2]", [1, 2]),
         ("attack_dither=[0.1,1]", [0.1, 1.0]), ("denoiser_names=[dae]", ["dae"]),
-        ("denoiser_names=[]", []), ("adaptive_defenses=[dae+patches]", ["dae+patches"]),
+        ("denoiser_names=[]", []), ("attackers_defenses=[dae+patches]", ["dae+patches"]),
         ("attack_batch=", 0), ("attack_pixels=1", None), ("seed=x", None), ("seed=1.5", None),
         ("data_size=065", None), ("attack_pixels=[1", None), ("attack_pixels=[x]", None),
     ],

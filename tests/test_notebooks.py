@@ -32,7 +32,7 @@ DATASET, CLASSIFIER = "chest", "densenet121"
 # In the order of their needs. The others read the record, or are run by `make book` alone.
 EXECUTED = (
     "walkthrough", "datasets", "denoisers", "classifier", "pixel_attack", "vulnerability",
-    "restoration", "adaptive", "attackers", "forensics", "comparison", "ablation",
+    "restoration", "attackers", "forensics", "comparison", "ablation",
 )  # fmt: skip
 RUN = {"dataset": DATASET, "classifier": CLASSIFIER}
 # Every step as small as it can be; what it shows is another test's matter.
@@ -42,8 +42,8 @@ TINY = {
     "attack_population": 4, "attack_generations": 1, "attack_one_pixel_images": 1,
     "attack_two_pixel_images": 1, "denoiser_epochs": 1, "denoiser_train_limit": 16,
     "denoiser_large_limit": 4, "ablation_train": 8, "ablation_test": 4, "ablation_epochs": 1,
-    "bootstrap_samples": 20, "vulnerability_images": 1, "adaptive_images": 1,
-    "attackers_images": 1, "attackers_names": ["adaptive", "pgd"], "masking_size": 14,
+    "bootstrap_samples": 20, "vulnerability_images": 1, "attackers_images": 1,
+    "attackers_names": ["adaptive", "pgd"], "masking_size": 14,
     "attackers_defenses": ["identity", "median3+patches", "double_masking"],
     "fine_tuning_epochs": 1,
     "classifier_threshold": 0.9,  # after one epoch nothing passes it, so Normal is correct
@@ -188,7 +188,7 @@ def test_a_run_leaves_what_the_contract_names(executed):
     run = base / CLASSIFIER
     names = {"classifier.safetensors", "classifier.json", "run.json"}
     for name in params.ATTACKS.values():
-        kinds = ("", "restoration_", "detection_", "adaptive_", "attackers_")
+        kinds = ("", "restoration_", "detection_", "attackers_")
         names |= {f"{kind}{name}.parquet" for kind in kinds}
     names |= {"masking.parquet", "fine_tuning.parquet"}
     names.add("forensics_two_pixel.parquet")  # the paper has no one-pixel table for DenseNet121

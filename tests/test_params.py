@@ -149,7 +149,7 @@ def test_changed_values_give_a_run_a_folder_of_its_own():
     given = [
         {"attack_generations": 2}, {"attack_generations": 3}, {"seed": 1}, {"seed": 2},
         {"attack_pixels": [1]}, {"attack_dither": [0.1, 0.2]}, {"denoiser_names": []},
-        {"adaptive_defenses": ["dae+patches"]}, {"data_phantom_images": 900},
+        {"attackers_defenses": ["dae+patches"]}, {"data_phantom_images": 900},
         {"seed": 1, "attack_generations": 2},
     ]  # fmt: skip
     folders = [folder(**each) for each in given]
@@ -195,7 +195,7 @@ def test_a_folder_stays_when_values_are_settled_later():
     st.fixed_dictionaries(
         {},
         optional={
-            "adaptive_defenses": st.lists(
+            "attackers_defenses": st.lists(
                 st.sampled_from(["median3", "dae", "dae+patches"]), unique=True
             ),
             "classifier_sizes": st.lists(st.integers(28, 10**9)),

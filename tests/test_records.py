@@ -203,6 +203,18 @@ def test_run_json_holds_the_contract_and_all_steps(tmp_path):
         assert "commit" in entry and "finished" in entry
 
 
+def test_a_step_that_is_no_more_stays_in_the_record(tmp_path):
+    p = params.load()
+    runs.Run(tmp_path, "classifier", p, {}).finish()
+    record = files.read_json(tmp_path / "run.json")
+    record["steps"]["adaptive"] = {"parameters": {"adaptive_images": 5}}
+    files.write_json(tmp_path / "run.json", record)
+    runs.Run(tmp_path, "pixel_attack", p, {}).finish()
+    record = files.read_json(tmp_path / "run.json")
+    assert list(record["steps"]) == ["classifier", "adaptive", "pixel_attack"]
+    assert record["parameters"] == p.model_dump()
+
+
 def test_steps_that_finish_together_are_all_recorded(tmp_path, monkeypatch):
     p, read = params.load("demo"), files.read_json
 

@@ -8,8 +8,7 @@ import pytest
 from conftest import make_images
 
 from lib.data import statistics
-from lib.defense import adaptive
-from lib.evidence import beside_printed, defenses_shown, results_shown
+from lib.evidence import beside_printed, results_shown
 from lib.evidence import printed as paper
 from lib.evidence.rates import success_by_class
 from lib.figures import summaries
@@ -91,20 +90,6 @@ def test_a_denoiser_is_better_than_none_only_above_the_noisy_images():
     table = beside_printed.denoisers(about, "derma").data
     assert table["better than no defense"].tolist() == [True, False]
     assert table["minutes"].tolist() == [1, 1]
-
-
-def test_attackers_are_shown_with_the_run_and_the_mean_of_searches():
-    rows = pd.DataFrame(
-        {
-            "dataset": "derma", "split": "test", "index": [0, 1], "label": 0, "category": 0,
-            "part": "test", "defense": "dae", "clean": True, "oblivious": [True, False],
-            "adaptive": False, "evaluations": [100, 0],
-        }
-    )  # fmt: skip
-    summary = adaptive.summary(rows)
-    table = defenses_shown.attackers(summary, rows)
-    assert table["queries, mean"].tolist() == [100] and "dataset" not in table
-    assert "dataset" in defenses_shown.attackers(summary.assign(dataset="derma"))
 
 
 def test_detection_has_a_column_for_each_score_and_set():

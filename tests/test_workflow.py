@@ -123,15 +123,15 @@ def test_the_demo_is_two_data_sets_and_both_classifiers_on_one(planned):
         assert (jobs[step], compact[step]) == (3, 8)
     assert (jobs["datasets"], jobs["denoisers"], jobs["phantoms"]) == (2, 2, 3)
     assert (jobs["ablation"], jobs["comparison"], jobs["engine"]) == (1, 1, 1)
-    assert (jobs["forensics"], jobs["adaptive"]) == (1, 1)  # of the first run only
+    assert (jobs["forensics"], jobs["attackers"]) == (1, 1)  # of the first run only
 
 
 @needs_venv
 def test_one_run_needs_its_own_steps_only(planned):
     jobs = planned(*ONE)
     one = {name: 1 for name in ("classifier", "pixel_attack", "vulnerability", "restoration",
-                                "adaptive", "attackers", "forensics", "datasets",
-                                "denoisers", "phantoms")}  # fmt: skip
+                                "attackers", "forensics", "datasets", "denoisers",
+                                "phantoms")}  # fmt: skip
     assert {name: jobs[name] for name in one} == one
     assert not {"ablation", "comparison", "engine"} & jobs.keys()
     abdomen = planned("dataset=abdomen_ct")
@@ -193,7 +193,7 @@ def test_a_step_follows_its_notebook_its_parameters_and_its_version(ready):
         assert old in text
         (ready / name).write_text(text.replace(old, new) if old else text + new)
 
-    measured = {"restoration", "adaptive", "attackers", "forensics"}
+    measured = {"restoration", "attackers", "forensics"}
     attacked = {"pixel_attack", "vulnerability"} | measured
     every = {"datasets", "classifier", "denoisers"} | attacked
     assert executed() == every

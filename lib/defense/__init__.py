@@ -1,4 +1,4 @@
-"""Defenses: restoration, patch selection, detection, and adaptive attacks.
+"""Defenses: restoration, patch selection, detection, and attackers who know them.
 
 A defense against what an attack found:
 
@@ -8,8 +8,8 @@ A defense against what an attack found:
     shares(table)  # rates and their intervals
 """
 
-from lib.defense.adaptive import Defended
 from lib.defense.break_even import break_even_prevalence
+from lib.defense.defended import Defended
 from lib.defense.double_masking import DoubleMasking
 from lib.defense.patch_selection import scan_patches, select_patches
 from lib.defense.restoration import Patches, evaluate_defense, shares, summary

@@ -19,25 +19,28 @@ from lib.attack import (
     Criterion,
     Found,
     LinearMapAttack,
+    PixelAttack,
     RandomSearch,
     SparseRS,
+    attack_of,
     criterion_for,
     locate,
     rebuild,
 )
 from lib.attack.pgd import PGD
 from lib.data import Images
-from lib.defense import adaptive
-from lib.defense.adaptive import IMAGE
-from lib.defense.certified import masking_of
+from lib.defense.certified import IMAGE, masking_of
+from lib.defense.defended import Defended
 from lib.defense.dense import APGD, AutoAttack
 from lib.defense.double_masking import DoubleMasking
 from lib.defense.stronger import MorePixels, Restarts
 from lib.defense.worst_case import LINF, NONE, PIXELS, transfer
+from lib.models import denoisers
 from lib.models.classifiers import Classifier
-from lib.models.inference import Device, placed
+from lib.models.inference import Device, batch_for, placed
 from lib.models.weights import checksums
 from lib.params import ATTACKS, MASKING, PATCHES, REFERENCES, Parameters
+from lib.params.errors import InputError
 from lib.params.files import fingerprint, md5, read_table, visible, write_table
 
 COLUMNS = (*IMAGE, "defense", "attacker", "family", "budget", "correct", "certified", "p_after",
@@ -75,7 +78,7 @@ def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) ->
         data: the images.
     """
     masked, names = isinstance(behind, DoubleMasking), p.attackers_names
-    attack = adaptive.attack_behind(behind, pixels, data, p)
+    attack = attack_behind(behind, pixels, data, p)
     if masked:
         attack = replace(attack, generations=max(1, p.attack_generations // SHORTER))
     settings = {one.name: getattr(attack, one.name) for one in fields(RandomSearch) if one.init}
@@ -105,6 +108,16 @@ def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) ->
     return found
 
 
+def attack_behind(behind: nn.Module, pixels: int, data: Images, p: Parameters) -> PixelAttack:
+    """The attack that parameters describe, as it can be made on a defended model on its device."""
+    # A denoiser works at the image's full size, so fewer candidates fit in memory.
+    batch = p.attack_batch or batch_for(data.size, data.size, placed(behind))
+    # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
+    # Predictions need a bare network.
+    settings = {"batch": batch, "precision": "float32", "evaluation": "exact"}
+    return attack_of(p, pixels, data.facts.multi_label, **settings)
+
+
 def defended(model: Classifier, data: Images, p: Parameters, folder: Path) -> dict[str, nn.Module]:
     """The classifier behind each of ``attackers_defenses`` that the run has.
 
@@ -116,7 +129,7 @@ def defended(model: Classifier, data: Images, p: Parameters, folder: Path) -> di
         folder: of the trained denoisers.
 
     Raises:
-        InputError: a denoiser is missing or damaged.
+        InputError: it has none of them, or a denoiser is missing or damaged.
     """
     placed(model, p.device)
     made: dict[str, nn.Module] = {}
@@ -126,7 +139,15 @@ def defended(model: Classifier, data: Images, p: Parameters, folder: Path) -> di
         elif name == MASKING:
             made[name] = masking_of(model, data, p)
         elif name.removesuffix(PATCHES) in {*REFERENCES, *p.denoiser_names}:
-            made |= adaptive.defended(model, [name], folder, data.facts.channels, p)
+            network = denoisers.load(name.removesuffix(PATCHES), folder, data.facts.channels)
+            patches = (p.restoration_patch_size, p.restoration_patch_threshold)
+            made[name] = Defended(model, network, patches if name.endswith(PATCHES) else None)
+            placed(made[name].eval(), p.device)
+    if not made:
+        raise InputError(
+            f"attackers_defenses={p.attackers_defenses} has no defense of this run: add one of "
+            f"identity, {', '.join([*REFERENCES, *p.denoiser_names])}."
+        )
     return made
 
 

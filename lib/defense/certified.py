@@ -11,12 +11,13 @@ from tqdm.auto import tqdm
 
 from lib.attack import select
 from lib.data import Images
-from lib.defense.adaptive import IMAGE
 from lib.defense.double_masking import DoubleMasking
 from lib.models.classifiers import Classifier, as_text, classify
 from lib.models.inference import placed
 from lib.params import Parameters
 from lib.params.files import fingerprint, md5, read_table, write_table
+
+IMAGE = ["dataset", "split", "index", "label", "category", "part", "group"]  # of attack records
 
 
 def masking_of(model: Classifier, data: Images, p: Parameters) -> DoubleMasking:

@@ -99,6 +99,14 @@ def pooled(rows: pd.DataFrame) -> pd.DataFrame:
     return worst_case.worst_case(named)
 
 
+def one_pixel(shares: pd.DataFrame, attacker: str) -> pd.DataFrame:
+    """Of `pooled` what an attacker with the paper's smallest budget leaves, by defense."""
+    if not len(shares):
+        return shares
+    of = shares[(shares["attacker"] == attacker) & (shares["family"] == PIXELS)]
+    return of[of["budget"] == 1].set_index("defense")
+
+
 def ends(shares: pd.DataFrame) -> pd.DataFrame:
     """Of `pooled` the clean images and the worst attacks: the paper's budget and the largest."""
     if not len(shares):

@@ -16,8 +16,7 @@ IMAGE = ["split", "index"]  # identify an image within its data set
 # Defenses by the certificates about them, and kinds of the tables of one-pixel attacks.
 CERTIFIED = {"bare": "identity", "median3": "median3"}
 ONE_PIXEL = {
-    "certificate_searches": "attack", ATTACKS[1]: "attack", f"adaptive_{ATTACKS[1]}": "adaptive",
-    f"attackers_{ATTACKS[1]}": "attackers",
+    "certificate_searches": "attack", ATTACKS[1]: "attack", f"attackers_{ATTACKS[1]}": "attackers",
 }  # fmt: skip
 # From a table and the matching row of the attack for each of its rows to the columns expected.
 Rules = Callable[[pd.DataFrame, pd.DataFrame], dict[str, pd.Series]]
@@ -29,10 +28,9 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
     ``given`` has ``dataset`` and ``data_split`` of the run; the tables, by file name, must each be
     valid. Every row must be of the run's data set, and of the part that the official split names
     where that split is used. A restoration table must hold each attacked image once per defense,
-    with its label and success; ``recovered`` and ``kept`` must follow from the classes. An adaptive
-    table must hold the same images for each defense, as they are in the attack; without a defense
-    also the outcome of the attack. A table of attackers must hold attacked images only. No
-    one-pixel attack may succeed where a certificate proves that none can.
+    with its label and success; ``recovered`` and ``kept`` must follow from the classes. A table of
+    attackers must hold the same images for each defense, as they are in the attack. No one-pixel
+    attack may succeed where a certificate proves that none can.
     """
     if (path := folder / "classifier.json").exists():
         yield from _test_problems(path)
@@ -46,7 +44,7 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
     yield from _proved(folder, tables)
     for name in ATTACKS.values():
         attack = folder / f"{name}.parquet"
-        # The adaptive attack covers only some of the images.
+        # Attackers cover only some of the images.
         for kind, rules in RULES.items():
             path = folder / f"{kind}_{name}.parquet"
             if path.stem in tables and not attack.exists():
@@ -104,8 +102,6 @@ def _successes(table: pd.DataFrame, kind: str, defense: str) -> pd.Series:
     if kind == "attack":
         return table["success"].astype(bool) & (defense == "identity")
     behind = table["defense"] == defense
-    if kind == "adaptive":
-        return behind & table["clean"] & ~(table["oblivious"] & table["adaptive"])
     one = (table["family"] == PIXELS) & (table["budget"] == 1)
     return behind & one & ~table["correct"]
 
@@ -120,26 +116,12 @@ def _restored(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]
     }  # fmt: skip
 
 
-def _adaptive(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
-    """Columns expected in an adaptive table."""
-    must = _image(table, before)
-    correct = ~before["success"].astype(bool)
-    outcome = {column: before[column] for column in ("predicted", "adversarial")}
-    outcome |= {"clean": pd.Series(True, correct.index), "oblivious": correct, "adaptive": correct}
-    behind = table["defense"] != "identity"  # those rows repeat the attack without a defense
-    for column, values in outcome.items():
-        must[column] = table[column].astype(object).where(behind, values.astype(object))
-    return must
-
-
 def _image(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
     """Columns of an image itself."""
     return {column: before[column] for column in ("label", "category", "part")}
 
 
-RULES: dict[str, Rules] = {
-    "restoration": _restored, "adaptive": _adaptive, "attackers": _image,
-}  # fmt: skip
+RULES: dict[str, Rules] = {"restoration": _restored, "attackers": _image}
 
 
 def _differing(

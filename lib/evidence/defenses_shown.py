@@ -121,21 +121,6 @@ def detection(found: RecordedRuns) -> pd.DataFrame:
     return by_pixels(table[fooled], keys, texts)
 
 
-def attackers(table: pd.DataFrame, searched: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Images classified correctly through each defense, by attacker.
-
-    Args:
-        table: of `lib.defense.adaptive.summary`, with columns of its runs or without.
-        searched: rows of `lib.defense.adaptive.attack_defended`, for the mean of queries.
-    """
-    keys = [name for name in ("dataset", "size", "classifier", "pixels") if name in table]
-    shown = table[[*keys, "defense", "n"]].assign(**titled(table, formatting.ATTACKERS))
-    if searched is not None:
-        means = searched[searched["evaluations"] > 0].groupby("defense")["evaluations"].mean()
-        shown["queries, mean"] = shown["defense"].map(means)
-    return sized(shown)
-
-
 @if_any
 def worst(table: pd.DataFrame) -> pd.DataFrame:
     """Images classified correctly after each kind of attack, `lib.evidence.attackers.worst`."""

@@ -144,10 +144,6 @@ def step_minutes(folder: Path, step: str, run: dict[str, Any]) -> float:
     elif step == "denoisers":
         paths = (path for path in visible(folder, "*.json") if path.name != "run.json")
         seconds = sum(read_json(path)["wall_seconds"] for path in paths)
-    elif step == "adaptive":
-        # Rows without a defense repeat the attack record.
-        tables = (read_table(path) for path in visible(folder, "adaptive_*.parquet"))
-        seconds = sum(each.loc[each["defense"] != "identity", "seconds"].sum() for each in tables)
     elif step == "ablation" and (folder / "ablation_models.parquet").exists():
         seconds = float(read_table(folder / "ablation_models.parquet")["seconds"].sum())
     return max(seconds, run["wall_seconds"]) / 60

@@ -20,10 +20,7 @@ from lib.params.files import read_json, read_table, visible
 
 PROTOCOLS = ("paper", "sample", "compact")  # nearest to the paper's first
 # Tables of an attack, and how their files are called.
-_FILES = {
-    "attacks": "{}", "restored": "restoration_{}", "adaptive": "adaptive_{}",
-    "detection": "detection_{}",
-}  # fmt: skip
+_FILES = {"attacks": "{}", "restored": "restoration_{}", "detection": "detection_{}"}
 
 
 def _none() -> pd.DataFrame:
@@ -41,7 +38,6 @@ class RecordedRuns:
     runs: pd.DataFrame  # one row a run: its images, classifier and settings, see `_run`
     attacks: pd.DataFrame  # attack tables
     restored: pd.DataFrame = field(default_factory=_none)  # with the part of each image
-    adaptive: pd.DataFrame = field(default_factory=_none)
     detection: pd.DataFrame = field(default_factory=_none)  # areas under ROC curves
     denoisers: pd.DataFrame = field(default_factory=_none)  # one row a trained denoiser
     classes: pd.DataFrame = field(default_factory=_none)  # precision, recall, F1, 0..1
@@ -72,8 +68,7 @@ class RecordedRuns:
     @property
     def tested(self) -> "RecordedRuns":
         """The same with attacks on images of the test part: models have learned from the others."""
-        names = ("attacks", "restored", "adaptive")
-        return replace(self, **{name: tested(getattr(self, name)) for name in names})
+        return replace(self, attacks=tested(self.attacks), restored=tested(self.restored))
 
     @property
     def useful(self) -> "RecordedRuns":

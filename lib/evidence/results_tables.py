@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.defense import adaptive, restoration
+from lib.defense import restoration
 from lib.defense.break_even import SAMPLES
 from lib.evidence import printed as paper
 from lib.evidence import rates, variants
@@ -19,7 +19,7 @@ from lib.evidence.recorded_runs import RecordedRuns, protocols, tested
 from lib.evidence.run_tables import by_group, joined
 from lib.figures.formatting import attack, shown
 from lib.metrics import clusters
-from lib.metrics.intervals import CLASS_MEAN, NONE, columns, paired, rate, share
+from lib.metrics.intervals import CLASS_MEAN, columns, paired, rate, share
 
 RUN = ["protocol", "size", "classifier"]  # of one data set
 ATTACK = [*RUN, "pixels"]
@@ -225,14 +225,6 @@ def quality(found: RecordedRuns, by: list[str] = ATTACK, samples: int = SAMPLES,
     return by_group(found.restored, by, of_group)
 
 
-def attackers(found: RecordedRuns) -> pd.DataFrame:
-    """Images classified correctly through each defense, clean and under either attack.
-
-    `ATTACK` and the columns of `lib.defense.adaptive.summary`.
-    """
-    return by_group(found.adaptive, ATTACK, adaptive.summary)
-
-
 def over(
     records: dict[str, RecordedRuns], make: Callable[[RecordedRuns], pd.DataFrame],
     every: bool = False,
@@ -258,27 +250,6 @@ def paneled(success: pd.DataFrame) -> pd.DataFrame:
 def nearest(table: pd.DataFrame) -> pd.DataFrame:
     """Of several protocols' rows on one data set those of the protocol nearest to the paper's."""
     return table[table["protocol"] == table["protocol"].iloc[0]] if len(table) else table
-
-
-def pooled_attackers(found: list[RecordedRuns]) -> pd.DataFrame:
-    """`attackers` over several data sets, one row a defense; empty where none was run."""
-    every = _adaptive(found)
-    return adaptive.summary(every) if len(every) else pd.DataFrame()
-
-
-def _adaptive(found: list[RecordedRuns]) -> pd.DataFrame:
-    """Adaptive attacks of several data sets, each of the protocol nearest to the paper's."""
-    return joined([nearest(each.adaptive) for each in found if len(each.adaptive)])
-
-
-def adaptive_gain(found: list[RecordedRuns]) -> tuple[float, float, float]:
-    """Share correct with the DAE minus share correct without a defense, after adaptive attacks.
-
-    Returns:
-        Paired difference and its 95 % interval, see `lib.metrics.intervals.paired`; NaN for none.
-    """
-    every = _adaptive(found)
-    return difference(every, "adaptive", "dae", "identity") if len(every) else NONE
 
 
 def difference(rows: pd.DataFrame, share: str, one: str, other: str) -> tuple[float, float, float]:

@@ -68,12 +68,6 @@ _RESTORATION = _KEY | _METRICS | _RESIDUALS | {
     "error_elsewhere": _between(0, 255), "restored_class": _any, "recovered": _flag,
     "clean_class": _any, "kept": _flag,
 }  # fmt: skip
-_ADAPTIVE = {
-    **_IMAGE, **_PIXELS,
-    "category": _whole(0), "part": _SPLIT, "defense": _any, "clean": _flag, "oblivious": _flag,
-    "adaptive": _flag, "predicted": _any, "adversarial": _any, "evaluations": _whole(0),
-    "seconds": _between(0), "seed": _whole(0),
-}  # fmt: skip
 _DETECTION = {
     "defense": _any, "score": _one_of(*SCORES), "images": _one_of(FOOLED, ALL), "n": _whole(0),
     "auc": _area, "auc_low": _area, "auc_high": _area,
@@ -105,7 +99,7 @@ _LESIONS = {"split": _SPLIT, "index": _whole(0), "label": _any} | dict.fromkeys(
     ("x", "y", "width", "height"), _SHARE
 )
 _OF_ATTACKS = {
-    "": _ATTACK, "restoration_": _RESTORATION, "adaptive_": _ADAPTIVE, "attackers_": _ATTACKERS,
+    "": _ATTACK, "restoration_": _RESTORATION, "attackers_": _ATTACKERS,
     "detection_": _DETECTION, "forensics_": {"metric": _any, "variant": _any},
 }  # fmt: skip
 TABLES: dict[str, dict[str, Check]] = {
@@ -148,18 +142,14 @@ def problems(
         yield from first(path, wrong, f"{name} is {{!r}}, which cannot be", values)
     if not valid:
         return
-    if columns is not _ATTACKERS and columns.keys() >= _PIXELS.keys():
-        yield from _pixel_problems(path, table, size)
     if path.stem in params.ATTACKS.values():
+        yield from _pixel_problems(path, table, size)
         fooled = table["predicted"] != table["adversarial"]
         if criterion == "true_label":
             fooled &= table["true_label_changed"]
         why = "success does not agree with the classes before and after"
         yield from first(path, table["success"] != fooled, why)
         yield from first(path, table.duplicated(_PLACE), "the image is attacked twice")
-    if path.stem.startswith("adaptive_"):
-        wrong = (table["oblivious"] | table["adaptive"]) & ~table["clean"]
-        yield from first(path, wrong, "correct when attacked, but wrong after the defense alone")
     if columns is _MASKING:
         wrong = table["certified"] & ~table["defended"]
         yield from first(path, wrong, "certified, but misclassified by the same defense")
@@ -183,14 +173,12 @@ def first(path: Path, wrong: pd.Series, why: str, *values: pd.Series) -> Iterato
 
 def _pixel_problems(path: Path, table: pd.DataFrame, size: float) -> Iterator[str]:
     """Too many or too few changed pixels, pixels outside the image, or values of no 8-bit color."""
-    number = next(n for n, name in params.ATTACKS.items() if path.stem.endswith(name))
-    # Images that the defense alone misclassifies were not searched.
-    searched = table["clean"] if "clean" in table else [True] * len(table)
-    changes = zip(table["rows"], table["cols"], table["values"], searched, strict=True)
-    for row, (rows, cols, values, any_searched) in enumerate(changes):
-        lengths, wanted = {len(rows), len(cols), len(values)}, number * bool(any_searched)
-        if lengths != {wanted}:
-            yield f"{path}, row {row}: {sorted(lengths)} pixels are changed instead of {wanted}."
+    number = next(n for n, name in params.ATTACKS.items() if path.stem == name)
+    changes = zip(table["rows"], table["cols"], table["values"], strict=True)
+    for row, (rows, cols, values) in enumerate(changes):
+        lengths = {len(rows), len(cols), len(values)}
+        if lengths != {number}:
+            yield f"{path}, row {row}: {sorted(lengths)} pixels are changed instead of {number}."
             return
         if not _all_whole([*rows, *cols], size - 1):
             at = ", ".join(f"({r}, {c})" for r, c in zip(rows, cols, strict=True))

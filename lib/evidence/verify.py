@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from lib import attack, data, params
-from lib.defense import adaptive
 from lib.evidence import consistency, published_lists, schema, training_times, variants
 from lib.evidence import printed as paper
 from lib.models.classifiers import load, predictor
-from lib.params import ATTACKS, PATCHES
+from lib.params import ATTACKS
 from lib.params.errors import InputError
 from lib.params.files import md5, read_json, read_table, visible, write_json
 from lib.params.runs import training
@@ -55,7 +53,7 @@ def folder_problems(folder: Path) -> Iterator[str]:
                 f"{path}: the data of step {name} are {source!r}; a record needs real images, "
                 f"{' or '.join(REAL)}."
             )
-    given, tables = _parameters(about, "pixel_attack"), {}
+    given, tables = _parameters(about), {}
     if missing := [name for name in PARAMETERS if name not in given]:
         yield f"{path} has no parameter {', '.join(missing)}."
         return
@@ -76,9 +74,9 @@ def folder_problems(folder: Path) -> Iterator[str]:
     yield from consistency.problems(folder, given, tables)
 
 
-def _parameters(about: dict[str, Any], step: str) -> dict[str, Any]:
-    """Parameters of a step; without that step, those of the whole folder."""
-    return about["steps"].get(step, about)["parameters"]
+def _parameters(about: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of the attack; without one, those of the whole folder."""
+    return about["steps"].get("pixel_attack", about)["parameters"]
 
 
 def _misplaced(results: Path, path: Path) -> Iterator[str]:
@@ -175,16 +173,14 @@ def retest(results: Path, runs: Path, root: Path) -> Iterator[tuple[str, str]]:
     """
     for path in visible(results, "*/*/*/run.json"):
         folder, about = path.parent, read_json(path)
-        for name in ATTACKS.values():
-            for table in (folder / f"{name}.parquet", folder / f"adaptive_{name}.parquet"):
-                if table.exists():
-                    run_folder = runs / folder.relative_to(results)
-                    yield _retested(table, about, run_folder, root), str(table.relative_to(results))
+        for table in (folder / f"{name}.parquet" for name in ATTACKS.values()):
+            if table.exists():
+                run_folder = runs / folder.relative_to(results)
+                yield _retested(table, about, run_folder, root), str(table.relative_to(results))
 
 
 def _retested(table: Path, about: dict[str, Any], run_folder: Path, root: Path) -> str:
-    step = "adaptive" if table.stem.startswith("adaptive") else "pixel_attack"
-    given = _parameters(about, step)
+    given = _parameters(about)
     p = params.load(given["protocol"], given["dataset"], given["classifier"])
     try:
         images = data.load(p.dataset, root, given["data_size"])
@@ -198,41 +194,25 @@ def _retested(table: Path, about: dict[str, Any], run_folder: Path, root: Path) 
     changed = (adversarial != clean.images).any(-1).sum((1, 2))
     if (changed > records["rows"].map(len)).any():
         return f"{table}: a rebuilt image differs in more pixels than were changed."
-    used = ("classifier_threshold", "restoration_patch_size", "restoration_patch_threshold")
-    p = p.model_copy(update={name: given[name] for name in used} | {"device": "cpu"})
-    behind = records.get("defense", pd.Series("identity", records.index))
-    names = [name for name in behind.unique() if name != "identity"]
-    if missing := _other_weights(table.parent, about, run_folder, names):
+    p = p.model_copy(update={"classifier_threshold": given["classifier_threshold"]})
+    if missing := _other_weights(table.parent, run_folder):
         return f"skipped: {missing}"
-    model = load(run_folder)
-    store = run_folder.parent / "denoisers"
-    models = {"identity": model}
-    models |= adaptive.defended(model, names, store, images.facts.channels, p)
-    for defense, rows in records.groupby(behind, sort=False).groups.items():
-        predict = predictor(models[defense], p, torch.device("cpu"))
-        for column, pixels in (("predicted", clean.images), ("adversarial", adversarial)):
-            pairs = zip(rows, records.loc[rows, column], predict(pixels[rows]), strict=True)
-            for row, was, now in pairs:
-                if was != now:
-                    change = f"{column} was {was}, and is {now} when classified again"
-                    return f"{table}, row {row}: {change}."
+    predict = predictor(load(run_folder), p, torch.device("cpu"))
+    for column, pixels in (("predicted", clean.images), ("adversarial", adversarial)):
+        for row, (was, now) in enumerate(zip(records[column], predict(pixels), strict=True)):
+            if was != now:
+                change = f"{column} was {was}, and is {now} when classified again"
+                return f"{table}, row {row}: {change}."
     return ""
 
 
-def _other_weights(
-    folder: Path, about: dict[str, Any], run_folder: Path, defenses: list[str]
-) -> str:
+def _other_weights(folder: Path, run_folder: Path) -> str:
     """Why the available weights are not those of the record; empty if they are."""
     weights = run_folder / "classifier.safetensors"
     if not weights.exists():
         return f"{weights} is missing, so no image was classified again."
     if training(run_folder / "classifier.json") != training(folder / "classifier.json"):
         return f"{weights} is of another training than the one that was attacked."
-    known = about["steps"].get("adaptive", {}).get("denoisers", {})
-    for name in {name.removesuffix(PATCHES) for name in defenses} & known.keys():
-        path = run_folder.parent / "denoisers" / f"{name}.json"
-        if not path.exists() or training(path) != known[name]:
-            return f"{path} is missing or of another training than the one that was attacked."
     return ""
 
 

@@ -15,7 +15,6 @@ from lib.figures.attack import (
 )  # fmt: skip
 from lib.figures.data import class_counts, confusion, history, label_auc, minutes, samples
 from lib.figures.defense import (
-    adaptive,
     attackers,
     detection,
     quality,
@@ -27,7 +26,7 @@ from lib.figures.forensics import readings
 from lib.figures.story import story
 
 __all__ = [
-    "adaptive", "attackers", "attacks", "class_counts", "confusion", "convergence",
+    "attackers", "attacks", "class_counts", "confusion", "convergence",
     "denoised_examples", "denoiser_history", "detection", "evaluations", "history", "label_auc",
     "minutes", "noise_examples", "pixel_map", "quality", "readings", "recovery", "restorations",
     "samples", "story", "success_by_class", "variants", "vulnerability",

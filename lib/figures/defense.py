@@ -8,17 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lib.figures import gallery, style
-from lib.figures.formatting import ATTACKERS, many, shown
+from lib.figures.formatting import many, shown
 from lib.figures.style import BAD, GOOD, color, key, styled, wrap
 from lib.params import PATCHES
 from lib.params.dataset_info import Facts
 from lib.params.errors import check_images
 
 AMPLIFIED = 4  # how much brighter differences are shown than they are
-MARKS = {
-    "clean": {"marker": "s", "hollow": True}, "oblivious": {"marker": "o"},
-    "adaptive": {"marker": "v"},
-}  # fmt: skip
 
 
 @styled
@@ -184,31 +180,6 @@ def detection(curves: dict[str, tuple[np.ndarray, np.ndarray]], summary: pd.Data
         aspect="equal",
     )  # fmt: skip
     figure.legend(loc="outside right upper", title="area under the curve")
-    return figure
-
-
-@styled
-def adaptive(summary: pd.DataFrame) -> Figure:
-    """Images classified correctly through each defense: clean, and after either attack.
-
-    ``summary`` is of `lib.defense.adaptive.summary`.
-    """
-    if not len(summary) or not summary["n"].sum():
-        return style.message("No image was attacked through a defense.")
-    attacks, images = int(summary["n"].max()), int(summary["images"].max())
-    count = many(images, "image")
-    if attacks != images:
-        count = f"{many(attacks, 'attack')} on {count}"
-    figure, axes = style.rows(
-        [shown(name) for name in summary["defense"]], 0.5, 1.3, title=f"n = {count}",
-        xlim=(-2, 102), xlabel="images classified correctly, %, with 95 % interval",
-        alt=f"Share classified correctly after each defense, {count}: clean, attacked without "
-        f"knowing it, adaptive attack. {style.in_words(summary, ['defense'], MARKS)}.",
-    )  # fmt: skip
-    for shift, (share, look) in zip((-0.22, 0, 0.22), MARKS.items(), strict=True):
-        style.dots(axes, summary, share, map(color, summary["defense"]), shift, 100, **look)
-    handles = [key(ATTACKERS[share], paint="0.45", **look) for share, look in MARKS.items()]
-    style.below(figure, handles)
     return figure
 
 

@@ -17,11 +17,6 @@ _NAMES = {
     "residual": "+ residual blocks", "proposed": "+ skips: DAE (proposed), 4 levels",
     "levels_3": "3 levels", "levels_5": "5 levels",
 }  # fmt: skip
-# How an image reached a defense: columns of `lib.defense.adaptive`, and their titles.
-ATTACKERS = {
-    "clean": "clean", "oblivious": "attacker does not know the defense",
-    "adaptive": "adaptive attack",
-}  # fmt: skip
 
 
 def many(count: int, noun: str) -> str:

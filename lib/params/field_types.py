@@ -105,18 +105,16 @@ Filter = Literal[Denoiser, "median3"]
 MASKING = "double_masking"  # the proved defense
 PATCHES = "+patches"  # ends the name of a denoiser that is used with patch selection
 _BASES = ("median3", *DENOISERS)
-_DEFENSES = (*_BASES, *(name + PATCHES for name in _BASES))
+_DEFENSES = (*_BASES, *(name + PATCHES for name in _BASES), "identity", MASKING)
 
 
-def _defense(value: str, *others: str) -> str:
-    if value not in (known := (*_DEFENSES, *others)):
-        raise unknown("defense", value, known)
+def _defense(value: str) -> str:
+    if value not in _DEFENSES:
+        raise unknown("defense", value, _DEFENSES)
     return value
 
 
-# Doing nothing is no defense: to know it is to attack the bare classifier.
-Defense = Annotated[str, AfterValidator(lambda value: _defense(value))]
-AnyDefense = Annotated[str, AfterValidator(lambda value: _defense(value, "identity", MASKING))]
+Defense = Annotated[str, AfterValidator(_defense)]
 Attacker = Literal[
     "adaptive", "doubled", "restarts", "map", "random", "sparse_rs", "more_pixels", "fgsm", "pgd",
     "apgd", "autoattack",

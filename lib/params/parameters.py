@@ -182,15 +182,10 @@ class Parameters(BaseModel):
         description="a pixel is strongly changed above this share of the value range (EVA14)"
     )
 
-    adaptive_defenses: ft.SetOf[ft.Defense] = Field(
-        description="defenses for the adaptive attack, if the run has them (EVA16)"
+    attackers_names: ft.SetOf[ft.Attacker] = Field(
+        description="attacks to run on each defense (EVA16)"
     )
-    adaptive_images: ft.Count = Field(
-        description="images of each class for the adaptive attack; 0: all attacked images"
-    )
-
-    attackers_names: ft.SetOf[ft.Attacker] = Field(description="attacks to run on each defense")
-    attackers_defenses: ft.SetOf[ft.AnyDefense] = Field(
+    attackers_defenses: ft.SetOf[ft.Defense] = Field(
         description="defenses to attack, if the run has them"
     )
     attackers_images: ft.Count = Field(

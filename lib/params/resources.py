@@ -61,7 +61,7 @@ def _work(step: str, p: Parameters) -> dict[str, float]:
     through = 4 * budget * len(p.attack_pixels) * classes
     tried = len(p.attackers_names) * len(p.attackers_defenses)
     epochs = p.classifier_epochs + p.classifier_paper_epochs
-    levels, defenses = p.vulnerability_levels**3, len(p.adaptive_defenses)
+    levels = p.vulnerability_levels**3
     denoised = len(p.denoiser_names) * p.denoiser_epochs
     ablated = 10 * p.ablation_seeds * p.ablation_epochs
     return {
@@ -71,7 +71,6 @@ def _work(step: str, p: Parameters) -> dict[str, float]:
         "vulnerability": {"attack": p.vulnerability_images * p.data_size**2 * levels},
         "restoration": {"restore": attacked},
         "forensics": {"restore": attacked},
-        "adaptive": {"attack": through * (p.adaptive_images or images) * defenses},
         "attackers": {"attack": through * (p.attackers_images or images) * tried},
         "ablation": {"denoise": ablated * (p.ablation_train or images)},
     }.get(step, {})

@@ -22,7 +22,7 @@ from lib.params.files import ROOT, atomic, fingerprint, read_json, visible, writ
 from lib.params.loading import load
 from lib.params.locks import Lock, locked
 from lib.params.parameters import PLACES, Parameters, step_fields
-from lib.params.stages import AFTER, LASTING, VERSIONS, WRITES
+from lib.params.stages import AFTER, LASTING, STEPS, VERSIONS, WRITES
 
 PACKAGES = ("torch", "torchvision", "medmnist", "numpy", "scikit-image", "piq", "papermill")
 
@@ -217,7 +217,8 @@ class Run:
             steps = {name: steps[name] for name in steps if name != self.step} | {self.step: record}
             merged = dict(record["parameters"])
             for name, of in steps.items():
-                merged |= {field: _value(of, field) for field in step_fields(name)}
+                if name in STEPS:  # an older version of the project had others
+                    merged |= {field: _value(of, field) for field in step_fields(name)}
             write_json(path, {**record, "parameters": merged, "steps": steps})
         if self.lock:
             self.lock.release()

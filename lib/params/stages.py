@@ -5,7 +5,6 @@ AFTER: dict[str, tuple[str, ...]] = {
     "pixel_attack": ("classifier",),
     "vulnerability": ("classifier", "pixel_attack"),
     "restoration": ("classifier", "pixel_attack", "denoisers"),
-    "adaptive": ("classifier", "pixel_attack", "denoisers"),
     "attackers": ("classifier", "pixel_attack", "denoisers"),
     "forensics": ("classifier", "pixel_attack", "denoisers"),
 }
@@ -28,10 +27,6 @@ STEPS: dict[str, tuple[str, ...]] = {
     ),
     "forensics": (
         "dataset", "classifier", "data_", "attack_pixels", "denoiser_names", "bootstrap_samples",
-    ),
-    "adaptive": (
-        "dataset", "classifier", "data_", "classifier_threshold", "attack_", "denoiser_names",
-        "restoration_patch_size", "restoration_patch_threshold", "adaptive_",
     ),
     "attackers": (
         "dataset", "classifier", "data_", "classifier_threshold", "attack_", "denoiser_names",
@@ -67,7 +62,6 @@ LASTING: dict[str, tuple[str, ...]] = {
     "classifier": ("{dataset}/{classifier}", "classifier.safetensors", "classifier.json"),
     "denoisers": ("{dataset}/denoisers", "*.safetensors", "*.json"),
     "pixel_attack": ("{dataset}/{classifier}", "one_pixel.parquet", "two_pixel.parquet"),
-    "adaptive": ("{dataset}/{classifier}", "adaptive_*.parquet"),
     "attackers": (
         "{dataset}/{classifier}", "attackers_*.parquet", "masking.parquet", "fine_tuning.parquet",
     ),
@@ -85,7 +79,6 @@ WRITES: dict[str, tuple[str, ...]] = dict.fromkeys(STEPS, ()) | {
         f"{_NET}restoration_<one|two>_pixel.parquet", f"{_NET}detection_<one|two>_pixel.parquet",
     ),
     "forensics": (f"{_NET}forensics_<one|two>_pixel.parquet",),
-    "adaptive": (f"{_NET}adaptive_<one|two>_pixel.parquet",),
     "attackers": (
         f"{_NET}attackers_<one|two>_pixel.parquet", f"{_NET}masking.parquet",
         f"{_NET}fine_tuning.parquet",
