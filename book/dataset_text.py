@@ -58,19 +58,6 @@ def reasons(found: RecordedRuns, success: pd.DataFrame) -> str:
             for row in apart.itertuples()
         ]
     )
-    attacks = recorded.nearest(found.tested.attacks).groupby(["classifier", "pixels"])
-    classes = {}
-    for row in apart.itertuples():
-        if one := rates.apart(attacks.get_group((row.classifier, row.pixels))):
-            classes.setdefault(one["class"], []).append(
-                f"{rate(one['others'])} against {printed_share(one['printed_others'])} printed "
-                f"({formatting.pixels(row.pixels)}, {shown(row.classifier)})"
-            )
-    single = "".join(
-        f" One class makes the difference: without *{name}*, our rate"
-        f"{'s are' if len(of) > 1 else ' is'} {enumerated(of)}."
-        for name, of in classes.items()
-    )
     run = recorded.nearest(found.runs).iloc[0]
     trained = f"classifiers trained on {run['training_images']:,} images"
     if run["optimizer"] != "sgd":
@@ -83,9 +70,26 @@ def reasons(found: RecordedRuns, success: pd.DataFrame) -> str:
     if run["budget"] < PRINTED_BUDGET:
         differ.append(f"{run['budget']:,} queries per image instead of {PRINTED_BUDGET:,}")
     return (
-        f"These rates differ: {each}.{single} Our runs differ from the paper's: "
-        f"{'; '.join(differ)}. We do not know which of these explains the gap: the paper "
+        f"These rates differ: {each}.{_single_class(found, apart)} Our runs differ from the "
+        f"paper's: {'; '.join(differ)}. We do not know which of these explains the gap: the paper "
         "publishes neither weights nor attacked images."
+    )
+
+
+def _single_class(found: RecordedRuns, differing: pd.DataFrame) -> str:
+    """The class that alone makes rates differ, see `rates.apart`; ``differing`` as in `reasons`."""
+    attacks = recorded.nearest(found.tested.attacks).groupby(["classifier", "pixels"])
+    classes = {}
+    for row in differing.itertuples():
+        if one := rates.apart(attacks.get_group((row.classifier, row.pixels))):
+            classes.setdefault(one["class"], []).append(
+                f"{rate(one['others'])} against {printed_share(one['printed_others'])} printed "
+                f"({formatting.pixels(row.pixels)}, {shown(row.classifier)})"
+            )
+    return "".join(
+        f" One class makes the difference: without *{name}*, our rate"
+        f"{'s are' if len(of) > 1 else ' is'} {enumerated(of)}."
+        for name, of in classes.items()
     )
 
 

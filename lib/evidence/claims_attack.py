@@ -5,15 +5,12 @@ from dataclasses import replace
 from itertools import combinations, pairwise, product
 from math import isnan
 
-import pandas as pd
-
-from lib.defense.restoration import IMAGE
 from lib.evidence.rates import FEWEST, KEYS, MATCHED, success_rate
 from lib.evidence.record import Record
+from lib.evidence.results_tables import difference
 from lib.evidence.variants import outcome_differences
 from lib.evidence.verdicts import Differences, Verdict, everywhere, of_differences, over_data_sets
 from lib.figures.formatting import enumerated, gain, percent, place, shown
-from lib.metrics import clusters
 from lib.metrics.intervals import newcombe, paired
 from lib.params import Parameters
 
@@ -61,16 +58,11 @@ def two_above_one(record: Record, p: Parameters) -> Verdict:
         both, of = outcome_differences(two, one)
         if len(both) >= FEWEST:
             found[key] = [paired(both, of)]
-    more = _all_together(record.runs.attacks) if found else ""
+    more = ""
+    if found:  # over all data sets and classifiers
+        whole = gain(*difference(record.runs.attacks, "success", 2, 1, of="pixels"))
+        more = f" All together: {whole} percentage points."
     return everywhere(found, "two pixels succeed more often than one", record.sizes, more)
-
-
-def _all_together(attacks: pd.DataFrame) -> str:
-    """Two pixels against one over all data sets and classifiers, a sentence."""
-    two, one = (attacks[attacks["pixels"] == pixels] for pixels in (2, 1))
-    both = two.merge(one, on=[*IMAGE, "classifier"], suffixes=("", "_one"))
-    more = both["success"].astype(int) - both["success_one"].astype(int)
-    return f" All together: {gain(*paired(more, clusters.of(both)))} percentage points."
 
 
 def densenet_below_on_derma_only(record: Record, p: Parameters) -> Verdict:

@@ -13,11 +13,10 @@ from lib import params
 from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.run_tables import RUN, by_group, joined
 from lib.metrics import clusters
-from lib.metrics.intervals import share
+from lib.metrics.intervals import rate_table
 
 EDGES = (0.5, 0.7, 0.9, 0.99)
 LEVELS = ("<50", "50–70", "70–90", "90–99", "≥99")  # percent, between `EDGES`
-_RATES = ("successes", "rate", "low", "high")
 UNSURE, SURE = LEVELS[:2], LEVELS[-1:]
 
 
@@ -32,16 +31,13 @@ def success(found: RecordedRuns, by: list[str]) -> pd.DataFrame:
     attacks = found.tested.attacks
     attacks = attacks[attacks["dataset"].isin(one)]
     place = np.searchsorted(EDGES, attacks["p_before"].astype(float), side="right")
-    attacks = attacks.assign(confidence=np.array(LEVELS)[place], place=place)
-    table = by_group(attacks.sort_values("place", kind="stable"), [*by, "confidence"], _rate)
-    return table if len(table) else pd.DataFrame(columns=[*by, "confidence", "n", *_RATES])
+    table = by_group(attacks.assign(confidence=np.array(LEVELS)[place]), by, _rates)
+    return table if len(table) else pd.DataFrame(columns=[*by, "confidence", "successes", "n"])
 
 
-def _rate(of: pd.DataFrame) -> dict[str, float]:
-    won = of["success"]
-    return {"n": len(of)} | dict(
-        zip(_RATES, (won.sum(), *share(won, clusters.of(of))), strict=True)
-    )
+def _rates(attacks: pd.DataFrame) -> pd.DataFrame:
+    table = rate_table(attacks, "confidence", "success", LEVELS, clusters.of(attacks))
+    return table[table["confidence"].isin(LEVELS) & (table["n"] > 0)]
 
 
 def counted(table: pd.DataFrame, levels: tuple[str, ...]) -> tuple[int, int]:

@@ -252,15 +252,19 @@ def nearest(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["protocol"] == table["protocol"].iloc[0]] if len(table) else table
 
 
-def difference(rows: pd.DataFrame, share: str, one: str, other: str) -> tuple[float, float, float]:
+def difference(
+    rows: pd.DataFrame, share: str, one: str | int, other: str | int, of: str = "defense"
+) -> tuple[float, float, float]:  # fmt: skip
     """A share with one defense minus that with another, on the same attacks.
+
+    ``of`` is the column whose two values are compared: also ``pixels``, on the same images.
 
     Returns:
         Paired difference and its 95 % interval, see `lib.metrics.intervals.paired`.
     """
-    attack = [*restoration.image_columns(rows), "classifier", "pixels"]
-    sides = (rows[rows["defense"] == name] for name in (one, other))
-    both = pd.merge(*sides, on=attack, suffixes=("", "_other"))
+    keys = [*restoration.image_columns(rows), "classifier", "pixels"]
+    sides = (rows[rows[of] == value] for value in (one, other))
+    both = pd.merge(*sides, on=[key for key in keys if key != of], suffixes=("", "_other"))
     return paired(both[share].astype(int) - both[f"{share}_other"].astype(int), clusters.of(both))
 
 

@@ -34,15 +34,15 @@ def slopes(table: pd.DataFrame) -> Figure:
         alt=f"Attack success, first printed and then found here. {said}.",
     )  # fmt: skip
     for part, (name, of) in zip(axes[0], panels, strict=True):
-        draw_slopes(part, of)
+        _draw(part, of)
         part.set_title(style.wrap(name, 24))
     axes[0][0].set_ylabel("attack success, %")
-    style.below(figure, slope_keys(table))
+    style.below(figure, _keys(table))
     return figure
 
 
-def slope_keys(table: pd.DataFrame) -> list[Line2D]:
-    """Legend of the marks that `draw_slopes` makes."""
+def _keys(table: pd.DataFrame) -> list[Line2D]:
+    """Legend of the marks that `_draw` makes."""
     same = table["size"] == PRINTED_SIZE
     agrees, other = table.loc[same, "agrees"].astype(bool), table[~same].drop_duplicates("dataset")
     names = {"agrees with the printed rate": GOOD} if agrees.any() else {}
@@ -53,7 +53,7 @@ def slope_keys(table: pd.DataFrame) -> list[Line2D]:
     return [key(name, "o", paint, line="none") for name, paint in names.items()]
 
 
-def draw_slopes(axes: Axes, table: pd.DataFrame) -> None:
+def _draw(axes: Axes, table: pd.DataFrame) -> None:
     """One panel of `slopes`; a line is green where ours agrees with the printed rate, gray where
     the images have another size.
     """
