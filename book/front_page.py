@@ -145,7 +145,7 @@ def _defended(defenses: pd.DataFrame) -> list[str]:
         back, lost = (100 * of["recovered"]).round(), (100 * (1 - of["kept"])).round()
         (dae, median), (spoiled, also) = back.map("{:.0f}".format), lost.map("{:.0f}".format)
         found.append(
-            f"{shown(dataset)}: **{dae}** and **{spoiled}**, {median} and {also}."
+            f"{shown(dataset)}: **{dae}** and **{spoiled}**, a median filter {median} and {also}."
             if found
             else f"{shown(dataset)}: the DAE recovers **{dae} of 100** misled images and spoils "
             f"**{spoiled} of 100** clean ones, a median filter {median} and {also}."

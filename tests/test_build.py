@@ -12,7 +12,7 @@ import yaml
 from conftest import refused
 
 from book import build, generated, run_pages
-from book._ext.pages import PARTED, own_texts
+from book._ext.pages import PARTED, own_texts, percent_with_number
 from lib import params
 from lib.params.stages import COMMON
 
@@ -267,3 +267,12 @@ def test_each_picture_of_a_cell_gets_its_own_text():
     both = PARTED.join(("first", "second"))
     body = f'<img alt="{both}" src="1"/><p>x</p><img src="2" alt="{both}"/><img alt="third"/>'
     assert re.findall('alt="([^"]*)"', own_texts(body)) == ["first", "second", "third"]
+
+
+def test_a_percent_sign_stays_with_its_number_except_in_code():
+    body = "<p>18 % of 4</p><pre><span>7 % 2</span></pre><code>5 % 3</code><p>(9 %)</p>"
+    kept = "<pre><span>7 % 2</span></pre><code>5 % 3</code>"
+    assert (
+        percent_with_number(body)
+        == f"<p>18\N{NO-BREAK SPACE}% of 4</p>{kept}<p>(9\N{NO-BREAK SPACE}%)</p>"
+    )

@@ -15,6 +15,14 @@ _LIST = '<div role="list" class="citation-list">'
 PARTED = " \N{SYMBOL FOR RECORD SEPARATOR} "
 _ALT = re.compile(f'(?<=alt=")[^"]*{PARTED}[^"]*(?=")')
 
+# A percent sign stays on the line of its number; code keeps its spaces.
+_PERCENT = re.compile(r"<(pre|code|script)\b.*?</\1>|(?<=\d) %", re.S)
+
+
+def percent_with_number(body: str) -> str:
+    """Put a no-break space between a number and its percent sign, except in code."""
+    return _PERCENT.sub(lambda found: found[0] if found[1] else "\N{NO-BREAK SPACE}%", body)
+
 
 def own_texts(body: str) -> str:
     """Give each picture of a cell its own alternative text instead of all of them."""
@@ -37,7 +45,8 @@ def _mend(app: Any, name: str, template: str, context: dict[str, Any], doctree: 
     context["default_mode"] = "auto"  # the theme complains of an empty one
     if "body" in context:
         body = _THEBE.sub("", context["body"])
-        context["body"] = own_texts(body).replace(_LIST, '<div class="citation-list">')
+        body = percent_with_number(own_texts(body))
+        context["body"] = body.replace(_LIST, '<div class="citation-list">')
 
 
 # Icons come from a font that the style sheet names; their script would be most of a page's weight.

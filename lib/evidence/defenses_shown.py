@@ -131,12 +131,10 @@ def worst(table: pd.DataFrame) -> pd.DataFrame:
 @if_any
 def proved(table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy and certified accuracy of double masking, `lib.evidence.attackers.proved`."""
-    titles = {
-        "clean": "classifier alone", "defended": "with double masking", "certified": "certified",
-    }  # fmt: skip
+    titles = {"clean": "classifier alone", "defended": "masked", "certified": "certified"}
+    seconds = zip(fixed(table["seconds"], 1), fixed(table["seconds_certify"], 1), strict=True)
     return sized(_runs(table).assign(n=table["n"], **titled(table, titles), **{
-        "prediction, s": fixed(table["seconds"], 1),
-        "certificate, s": fixed(table["seconds_certify"], 1),
+        "s, decision / certificate": [*map(" / ".join, seconds)],
     }))  # fmt: skip
 
 

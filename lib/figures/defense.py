@@ -193,7 +193,9 @@ def attackers(shares: pd.DataFrame) -> Figure:
     """
     if not len(shares):
         return style.message("No image was attacked.")
-    budgets = {"": "clean", "pixels": "{} pixel{}", "linf": "{} of 255"}
+    budgets = {"": "clean", "pixels": "{} pixel{}", "linf": "all by {}/255"}
+    places = {name: place for place, name in enumerate([*shares["defense"].unique(), *budgets])}
+    shares = shares.sort_values(["defense", "family"], key=lambda names: names.map(places))
     named = shares[["defense", "family", "budget"]].itertuples(index=False)
     labels = [
         f"{shown(name)}, {budgets[family].format(count, 's' * (count > 1))}"
