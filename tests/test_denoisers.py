@@ -404,8 +404,7 @@ def test_equal_values_share_the_gradient():
     "make",
     [
         lambda: DAE(True), lambda: DAE(3.0), lambda: DAE(2), lambda: DAE(3, depth=2.0),
-        lambda: denoisers.SRResNet(3, blocks=-1), lambda: denoisers.SRResNet(3, features=0),
-        lambda: MedianCNN(3, features=1.5), lambda: MedianCNN(3, blocks="2"),
+        lambda: denoisers.SRResNet(3, blocks=-1), lambda: MedianCNN(3, blocks="2"),
         lambda: MedianLayer(4), lambda: MedianLayer(3.0), lambda: denoisers.build("dea", 1),
         lambda: DAE(3)(np.zeros((1, 3, 8, 8))), lambda: DAE(3)([1]),
         lambda: denoisers.restore(DAE, np.zeros((1, 8, 8, 3), np.uint8)),

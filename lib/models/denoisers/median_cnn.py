@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from lib.models.denoisers.base import Denoiser
 from lib.params.errors import InputError, check_number
 
+FEATURES = 64  # of each convolution but the last
 CHUNK_VALUES = 2**18  # filtered at a time on a CPU, so that the work stays in its cache
 CHUNK_VALUES_GPU = 2**22  # and on a GPU, where few large steps are faster
 
@@ -149,11 +150,11 @@ class ResidualBlock(nn.Module):
     al. (2017), *Accurate, Large Minibatch SGD*, start their residual networks (MED05).
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(features, features, 3, padding=1), nn.BatchNorm2d(features), nn.ReLU(),
-            nn.Conv2d(features, features, 3, padding=1), nn.BatchNorm2d(features),
+            nn.Conv2d(FEATURES, FEATURES, 3, padding=1), nn.BatchNorm2d(FEATURES), nn.ReLU(),
+            nn.Conv2d(FEATURES, FEATURES, 3, padding=1), nn.BatchNorm2d(FEATURES),
         )  # fmt: skip
         nn.init.zeros_(self.body[-1].weight)
 
@@ -175,29 +176,25 @@ class MedianCNN(Denoiser):
     Args:
         channels: 1 (gray) or 3 (RGB).
         blocks: residual blocks.
-        features: of each convolution but the last.
         median: ``False`` makes every median layer the identity, as the public code does in effect
             (audit F3); the weights of both forms are interchangeable.
     """
 
-    def __init__(
-        self, channels: int, blocks: int = 16, features: int = 64, median: bool = True
-    ) -> None:
+    def __init__(self, channels: int, blocks: int = 16, median: bool = True) -> None:
         super().__init__(channels)
         blocks = check_number("blocks", blocks, 0, math.inf, whole=True)
-        features = check_number("features", features, 1, math.inf, whole=True)
 
         def filtering(kernel: int) -> nn.Module:
             return MedianLayer(kernel) if median else nn.Identity()
 
         layers: list[nn.Module] = [
-            filtering(5), filtering(5), nn.Conv2d(channels, features, 3, padding=1), nn.ReLU(),
+            filtering(5), filtering(5), nn.Conv2d(channels, FEATURES, 3, padding=1), nn.ReLU(),
         ]  # fmt: skip
         for block in range(blocks):
-            layers.append(ResidualBlock(features))
+            layers.append(ResidualBlock())
             if block < blocks // 2:
                 layers.append(filtering(3))
-        layers.append(nn.Conv2d(features, channels, 3, padding=1))
+        layers.append(nn.Conv2d(FEATURES, channels, 3, padding=1))
         self.layers = nn.Sequential(*layers)
 
     def denoise(self, images: Tensor) -> Tensor:

@@ -7,16 +7,18 @@ from torch import Tensor, nn
 from lib.models.denoisers.base import Denoiser
 from lib.params.errors import check_number
 
+FEATURES = 64  # of each convolution but the last
+
 
 class ResidualBlock(nn.Module):
     """Convolution, normalization, PReLU, convolution, normalization, added to the input."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(features, features, 3, padding=1), nn.BatchNorm2d(features),
-            nn.PReLU(features),
-            nn.Conv2d(features, features, 3, padding=1), nn.BatchNorm2d(features),
+            nn.Conv2d(FEATURES, FEATURES, 3, padding=1), nn.BatchNorm2d(FEATURES),
+            nn.PReLU(FEATURES),
+            nn.Conv2d(FEATURES, FEATURES, 3, padding=1), nn.BatchNorm2d(FEATURES),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
@@ -34,19 +36,17 @@ class SRResNet(Denoiser):
     Args:
         channels: 1 (gray) or 3 (RGB).
         blocks: residual blocks.
-        features: of each convolution but the last.
     """
 
-    def __init__(self, channels: int, blocks: int = 16, features: int = 64) -> None:
+    def __init__(self, channels: int, blocks: int = 16) -> None:
         super().__init__(channels)
         blocks = check_number("blocks", blocks, 0, math.inf, whole=True)
-        features = check_number("features", features, 1, math.inf, whole=True)
-        self.first = nn.Sequential(nn.Conv2d(channels, features, 3, padding=1), nn.PReLU(features))
+        self.first = nn.Sequential(nn.Conv2d(channels, FEATURES, 3, padding=1), nn.PReLU(FEATURES))
         self.body = nn.Sequential(
-            *(ResidualBlock(features) for _ in range(blocks)),
-            nn.Conv2d(features, features, 3, padding=1), nn.BatchNorm2d(features),
+            *(ResidualBlock() for _ in range(blocks)),
+            nn.Conv2d(FEATURES, FEATURES, 3, padding=1), nn.BatchNorm2d(FEATURES),
         )  # fmt: skip
-        self.output = nn.Conv2d(features, channels, 3, padding=1)
+        self.output = nn.Conv2d(FEATURES, channels, 3, padding=1)
 
     def denoise(self, images: Tensor) -> Tensor:
         x = self.first(images)
