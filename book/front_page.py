@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from book import claim_cards, results_text
 from book.run_pages import Page
 from lib.defense import detection
-from lib.defense.restoration import image_columns
 from lib.evidence import attackers, confidence, recorded_runs, results_tables
 from lib.evidence.recorded_runs import RecordedRuns
 from lib.figures import results as figures
 from lib.figures import style
 from lib.figures.formatting import enumerated, rate, shown
+from lib.metrics.clusters import image_columns
 from lib.params.errors import InputError
 
 PLACES = ("headline", "figure", "findings", "chips")  # ``<!-- name -->`` in index.md

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from lib.defense.restoration import image_columns
 from lib.metrics import clusters, intervals
 from lib.params.errors import InputError
 
@@ -33,9 +32,10 @@ def break_even_prevalence(
     Raises:
         InputError: no samples, a seed below 0, or two rows of one attack and defense.
     """
-    image = image_columns(restored)
     restored = restored.assign(cluster=clusters.of(restored))
-    keys = [name for name in ("cluster", *image, "classifier", "pixels") if name in restored]
+    keys = [
+        name for name in ("cluster", *clusters.IMAGE, "classifier", "pixels") if name in restored
+    ]
     if restored.duplicated([*keys, "defense"]).any():
         raise InputError("A defense has two rows of one attack: give those of one training alone.")
     right, kept = (

@@ -71,16 +71,15 @@ def summary(frame: pd.DataFrame, samples: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def detected(frame: pd.DataFrame, alarms: float = ALARMS, score: str = "largest") -> pd.DataFrame:
+def detected(frame: pd.DataFrame, alarms: float = ALARMS) -> pd.DataFrame:
     """Share of successful attacks that each defense's residual reveals at few false alarms.
 
-    An image is flagged if its score is above that of all but a share ``alarms`` of the clean
-    images, those whose attack failed, too.
+    An image is flagged if its largest residual is above that of all but a share ``alarms`` of the
+    clean images, those whose attack failed, too.
 
     Args:
         frame: as in `summary`, of several runs if they have the same denoisers.
         alarms: largest share of clean images that may be flagged, 0..1.
-        score: one of `SCORES`.
 
     Returns:
         One row per defense: ``n`` successful attacks, ``rate`` of flagged ones with its 95 %
@@ -88,23 +87,21 @@ def detected(frame: pd.DataFrame, alarms: float = ALARMS, score: str = "largest"
     """
     rows = []
     for name, of in frame.groupby("defense", sort=False):
-        images = [known for known in clusters.IMAGE if known in of]
-        clean = of.drop_duplicates(images)[column("clean", score)]
+        clean = of.drop_duplicates(clusters.image_columns(of))[column("clean", "largest")]
         limit = np.quantile(clean, 1 - alarms, method="inverted_cdf")
         won = of[of["success"]]
-        flagged = won[column("attacked", score)] > limit
+        flagged = won[column("attacked", "largest")] > limit
         rates = intervals.share(flagged, clusters.of(won))
         row = {"defense": name, "n": len(won), "clean": len(clean), "false": (clean > limit).mean()}
         rows.append(row | dict(zip(("rate", "low", "high"), rates, strict=True)))
     return pd.DataFrame(rows)
 
 
-def curves(frame: pd.DataFrame, score: str = "largest") -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def curves(frame: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """ROC curve of each defense over successfully attacked images and the same images clean.
 
     Args:
-        frame: as in `summary`.
-        score: one of `SCORES`.
+        frame: as in `summary`; the score is the largest residual.
 
     Returns:
         By defense false and true positive rates, 0..1 and rising; empty where no attack succeeded.
@@ -112,7 +109,7 @@ def curves(frame: pd.DataFrame, score: str = "largest") -> dict[str, tuple[np.nd
     from sklearn.metrics import roc_curve
 
     return {
-        name: roc_curve(np.repeat([1, 0], len(every)), np.concatenate(_pair(every, score)))[:2]
+        name: roc_curve(np.repeat([1, 0], len(every)), np.concatenate(_pair(every, "largest")))[:2]
         for name, every in frame[frame["success"]].groupby("defense", sort=False)
     }
 

@@ -204,11 +204,6 @@ def restore_all(
     return pd.concat([frame for parts in tables.values() for frame in parts], ignore_index=True)
 
 
-def image_columns(frame: pd.DataFrame) -> list[str]:
-    """Columns that identify the image of a row: those of a run, or its position."""
-    return [name for name in (*IMAGE, "image") if name in frame]
-
-
 def shares(frame: pd.DataFrame) -> pd.DataFrame:
     """Label recovery rate and clean prediction retention of each defense.
 
@@ -225,7 +220,7 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     # A clean image is defended once for each classifier.
-    once = [*image_columns(frame), *(["classifier"] if "classifier" in frame else [])]
+    once = clusters.image_columns(frame) + ["classifier"] * ("classifier" in frame)
     frame = frame.assign(cluster=clusters.of(frame))
     for name, every in frame.groupby("defense", sort=False):
         won, clean = every[every["success"]], every.drop_duplicates(once)

@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 
 from lib.attack import Criterion
-from lib.defense.restoration import image_columns
 from lib.metrics import clusters, intervals
 from lib.models.classifiers import logits
 from lib.models.inference import Device, Network
@@ -68,7 +67,7 @@ def worst_case(table: pd.DataFrame) -> pd.DataFrame:
         with its 95 % interval in ``correct_low`` and ``correct_high``. `NONE` has the clean images;
         `WORST` those that no attacker of the family with this budget or a smaller one changes.
     """
-    image, rows = image_columns(table), []
+    image, rows = clusters.image_columns(table), []
     if "cluster" not in table:
         table = table.assign(cluster=clusters.of(table))
     for name, of in table.groupby("defense", sort=False):
@@ -113,7 +112,7 @@ def sanity(table: pd.DataFrame) -> pd.DataFrame:
         ``steps``: one gradient step succeeds no more often than several of the same budget,
         likewise. ``certificate``: no attack of one pixel succeeds on a certified image.
     """
-    image, rows = image_columns(table), []
+    image, rows = clusters.image_columns(table), []
     table = table.assign(cluster=clusters.of(table))
     for name, of in table.groupby("defense", sort=False):
         attacks = of[of["attacker"] != NONE]

@@ -262,7 +262,7 @@ def difference(
     Returns:
         Paired difference and its 95 % interval, see `lib.metrics.intervals.paired`.
     """
-    keys = [*restoration.image_columns(rows), "classifier", "pixels"]
+    keys = [*clusters.image_columns(rows), "classifier", "pixels"]
     sides = (rows[rows[of] == value] for value in (one, other))
     both = pd.merge(*sides, on=[key for key in keys if key != of], suffixes=("", "_other"))
     return paired(both[share].astype(int) - both[f"{share}_other"].astype(int), clusters.of(both))

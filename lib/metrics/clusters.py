@@ -14,7 +14,12 @@ from scipy.stats import t as student
 
 from lib.params.errors import InputError
 
-IMAGE = ("dataset", "split", "index", "image")
+IMAGE = ("dataset", "split", "index", "image")  # which image a row is of, or its position
+
+
+def image_columns(frame: pd.DataFrame) -> list[str]:
+    """Those of the columns `IMAGE` that a table has."""
+    return [name for name in IMAGE if name in frame]
 
 
 def of(frame: pd.DataFrame) -> np.ndarray:
@@ -26,7 +31,7 @@ def of(frame: pd.DataFrame) -> np.ndarray:
     Returns:
         int64 (N,), equal for rows of one cluster.
     """
-    image = [name for name in IMAGE if name in frame]
+    image = image_columns(frame)
     named = {"index", "image"} & {*image}
     alone = frame.groupby(image, dropna=False).ngroup() if named else pd.RangeIndex(len(frame))
     found = np.asarray(alone, dtype=np.int64)
