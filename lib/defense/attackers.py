@@ -19,7 +19,6 @@ from lib.attack import (
     Criterion,
     Found,
     LinearMapAttack,
-    PixelAttack,
     RandomSearch,
     SparseRS,
     attack_of,
@@ -78,7 +77,12 @@ def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) ->
         data: the images.
     """
     masked, names = isinstance(behind, DoubleMasking), p.attackers_names
-    attack = attack_behind(behind, pixels, data, p)
+    # A denoiser works at the image's full size, so fewer candidates fit in memory.
+    batch = p.attack_batch or batch_for(data.size, data.size, placed(behind))
+    # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
+    # Predictions need a bare network.
+    how = {"batch": batch, "precision": "float32", "evaluation": "exact"}
+    attack = attack_of(p, pixels, data.facts.multi_label, **how)
     if masked:
         attack = replace(attack, generations=max(1, p.attack_generations // SHORTER))
     settings = {one.name: getattr(attack, one.name) for one in fields(RandomSearch) if one.init}
@@ -106,16 +110,6 @@ def attackers_of(p: Parameters, pixels: int, behind: nn.Module, data: Images) ->
             dense["autoattack"] = AutoAttack(epsilon, seed=p.seed)
         found += [Attacker(n, LINF, epsilon, dense[n]) for n in names if n in dense]
     return found
-
-
-def attack_behind(behind: nn.Module, pixels: int, data: Images, p: Parameters) -> PixelAttack:
-    """The attack that parameters describe, as it can be made on a defended model on its device."""
-    # A denoiser works at the image's full size, so fewer candidates fit in memory.
-    batch = p.attack_batch or batch_for(data.size, data.size, placed(behind))
-    # bfloat16 has fewer steps than the 8 bits that a restored image is rounded to.
-    # Predictions need a bare network.
-    settings = {"batch": batch, "precision": "float32", "evaluation": "exact"}
-    return attack_of(p, pixels, data.facts.multi_label, **settings)
 
 
 def defended(model: Classifier, data: Images, p: Parameters, folder: Path) -> dict[str, nn.Module]:

@@ -36,6 +36,15 @@ def masking_of(model: Classifier, data: Images, p: Parameters) -> DoubleMasking:
     return defense.eval()
 
 
+def named(images: Images) -> pd.DataFrame:
+    """What attack records say of each image: the columns `IMAGE`."""
+    return pd.DataFrame({
+        "dataset": images.name, "split": images.split, "index": images.index,
+        "label": as_text(images.labels), "category": images.category, "part": images.part,
+        "group": images.group,
+    })  # fmt: skip
+
+
 def certified_accuracy(
     model: Classifier, data: Images, p: Parameters, folder: Path
 ) -> pd.DataFrame:
@@ -62,12 +71,10 @@ def certified_accuracy(
     known = {} if done.attrs.get("key") != key else {
         (row["split"], row["index"]): row for row in done.to_dict("records")
     }  # fmt: skip
-    for place in tqdm(range(len(chosen)), desc="double masking"):
-        one = chosen.take(np.array([place]))
-        name = str(one.split[0]), int(one.index[0])
+    for place, about in enumerate(tqdm(named(chosen).to_dict("records"), "double masking")):
+        name = about["split"], about["index"]
         if name not in known:
-            about = (data.name, *name, as_text(one.labels)[0], int(one.category[0]), "test")
-            about = dict(zip(IMAGE, (*about, int(one.group[0])), strict=True))
+            one = chosen.take(np.array([place]))
             known[name] = about | measured(defense, one.images, one.labels)
             _write(path, list(known.values()), key)
         rows.append(known[name])

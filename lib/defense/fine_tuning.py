@@ -14,10 +14,11 @@ import pandas as pd
 from torch import nn
 
 from lib.data import Images
+from lib.defense.certified import named
 from lib.metrics.classification import right
 from lib.models import denoisers, fit_classifier
 from lib.models.classifier_training import training_images
-from lib.models.classifiers import Classifier, as_text, classify
+from lib.models.classifiers import Classifier, classify
 from lib.models.weights import checksums
 from lib.params import Parameters
 from lib.params.files import fingerprint, read_table, write_table
@@ -61,11 +62,6 @@ def fine_tuning(model: Classifier, data: Images, p: Parameters, folder: Path) ->
         return done
     parts = [training_images(data, p), data.in_part("val"), data.in_part("test")]
     test, rows = parts[-1], []
-    about = pd.DataFrame({
-        "dataset": data.name, "split": test.split, "index": test.index,
-        "label": as_text(test.labels), "category": test.category, "part": test.part,
-        "group": test.group,
-    })  # fmt: skip
     for name in names:
         network = denoisers.load(name, folder.parent / "denoisers", data.facts.channels)
         pictures = [denoisers.restore(network, part.images, p.device) for part in parts]
@@ -75,7 +71,7 @@ def fine_tuning(model: Classifier, data: Images, p: Parameters, folder: Path) ->
             when: right(test.labels, classify(each, pictures[-1], *task))
             for when, each in (("before", model), ("after", tuned))
         }
-        rows.append(about.assign(defense=name, **outcomes))
+        rows.append(named(test).assign(defense=name, **outcomes))
     table = pd.concat(rows, ignore_index=True)
     table.attrs["key"] = key
     write_table(path, table)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from lib.data import as_images, like
 from lib.metrics.classification import right
-from lib.metrics.intervals import columns, rate
+from lib.metrics.intervals import columns, share
 from lib.models.classifiers import classify
 from lib.models.denoisers import restore
 from lib.models.inference import Device, Network
@@ -111,6 +111,6 @@ def scan_patches(
             if size:
                 made = select_patches(given[name], made, size, level)
             same = right(before, classify(model, made, *task, device))
-            row |= columns(name, rate(int(same.sum()), len(clean)))
+            row |= columns(name, share(same))
         rows.append(row)
     return pd.DataFrame(rows)

@@ -173,7 +173,8 @@ def fit_denoiser(
     settings += [limit, crop, halving, noisy_targets]
     settings += [epochs] if halving or noisy_targets else []  # rate and gamma depend on it
     model.to(memory_format=torch.channels_last)
-    clean = _sample(images_val, seed)
+    some = np.random.default_rng(seed).permutation(len(images_val))[:VALIDATION_IMAGES]
+    clean = images_val[np.sort(some)]
     restore(model, clean[:1])  # refuses another shape, which the loss would broadcast
     noisy = corrupt(clean, VALIDATION_NOISE, seed, "val")
     nothing = mean_psnr(clean, noisy)
@@ -284,11 +285,6 @@ def _checked(images_train: Any, images_val: Any) -> list[np.ndarray]:
             f"{pair[1].shape[3]}: they must be of one data set."
         )
     return pair
-
-
-def _sample(images: np.ndarray, seed: int) -> np.ndarray:
-    order = np.random.default_rng(seed).permutation(len(images))
-    return images[np.sort(order[:VALIDATION_IMAGES])]
 
 
 def mean_psnr(clean: np.ndarray, other: np.ndarray) -> float:
