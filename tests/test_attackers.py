@@ -20,6 +20,7 @@ from lib.attack import (
     attack_images,
     attack_of,
     criterion_for,
+    locate,
     rebuild,
 )
 from lib.attack.pgd import PGD
@@ -82,16 +83,6 @@ def table(run):
     return attackers.attack_all(*run[:3], P, run[3])[1]
 
 
-def chosen_of(run):
-    records = run[2][1].groupby("category", sort=False).head(2).reset_index(drop=True)
-    return records, data_.Images.take(run[1], _places(run[1], records))
-
-
-def _places(images, records):
-    where = {pair: i for i, pair in enumerate(zip(images.split, images.index, strict=True))}
-    return np.array([where[pair] for pair in zip(records["split"], records["index"], strict=True)])
-
-
 def beside(folder, tmp_path):
     """A run folder of its own with the same weights."""
     part = tmp_path / "oct" / "resnet50"
@@ -102,7 +93,8 @@ def beside(folder, tmp_path):
 
 def test_rows_say_what_the_attacked_images_do_through_each_defense(run, table):
     model = run[0]
-    records, clean = chosen_of(run)
+    records = run[2][1].groupby("category", sort=False).head(2).reset_index(drop=True)
+    clean = locate(run[1], records)
     models = {
         "identity": model,
         "median3+patches": Defended(model, Median3(1), (3, P.restoration_patch_threshold)).eval(),

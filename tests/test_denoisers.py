@@ -52,19 +52,12 @@ def keys(count: int, seed: int = 0) -> torch.Tensor:
 )
 def test_autoencoder_is_that_of_the_tables_layer_by_layer(table, channels, total):
     model, found = Autoencoder(channels), []
+    x = torch.zeros(1, channels, 224, 224)
     for layer in model.layers:
+        x = layer(x)
         if type(layer) in KERAS:
-            layer.register_forward_hook(
-                lambda layer, _, output: found.append(
-                    [
-                        KERAS[type(layer)],
-                        *output.shape[2:],
-                        output.shape[1],
-                        parameter_counts(layer)["trainable"],
-                    ]
-                )
-            )
-    model(torch.zeros(1, channels, 224, 224))
+            weights = parameter_counts(layer)["trainable"]
+            found.append([KERAS[type(layer)], *x.shape[2:], x.shape[1], weights])
     printed = pd.read_csv(PAPER / f"table_{table}_layers.csv")
     layers = printed[(printed["row_kind"] == "layer") & (printed["layer_type"] != "Input")]
     columns = ["layer_type", "output_height", "output_width", "output_channels", "parameters"]
@@ -157,7 +150,6 @@ def test_networks_are_those_of_the_paper_layer_by_layer(name, channels):
 @pytest.mark.parametrize(("channels", "trainable"), [(1, 3_024_545), (3, 3_025_699)])
 def test_size_of_the_proposed_dae(channels, trainable):
     expected = {"trainable": trainable, "non_trainable": 3_840}
-    assert parameter_counts(DAE(channels)) == expected
     assert parameter_counts(denoisers.build("dae", channels)) == expected
 
 

@@ -73,12 +73,6 @@ def test_finding_the_pixel_exactly_is_one_and_doing_nothing_is_chance():
         assert (false.tolist(), true.tolist()) == curve
 
 
-def test_ties_count_half():
-    table = frame([3, 3, 5], [3, 1, 3], [True] * 3)
-    # Pairs: 3 above 3 (tie), 1, 3 (tie), twice; 5 above all three.
-    assert of(detection.summary(table, 20, 0), detection.ALL)["auc"] == pytest.approx(7 / 9)
-
-
 def test_fooled_images_are_told_from_all():
     table = frame([9, 0, 9], [1, 1, 1], [True, False, True])
     found = detection.summary(table, 50, 0)
@@ -116,9 +110,8 @@ def test_auc_and_its_resamples_equal_counted_pairs(positive, negative, seed):
 @given(st.integers(0, 1000), st.integers(2, 12))
 @settings(max_examples=40)
 def test_an_area_lies_in_its_interval_however_few_the_images(seed, n):
-    image = np.random.default_rng(seed).normal(
-        0, 10, n
-    )  # each attacked one above its own clean one
+    image = np.random.default_rng(seed).normal(0, 10, n)
+    # Each attacked one is above its own clean one.
     area, low, high = bootstrap_auc(image + 0.1, image, 400, seed)
     assert low <= area <= high
 

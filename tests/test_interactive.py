@@ -75,13 +75,7 @@ def test_a_chart_holds_each_value_in_per_cent():
     assert html.count("</script>") == 1
     found = content(html)
     first = found["points"][0]
-    assert (first["x"], first["y"], first["low"], first["high"], first["n"]) == (
-        10.67,
-        25,
-        10,
-        40,
-        8,
-    )
+    assert [first[name] for name in ("x", "y", "low", "high", "n")] == [10.67, 25, 10, 40, 8]
     assert first["label"] == "Table 17, </script>" and first["group"] == "Derma"
     assert [group["name"] for group in found["groups"]] == ["Derma", "OCT"]
     assert len({group["color"] for group in found["groups"]}) == 2

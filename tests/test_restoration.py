@@ -339,12 +339,9 @@ def test_a_mean_over_no_pixel_is_left_out():
 
 
 def test_a_defense_of_a_multi_label_model():
-    def model(images):
-        return torch.stack([images.amax((1, 2, 3)) - 0.8, -torch.ones(len(images))], 1)
-
     class Labels(nn.Module):
         def forward(self, images):
-            return model(images)
+            return torch.stack([images.amax((1, 2, 3)) - 0.8, -torch.ones(len(images))], 1)
 
     images = np.full((2, 12, 12, 3), 90, np.uint8)
     labels = np.zeros((2, 2), np.int64)
@@ -363,7 +360,7 @@ def test_a_defense_of_a_multi_label_model():
         with refused():
             evaluate_defense(Labels(), nn.Identity(), found, threshold=threshold)
     with refused():
-        evaluate_defense(lambda x: 9 * model(x), nn.Identity(), found, threshold=0.1)
+        evaluate_defense(lambda x: 9 * Labels()(x), nn.Identity(), found, threshold=0.1)
 
 
 def table(**changes) -> pd.DataFrame:

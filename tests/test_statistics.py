@@ -169,11 +169,6 @@ def test_rate_table_of_printed_table_17():
     assert pd.api.types.is_integer_dtype(table["n"])
 
 
-def test_mean_of_one_class_has_the_interval_of_that_class():
-    table = rate_table(trials(a=(3, 10)), "class", "success").set_index("class")
-    assert table.loc[CLASS_MEAN].tolist() == pytest.approx(table.loc["a"].tolist())
-
-
 def test_interval_of_the_mean_of_four_like_classes_is_half_as_wide():
     table = rate_table(trials(a=(3, 10), b=(3, 10), c=(3, 10), d=(3, 10)), "class", "success")
     one, mean = table.iloc[0], table.iloc[-1]

@@ -55,11 +55,17 @@ def loss(model, batch):
     return nn.functional.mse_loss(model(batch[0]), batch[1])
 
 
-def run(path, evaluate=lambda model, epoch: {}, key="k", optimizer="adam", **kwargs):
+def die(model, epoch):
+    if epoch == 3:
+        raise Killed
+    return {}
+
+
+def run(path, evaluate=lambda model, epoch: {}, key="k", optimizer="adam", epochs=6, **kwargs):
     model, made, schedule = setup(optimizer)
     history = fit(
         model, kwargs.pop("loss", loss), batches, evaluate, optimizer=made, schedule=schedule,
-        epochs=6, steps_per_epoch=3, checkpoint=path, key=key, **{"device": CPU} | kwargs,
+        epochs=epochs, steps_per_epoch=3, checkpoint=path, key=key, **{"device": CPU} | kwargs,
     )  # fmt: skip
     return model, history
 
@@ -67,12 +73,6 @@ def run(path, evaluate=lambda model, epoch: {}, key="k", optimizer="adam", **kwa
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "adam, convolution", "sgd, convolution"])
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, optimizer):
     whole, expected = run(tmp_path / "whole", optimizer=optimizer)
-
-    def die(model, epoch):
-        if epoch == 3:
-            raise Killed
-        return {}
-
     with pytest.raises(Killed):
         run(tmp_path / "part", die, optimizer=optimizer)
     epochs = []
@@ -94,12 +94,8 @@ def test_other_settings_start_anew(tmp_path):
 
 def test_a_longer_training_is_not_taken_for_a_shorter_one(tmp_path):
     run(tmp_path / "c")
-    model, made, schedule = setup()
     with refused(tmp_path / "c", 6, 2):
-        fit(
-            model, loss, batches, lambda model, epoch: {}, optimizer=made, schedule=schedule,
-            epochs=2, steps_per_epoch=3, checkpoint=tmp_path / "c", key="k", device=CPU,
-        )  # fmt: skip
+        run(tmp_path / "c", epochs=2)
 
 
 def test_what_a_model_draws_depends_on_the_seed_alone(tmp_path):
@@ -107,11 +103,6 @@ def test_what_a_model_draws_depends_on_the_seed_alone(tmp_path):
 
     def dropping(model, batch):
         return loss(model, (nn.functional.dropout(batch[0]), batch[1]))
-
-    def die(model, epoch):
-        if epoch == 3:
-            raise Killed
-        return {}
 
     first = run(None, loss=dropping)[1]
     again = run(None, lambda model, epoch: {"drawn": torch.rand(7)}, loss=dropping)[1]

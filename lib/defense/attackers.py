@@ -212,13 +212,7 @@ def attack_all(
 
 
 def through(behind: nn.Module, one: Attacker, clean: Images, checkpoint: Path) -> pd.DataFrame:
-    """One attacker through one defense; finished images are read back.
-
-    Args:
-        behind: the classifier behind the defense, in evaluation mode.
-        one: the attacker.
-        clean: images to attack.
-        checkpoint: folder for finished images.
+    """One attacker through one defense; finished images are kept in ``checkpoint`` and read back.
 
     Returns:
         One row an image; of `MorePixels` one an image and number of pixels, 1, 2, 4 ...: ``image``
@@ -275,15 +269,10 @@ def _moved(
     chosen: pd.DataFrame, clean: Images, models: dict[str, nn.Module],
     parts: list[pd.DataFrame], others: list[pd.DataFrame], criterion: Criterion, device: Device,
 ) -> list[pd.DataFrame]:  # fmt: skip
-    """Rows of images that were attacked on other models.
+    """Rows of images that were attacked elsewhere.
 
-    Args:
-        chosen: rows of the attack on the bare classifier.
-        clean: their images.
-        models: defended models by name.
-        parts: what was found through them.
-        others: attacks on other classifiers.
-        criterion, device: as for `transfer`.
+    ``chosen`` is the attack on the bare classifier, ``parts`` are those through the defenses, the
+    first of them without any, and ``others`` those on other classifiers.
     """
     pixels = len(chosen["rows"].iloc[0])
     sources = {

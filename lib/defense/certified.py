@@ -21,13 +21,7 @@ IMAGE = ["dataset", "split", "index", "label", "category", "part", "group"]  # o
 
 
 def masking_of(model: Classifier, data: Images, p: Parameters) -> DoubleMasking:
-    """Double masking as the parameters have it, on its device.
-
-    Args:
-        model: the trained classifier.
-        data: the images.
-        p: masking_size, classifier_threshold and device are used.
-    """
+    """Double masking with masking_size, classifier_threshold and device of the parameters."""
     multi_label = data.facts.multi_label
     defense = DoubleMasking(
         model, p.masking_size, multi_label=multi_label, threshold=p.classifier_threshold

@@ -137,12 +137,9 @@ class DoubleMasking(nn.Module):
         return margins / (RELATIVE / TIE * values.abs().amax(1)).clamp(min=1)
 
     def _agreeing(self, image: Tensor, values: Tensor, masks: Tensor) -> Tensor:
-        """Masks of the first round that voted for the decision on an image, bool (M,).
+        """Masks (M, H, W) that voted for the decision on an image (C, H, W), bool (M,).
 
-        Args:
-            image: (C, H, W).
-            values: logits under each mask (M, K).
-            masks: bool (M, H, W).
+        ``values`` are the logits of the first round (M, K).
         """
         votes = self._votes(values)
         kinds, of, counts = np.unique(votes, axis=0, return_inverse=True, return_counts=True)

@@ -52,11 +52,7 @@ def select_patches(
 
 
 def check_patches(size: int, threshold: float) -> tuple[int, float]:
-    """Size and threshold as numbers of Python.
-
-    Raises:
-        InputError: a size that is no odd whole number from 1, or a threshold outside 0..1.
-    """
+    """Size, an odd whole number from 1, and threshold in 0..1 as numbers of Python."""
     size = check_number("size of a patch", size, 1, math.inf, whole=True)
     if size % 2 == 0:
         raise InputError(f"size of a patch is {size}: give an odd number, so that it has a middle.")

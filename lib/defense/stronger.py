@@ -21,11 +21,7 @@ PIXELS = ("rows", "cols", "values")
 
 
 def check_attack(attack: Any, *kinds: type) -> None:
-    """Refuse an attack of which no stronger one can be made.
-
-    Raises:
-        InputError: it is of none of the kinds.
-    """
+    """Refuse an attack of another kind: of it no stronger one can be made."""
     if not isinstance(attack, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise InputError(f"The attack is {shortened(attack)}: give a {wanted}.")

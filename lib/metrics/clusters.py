@@ -45,10 +45,7 @@ def of(frame: pd.DataFrame) -> np.ndarray:
 def totals(values: Sequence[float] | np.ndarray, clusters: Sequence[int] | np.ndarray | None):
     """Sum of the values (N,) and number of rows of each cluster, both (M,).
 
-    Without clusters each row is one.
-
-    Raises:
-        InputError: lengths differ.
+    Without clusters each row is one. Values and clusters of different lengths are refused.
     """
     values = np.asarray(values, dtype=float)
     if clusters is None:

@@ -136,11 +136,7 @@ def measure(reference: Any, image: Any, device: str | torch.device = "cpu") -> p
 
 
 def as_pair(reference: Any, image: Any) -> tuple[np.ndarray, ...]:
-    """Both as contiguous uint8 (N, H, W, C).
-
-    Raises:
-        InputError: another type or shape, or images without pixels.
-    """
+    """Both as contiguous uint8 (N, H, W, C); without pixels they are refused, too."""
     both = as_images(COMPARED, reference=reference, image=image)
     if 0 in both[0].shape[1:]:
         raise InputError(f"{COMPARED} must have pixels, not the shape {both[0].shape}.")

@@ -134,12 +134,9 @@ def finite(values: np.ndarray) -> np.ndarray:
 
 
 def threshold_logit(threshold: float) -> float:
-    """The logit whose sigmoid is ``threshold``, as float32 holds it.
+    """The logit whose sigmoid is ``threshold``, between 0 and 1, as float32 holds it.
 
     All decisions compare float32 logits with this one number.
-
-    Raises:
-        InputError: the threshold is not between 0 and 1.
     """
     check_number("threshold", threshold, 0, 1, ends="()")
     return float(np.float32(np.log(threshold / (1 - threshold))))
@@ -148,10 +145,8 @@ def threshold_logit(threshold: float) -> float:
 def decide(values: np.ndarray, multi_label: bool, threshold: float = 0.5) -> np.ndarray:
     """Decisions from logits: class numbers (N,), or for multi-label the labels (N, L) as 0/1.
 
-    A label counts when its sigmoid exceeds ``threshold`` (CLS09).
-
-    Raises:
-        InputError: as `finite`, and for multi-label as `edge`.
+    A label counts when its sigmoid exceeds ``threshold`` (CLS09). Errors are those of `finite` and,
+    for multi-label, of `threshold_logit`.
     """
     values = finite(values)
     if not multi_label:
@@ -245,11 +240,7 @@ def load(folder: Path, expected: str | None = None) -> Classifier:
 
 
 def _described(path: Path, content: dict[str, Any]) -> Classifier:
-    """The network, with fresh weights, of which the content of a JSON file gives the `FIELDS`.
-
-    Raises:
-        InputError: one is missing or impossible.
-    """
+    """The network, with fresh weights, of which the content of a JSON file gives the `FIELDS`."""
     try:
         return Classifier(**{name: content[name] for name in FIELDS})
     except KeyError as error:

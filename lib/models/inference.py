@@ -42,11 +42,7 @@ def placed(model: Network, device: Device = None) -> torch.device:
 
 
 def check_network(what: str, network: Any) -> None:
-    """Refuse what cannot be called with images, such as a class instead of its object.
-
-    Raises:
-        InputError: it is no module and no function.
-    """
+    """Refuse what cannot be called with images, such as a class instead of its object."""
     if not callable(network) or isinstance(network, type):
         raise InputError(
             f"The {what} is {shortened(network)}: give a module or a function of images."
@@ -61,11 +57,7 @@ def in_float32(model: Network) -> str:
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether to train in bfloat16; ``auto`` is bfloat16 where the device computes in it.
-
-    Raises:
-        InputError: neither ``auto``, ``float32`` nor ``bfloat16``.
-    """
+    """Whether to train in bfloat16; ``auto`` is bfloat16 where the device computes in it."""
     check_name("precision", precision, ("auto", "float32", "bfloat16"))
     return precision == "bfloat16" or (precision == "auto" and native_bfloat16(device))
 

@@ -14,11 +14,7 @@ GRAY = 0.5  # of a pixel with no visible one in its row or column
 
 
 def check_mask(mask: int, patch: int = 1) -> tuple[int, int]:
-    """Edges of a mask and of the patch that lies under it, as numbers of Python.
-
-    Raises:
-        InputError: an edge that is no whole number from 1, or a mask smaller than the patch.
-    """
+    """Edges of a mask and of the patch that fits under it, whole numbers of Python from 1."""
     mask = check_number("mask", mask, 1, math.inf, whole=True)
     return mask, check_number("patch", patch, 1, mask, whole=True)
 

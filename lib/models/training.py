@@ -37,12 +37,7 @@ STEPS = 1_000_003  # separates the epochs, or the steps, of two seeds
 def check_training(
     model: nn.Module, epochs: int, batch: int, learning_rate: float, seed: int
 ) -> tuple[int, int, float, int]:
-    """Settings of a training as numbers of Python.
-
-    Raises:
-        InputError: a model without weights that learn, epochs below 0, a batch below 1, a rate that
-            is not above 0, or no whole seed up to `MOST_SEED`.
-    """
+    """Settings of a training as numbers of Python; those outside their range are refused."""
     weights = model.parameters() if isinstance(model, nn.Module) else ()
     if not any(weight.requires_grad for weight in weights):
         raise InputError(
