@@ -192,10 +192,12 @@ def colored(images, name="derma", count=120):
     return data
 
 
-def fitted(data, **given):
-    """A network trained on the images' parts, and its history."""
+def fitted(data, see=None, **given):
+    """A network trained on the images' parts, and its history; ``see`` is shown what it is fed."""
     torch.manual_seed(0)
     model = Classifier("resnet50", len(data.facts.classes), data.size)
+    if see:
+        model.register_forward_pre_hook(lambda network, fed: see(network.training, fed[0].clone()))
     train, val = data.in_part("train"), data.in_part("val")
     settings = {"epochs": 2, "batch": 16, "optimizer": "adamw", "learning_rate": 0.003} | given
     return model, fit_classifier(
@@ -239,36 +241,21 @@ def test_sizes_grow_and_only_the_last_may_stop(small, images):
     data = colored(images)
     data = replace(data, images=data.images.repeat(2, 1).repeat(2, 2))
     seen = []
-    forward = Classifier.forward
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            Classifier, "forward",
-            lambda self, x: (seen.append((self.training, x.shape[-1])), forward(self, x))[1],
-        )  # fmt: skip
-        _, history = fitted(data, sizes=[32, 56], stop=(-1, -1), epochs=2)
+    _, history = fitted(data, lambda *fed: seen.append(fed), sizes=[32, 56], stop=(-1, -1))
     assert [epoch["size"] for epoch in history] == [32, 56]
-    assert {size for training, size in seen if training} == {32, 56}
-    assert {size for training, size in seen if not training} == {56}
+    assert {x.shape[-1] for training, x in seen if training} == {32, 56}
+    assert {x.shape[-1] for training, x in seen if not training} == {56}
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 64), (64, 32)])
 def test_images_keep_their_shape_at_every_size(height, width):
-    seen = set()
-
-    class Pooled(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.last = nn.Linear(3, 2)
-
-        def forward(self, x):
-            seen.add((self.training, *x.shape[2:]))
-            return self.last(x.mean((2, 3)))
-
+    seen, model = set(), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    model.register_forward_pre_hook(lambda net, fed: seen.add((net.training, *fed[0].shape[2:])))
     images = np.zeros((8, height, width, 3), np.uint8)
     labels = np.arange(8) % 2
     for sizes in ((), (16, 32)):
         seen.clear()
-        fit_classifier(Pooled(), images, labels, images, labels, sizes=sizes, epochs=2, batch=4)
+        fit_classifier(model, images, labels, images, labels, sizes=sizes, epochs=2, batch=4)
         expected = {(True, height * size // 32, width * size // 32) for size in sizes or [32]}
         assert seen == expected | {(False, height, width)}
 
@@ -276,13 +263,8 @@ def test_images_keep_their_shape_at_every_size(height, width):
 def test_masks_hide_parts_of_training_images_alone(small, images):
     data, seen = colored(images), []
     stored = unit(torch.from_numpy(data.images).permute(0, 3, 1, 2))
-    forward = Classifier.forward
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            Classifier, "forward",
-            lambda self, x: (seen.append((self.training, x.clone())), forward(self, x))[1],
-        )  # fmt: skip
-        fitted(data, masking=7, epochs=1)
+    fitted(data, lambda *fed: seen.append(fed), masking=7, epochs=1)
+    assert seen
     for training, batch in seen:
         for image in batch:
             hidden = (stored != image).any(1).sum((1, 2)).min()
@@ -291,24 +273,10 @@ def test_masks_hide_parts_of_training_images_alone(small, images):
         fitted(data, masking=29)
 
 
-def test_the_stopping_rule_reads_float32(images):
-    kinds = set()
-
-    class Spy(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = torch.nn.Linear(28 * 28 * 3, 7)
-
-        def forward(self, images):
-            values = self.layer(images.flatten(1))
-            kinds.add((self.training, values.dtype))
-            return values
-
-    data = colored(images)
-    train, val = data.in_part("train"), data.in_part("val")
-    fit_classifier(
-        Spy(), train.images, train.labels, val.images, val.labels, epochs=1, precision="bfloat16"
-    )
+def test_the_stopping_rule_reads_float32():
+    kinds, model = set(), Flat()
+    model.register_forward_hook(lambda net, _, found: kinds.add((net.training, found.dtype)))
+    trained(model=model, precision="bfloat16")
     assert kinds == {(True, torch.bfloat16), (False, torch.float32)}
 
 
