@@ -85,12 +85,9 @@ def _write(path: Path, rows: list[dict[str, Any]], key: str) -> None:
 def measured(
     defense: DoubleMasking, image: np.ndarray, label: np.ndarray
 ) -> dict[str, bool | float]:
-    """What double masking does to a clean image, and what it proves.
+    """What double masking does to a clean image, uint8 (1, H, W, C), and what it proves.
 
-    Args:
-        defense: where it runs is where it is.
-        image: uint8 (1, H, W, C).
-        label: its class, int (1,), or its 0/1 labels (1, L).
+    ``label`` is its class, int (1,), or its 0/1 labels (1, L).
 
     Returns:
         ``clean`` (the classifier alone is right), ``defended`` (the defense is right),

@@ -35,11 +35,8 @@ def stored(images: Tensor, made: Tensor | None = None) -> Tensor:
     """`lib.data.rounded`, with the gradient of the values before rounding.
 
     A defense that gives no gradient gets that of the identity (Athalye, Carlini and Wagner 2018,
-    BPDA), so that hiding the gradient does not make it look better.
-
-    Args:
-        images: what the defense was given, in 0..1.
-        made: what it gave; None for the images themselves.
+    BPDA), so that hiding the gradient does not make it look better. ``made`` is what it gave for
+    the images in 0..1; None for the images themselves.
     """
     made = images if made is None else made
     carrier = made if made.requires_grad or not images.requires_grad else images

@@ -80,7 +80,7 @@ class DoubleMasking(nn.Module):
         """
         masks = self.masks(*images.shape[2:], images.device)
         every = torch.arange(len(images), device=images.device).repeat_interleave(len(masks))
-        first = self._logits(images, every, masks.repeat(len(images), 1, 1))
+        first = self._logits(images, masks.repeat(len(images), 1, 1), every)
         first = first.unflatten(0, (len(images), len(masks)))
         chosen = [
             values[self._agreeing(image, values, masks)].mean(0)
@@ -132,7 +132,7 @@ class DoubleMasking(nn.Module):
 
         Large logits, which round more, are scaled down to what `TIE` is for.
         """
-        values = self._logits(image, torch.zeros_like(hidden[:, 0, 0], dtype=torch.long), hidden)
+        values = self._logits(image, hidden)
         margins = self.judge.margin(values, label.expand(len(values), *label.shape))
         return margins / (RELATIVE / TIE * values.abs().amax(1)).clamp(min=1)
 
@@ -153,10 +153,9 @@ class DoubleMasking(nn.Module):
     def _unanimous(self, image: Tensor, hidden: Tensor, vote: np.ndarray) -> bool:
         """Whether an image gets one vote under all masks of the second round."""
         return all(
-            (self._votes(self._logits(image[None], part.new_zeros(len(part)).long(), part))
-             == vote).all()
+            (self._votes(self._logits(image[None], part)) == vote).all()
             for part in hidden.split(self._batch(image[None]))
-        )  # fmt: skip
+        )
 
     def _votes(self, values: Tensor) -> np.ndarray:
         """Decisions from logits (M, K) as rows, int (M, 1) or (M, K)."""
@@ -166,8 +165,10 @@ class DoubleMasking(nn.Module):
     def _batch(self, images: Tensor) -> int:
         return self.batch or batch_for(*images.shape[2:], images.device)
 
-    def _logits(self, images: Tensor, rows: Tensor, hidden: Tensor) -> Tensor:
-        """Logits (M, K) of the images in rows (M,) under masks, bool (M, H, W)."""
+    def _logits(self, images: Tensor, hidden: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Logits (M, K) under masks, bool (M, H, W), of the images in rows (M,), or of the one."""
+        if rows is None:
+            rows = torch.zeros(len(hidden), dtype=torch.long, device=images.device)
         step = self._batch(images)
         parts = [
             self.classifier(self.hide(images[some], under))
