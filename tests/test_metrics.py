@@ -143,6 +143,26 @@ def test_flat_images_have_finite_values():
     assert image_quality.fsim(black, black)[0] == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_symmetric(channels):
+    a = photograph(64, channels)
+    b = noisy(a, 12)
+    forth, back = image_quality.measure(a, b), image_quality.measure(b, a)
+    np.testing.assert_allclose(forth, back, rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_more_noise_is_worse_in_every_metric(channels):
+    clean = photograph(64, channels)
+    table = image_quality.measure(
+        clean.repeat(5, axis=0), np.concatenate([noisy(clean, d) for d in (2, 6, 15, 35, 80)])
+    )
+    for name in ("psnr", "ssim", "fsim"):
+        assert table[name].is_monotonic_decreasing, name
+    for name in ("mse", "gmsd"):
+        assert table[name].is_monotonic_increasing, name
+
+
 def test_a_value_does_not_depend_on_the_batch(monkeypatch):
     clean = photograph(64, 3).repeat(5, axis=0)
     other = np.concatenate([noisy(clean[:1], d, seed=d) for d in (3, 5, 9, 20, 50)])
@@ -317,6 +337,16 @@ def test_chromatic_fsim_sees_color_and_fsim_does_not():
     assert image_quality.fsim_chromatic(a, gray)[0] < image_quality.fsim(a, gray)[0] - 0.02
     with refused():
         image_quality.fsim_chromatic(a[..., :1], a[..., :1])
+
+
+def test_gray_is_the_color_image_with_equal_channels():
+    a = photograph(64, 1)
+    b = noisy(a, 10)
+    gray, color = (
+        image_quality.measure(a, b),
+        image_quality.measure(a.repeat(3, 3), b.repeat(3, 3)),
+    )
+    np.testing.assert_allclose(gray, color, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

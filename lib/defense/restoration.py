@@ -220,7 +220,7 @@ def shares(frame: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     # A clean image is defended once for each classifier.
-    once = clusters.image_columns(frame) + ["classifier"] * ("classifier" in frame)
+    once = [name for name in (*clusters.IMAGE, "classifier") if name in frame]
     frame = frame.assign(cluster=clusters.of(frame))
     for name, every in frame.groupby("defense", sort=False):
         won, clean = every[every["success"]], every.drop_duplicates(once)
