@@ -9,19 +9,37 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.attack.incremental.layers import (
+    Convolutions,
     Layer,
     NotIncremental,
     Stem,
-    affine,
     conv,
     fold,
-    placed,
+    normal,
     pooling,
 )
 from lib.attack.incremental.windows import Level, Reach, Windows
 
 
-class DenseLayer(Layer):
+class Norm(Layer):
+    """Batch norm and ReLU."""
+
+    reach = Reach()
+
+    def __init__(self, norm: nn.Module, dtype: torch.dtype) -> None:
+        norm = normal(norm)
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        shift = norm.bias - norm.running_mean * scale
+        self.scale, self.shift = scale.detach().to(dtype), shift.detach().to(dtype)
+        self.channels_in = self.channels_out = self.work_in = len(scale)
+
+    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
+        return torch.addcmul(self.shift, x, self.scale).relu_()
+
+    valid = whole
+
+
+class DenseLayer(Convolutions):
     """One layer of a dense block (Huang et al. 2017): adds channels to those that it reads.
 
     All layers of a block work in maps with room for the channels of the whole block, so that
@@ -32,27 +50,21 @@ class DenseLayer(Layer):
     in_place = True
 
     def __init__(self, layer: nn.Module, block_channels: int, dtype: torch.dtype) -> None:
-        self.scale, self.shift = (value.to(dtype) for value in affine(layer.norm1))
-        self.first = placed(fold(layer.conv1, layer.norm2), dtype)
-        self.second = placed(fold(layer.conv2), dtype)
+        self.norm = Norm(layer.norm1, dtype)
+        self.first = fold(layer.conv1, layer.norm2, dtype)
+        self.second = fold(layer.conv2, None, dtype)
         self.narrow, self.used = self.first[0].shape[:2]
         self.end = self.used + self.second[0].shape[0]
         self.channels_in = self.channels_out = block_channels
-
-    def allocate(self, slots: int, size: int, count: int, window: int) -> None:
-        rows = count * window**2
-        self.inner = Level(slots, size, self.narrow, rows, self.shift.dtype, self.shift.device)
+        self.work_in, self.work_out = self.first[0].numel(), self.second[0].numel()
 
     def _first(self, x: Tensor) -> Tensor:
-        x = torch.addcmul(self.shift, x[..., : self.used], self.scale).relu_()
-        return conv(x, *self.first).relu_()
+        return conv(self.norm.whole(x[..., : self.used]), *self.first).relu_()
 
     def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
         if x.shape[-1] < self.channels_in:  # the first layer makes room for the block
             x = F.pad(x, (0, self.channels_in - x.shape[-1]))
-        inner = self._first(x)
-        if slots is not None:
-            self.inner.keep(slots, inner)
+        inner = self.kept(self._first(x), slots)
         x[..., self.used : self.end] = conv(inner, *self.second, padding=1)
         return x
 
@@ -63,9 +75,6 @@ class DenseLayer(Layer):
         maps = level.read(found[:, :, 1:-1, 1:-1])
         maps[..., self.used : self.end] = new
         return maps
-
-    def work(self, places_in: int, places_out: int) -> int:
-        return places_in * self.first[0].numel() + places_out * self.second[0].numel()
 
     def moved(self, places_in: int, places_out: int) -> int:
         return places_in * self.narrow + 2 * places_out * self.channels_in
@@ -80,36 +89,16 @@ class Transition(Layer):
     reach = Reach(2, 2, 0)
 
     def __init__(self, transition: nn.Module, dtype: torch.dtype) -> None:
-        self.scale, self.shift = (value.to(dtype) for value in affine(transition.norm))
-        self.kernel = placed(fold(transition.conv), dtype)
+        self.norm = Norm(transition.norm, dtype)
+        self.kernel = fold(transition.conv, None, dtype)
         self.channels_out, self.channels_in = self.kernel[0].shape[:2]
+        self.work_in, self.work_out = self.channels_in, self.kernel[0].numel()
 
     def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
-        x = torch.addcmul(self.shift, x, self.scale).relu_().permute(0, 3, 1, 2)
-        return conv(F.avg_pool2d(x, 2).permute(0, 2, 3, 1), *self.kernel)
+        x = F.avg_pool2d(self.norm.whole(x).permute(0, 3, 1, 2), 2)
+        return conv(x.permute(0, 2, 3, 1), *self.kernel)
 
     valid = whole
-
-    def work(self, places_in: int, places_out: int) -> int:
-        return places_in * self.channels_in + places_out * self.kernel[0].numel()
-
-
-class LastNorm(Layer):
-    """Norm and ReLU behind the last dense block."""
-
-    reach = Reach()
-
-    def __init__(self, norm: nn.BatchNorm2d, dtype: torch.dtype) -> None:
-        self.scale, self.shift = (value.to(dtype) for value in affine(norm))
-        self.channels_in = self.channels_out = len(self.scale)
-
-    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
-        return torch.addcmul(self.shift, x, self.scale).relu_()
-
-    valid = whole
-
-    def work(self, places_in: int, places_out: int) -> int:
-        return places_in * self.channels_in
 
 
 def layers(network: nn.Module, dtype: torch.dtype) -> list[Layer]:
@@ -131,7 +120,7 @@ def layers(network: nn.Module, dtype: torch.dtype) -> list[Layer]:
             found.append(Transition(part, dtype))
             found[-1].tapped = name == "transition1"
         elif name == "norm5":
-            found.append(LastNorm(part, dtype))
+            found.append(Norm(part, dtype))
         elif name not in ("norm0", "relu0", "pool0"):
             raise NotIncremental(f"the network has a part {name} that torchvision's has not.")
     return found

@@ -29,8 +29,8 @@ def normal(norm: nn.Module) -> nn.BatchNorm2d:
     return norm
 
 
-def fold(conv: nn.Module, norm: nn.Module | None = None) -> Kernel:
-    """Weight and bias of a convolution and the batch norm behind it.
+def fold(conv: nn.Module, norm: nn.Module | None, dtype: torch.dtype) -> Kernel:
+    """Weight and bias of a convolution and the batch norm behind it, as `conv` takes them.
 
     Raises:
         NotIncremental: another layer, or a dilated one.
@@ -40,28 +40,14 @@ def fold(conv: nn.Module, norm: nn.Module | None = None) -> Kernel:
         or conv.kernel_size[0] != conv.kernel_size[1]
     ):  # fmt: skip
         raise NotIncremental(f"the network has {conv} where torchvision's has none.")
-    if norm is None:
-        return conv.weight.detach(), None if conv.bias is None else conv.bias.detach()
-    norm = normal(norm)
-    weight, bias = fuse_conv_bn_weights(
-        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight,
-        norm.bias,
-    )  # fmt: skip
-    return weight.detach(), bias.detach()
-
-
-def affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Scale and shift (C,) that a batch norm in evaluation mode applies."""
-    norm = normal(norm)
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    return scale.detach(), (norm.bias - norm.running_mean * scale).detach()
-
-
-def placed(kernel: Kernel, dtype: torch.dtype) -> Kernel:
-    """Weight and bias in the dtype and memory order that `conv` works in."""
-    weight, bias = kernel
-    weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
-    return weight, None if bias is None else bias.to(dtype)
+    weight, bias = conv.weight, conv.bias
+    if norm is not None:
+        norm = normal(norm)
+        weight, bias = fuse_conv_bn_weights(
+            weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+    weight = weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+    return weight, None if bias is None else bias.detach().to(dtype)
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None, **how: int) -> Tensor:
@@ -75,6 +61,8 @@ class Layer:
     reach: Reach
     channels_in: int
     channels_out: int
+    work_in = 0  # multiply-adds for each place of the input
+    work_out = 0  # and for each place of the output
     in_place = False  # whether the output lies in the input's maps
     tapped = False  # whether `Tap` predicts from its output
 
@@ -102,19 +90,38 @@ class Layer:
 
     def work(self, places_in: int, places_out: int) -> int:
         """Multiply-adds for maps or windows with so many places."""
-        raise NotImplementedError
+        return places_in * self.work_in + places_out * self.work_out
 
     def moved(self, places_in: int, places_out: int) -> int:
         """Values gathered for output windows of so many places, which read ``places_in``."""
         return places_in * self.channels_in
 
 
+class Convolutions(Layer):
+    """Convolutions in a row: what the first one gives is kept in inner maps."""
+
+    first: Kernel
+    reach_first = Reach()
+
+    def allocate(self, slots: int, size: int, count: int, window: int) -> None:
+        weight, size = self.first[0], self.reach_first.map_size(size)
+        rows = count * self.reach_first.spread_size(window, size) ** 2
+        self.inner = Level(slots, size, len(weight), rows, weight.dtype, weight.device)
+
+    def kept(self, inner: Tensor, slots: Tensor | None) -> Tensor:
+        """Inner maps, stored if they are those of the images in slots."""
+        if slots is not None:
+            self.inner.keep(slots, inner)
+        return inner
+
+
 class Stem(Layer):
     """Convolution, batch norm, ReLU: the first layer of both kinds of networks."""
 
     def __init__(self, convolution: nn.Conv2d, norm: nn.Module, dtype: torch.dtype) -> None:
-        self.kernel = placed(fold(convolution, norm), dtype)
+        self.kernel = fold(convolution, norm, dtype)
         self.channels_out, self.channels_in = self.kernel[0].shape[:2]
+        self.work_out = self.kernel[0].numel()
         edge, self.stride = convolution.kernel_size[0], convolution.stride[0]
         if convolution.padding != (edge // 2,) * 2 or convolution.groups != 1:
             raise NotIncremental(f"the network begins with {convolution}.")
@@ -126,9 +133,6 @@ class Stem(Layer):
     def valid(self, x: Tensor) -> Tensor:
         return conv(x, *self.kernel, stride=self.stride).relu_()
 
-    def work(self, places_in: int, places_out: int) -> int:
-        return places_out * self.kernel[0].numel()
-
 
 class MaxPool(Layer):
     """3x3 maximum of stride 2. Its input is never negative, so that zero padding is neutral."""
@@ -137,15 +141,13 @@ class MaxPool(Layer):
 
     def __init__(self, channels: int) -> None:
         self.channels_in = self.channels_out = channels
+        self.work_out = 9 * channels
 
     def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
         return F.max_pool2d(x.permute(0, 3, 1, 2), 3, 2, 1).permute(0, 2, 3, 1)
 
     def valid(self, x: Tensor) -> Tensor:
         return F.max_pool2d(x.permute(0, 3, 1, 2), 3, 2).permute(0, 2, 3, 1)
-
-    def work(self, places_in: int, places_out: int) -> int:
-        return 9 * self.channels_in * places_out
 
 
 def pooling(module: nn.Module, channels: int) -> list[Layer]:

@@ -4,12 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from lib.attack.incremental.layers import (
+    Convolutions,
+    Kernel,
     Layer,
     NotIncremental,
     Stem,
     conv,
     fold,
-    placed,
     pooling,
 )
 from lib.attack.incremental.windows import Level, Reach, Windows
@@ -17,13 +18,22 @@ from lib.attack.incremental.windows import Level, Reach, Windows
 WITHIN = Reach(3, 1, 1)  # of a 3x3 convolution that keeps the map's size
 
 
-class Block(Layer):
+def numbers(*kernels: Kernel | None) -> int:
+    """Numbers in the weights of kernels."""
+    return sum(kernel[0].numel() for kernel in kernels if kernel)
+
+
+class Block(Convolutions):
     """Convolutions beside a shortcut (He et al. 2016), batch norm folded."""
 
     def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
+        self.first = fold(block.conv1, block.bn1, dtype)
+        self.second = fold(block.conv2, block.bn2, dtype)
+        self.narrow, self.channels_in = self.first[0].shape[:2]
         self.shortcut = None
         if block.downsample is not None:
-            self.shortcut = placed(fold(*block.downsample), dtype)
+            convolution, norm = block.downsample
+            self.shortcut = fold(convolution, norm, dtype)
 
     def _sum(self, x: Tensor, beside: Tensor) -> Tensor:
         """ReLU of the last convolution's output and the shortcut of ``beside``."""
@@ -40,21 +50,13 @@ class Basic(Block):
         self.stride = block.conv1.stride[0]
         self.reach_first = Reach(3, self.stride, 1)
         self.reach = Reach(2 * self.stride + 3, self.stride, self.stride + 1)
-        self.first = placed(fold(block.conv1, block.bn1), dtype)
-        self.second = placed(fold(block.conv2, block.bn2), dtype)
-        self.channels_out, self.channels_in = self.first[0].shape[:2]
-
-    def allocate(self, slots: int, size: int, count: int, window: int) -> None:
-        size = self.reach_first.map_size(size)
-        rows = count * self.reach_first.spread_size(window, size) ** 2
-        weight = self.first[0]
-        self.inner = Level(slots, size, self.channels_out, rows, weight.dtype, weight.device)
+        self.channels_out = self.narrow
+        self.work_out = numbers(self.first, self.second, self.shortcut)
 
     def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
         inner = conv(x, *self.first, stride=self.stride, padding=1).relu_()
-        if slots is not None:
-            self.inner.keep(slots, inner)
-        return self._sum(conv(inner, *self.second, padding=1), x[:, :: self.stride, :: self.stride])
+        last = conv(self.kept(inner, slots), *self.second, padding=1)
+        return self._sum(last, x[:, :: self.stride, :: self.stride])
 
     def windows(self, level: Level, slot: Tensor, held: Windows, out: Windows) -> Tensor:
         inner = held.after(self.reach_first, self.inner.size)
@@ -64,10 +66,6 @@ class Basic(Block):
         found = level.lookup(slot, held, out.before(Reach(1, self.stride)))
         beside = level.read(found[:, :, :: self.stride, :: self.stride])
         return self._sum(conv(x, *self.second), beside)
-
-    def work(self, places_in: int, places_out: int) -> int:
-        kernels = self.first, self.second, self.shortcut
-        return places_out * sum(kernel[0].numel() for kernel in kernels if kernel)
 
     def moved(self, places_in: int, places_out: int) -> int:
         return (places_in + places_out) * self.channels_in + places_out * self.channels_out
@@ -81,23 +79,16 @@ class Bottleneck(Block):
 
     def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
         super().__init__(block, dtype)
+        self.third = fold(block.conv3, block.bn3, dtype)
         self.stride = block.conv2.stride[0]
         self.how = {"stride": self.stride, "groups": block.conv2.groups}
         self.reach = Reach(3, self.stride, 1)
-        self.first = placed(fold(block.conv1, block.bn1), dtype)
-        self.second = placed(fold(block.conv2, block.bn2), dtype)
-        self.third = placed(fold(block.conv3, block.bn3), dtype)
-        self.narrow, self.channels_in = self.first[0].shape[:2]
-        self.channels_out = self.third[0].shape[0]
-
-    def allocate(self, slots: int, size: int, count: int, window: int) -> None:
-        weight = self.first[0]
-        self.inner = Level(slots, size, self.narrow, count * window**2, weight.dtype, weight.device)
+        self.channels_out = len(self.third[0])
+        self.work_in = numbers(self.first)
+        self.work_out = numbers(self.second, self.third, self.shortcut)
 
     def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
-        inner = conv(x, *self.first).relu_()
-        if slots is not None:
-            self.inner.keep(slots, inner)
+        inner = self.kept(conv(x, *self.first).relu_(), slots)
         middle = conv(inner, *self.second, padding=1, **self.how).relu_()
         return self._sum(conv(middle, *self.third), x[:, :: self.stride, :: self.stride])
 
@@ -107,11 +98,6 @@ class Bottleneck(Block):
         middle = conv(self.inner.read(found), *self.second, **self.how).relu_()
         center = found[:, :, 1 : -1 : self.stride, 1 : -1 : self.stride]
         return self._sum(conv(middle, *self.third), level.read(center))
-
-    def work(self, places_in: int, places_out: int) -> int:
-        kernels = self.second, self.third, self.shortcut
-        behind = sum(kernel[0].numel() for kernel in kernels if kernel)
-        return places_in * self.first[0].numel() + places_out * behind
 
     def moved(self, places_in: int, places_out: int) -> int:
         return places_in * self.narrow + places_out * self.channels_in
