@@ -43,7 +43,7 @@ def ready(
     if len(array):
         with full_precision(device):
             first = torch.tensor(array[0]).permute(2, 0, 1).to(device)
-            check_task(first_logits(model, first), labels, criterion)
+            check_task(alone(model, first), labels, criterion)
     return array, labels, device
 
 
@@ -118,27 +118,11 @@ def alone(model: nn.Module, image: Tensor) -> Tensor:
     """Float32 logits (1, K) of one image, uint8 (C, H, W), evaluated by itself.
 
     Raises:
-        InputError: they are not finite.
+        InputError: the model does not take such an image, or gives no finite logits.
     """
+    batch = unit(image.unsqueeze(0))
     try:
-        values = model(unit(image.unsqueeze(0)))
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise InputError("There is not enough memory for one image: free some.") from None
-        raise
-    finite(values)
-    return values.float()
-
-
-def first_logits(model: nn.Module, image: Tensor) -> Tensor:
-    """Logits (1, K) of the first image, uint8 (C, H, W), after which the model is known to work.
-
-    Raises:
-        InputError: the model does not take such an image, or gives no logits.
-    """
-    shape = tuple(image.unsqueeze(0).shape)
-    try:
-        values = model(unit(image.unsqueeze(0)))
+        values = model(batch)
     except Exception as error:
         if is_out_of_memory(error):
             raise InputError("There is not enough memory for one image: free some.") from None
@@ -146,8 +130,8 @@ def first_logits(model: nn.Module, image: Tensor) -> Tensor:
         if image.shape[0] == 1:
             hint = " Gray images have one channel: wrap a model that takes three."
         raise InputError(
-            f"The model does not take float32 images of shape {shape} ({first_line(error)})"
-            f"{in_float32(model)}.{hint}"
+            f"The model does not take float32 images of shape {tuple(batch.shape)} "
+            f"({first_line(error)}){in_float32(model)}.{hint}"
         ) from error
     if (
         not isinstance(values, Tensor) or values.ndim != 2 or len(values) != 1
