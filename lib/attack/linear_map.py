@@ -16,15 +16,21 @@ from torch import Tensor, nn
 
 from lib.attack import inputs
 from lib.attack.attack_table import COLUMNS
-from lib.attack.criteria import Criterion, Misclassification, check_criterion, skip_reason
+from lib.attack.criteria import (
+    Criterion,
+    Misclassification,
+    check_criterion,
+    skip_reason,
+    slope,
+)
 from lib.attack.differential_evolution import paint
 from lib.attack.evaluators import PRECISIONS, ExactScores, dtype_of
 from lib.attack.incremental import Incremental
-from lib.attack.input_gradient import InputGradient
 from lib.attack.outcome import Outcome
 from lib.attack.pixel_attack import Found
 from lib.attack.screening import tap_of
 from lib.attack.vulnerability import color_grid
+from lib.data import unit
 from lib.models.inference import full_precision
 from lib.params.errors import check_field, check_name
 
@@ -114,7 +120,7 @@ class _Search:
             outcome.model, attack.criterion, example, 1, BATCH, dtype, BATCH, 1
         )
         incremental = isinstance(self.scores.evaluator.evaluator, Incremental)
-        self.tap = tap_of(self.scores) if incremental else InputGradient(outcome.model, example)
+        self.tap = tap_of(self.scores) if incremental else InputGradient(outcome.model)
         self.colors = color_grid(example.shape[0], 2).to(device)
         self.slot = torch.zeros(1, dtype=torch.long, device=device)
 
@@ -122,7 +128,7 @@ class _Search:
         """The row of an image, uint8 (C, H, W)."""
         clean = inputs.alone(self.outcome.model, picture)
         if reason := skip_reason(self.criterion, clean, label):
-            return self.outcome.skipped(place, clean, label, reason)
+            return self.outcome.clean(place, clean, label, reason)
         started = time.monotonic()
         self.picture, self.label = picture, label
         self.fixed = self.slot[:0]  # genes of the pixels before
@@ -166,7 +172,8 @@ class _Search:
             step *= 2
         share = -(-self.settings.evaluations // step.bit_length())
         tried = torch.zeros(height, width, dtype=torch.bool, device=painted.device)
-        genes, predicted = self.slot.new_zeros(0, 2 + len(self.colors[0])), self.tap.objectives[:0]
+        genes = self.slot.new_zeros(0, 2 + len(self.colors[0]))
+        predicted = torch.zeros(0, device=painted.device)
         done = predicted.bool()
         while step and not self.fooled:
             # Older predictions are under another gradient; their order is good enough.
@@ -199,7 +206,7 @@ class _Search:
 
     def _predict(self, genes: Tensor) -> Tensor:
         if not len(genes):
-            return self.tap.objectives[:0]
+            return torch.zeros(0, device=genes.device)
         self.scores.counts[0, 1] += len(genes)
         return self.tap.predict(self.slot.expand(len(genes)), genes)
 
@@ -231,3 +238,36 @@ class _Search:
                     near[n, 2 + n // 2] += step if n % 2 else -step
                 near[:, 2:].clamp_(0, 255)
                 better = self._compute(near[(near != self.best).any(1)])
+
+
+class InputGradient:
+    """The objective predicted from the gradient at the image, for any model that has one.
+
+    Called as `lib.attack.incremental.Tap`, which predicts better, but knows only torchvision's
+    ResNets and DenseNets. One image at a time is in work, in slot 0; candidates change one pixel.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def enter(self, slots: Tensor, images: Tensor) -> None:
+        """Take an image, uint8 (1, C, H, W)."""
+        self.images = images
+
+    def aim(
+        self, slot: int, criterion: Criterion, label: Tensor, candidate: Tensor | None = None
+    ) -> None:
+        """Take the gradient of predictions; arguments and errors as of `Tap.aim`."""
+        images = self.images
+        if candidate is not None:
+            images = torch.cat([images, paint(images, candidate.view(1, 1, -1))])
+        objective, gradient = slope(
+            lambda values: self.model(values).float(), unit(images), criterion, label
+        )
+        self.objective, self.gradients = objective.float(), gradient.unsqueeze(0)
+
+    def predict(self, slots: Tensor, candidates: Tensor) -> Tensor:
+        """Predicted objectives (N,) of candidates (N, 2 + C) of the image in slots (N,)."""
+        row, col = candidates[:, 0], candidates[:, 1]
+        change = (candidates[:, 2:] - self.images[slots, :, row, col].long()) / 255
+        return self.objective + (change * self.gradients[slots, :, row, col]).sum(1)

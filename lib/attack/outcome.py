@@ -53,27 +53,24 @@ class Outcome:
             failed += 1
         return None, failed
 
-    def clean(self, place: int, logits: Tensor, label: Tensor) -> dict[str, Any]:
+    def clean(self, place: int, logits: Tensor, label: Tensor, skipped: str = "") -> dict[str, Any]:
         """A whole row of the image at ``place``, as if nothing had been changed.
 
         Args:
             place: position among the images given.
             logits: of the clean image, float32 (1, K).
             label: int64 (1,) or (1, K).
+            skipped: why it is not attacked, empty if it is.
         """
         decision = self.decision(logits, label)
         before = confidence(self.criterion, logits, label).item()
         return {
-            "image": place, "label": as_text(label.cpu().numpy())[0], "skipped": False,
-            "reason": "", "success": False, "predicted": decision, "adversarial": decision,
+            "image": place, "label": as_text(label.cpu().numpy())[0], "skipped": bool(skipped),
+            "reason": skipped, "success": False, "predicted": decision, "adversarial": decision,
             "p_before": before, "p_after": before, "rows": [], "cols": [], "values": [],
             "evaluations": 0, "computed": 0, "screened": 0, "generations": 0, "disagreements": 0,
             "best": [], "seconds": 0.0,
         }  # fmt: skip
-
-    def skipped(self, place: int, logits: Tensor, label: Tensor, reason: str) -> dict[str, Any]:
-        """The row of an image that is not attacked."""
-        return self.clean(place, logits, label) | {"skipped": True, "reason": reason}
 
     def attacked(self, picture: Tensor, genes: Tensor, label: Tensor) -> dict[str, Any]:
         """What the stored image, changed by ``genes``, is alone in float32.

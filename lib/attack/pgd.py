@@ -99,7 +99,7 @@ class PGD:
         clean, best = inputs.alone(model, picture[0]), picture[0]
         outcome = Outcome(model, self.criterion)
         if reason := skip_reason(self.criterion, clean, label):
-            return outcome.skipped(place, clean, label, reason), best
+            return outcome.clean(place, clean, label, reason), best
         row = outcome.clean(place, clean, label)
         for start in range(self.starts):
             for candidate in self._descend(model, picture, label, key, start):

@@ -113,7 +113,7 @@ class Search:
             clean = inputs.alone(self.model, picture)
             reason = skip_reason(self.criterion, clean, label)
             if reason:
-                skipped.append(self.outcome.skipped(place, clean, label, reason))
+                skipped.append(self.outcome.clean(place, clean, label, reason))
                 continue
             if self.evaluate is None:
                 self._prepare(picture)
