@@ -136,12 +136,8 @@ def skip_reason(criterion: Criterion, logits: Tensor, labels: Tensor) -> str:
     """Why a clean image is not attacked, '' if it is.
 
     Our own criteria say themselves whether the model is right, so far as they watch the labels.
-    With any other the decision must be the label too.
-
-    Args:
-        criterion: what counts as success.
-        logits: of the clean image, float32 (1, K).
-        labels: its label, int64 (1,) or (1, K).
+    With any other the decision must be the label too. The image is one: logits are (1, K), its
+    label is int64 (1,) or (1, K).
     """
     if criterion(logits, labels)[1].item():
         ours = hasattr(criterion, "multi_label")

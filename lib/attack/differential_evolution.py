@@ -93,11 +93,8 @@ def best1bin(
     clipped as in `rand1`, where scipy draws those outside anew.
 
     Args:
-        members: population, int64 (N, population, genes).
+        members, keys, generation, limits: as for `rand1`.
         scores: of the members (N, population), lower is better.
-        keys: (N,).
-        generation: of the children, int64 (N,), from 1.
-        limits: of `gene_limits`.
         dither: lower and upper bound of F.
         crossover: probability, 0..1.
     """

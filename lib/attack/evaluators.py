@@ -207,14 +207,7 @@ class ExactScores:
         self.counts = torch.zeros(self.slots, 2, dtype=torch.long, device=example.device)
 
     def enter(self, slots: Tensor, pictures: Tensor, labels: Tensor, clean: Tensor) -> None:
-        """Put images into slots.
-
-        Args:
-            slots: int64 (n,).
-            pictures: uint8 (n, C, H, W).
-            labels: int64 (n,) or (n, K).
-            clean: their float32 logits (n, K).
-        """
+        """Put images into slots, as `CandidateEvaluator`; their labels are int64 (n,) or (n, K)."""
         self.counts[slots] = 0
         self.evaluator.enter(slots, pictures, clean)
 

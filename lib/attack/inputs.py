@@ -19,12 +19,7 @@ def ready(
 ) -> tuple[np.ndarray, Tensor, torch.device]:
     """What an attack works on, after the model was tried on the first image.
 
-    Args:
-        model: that is attacked.
-        images: as for `to_attack`.
-        labels: as for `as_labels`.
-        criterion: what counts as success.
-        pixels: that are changed.
+    Images are as for `to_attack`, labels as for `as_labels`; ``pixels`` of each are changed.
 
     Returns:
         Images, uint8 (N, H, W, C), labels, int64 (N,) or (N, L), and the model's device.
@@ -63,15 +58,7 @@ def to_attack(images: Any) -> np.ndarray:
 
 
 def as_labels(labels: Any, count: int) -> Tensor:
-    """Labels as int64 (N,) or (N, L).
-
-    Args:
-        labels: integers (N,), or 0/1 (N, L), of numpy or torch.
-        count: of the images, N.
-
-    Raises:
-        InputError: another type, shape or value.
-    """
+    """Labels as int64 (N,) or (N, L); arguments and errors as of `lib.data.conversion`."""
     array = conversion.as_labels("The labels", labels, count)
     return torch.tensor(np.ascontiguousarray(array, np.int64))
 

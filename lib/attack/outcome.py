@@ -14,12 +14,7 @@ from lib.models.classifiers import as_text
 
 @dataclass(frozen=True)
 class Outcome:
-    """Judges stored images alone in float32 and puts that into rows.
-
-    Args:
-        model: in evaluation mode.
-        criterion: what counts as success.
-    """
+    """Judges stored images alone in float32 and puts that into rows."""
 
     model: nn.Module
     criterion: Criterion
@@ -56,11 +51,7 @@ class Outcome:
     def clean(self, place: int, logits: Tensor, label: Tensor, skipped: str = "") -> dict[str, Any]:
         """A whole row of the image at ``place``, as if nothing had been changed.
 
-        Args:
-            place: position among the images given.
-            logits: of the clean image, float32 (1, K).
-            label: int64 (1,) or (1, K).
-            skipped: why it is not attacked, empty if it is.
+        Its logits are float32 (1, K). ``skipped`` says why it is not attacked, '' if it is.
         """
         decision = self.decision(logits, label)
         before = confidence(self.criterion, logits, label).item()

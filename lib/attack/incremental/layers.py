@@ -73,11 +73,8 @@ class Layer:
     def allocate(self, slots: int, size: int, count: int, window: int) -> None:
         """Room for inner maps; most layers need none.
 
-        Args:
-            slots: images in work.
-            size: edge of the input maps.
-            count: windows of a batch.
-            window: edge of the input windows.
+        A batch has ``count`` windows; ``size`` is the edge of the input maps, ``window`` that of
+        the windows there.
         """
 
     def windows(self, level: Level, slot: Tensor, held: Windows, out: Windows) -> Tensor:

@@ -142,14 +142,9 @@ class Incremental:
         cls, model: nn.Module, example: Tensor, pixels: int, batch: int = 0,
         dtype: torch.dtype = torch.float32,
     ) -> "Incremental":  # fmt: skip
-        """An incremental evaluator that was compared with the whole model.
+        """An evaluator that was compared with the whole model, which may be any.
 
-        Args:
-            model: any model.
-            example: image to compare them on, uint8 (C, H, W), on the model's device.
-            pixels: changed pixels of a candidate.
-            batch: candidates evaluated at once; 0 for what suits a CPU's memory.
-            dtype: of weights and activations.
+        They are compared on ``example``, an image, uint8 (C, H, W), on the model's device.
 
         Raises:
             NotIncremental: none could be made, or it gives other logits than the model.
@@ -228,13 +223,9 @@ class Incremental:
         return levels
 
     def enter(self, slots: Tensor, images: Tensor) -> None:
-        """Put images into slots and keep their activations.
+        """Put images, uint8 (n, C, H, W), into slots, int64 (n,), and keep their activations.
 
         One at a time, so that what an image gives does not depend on what it enters with.
-
-        Args:
-            slots: int64 (n,).
-            images: uint8 (n, C, H, W).
         """
         self.images[slots] = images.permute(0, 2, 3, 1).long()
         for slot, image in zip(slots.split(1), images.split(1), strict=True):
@@ -268,12 +259,7 @@ class Incremental:
     def write_windows(self, slots: Tensor, genes: Tensor) -> Windows:
         """Write one batch's windows into the level in front of the first layer on whole maps.
 
-        Args:
-            slots: int64 (batch,).
-            genes: candidates, int64 (batch, genes).
-
-        Returns:
-            Where they lie.
+        Returned is where they lie; candidates are int64 (batch, genes), their slots (batch,).
         """
         pixels = genes.view(len(genes), self.pixels, -1)
         held = self._windows(0, pixels)

@@ -37,9 +37,7 @@ class Reach:
     def spread_size(self, size: int, limit: int) -> int:
         """Edge of a window that holds all places which depend on any input window of ``size``.
 
-        Args:
-            size: edge of the input window.
-            limit: edge of the output map.
+        The output map has the edge ``limit``.
         """
         return min(limit, (size + self.kernel - 2) // self.stride + 1)
 
