@@ -92,7 +92,7 @@ def through_median(picture: Tensor) -> Neighbors:
     code = code[earliest].sort(1).values
     code[:, 1:].masked_fill_(code[:, 1:] == code[:, :-1], -1)  # at the border a place comes twice
     code = code.sort(1).values.cpu().numpy()
-    kept = np.sort(np.unique(code.view([("", code.dtype)] * 9).ravel(), return_index=True)[1])
+    kept = np.sort(np.unique(code, axis=0, return_index=True)[1])
     chosen = earliest[torch.from_numpy(kept).to(device)]
     seen = clean.view(1, height, width).to(torch.uint8)
     return Neighbors(seen, genes[chosen], changes[chosen], 9)

@@ -33,10 +33,8 @@ class Norm(Layer):
         self.scale, self.shift = scale.detach().to(dtype), shift.detach().to(dtype)
         self.channels_in = self.channels_out = self.work_in = len(scale)
 
-    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
+    def maps(self, x: Tensor, padding: int = 0) -> Tensor:
         return torch.addcmul(self.shift, x, self.scale).relu_()
-
-    valid = whole
 
 
 class DenseLayer(Convolutions):
@@ -59,7 +57,7 @@ class DenseLayer(Convolutions):
         self.work_in, self.work_out = self.first[0].numel(), self.second[0].numel()
 
     def _first(self, x: Tensor) -> Tensor:
-        return conv(self.norm.whole(x[..., : self.used]), *self.first).relu_()
+        return conv(self.norm.maps(x[..., : self.used]), *self.first).relu_()
 
     def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
         if x.shape[-1] < self.channels_in:  # the first layer makes room for the block
@@ -94,11 +92,9 @@ class Transition(Layer):
         self.channels_out, self.channels_in = self.kernel[0].shape[:2]
         self.work_in, self.work_out = self.channels_in, self.kernel[0].numel()
 
-    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
-        x = F.avg_pool2d(self.norm.whole(x).permute(0, 3, 1, 2), 2)
+    def maps(self, x: Tensor, padding: int) -> Tensor:
+        x = F.avg_pool2d(self.norm.maps(x).permute(0, 3, 1, 2), 2)
         return conv(x.permute(0, 2, 3, 1), *self.kernel)
-
-    valid = whole
 
 
 def layers(network: nn.Module, dtype: torch.dtype) -> list[Layer]:

@@ -66,9 +66,13 @@ class Layer:
     in_place = False  # whether the output lies in the input's maps
     tapped = False  # whether `Tap` predicts from its output
 
+    def maps(self, x: Tensor, padding: int) -> Tensor:
+        """Output of input maps, or of windows, which hold their padding."""
+        raise NotImplementedError
+
     def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
         """Output maps of input maps; keeps what windows of the images in slots will need."""
-        raise NotImplementedError
+        return self.maps(x, self.reach.padding)
 
     def allocate(self, slots: int, size: int, count: int, window: int) -> None:
         """Room for inner maps; most layers need none.
@@ -79,11 +83,7 @@ class Layer:
 
     def windows(self, level: Level, slot: Tensor, held: Windows, out: Windows) -> Tensor:
         """The output windows ``out``; the input windows ``held`` lie in ``level``."""
-        return self.valid(level.read(level.lookup(slot, held, out.before(self.reach))))
-
-    def valid(self, x: Tensor) -> Tensor:
-        """Output windows of input windows that hold their padding."""
-        raise NotImplementedError
+        return self.maps(level.read(level.lookup(slot, held, out.before(self.reach))), 0)
 
     def work(self, places_in: int, places_out: int) -> int:
         """Multiply-adds for maps or windows with so many places."""
@@ -119,16 +119,13 @@ class Stem(Layer):
         self.kernel = fold(convolution, norm, dtype)
         self.channels_out, self.channels_in = self.kernel[0].shape[:2]
         self.work_out = self.kernel[0].numel()
-        edge, self.stride = convolution.kernel_size[0], convolution.stride[0]
+        edge = convolution.kernel_size[0]
         if convolution.padding != (edge // 2,) * 2 or convolution.groups != 1:
             raise NotIncremental(f"the network begins with {convolution}.")
-        self.reach = Reach(edge, self.stride, edge // 2)
+        self.reach = Reach(edge, convolution.stride[0], edge // 2)
 
-    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
-        return conv(x, *self.kernel, stride=self.stride, padding=self.reach.padding).relu_()
-
-    def valid(self, x: Tensor) -> Tensor:
-        return conv(x, *self.kernel, stride=self.stride).relu_()
+    def maps(self, x: Tensor, padding: int) -> Tensor:
+        return conv(x, *self.kernel, stride=self.reach.stride, padding=padding).relu_()
 
 
 class MaxPool(Layer):
@@ -140,11 +137,8 @@ class MaxPool(Layer):
         self.channels_in = self.channels_out = channels
         self.work_out = 9 * channels
 
-    def whole(self, x: Tensor, slots: Tensor | None = None) -> Tensor:
-        return F.max_pool2d(x.permute(0, 3, 1, 2), 3, 2, 1).permute(0, 2, 3, 1)
-
-    def valid(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(x.permute(0, 3, 1, 2), 3, 2).permute(0, 2, 3, 1)
+    def maps(self, x: Tensor, padding: int) -> Tensor:
+        return F.max_pool2d(x.permute(0, 3, 1, 2), 3, 2, padding).permute(0, 2, 3, 1)
 
 
 def pooling(module: nn.Module, channels: int) -> list[Layer]:

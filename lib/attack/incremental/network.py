@@ -44,8 +44,8 @@ def layers_of(network: nn.Module, dtype: torch.dtype) -> list[Layer]:
     return kinds()[type(network)][0](network, dtype)
 
 
-def split(model: nn.Module) -> tuple[nn.Module | None, nn.Module]:
-    """What a model does with an image (None: nothing), and the torchvision network behind it.
+def split(model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """What a model does with an image, and the torchvision network behind it.
 
     Raises:
         NotIncremental: there is no such network.
@@ -57,7 +57,7 @@ def split(model: nn.Module) -> tuple[nn.Module | None, nn.Module]:
     # A subclass may do anything.
     if type(network) not in kinds():
         raise NotIncremental
-    return (nn.Sequential(*front).eval() if front else None), network
+    return nn.Sequential(*front).eval(), network
 
 
 def in_batches(
@@ -112,8 +112,8 @@ class Incremental:
             self.front, single, network = model.prepare, model.normalize, model.network
             source = stored_rows(size, model.input_size)
         else:
-            front, network = split(model)
-            self.front = single = front or (lambda images: images)
+            self.front, network = split(model)
+            single = self.front
             source = torch.arange(size)
         layers, head = kinds()[type(network)]
         body = (part for name, part in network.named_children() if name != head)
