@@ -1,6 +1,6 @@
 """Checks that the files of one recorded folder agree with each other and with their run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,8 @@ from lib.params.errors import InputError
 from lib.params.files import read_json
 
 IMAGE = ["split", "index"]  # identify an image within its data set
-# Defenses by the certificates about them, and kinds of the tables of one-pixel attacks.
-CERTIFIED = {"bare": "identity", "median3": "median3"}
-ONE_PIXEL = {
-    "certificate_searches": "attack", ATTACKS[1]: "attack", f"attackers_{ATTACKS[1]}": "attackers",
-}  # fmt: skip
-# From a table and the matching row of the attack for each of its rows to the columns expected.
-Rules = Callable[[pd.DataFrame, pd.DataFrame], dict[str, pd.Series]]
+CERTIFIED = {"bare": "identity", "median3": "median3"}  # defenses by the certificates about them
+ONE_PIXEL = ("certificate_searches", ATTACKS[1], f"attackers_{ATTACKS[1]}")
 
 
 def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame]) -> Iterator[str]:
@@ -43,31 +38,26 @@ def problems(folder: Path, given: dict[str, Any], tables: dict[str, pd.DataFrame
             yield from _differing(path, table, {"part": table["split"]}, "in the official split")
     yield from _proved(folder, tables)
     for name in ATTACKS.values():
-        attack = folder / f"{name}.parquet"
-        # Attackers cover only some of the images.
-        for kind, rules in RULES.items():
-            path = folder / f"{kind}_{name}.parquet"
-            if path.stem in tables and not attack.exists():
-                yield f"{path} has no {attack.name} beside it."
-            elif path.stem in tables and attack.stem in tables:
-                table = tables[path.stem]
-                if kind == "attackers":  # many rows an image, of which these are the clean ones
-                    table = table[table["attacker"] == NONE].reset_index(drop=True)
-                known = tables[attack.stem]
-                yield from _beside(path, table, known, attack.name, rules, kind == "restoration")
+        for kind in ("restoration", "attackers"):
+            path, attack = folder / f"{kind}_{name}.parquet", f"{name}.parquet"
+            if path.stem in tables and not (folder / attack).exists():
+                yield f"{path} has no {attack} beside it."
+            elif path.stem in tables and name in tables:
+                yield from _beside(path, tables[path.stem], tables[name], attack)
 
 
-def _beside(
-    path: Path, table: pd.DataFrame, attacked: pd.DataFrame, attack: str, rules: Rules, every: bool
-) -> Iterator[str]:
+def _beside(path: Path, table: pd.DataFrame, attacked: pd.DataFrame, attack: str) -> Iterator[str]:
     """Where a table contradicts the attack that it was made from."""
+    attackers = path.stem.startswith("attackers_")
+    if attackers:  # many rows an image, of which these are the clean ones
+        table = table[table["attacker"] == NONE].reset_index(drop=True)
     images, known = (pd.MultiIndex.from_frame(each[IMAGE]) for each in (table, attacked))
     odd = pd.Series(~images.isin(known))
     names = _names(table)
     yield from first(path, odd, f"image {{}} is not in {attack}", names)
     if odd.any():
         return
-    wanted = known if every else images.unique()
+    wanted = images.unique() if attackers else known  # attackers cover only some of the images
     twice = table.duplicated([*IMAGE, "defense"])
     yield from first(path, twice, "image {} comes twice behind {}", names, table["defense"])
     for defense, rows in table.groupby("defense", sort=False).indices.items():
@@ -75,7 +65,13 @@ def _beside(
             split, index = missing[0]
             yield f"{path}: image {split} {index} is missing behind {defense}."
     before = attacked.set_index(known).loc[images].set_index(table.index)
-    yield from _differing(path, table, rules(table, before), f"by {attack}")
+    same = ("label", "category", "part") if attackers else ("label", "success")
+    must = {name: before[name] for name in same}
+    if not attackers:
+        was = before["predicted"].astype(object)
+        must["recovered"] = table["restored_class"].astype(object) == was
+        must["kept"] = table["clean_class"].astype(object) == was
+    yield from _differing(path, table, must, f"by {attack}")
 
 
 def _proved(folder: Path, tables: dict[str, pd.DataFrame]) -> Iterator[str]:
@@ -85,43 +81,20 @@ def _proved(folder: Path, tables: dict[str, pd.DataFrame]) -> Iterator[str]:
             continue
         certified = tables[f"certificate_{through}"]
         robust = pd.MultiIndex.from_frame(certified.loc[certified["robust"], IMAGE])
-        for name, kind in ONE_PIXEL.items():
+        for name in ONE_PIXEL:
             if name not in tables:
                 continue
             table = tables[name]
-            success = _successes(table, kind, defense)
-            wrong = pd.MultiIndex.from_frame(table[IMAGE]).isin(robust) & success
+            if name.startswith("attackers_"):
+                one = (table["family"] == PIXELS) & (table["budget"] == 1)
+                fooled = (table["defense"] == defense) & one & ~table["correct"]
+            else:
+                fooled = table["success"].astype(bool) & (defense == "identity")
+            wrong = pd.MultiIndex.from_frame(table[IMAGE]).isin(robust) & fooled
             why = (
                 f"image {{}} is fooled, and certificate_{through}.parquet proves that no pixel can"
             )
             yield from first(folder / f"{name}.parquet", wrong, why, _names(table))
-
-
-def _successes(table: pd.DataFrame, kind: str, defense: str) -> pd.Series:
-    """Where a one-pixel attack succeeds through a defense, among correct images of a table."""
-    if kind == "attack":
-        return table["success"].astype(bool) & (defense == "identity")
-    behind = table["defense"] == defense
-    one = (table["family"] == PIXELS) & (table["budget"] == 1)
-    return behind & one & ~table["correct"]
-
-
-def _restored(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
-    """Columns expected in a restoration table."""
-    was = before["predicted"].astype(object)
-    return {
-        "label": before["label"], "success": before["success"],
-        "recovered": table["restored_class"].astype(object) == was,
-        "kept": table["clean_class"].astype(object) == was,
-    }  # fmt: skip
-
-
-def _image(table: pd.DataFrame, before: pd.DataFrame) -> dict[str, pd.Series]:
-    """Columns of an image itself."""
-    return {column: before[column] for column in ("label", "category", "part")}
-
-
-RULES: dict[str, Rules] = {"restoration": _restored, "attackers": _image}
 
 
 def _differing(
