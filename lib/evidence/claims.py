@@ -104,8 +104,8 @@ def _contrasts(
     if not settled.any():
         why = "Not comparable: in each comparison, a training has not settled."
         return Verdict(NOT_TESTABLE, why + every + effort)
-    verdict = of_differences(_signs(table[settled], pairs), claim, effort)
-    verdict = replace(verdict, images=frozenset({("abdomen_ct", p.ablation_size)}))
+    images = {("abdomen_ct", p.ablation_size)}
+    verdict = of_differences(_signs(table[settled], pairs), claim, effort, images)
     if settled.all():
         return verdict
     left_out = many(int((~settled).sum()), "comparison")

@@ -1,9 +1,11 @@
 """Claims about how often the attacks succeed."""
 
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Iterator
 from itertools import combinations, pairwise, product
 from math import isnan
+
+import pandas as pd
 
 from lib.evidence.rates import FEWEST, KEYS, MATCHED, success_rate
 from lib.evidence.record import Record
@@ -22,15 +24,11 @@ def order_of_data_sets(record: Record, p: Parameters) -> Verdict:
     size.
     """
     found, differences = defaultdict(list), {}
-    for runs in (*record.trainings, *record.resized):
-        attacks = runs.tested.attacks
-        attacks = attacks[attacks["classifier"] == "resnet50"].sort_values("pixels", kind="stable")
-        for key, group in attacks.groupby(["dataset", "pixels", "size"], sort=False):
-            row = success_rate(group)
-            if not isnan(row["matched"]):
-                found[key].append(tuple(row[name] for name in MATCHED))
+    for (dataset, classifier, pixels, size), group in _tested(record):
+        if classifier == "resnet50" and not isnan((row := success_rate(group))["matched"]):
+            found[dataset, pixels, size].append([row[name] for name in MATCHED])
     compared, images, apart = set(), set(), set(combinations(ORDER, 2))
-    for (one, pixels, size), ours in list(found.items()):
+    for (one, pixels, size), ours in found.items():
         for other in ORDER[ORDER.index(one) + 1 :]:
             if theirs := found.get((other, pixels, size)):
                 where = (one, pixels, f"against {shown(other)}", f"at {size} px")
@@ -45,8 +43,13 @@ def order_of_data_sets(record: Record, p: Parameters) -> Verdict:
     if never := [f"{shown(a)} and {shown(b)}" for a, b in sorted(apart) if {a, b} <= compared]:
         why += f" Not recorded at the same size: {'; '.join(never)}."
     claim = "class-weighted rates on test images are in the printed order"
-    verdict = over_data_sets(of_differences(differences, claim, why), compared)
-    return replace(verdict, images=frozenset(images))
+    return over_data_sets(of_differences(differences, claim, why, images), compared)
+
+
+def _tested(record: Record) -> Iterator[tuple[tuple[str, str, int, int], pd.DataFrame]]:
+    """Attacks on test images in each training, also at other sizes; by `KEYS` and size."""
+    for runs in (*record.trainings, *record.resized):
+        yield from runs.tested.attacks.groupby([*KEYS, "size"], sort=False)
 
 
 def two_above_one(record: Record, p: Parameters) -> Verdict:
@@ -82,8 +85,7 @@ def densenet_below_on_derma_only(record: Record, p: Parameters) -> Verdict:
                 shared[dataset, f"{size} px"].append((both, of))
                 images.add((dataset, size))
     claim = "the classifiers are in the printed order"
-    verdict = of_differences(_intervals(shared), claim, _counted(shared))
-    verdict = replace(verdict, images=frozenset(images))
+    verdict = of_differences(_intervals(shared), claim, _counted(shared), images)
     return over_data_sets(verdict, {dataset for dataset, _ in images})
 
 
@@ -108,9 +110,9 @@ def larger_is_easier(record: Record, p: Parameters) -> Verdict:
     """
     tried = defaultdict(lambda: defaultdict(list))
     accuracy = defaultdict(lambda: defaultdict(list))
+    for (*key, size), group in _tested(record):
+        tried[tuple(key)][size].append(group)
     for runs in (*record.trainings, *record.resized):
-        for (*key, size), group in runs.tested.attacks.groupby([*KEYS, "size"], sort=False):
-            tried[tuple(key)][size].append(group)
         for net in runs.runs.itertuples():
             accuracy[net.dataset, net.classifier][net.size].append(net.accuracy)
     shared, images = {}, set()
@@ -132,4 +134,4 @@ def larger_is_easier(record: Record, p: Parameters) -> Verdict:
         f"classifier cannot be separated.{''.join(accuracies)}"
     )
     claim = "attacks on the larger images succeed more often"
-    return replace(of_differences(_intervals(shared), claim, more), images=frozenset(images))
+    return of_differences(_intervals(shared), claim, more, images)

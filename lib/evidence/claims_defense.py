@@ -1,7 +1,7 @@
 """Claims about what the denoisers restore."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,6 @@ from lib.evidence.verdicts import (
     NOT_TESTABLE,
     REPLICATED,
     Differences,
-    Interval,
     Verdict,
     everywhere,
     exceptions,
@@ -36,11 +35,8 @@ PAST = 1.0  # dB by which the last epoch of a denoiser is clearly below its best
 OTHERS = ("noise2noise", "median_cnn", "autoencoder")
 
 
-def _dae_less(
-    record: Record, others: Sequence[str], column: str,
-    interval: Callable[[pd.Series, np.ndarray], Interval],
-) -> Differences:  # fmt: skip
-    """A column for the DAE minus that for others, by test image where the attack succeeded.
+def _dae_less(record: Record, p: Parameters, others: Sequence[str], column: str) -> Differences:
+    """``psnr`` or ``recovered`` with the DAE minus with others, on images that the attack fooled.
 
     Trainings with fewer than `FEWEST` finite differences are left out.
     """
@@ -57,15 +53,12 @@ def _dae_less(
                 both = (ours - theirs).replace([np.inf, -np.inf], np.nan).dropna()
                 if len(both) >= FEWEST:
                     of = patients(group, both.index)
-                    differences[*key, *others[1:] and [other]].append(interval(both, of))
+                    differences[*key, *others[1:] and [other]].append(
+                        bootstrap_mean(both, p.bootstrap_samples, p.seed, of)
+                        if column == "psnr"
+                        else paired(both, of)
+                    )
     return differences
-
-
-def _psnr(record: Record, others: Sequence[str], p: Parameters) -> Differences:
-    def mean(both: pd.Series, of: np.ndarray) -> Interval:
-        return bootstrap_mean(both, p.bootstrap_samples, p.seed, of)
-
-    return _dae_less(record, others, "psnr", mean)
 
 
 def _effort(record: Record, p: Parameters) -> str:
@@ -120,9 +113,8 @@ def past_best(denoisers: pd.DataFrame) -> str:
 
 def dae_ahead(record: Record, p: Parameters) -> Verdict:
     """PSNR of the DAE against that of each other denoiser, on the same images."""
-    return everywhere(
-        _psnr(record, OTHERS, p), "the DAE has the higher PSNR", record.sizes, _effort(record, p)
-    )
+    found = _dae_less(record, p, OTHERS, "psnr")
+    return everywhere(found, "the DAE has the higher PSNR", record.sizes, _effort(record, p))
 
 
 def dae_ahead_of_nothing(record: Record, p: Parameters) -> Verdict:
@@ -133,20 +125,20 @@ def dae_ahead_of_nothing(record: Record, p: Parameters) -> Verdict:
         "correctly."
     )
     claim = "the DAE has a higher PSNR than the attacked image without a defense"
-    return everywhere(_psnr(record, ["identity"], p), claim, record.sizes, more)
+    return everywhere(_dae_less(record, p, ["identity"], "psnr"), claim, record.sizes, more)
 
 
 def dae_recovers_more(record: Record, p: Parameters) -> Verdict:
     """Label recovery by the DAE against each other denoiser, on the same images."""
     claim = "the DAE has a higher label recovery rate than another denoiser"
-    found = _dae_less(record, OTHERS, "recovered", paired)
+    found = _dae_less(record, p, OTHERS, "recovered")
     return everywhere(found, claim, record.sizes, _effort(record, p))
 
 
 def dae_recovers_more_than_a_median(record: Record, p: Parameters) -> Verdict:
     """Label recovery by the DAE against the 3 x 3 median filter."""
     claim = "the DAE has a higher label recovery rate than a 3 x 3 median"
-    return everywhere(_dae_less(record, ["median3"], "recovered", paired), claim, record.sizes)
+    return everywhere(_dae_less(record, p, ["median3"], "recovered"), claim, record.sizes)
 
 
 def independent_of_classifier(record: Record, p: Parameters) -> Verdict:

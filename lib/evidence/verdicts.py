@@ -4,7 +4,7 @@ The book's page "How verdicts are made" states the rule in words, with what was 
 results had been seen. A verdict is a word and a reason, made from numbers.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -18,6 +18,7 @@ NAMED = 4  # places that a reason names; more are counted only
 WORDS = (REPLICATED, IN_PART, NOT_REPLICATED, NOT_TESTABLE)
 
 Interval = tuple[float, float, float]  # a difference, its lower and its upper bound
+Images = Set[tuple[str, int]]  # data sets, each with a size of its images
 # By place (data set, classifier, number of pixels, or what else), the difference in each training.
 Differences = dict[tuple[str | int, ...], list[Interval]]
 
@@ -29,7 +30,7 @@ class Verdict:
     word: str
     reason: str
     counts: tuple[int, int, int] = (0, 0, 0)  # comparisons as claimed, opposite, inconclusive
-    images: frozenset[tuple[str, int]] = frozenset()  # compared: data sets with sizes, if known
+    images: Images = frozenset()  # compared, if known
     missing: tuple[str, ...] = ()  # data sets that a claim about all could not be tested on
 
     def __post_init__(self) -> None:
@@ -70,7 +71,9 @@ def of_values(
     return Verdict(REPLICATED if held == count else IN_PART if held else NOT_REPLICATED, reason)
 
 
-def of_differences(differences: Differences, claim: str, more: str = "") -> Verdict:
+def of_differences(
+    differences: Differences, claim: str, more: str = "", images: Images = frozenset()
+) -> Verdict:
     """Verdict on a claim that each difference is above 0, such as "the DAE is ahead".
 
     Where a run was repeated, the mean difference counts, see `holding`. Those without an interval
@@ -81,7 +84,7 @@ def of_differences(differences: Differences, claim: str, more: str = "") -> Verd
     pairs = {place(*key): holding(each) for key, each in differences.items()}
     pairs = {where: pair for where, pair in pairs.items() if pair[1] == pair[1]}  # no NaN
     if not pairs:
-        return Verdict(NOT_TESTABLE, "We have no runs to compare yet.")
+        return Verdict(NOT_TESTABLE, "We have no runs to compare yet.", images=images)
     ahead = [where for where, (_, low, _) in pairs.items() if low > 0]
     behind = [where for where, (_, _, high) in pairs.items() if high < 0]
     inconclusive = [where for where, (_, low, high) in pairs.items() if low <= 0 <= high]
@@ -94,7 +97,7 @@ def of_differences(differences: Differences, claim: str, more: str = "") -> Verd
             reason += f" {title}: {'; '.join(places)}."
     reason += "".join(_alike(place(*key), each) for key, each in differences.items()) + more
     word = REPLICATED if len(ahead) == len(pairs) else IN_PART if ahead else NOT_REPLICATED
-    return Verdict(word, reason, (len(ahead), len(behind), len(inconclusive)))
+    return Verdict(word, reason, (len(ahead), len(behind), len(inconclusive)), images)
 
 
 def _alike(where: str, trainings: Sequence[Interval]) -> str:
@@ -140,13 +143,13 @@ def everywhere(
     Places begin with the data set.
     """
     compared = {key[0] for key in differences}
-    verdict = over_data_sets(of_differences(differences, claim, more), compared)
-    return replace(verdict, images=sized(compared, sizes))
+    verdict = of_differences(differences, claim, more, sized(compared, sizes))
+    return over_data_sets(verdict, compared)
 
 
-def sized(datasets: Iterable[str], sizes: Mapping[str, int]) -> frozenset[tuple[str, int]]:
-    """Data sets with the size of their images, for `Verdict.images`."""
-    return frozenset((name, sizes.get(name, 0)) for name in datasets)
+def sized(datasets: Iterable[str], sizes: Mapping[str, int]) -> Images:
+    """Data sets with the size of their images."""
+    return {(name, sizes.get(name, 0)) for name in datasets}
 
 
 def holding(differences: Iterable[Interval]) -> Interval:
