@@ -14,7 +14,7 @@ from torch import nn
 
 from book import forensics_text
 from lib import figures
-from lib.evidence import forensic_hypotheses, forensic_tables, forensics
+from lib.evidence import forensic_hypotheses, forensics
 from lib.evidence import printed as paper
 from lib.metrics import image_quality
 from lib.metrics.legacy_fsim import fsim_measures, psnr_measures, ssim_measures
@@ -295,11 +295,11 @@ def test_recorded_tables_of_one_size_are_counted_together(tmp_path):
         write_json(run / "run.json", about)
         write_table(run / "forensics_one_pixel.parquet", readings_table(**both))
         write_table(run / "forensics_two_pixel.parquet", readings_table(**part))
-    row = forensic_tables.tried(tmp_path, 224).set_index("audit").loc["F1"]
+    row = forensic_hypotheses.tried(tmp_path, 224).set_index("audit").loc["F1"]
     assert (row["reached"], row["plain reading"]) == ("3 of 4", "0 of 4")
     verdicts = [forensic_hypotheses.YES, forensic_hypotheses.PART, forensic_hypotheses.NO]
     assert row[verdicts].tolist() == [1, 1, 0]
-    assert not len(forensic_tables.tried(tmp_path, 28))
+    assert not len(forensic_hypotheses.tried(tmp_path, 28))
 
 
 def test_undefended_images_are_counted_against_denoisers_and_printed_values(table):

@@ -4,10 +4,13 @@ The notebook ``forensics`` states the rule in words; `judge` implements it.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lib.evidence import run_tables
 from lib.evidence.audit import PIXELS
 from lib.evidence.forensics import (
     AS_RESTORED,
@@ -18,6 +21,7 @@ from lib.evidence.forensics import (
     STANDARD,
     UNDEFENDED,
 )
+from lib.params import ATTACKS
 
 Reading = tuple[str, str, str]  # metric, variant, images
 YES, PART, NO = "reproduces the pattern", "reproduces a part", "does not reproduce the pattern"
@@ -153,3 +157,27 @@ def undefended(table: pd.DataFrame, pixels: int) -> dict[str, float]:
         "printed_below": int((attacked["printed"] < score).sum()),
         "printed_below_bound": int((attacked["printed"] < bound).sum()),
     }  # fmt: skip
+
+
+def tried(results: Path, size: int) -> pd.DataFrame:
+    """Every hypothesis over all recorded attacks on images of a size, for a page.
+
+    Returns:
+        One row a hypothesis: ``audit`` (ids), ``hypothesis``; ``reached``, how many of its printed
+        values lie in the range over our images, and ``plain reading``, how many without it; and
+        for each verdict the number of printed tables that got it.
+    """
+    found = run_tables.read(results, [f"forensics_{name}" for name in ATTACKS.values()])[0]
+    found = found[found["size"] == size]
+    judged = run_tables.by_group(found, [*run_tables.RUN, "table"], judge)
+
+    def counted(of: pd.DataFrame) -> dict[str, Any]:
+        tried = of.loc[of["verdict"] != UNTRIED, ["values", "reached", "plain_reached"]]
+        values, ours, plain = tried.sum()
+        return {
+            "reached": f"{ours} of {values}", "plain reading": f"{plain} of {values}",
+            **{word: int((of["verdict"] == word).sum()) for word in (YES, PART, NO, NEEDLESS)},
+        }  # fmt: skip
+
+    found = run_tables.by_group(judged, ["item", "hypothesis"], counted)
+    return found.rename(columns={"item": "audit"})

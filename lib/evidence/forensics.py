@@ -13,9 +13,11 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 from torch import nn
 
 from lib.evidence.printed import half_digit
+from lib.figures import formatting, tables
 from lib.metrics import image_quality, intervals
 from lib.metrics.legacy_fsim import fsim_measures, psnr_measures, ssim_measures
 from lib.models.denoisers.median_cnn import MedianLayer
@@ -29,6 +31,14 @@ AS_RESTORED, MATCHED = "as restored", "at the printed PSNR"
 UNDEFENDED, BRIGHTER_INPUT = "undefended", "attacked, brighter"
 BRIGHTER_OUTPUT, INACTIVE = "restored, brighter", "medians inactive"
 STANDARD = "standard"
+QUIRKS = {
+    "as published": PUBLISHED,
+    "+ slopes in unsigned 16 bits": PUBLISHED | {"uint16_gradients": True},
+    "+ raw gradient": PUBLISHED | {"raw_scharr": True},
+    "+ phase congruency of phasepack": PUBLISHED | {"phasepack": True},
+    "+ mean over channels": PUBLISHED | {"by_channel": True},
+    "the package, all four": {},
+}
 COLUMNS = ["metric", "variant", "label", "images", "defense", "n", "value", "low", "high", "least",
            "most", "printed", "distance", "reached"]  # fmt: skip
 
@@ -87,11 +97,6 @@ VARIANTS = (
     Variant("fsim", "measures_mixed", "package, scales mixed",
             partial(fsim_measures, image_peak=1)),
 )  # fmt: skip
-
-
-def variants(channels: int) -> list[Variant]:
-    """The variants for images with so many channels: FSIMc needs three."""
-    return [each for each in VARIANTS if channels == 3 or each.name != "chromatic"]
 
 
 def some(count: int) -> np.ndarray:
@@ -164,6 +169,8 @@ def compare(
             is NaN.
     """
     rows = []
+    # FSIMc needs three channels.
+    variants = [each for each in VARIANTS if clean.shape[3] == 3 or each.name != "chromatic"]
     for row in printed.to_dict("records"):
         name = row["defense"]
         if name not in restored:
@@ -183,7 +190,7 @@ def compare(
                 sets[INACTIVE] = (clean, without_medians)
         for images, pair in sets.items():
             every = images in (AS_RESTORED, MATCHED)
-            for variant in variants(clean.shape[3]):
+            for variant in variants:
                 if every or variant.name == STANDARD:
                     metric, label = variant.metric, variant.label if every else images
                     found = _place(variant.function(*pair), row[metric], metric, samples, seed)
@@ -210,3 +217,28 @@ def _place(values: np.ndarray, printed: float, metric: str, samples: int, seed: 
     digit = half_digit(metric, printed)
     reached = bool(least - digit <= printed <= most + digit)
     return len(finite), mean, low, high, least, most, printed, printed - mean, reached
+
+
+def quirks(clean: np.ndarray, restored: dict[str, np.ndarray], caption: str) -> Styler:
+    """Mean FSIM of each defense with each quirk of the package alone, and with all."""
+    means = {
+        formatting.shown(name): [fsim_measures(clean, images, **s).mean() for s in QUIRKS.values()]
+        for name, images in restored.items()
+    }
+    return tables.table(pd.DataFrame({"FSIM": [*QUIRKS]} | means), caption)
+
+
+def readings(compared: pd.DataFrame, caption: str) -> Styler:
+    """Every reading of each measure below the printed value, a column for each defense.
+
+    ``compared`` is of `compare`.
+    """
+    ours = compared[compared["images"] != AS_RESTORED].copy()
+    ours["text"] = tables.intervals(ours.rename(columns={"value": "ours"}), "ours")
+    ours["text"] += ours["reached"].map({True: " ✓", False: ""})
+    first = ours.drop_duplicates(["metric", "defense"])
+    first = first.assign(label="printed", text=first["printed"].map("{:g}".format))
+    rows = pd.concat([first, ours]).rename(columns={"label": "reading"})
+    rows = rows.sort_values("metric", kind="stable").set_index(["metric", "reading", "defense"])
+    wide = rows["text"].unstack(sort=False).reset_index()
+    return tables.table(wide.rename(columns=formatting.shown), caption)
