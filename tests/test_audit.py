@@ -3,6 +3,7 @@
 import math
 
 from lib.evidence import audit
+from lib.evidence import printed as paper
 
 
 def test_sums_find_the_one_total_that_differs():
@@ -12,6 +13,10 @@ def test_sums_find_the_one_total_that_differs():
     assert (chest["successes"], chest["printed successes"]) == (468, 387)
     assert math.isclose(table.loc[17, "mean of classes"], 0.2148, abs_tol=1e-4)  # printed in 4.2.2
     assert audit.row_rates() == (75, 75)
+    resnet = table[table["total in table"] < 43]
+    assert ((resnet["printed rate"] - resnet["rate"]).abs() <= 5.01e-5).all()
+    for pixels, found in resnet.groupby("pixels"):
+        assert found["images"].tolist() == paper.totals(pixels)["n"].tolist()
 
 
 def test_accuracies_that_no_test_set_gives():

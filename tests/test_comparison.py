@@ -58,17 +58,13 @@ def runs(tmp_path):
             for name in params.ATTACKS.values():
                 success = np.arange(10) < fooled
                 at = {"dataset": dataset, "split": "test", "index": range(10), "label": 0}
+                attacked = pd.DataFrame(at | {"success": success})
                 classes = np.arange(10) % len(params.facts(dataset).attack_classes)
-                write_table(
-                    folder / f"{name}.parquet",
-                    pd.DataFrame(at | {"success": success, "category": classes, "part": "test"}),
-                )
+                found = attacked.assign(category=classes, part="test")
+                write_table(folder / f"{name}.parquet", found)
                 rows = [
-                    pd.DataFrame(
-                        at
-                        | {"success": success, "defense": defense, "recovered": back, "kept": True}
-                    )  # fmt: skip
-                    for defense, back in (("identity", False), ("dae", True))
+                    attacked.assign(defense=defense, recovered=defense == "dae", kept=True)
+                    for defense in ("identity", "dae")
                 ]
                 write_table(folder / f"restoration_{name}.parquet", pd.concat(rows))
             about = {"data": {"source": source}, "parameters": {"data_size": 64}}

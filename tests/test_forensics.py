@@ -14,8 +14,19 @@ from torch import nn
 
 from book import forensics_text
 from lib import figures
-from lib.evidence import forensic_hypotheses, forensics
+from lib.evidence import forensics
 from lib.evidence import printed as paper
+from lib.evidence.forensic_hypotheses import (
+    HYPOTHESES,
+    NEEDLESS,
+    NO,
+    PART,
+    UNTRIED,
+    YES,
+    judge,
+    tried,
+    undefended,
+)
 from lib.metrics import image_quality
 from lib.metrics.legacy_fsim import fsim_measures, psnr_measures, ssim_measures
 from lib.models.denoisers.median_cnn import MedianCNN, MedianLayer
@@ -97,14 +108,7 @@ def test_wrapped_mse_is_the_sum_of_remainders(seed, channels):
     np.testing.assert_allclose(
         forensics.psnr_wrapped(a, b), 10 * np.log10(65025 / np.array(slow)), rtol=1e-12
     )
-
-
-def test_small_errors_do_not_wrap_and_sixteen_levels_vanish():
-    a = np.full((1, 4, 4, 1), 100, np.uint8)
-    for level in (1, 15):
-        assert forensics.mse_wrapped(a, a - np.uint8(level))[0] == level**2
-    assert forensics.mse_wrapped(a, a + np.uint8(16))[0] == 0
-    assert forensics.psnr_wrapped(a, a)[0] == np.inf
+    assert np.isinf(forensics.psnr_wrapped(a, a)).all()
 
 
 @settings(max_examples=20)
@@ -222,25 +226,18 @@ def test_no_success_and_exact_images_leave_gaps_but_no_error(channels):
     table = forensics.compare(clean[:0], attacked[:0], nothing, nothing["dae"], printed, 5, 0)
     assert table["value"].isna().all() and not table["reached"].any()
     assert forensics.scaling([table]) is None and forensics.scaling([]) is None
-    verdicts = forensic_hypotheses.judge(table)
-    assert set(verdicts["verdict"]) == {forensic_hypotheses.UNTRIED}
-    assert (
-        forensic_hypotheses.undefended(table, 1)["denoisers"]
-        and not figures.readings(table, 18).axes
-    )
+    assert set(judge(table)["verdict"]) == {UNTRIED}
+    assert undefended(table, 1)["denoisers"] and not figures.readings(table, 18).axes
     exact = restored | {"dae": clean}
     table = forensics.compare(clean, attacked, exact, None, printed, 5, 0)
     assert table.loc[table["defense"] == "dae", "n"].min() == 0
-    assert len(forensics_text.hypotheses(forensic_hypotheses.judge(table))) == len(
-        forensic_hypotheses.HYPOTHESES
-    )
+    assert len(forensics_text.hypotheses(judge(table))) == len(HYPOTHESES)
 
 
 def test_every_hypothesis_asks_for_readings_that_exist(table):
-    there = set(
-        table[["metric", "variant", "images", "defense"]].itertuples(index=False, name=None)
-    )
-    for each in forensic_hypotheses.HYPOTHESES:
+    keys = ["metric", "variant", "images", "defense"]
+    there = set(table[keys].itertuples(index=False, name=None))
+    for each in HYPOTHESES:
         assert len(each.readings) == len(each.plain)
         for reading in (*each.readings, *each.plain):
             for name in each.defenses:
@@ -263,27 +260,21 @@ def readings_table(**of):
 @pytest.mark.parametrize(
     ("of", "verdict", "order"),
     [
-        ({"dae": (0.13, 0.01, 0.13), "noise2noise": (0.24, 0.02, 0.25)}, forensic_hypotheses.YES,
-         "as printed"),
-        ({"dae": (0.13, 0.01, 0.13), "noise2noise": (0.24, 0.02, 0.50)}, forensic_hypotheses.PART,
-         "as printed"),
-        ({"dae": (0.14, 0.01, 0.13), "noise2noise": (0.13, 0.02, 0.14)}, forensic_hypotheses.PART,
-         "another"),
-        ({"dae": (0.30, 0.01, 0.13), "noise2noise": (0.40, 0.02, 0.25)}, forensic_hypotheses.NO,
-         "as printed"),
-        ({"dae": (0.30, 0.14, 0.13), "noise2noise": (0.40, 0.26, 0.25)},
-         forensic_hypotheses.NEEDLESS, "as printed"),
-        ({"dae": (0.12, 0.01, 0.13), "noise2noise": (0.14, 0.02, 0.13)}, forensic_hypotheses.YES,
-         ""),
-        ({"dae": (0.13, 0.01, 0.13)}, forensic_hypotheses.YES, ""),
-        ({"median_cnn": (0.13, 0.01, 0.13)}, forensic_hypotheses.UNTRIED, ""),
+        ({"dae": (0.13, 0.01, 0.13), "noise2noise": (0.24, 0.02, 0.25)}, YES, "as printed"),
+        ({"dae": (0.13, 0.01, 0.13), "noise2noise": (0.24, 0.02, 0.50)}, PART, "as printed"),
+        ({"dae": (0.14, 0.01, 0.13), "noise2noise": (0.13, 0.02, 0.14)}, PART, "another"),
+        ({"dae": (0.30, 0.01, 0.13), "noise2noise": (0.40, 0.02, 0.25)}, NO, "as printed"),
+        ({"dae": (0.30, 0.14, 0.13), "noise2noise": (0.40, 0.26, 0.25)}, NEEDLESS, "as printed"),
+        ({"dae": (0.12, 0.01, 0.13), "noise2noise": (0.14, 0.02, 0.13)}, YES, ""),
+        ({"dae": (0.13, 0.01, 0.13)}, YES, ""),
+        ({"median_cnn": (0.13, 0.01, 0.13)}, UNTRIED, ""),
     ],
 )  # fmt: skip
 def test_the_rule(of, verdict, order):
-    row = forensic_hypotheses.judge(readings_table(**of)).set_index("item").loc["F1"]
+    judged = judge(readings_table(**of))
+    row = judged.set_index("item").loc["F1"]
     assert (row["verdict"], row["order"]) == (verdict, order)
-    sentence = forensics_text.hypotheses(forensic_hypotheses.judge(readings_table(**of)))[1]
-    assert verdict in sentence
+    assert verdict in forensics_text.hypotheses(judged)[1]
 
 
 def test_recorded_tables_of_one_size_are_counted_together(tmp_path):
@@ -295,16 +286,15 @@ def test_recorded_tables_of_one_size_are_counted_together(tmp_path):
         write_json(run / "run.json", about)
         write_table(run / "forensics_one_pixel.parquet", readings_table(**both))
         write_table(run / "forensics_two_pixel.parquet", readings_table(**part))
-    row = forensic_hypotheses.tried(tmp_path, 224).set_index("audit").loc["F1"]
+    row = tried(tmp_path, 224).set_index("audit").loc["F1"]
     assert (row["reached"], row["plain reading"]) == ("3 of 4", "0 of 4")
-    verdicts = [forensic_hypotheses.YES, forensic_hypotheses.PART, forensic_hypotheses.NO]
-    assert row[verdicts].tolist() == [1, 1, 0]
-    assert not len(forensic_hypotheses.tried(tmp_path, 28))
+    assert row[[YES, PART, NO]].tolist() == [1, 1, 0]
+    assert not len(tried(tmp_path, 28))
 
 
 def test_undefended_images_are_counted_against_denoisers_and_printed_values(table):
     clean, attacked, restored, printed = example()
-    found = forensic_hypotheses.undefended(table, 1)
+    found = undefended(table, 1)
     score = image_quality.psnr(clean, attacked).mean()
     worse = sum(image_quality.psnr(clean, image).mean() < score for image in restored.values())
     assert found["psnr"] == pytest.approx(score)
@@ -312,7 +302,7 @@ def test_undefended_images_are_counted_against_denoisers_and_printed_values(tabl
     assert (found["printed"], found["printed_below"]) == (4, (printed["psnr"] < score).sum())
     # One pixel of 224 x 224 costs at most so much: no undefended image is worse.
     for pixels, bound in ((1, 47.0), (2, 44.0)):
-        found = forensic_hypotheses.undefended(table, pixels)
+        found = undefended(table, pixels)
         assert found["bound"] == pytest.approx(bound, abs=0.05)
         assert found["printed_below_bound"] == (printed["psnr"] < found["bound"]).sum()
     assert f"{score:.1f}" in forensics_text.undefended(found)

