@@ -1,4 +1,7 @@
-"""Claims of the paper in sentences, chips and cards: Markdown and HTML from their ledger."""
+"""Claims of the paper in sentences, chips and cards: Markdown and HTML.
+
+A ``ledger`` is of `lib.evidence.claims.ledger`, a ``row`` is one of its rows.
+"""
 
 from collections.abc import Iterator
 from html import escape
@@ -19,11 +22,7 @@ COUNTS = {"holds": "hold", "against": "the opposite", "inconclusive": "inconclus
 
 
 def counted(ledger: pd.DataFrame) -> str:
-    """How many claims of the paper got which verdict, a sentence.
-
-    Args:
-        ledger: of `lib.evidence.claims.ledger`.
-    """
+    """How many claims of the paper got which verdict, a sentence; of `claims.ledger`."""
     own = ledger[~ledger["added"]]
     words = {word: f"**{n}** {word}" for word, n in verdicts.counts(own["verdict"]).items() if n}
     failed = own[own["verdict"] == verdicts.NOT_REPLICATED]
@@ -35,11 +34,7 @@ def counted(ledger: pd.DataFrame) -> str:
 
 
 def tested(compared: pd.DataFrame) -> str:
-    """How many of our values agree with the printed ones, at the paper's size and below.
-
-    Args:
-        compared: of `lib.evidence.printed_comparison.nearest`.
-    """
+    """How many values of `printed_comparison.nearest` agree, at the paper's size and below."""
     compared = compared[~compared["quantity"].isin([*EXACT, "test accuracy"])]
     full, held = compared["size"] == PRINTED_SIZE, compared["holds"]
     kinds = compared[full].groupby("quantity", sort=False)["holds"].agg(["sum", "size"])
@@ -93,11 +88,7 @@ def chip(word: str, text: str = "") -> str:
 
 
 def answer(row: dict) -> str:
-    """The verdict in the words for claims of the paper, or in those for our questions.
-
-    Args:
-        row: of `lib.evidence.claims.ledger`.
-    """
+    """The verdict in the words for claims of the paper, or in those for our questions."""
     return ANSWERS[row["verdict"]] if row["added"] else row["verdict"]
 
 
@@ -120,11 +111,7 @@ def _card(row: dict) -> str:
 
 
 def found(row: dict) -> str:
-    """What was found of a claim, a sentence or two.
-
-    Args:
-        row: of `lib.evidence.claims.ledger`.
-    """
+    """What was found of a claim, a sentence or two."""
     holds, against, inconclusive = (row[name] for name in COUNTS)
     number = holds + against + inconclusive
     if not number:

@@ -23,8 +23,7 @@ def class_counts(classes: pd.DataFrame, dataset: str) -> Styler:
     printed = paper.class_counts(dataset)
     if printed is None:
         return tables.table(classes, source(printed))
-    names = {"count": "printed_count", "share": "printed_share"}
-    shown = classes.merge(printed.rename(columns=names), how="left")
+    shown = classes.join(printed.set_index("class").add_prefix("printed_"), on="class")
     shown["share"] = shown["images"] / shown["images"].sum()
     return tables.table(shown, source(printed), percent=["share", "printed_share"])
 
@@ -59,8 +58,7 @@ def by_class(quality: pd.DataFrame, dataset: str, classifier: str) -> Styler:
     """Precision, recall and F1 of each class, of `lib.metrics.classification.by_class`."""
     printed, shown = paper.prf_table(dataset, classifier), quality
     if printed is not None:
-        names = {name: f"printed_{name}" for name in printed if name != "class"}
-        shown = quality.merge(printed.rename(columns=names), how="left")
+        shown = quality.join(printed.set_index("class").add_prefix("printed_"), on="class")
     shares = [c for c in shown if c.removeprefix("printed_") in ("precision", "recall", "f1")]
     return tables.table(shown, source(printed), percent=shares)
 

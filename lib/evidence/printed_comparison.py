@@ -153,33 +153,31 @@ def _rates(record: Record) -> Iterator[tuple[Any, ...]]:
     """Tables of success rates by class, and the totals, on test images."""
     attacks = record.runs.tested.attacks.groupby(KEYS, sort=False)
     for (dataset, classifier, pixels), group in attacks:
-        number = paper.TABLES.get((dataset, classifier, pixels), {}).get("attack")
-        if number is None:
+        if (printed := paper.attack_table(dataset, classifier, pixels)) is None:
             continue
-        source = _source(record, dataset)
-        printed = paper.attack_table(dataset, classifier, pixels).set_index("class")
+        source, printed = _source(record, dataset), printed.set_index("class")
         for row in success_by_class(group).to_dict("records"):
             if row["class"] in printed.index and row["n"] >= FEWEST:
                 ours = [row[name] for name in ("rate", "low", "high")]
                 theirs = printed.loc[row["class"], ["printed_rate", "printed_n"]]
                 yield (
-                    number, row["class"], "success rate", theirs.iloc[0], *ours, row["n"], source,
-                    agrees(ours, *theirs),
+                    printed.attrs["table"], row["class"], "success rate", theirs.iloc[0], *ours,
+                    row["n"], source, agrees(ours, *theirs),
                 )  # fmt: skip
-        totals = {} if classifier != "resnet50" else {31 + pixels: (paper.totals(pixels), "rate")}
-        if pixels == 2:
-            totals[43] = paper.rates(), classifier
         run = success_rate(group)
         if run["matched"] != run["matched"]:  # too few images of the table's classes
             continue
         ours, label = [run[name] for name in MATCHED], f"{dataset}, {classifier}, class-weighted"
-        for number, (table, column) in totals.items():
+        if run["omitted"]:
+            label += f" without {run['omitted']}"
+        totals = [(paper.totals(pixels), "rate")] if classifier == "resnet50" else []
+        totals += [(paper.rates(), classifier)] if pixels == 2 else []
+        for table, column in totals:
             theirs = table.set_index("dataset").loc[dataset, [column, "n"]].tolist()
             if run["omitted"]:
-                label = f"{dataset}, {classifier}, class-weighted without {run['omitted']}"
                 theirs = [run[name] for name in MATCHED_PRINTED]
             yield (
-                number, label, "success rate", theirs[0], *ours, run["n"], source,
+                table.attrs["table"], label, "success rate", theirs[0], *ours, run["n"], source,
                 agrees(ours, *theirs),
             )  # fmt: skip
 

@@ -127,21 +127,20 @@ def _complete(number: int | str, values: pd.DataFrame, verdict: Verdict) -> Verd
 def unlike(number: int | str, sources: set[str], record: Record, p: Parameters) -> str:
     """Why a table's values cannot be tested; empty if they can.
 
-    They need real images, the paper's size and search budget; accuracies also its training images.
-    The ablation needs no search, but all images, and trainings that have settled.
+    They need real images of the paper's size. Accuracies also need its training images, and all
+    others its search budget. The ablation needs no search, but all images, and trainings that have
+    settled.
     """
     if number in ABLATED and sources and sources <= REAL:
         return _unlike_ablation(number, record, p)
     budget = p.attack_population * (p.attack_generations + 1)
     wanted = {"official"} if number in ACCURACIES else REAL
-    if p.data_size >= PRINTED_SIZE and budget >= PRINTED_BUDGET and sources and sources <= wanted:
-        return ""
     why = [f"the images have fewer than {PRINTED_SIZE} px"] * (p.data_size < PRINTED_SIZE)
     if budget < PRINTED_BUDGET and number not in ACCURACIES:
         why.append(f"the search has {budget:,} queries")
     if not sources or not sources <= wanted:
         why.append("the images are not MedMNIST's own" if sources <= REAL else "no image is real")
-    return f"{enumerated(why)} ({p.protocol}, {enumerated(sorted(sources))})"
+    return f"{enumerated(why)} ({p.protocol}, {enumerated(sorted(sources))})" if why else ""
 
 
 def _unlike_ablation(number: int, record: Record, p: Parameters) -> str:
