@@ -8,7 +8,6 @@ failure counts as far as our images are like the paper's.
 
 import copy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -31,6 +30,7 @@ AS_RESTORED, MATCHED = "as restored", "at the printed PSNR"
 UNDEFENDED, BRIGHTER_INPUT = "undefended", "attacked, brighter"
 BRIGHTER_OUTPUT, INACTIVE = "restored, brighter", "medians inactive"
 STANDARD = "standard"
+Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 QUIRKS = {
     "as published": PUBLISHED,
     "+ slopes in unsigned 16 bits": PUBLISHED | {"uint16_gradients": True},
@@ -59,44 +59,34 @@ def psnr_wrapped(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
         return 10 * np.log10(255**2 / mse_wrapped(reference, image))
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One way to compute a metric; ``function`` takes reference and image as `image_quality`."""
-
-    metric: str
-    name: str
-    label: str
-    function: Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-VARIANTS = (
-    Variant("psnr", STANDARD, "peak 255", image_quality.psnr),
-    Variant("psnr", "wrapped", "8-bit squares", psnr_wrapped),
-    Variant("psnr", "measures", "peak 4095", psnr_measures),
-    Variant("ssim", STANDARD, "Gaussian 11", image_quality.ssim),
-    Variant("ssim", "uniform", "uniform 7", image_quality.ssim_uniform),
-    Variant("ssim", "measures", "uniform 7, peak 4095", ssim_measures),
-    Variant("mse", STANDARD, "0..1", image_quality.mse),
-    Variant("mse", "mse_255", "0..255", image_quality.mse_255),
-    Variant("mse", "wrapped", "0..255, 8-bit squares", mse_wrapped),
-    Variant("gmsd", STANDARD, "170 on 0..255", image_quality.gmsd),
+# Ways to compute a metric: by metric and name, a label and a function of reference and image.
+VARIANTS: dict[tuple[str, str], tuple[str, Measure]] = {
+    ("psnr", STANDARD): ("peak 255", image_quality.psnr),
+    ("psnr", "wrapped"): ("8-bit squares", psnr_wrapped),
+    ("psnr", "measures"): ("peak 4095", psnr_measures),
+    ("ssim", STANDARD): ("Gaussian 11", image_quality.ssim),
+    ("ssim", "uniform"): ("uniform 7", image_quality.ssim_uniform),
+    ("ssim", "measures"): ("uniform 7, peak 4095", ssim_measures),
+    ("mse", STANDARD): ("0..1", image_quality.mse),
+    ("mse", "mse_255"): ("0..255", image_quality.mse_255),
+    ("mse", "wrapped"): ("0..255, 8-bit squares", mse_wrapped),
+    ("gmsd", STANDARD): ("170 on 0..255", image_quality.gmsd),
     # Each scale with the constant of the other, given on 0..255.
-    Variant("gmsd", "unit_constant", "0.0026 on 0..255",
-            partial(image_quality.gmsd, constant=image_quality.GMSD_CONSTANT / 255**2)),
-    Variant("gmsd", "unit_images", "170 on 0..1",
-            partial(image_quality.gmsd, constant=image_quality.GMSD_CONSTANT * 255**2)),
-    Variant("fsim", STANDARD, "as published", image_quality.fsim),
-    Variant("fsim", "chromatic", "FSIMc", image_quality.fsim_chromatic),
-    Variant("fsim", "unit_images", "as published, on 0..1",
-            partial(fsim_measures, reference_peak=1, image_peak=1, **PUBLISHED)),
-    Variant("fsim", "measures", "package", fsim_measures),
-    Variant("fsim", "measures_signed", "package, signed slopes",
-            partial(fsim_measures, uint16_gradients=False)),
-    Variant("fsim", "measures_unit", "package, on 0..1",
-            partial(fsim_measures, reference_peak=1, image_peak=1)),
-    Variant("fsim", "measures_mixed", "package, scales mixed",
-            partial(fsim_measures, image_peak=1)),
-)  # fmt: skip
+    ("gmsd", "unit_constant"): ("0.0026 on 0..255",
+        partial(image_quality.gmsd, constant=image_quality.GMSD_CONSTANT / 255**2)),
+    ("gmsd", "unit_images"): ("170 on 0..1",
+        partial(image_quality.gmsd, constant=image_quality.GMSD_CONSTANT * 255**2)),
+    ("fsim", STANDARD): ("as published", image_quality.fsim),
+    ("fsim", "chromatic"): ("FSIMc", image_quality.fsim_chromatic),
+    ("fsim", "unit_images"): ("as published, on 0..1",
+        partial(fsim_measures, reference_peak=1, image_peak=1, **PUBLISHED)),
+    ("fsim", "measures"): ("package", fsim_measures),
+    ("fsim", "measures_signed"): ("package, signed slopes",
+        partial(fsim_measures, uint16_gradients=False)),
+    ("fsim", "measures_unit"): ("package, on 0..1",
+        partial(fsim_measures, reference_peak=1, image_peak=1)),
+    ("fsim", "measures_mixed"): ("package, scales mixed", partial(fsim_measures, image_peak=1)),
+}  # fmt: skip
 
 
 def some(count: int) -> np.ndarray:
@@ -169,8 +159,9 @@ def compare(
             is NaN.
     """
     rows = []
-    # FSIMc needs three channels.
-    variants = [each for each in VARIANTS if clean.shape[3] == 3 or each.name != "chromatic"]
+    variants = VARIANTS
+    if clean.shape[3] != 3:  # FSIMc needs three channels
+        variants = {key: of for key, of in VARIANTS.items() if key != ("fsim", "chromatic")}
     for row in printed.to_dict("records"):
         name = row["defense"]
         if name not in restored:
@@ -190,11 +181,10 @@ def compare(
                 sets[INACTIVE] = (clean, without_medians)
         for images, pair in sets.items():
             every = images in (AS_RESTORED, MATCHED)
-            for variant in variants:
-                if every or variant.name == STANDARD:
-                    metric, label = variant.metric, variant.label if every else images
-                    found = _place(variant.function(*pair), row[metric], metric, samples, seed)
-                    rows.append([metric, variant.name, label, images, name, *found])
+            for (metric, variant), (label, measure) in variants.items():
+                if every or variant == STANDARD:
+                    found = _place(measure(*pair), row[metric], metric, samples, seed)
+                    rows.append([metric, variant, label if every else images, images, name, *found])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
