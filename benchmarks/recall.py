@@ -119,7 +119,7 @@ def finished_run(
 ) -> tuple[Parameters, Images, classifiers.Classifier]:
     """Parameters, images and classifier of the run that words of `run_parser` name."""
     p = params.load(given.protocol, given.dataset, given.classifier, runs=given.runs, **settings)
-    images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download)
+    images = data.of(p)
     model = classifiers.load(p.run_folder, p.classifier).to(pick_device(p.device))
     return p, images, model
 

@@ -66,7 +66,7 @@ def folder(p: Parameters, step: str, *fixed: str) -> Path:
 
 def images_of(p: Parameters, step: str) -> Subject:
     """The images of the data set that the parameters name; raises as `lib.data.load`."""
-    images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download)
+    images = data.of(p)
     classifier = "classifier" in params.step_fields(step)
     banner = tables.banner(p, images.provenance, classifier)
     return images, images.provenance.as_dict(), banner

@@ -239,7 +239,7 @@ def test_jobs_of_an_attack_are_merged_to_the_table_of_one_job(tmp_path, monkeypa
     alone, counts = attack_run(model, data, 1, p, p.run_folder)
     p, model, data = run_folder("many", attack_shards=3)
     other, *_ = run_folder("many", seed=5)
-    monkeypatch.setattr("lib.attack.__main__.data.load", lambda *_: data)
+    monkeypatch.setattr("lib.attack.__main__.data.of", lambda _: data)
     monkeypatch.setattr("lib.attack.__main__.classifiers.load", lambda *_: model)
     given = P.changed | {"device": "cpu", "runs": f"{tmp_path}/many"}
     for shard in (2, 3, 1, 2):  # in any order, one of them again

@@ -263,7 +263,7 @@ def test_notebooks_and_shards_record_what_was_computed_in(monkeypatch, images):
     assert params.from_notebook(dict(given)).attack_precision == "float32"
     found = []
     monkeypatch.setattr(shard, "attack_run", lambda *a, **k: found.append(a[3].attack_precision))
-    monkeypatch.setattr(shard.data, "load", lambda *a: images("derma", 4))
+    monkeypatch.setattr(shard.data, "of", lambda _: images("derma", 4))
     monkeypatch.setattr(shard.classifiers, "load", lambda *a: None)
     shard.main(["1/2", "1", json.dumps({"protocol": "compact", "device": "cpu"})])
     assert found == ["float32"]

@@ -33,7 +33,7 @@ def main(words: list[str]) -> None:
         raise InputError(f"{' '.join(words)[:80]!r} names no shard: write {USAGE}.")
     number, shards, pixels = (int(match[place]) for place in (1, 2, 3))
     p = settled(load(**given))
-    images = data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download)
+    images = data.of(p)
     reuse(p, "pixel_attack", images.provenance.as_dict())
     check_inputs(p, "pixel_attack", images.provenance.as_dict())
     model = classifiers.load(p.run_folder, p.classifier)

@@ -10,9 +10,9 @@ from lib.data.conversion import (
     to_uint8,
     unit,
 )
-from lib.data.dataset import PARTS, SIZES, Images, Provenance, load, official_md5
+from lib.data.dataset import PARTS, SIZES, Images, Provenance, load, of, official_md5
 
 __all__ = [
     "PARTS", "SIZES", "Images", "Provenance", "as_array", "as_images", "as_labels", "like",
-    "load", "official_md5", "rounded", "to_tensor", "to_uint8", "unit",
+    "load", "of", "official_md5", "rounded", "to_tensor", "to_uint8", "unit",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from lib.data import npz
 from lib.data.download import fetch
 from lib.data.npz import PARTS
 from lib.data.splits import paper_parts
-from lib.params import ROOT, facts, names
+from lib.params import ROOT, Parameters, facts, names
 from lib.params.dataset_info import Facts
 from lib.params.errors import InputError, check_name
 from lib.params.files import md5
@@ -189,6 +189,11 @@ def load(
         group=group,
         provenance=Provenance(path.name, source, digest, _text(path, held, "note")),
     )
+
+
+def of(p: Parameters) -> Images:
+    """The images that the parameters of a run name; raises as `load`."""
+    return load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download)
 
 
 def official_md5(dataset: str, size: int) -> str | None:

@@ -59,9 +59,7 @@ class Session:
                 f"`make run PROTOCOL={p.protocol} DATASET={p.dataset} CLASSIFIER={p.classifier}` "
                 f"first. Finished runs: {there}."
             )
-        self.images = data.load(
-            p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download
-        )
+        self.images = data.of(p)
         self.device = pick_device(p.device)
         self.model = classifiers.load(self.run.run_folder, p.classifier).to(self.device)
         self.positions = np.flatnonzero(self.images.part == "test")
