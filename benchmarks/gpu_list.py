@@ -3,41 +3,44 @@
     python -m benchmarks.gpu_list all --minutes 25 --jobs 6 oct chest derma
 
 runs each step as a process of its own, as many at once as asked for, the most wanted first, and
-starts none after the time is up. ``gpu_wheels.txt`` has the packages. Steps are those of the
-notebooks, without their figures; what is finished is read back, so the command can be given again.
-``make record PROTOCOL=sample`` then keeps the tables. On an NVIDIA H200 half an hour was enough for
-OCT, for Derma and for a part of Chest.
+starts none after the time is up. ``gpu_wheels.txt`` has the packages. Steps run the cells of the
+notebooks; what is finished is read back, so the command can be given again. ``make record
+PROTOCOL=sample`` then keeps the tables. On an NVIDIA H200 half an hour was enough for OCT, for
+Derma and for a part of Chest.
 """
 
 import argparse
 import os
+import re
+import runpy
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import torch
 
 from benchmarks import searches
-from lib import attack, data, params
-from lib.data import lesions
-from lib.defense import attackers, certified, detection, restoration
+from lib import data, params
 from lib.evidence import ablation
-from lib.metrics import classification
-from lib.models import classifier_training, classifiers, denoisers
 from lib.models.denoiser_training import train, training_images
-from lib.models.weights import behind, checksums
-from lib.params.device import pick_device, settled
-from lib.params.files import read_json, read_table, write_json, write_table
-from lib.params.runs import Run
+from lib.params import Parameters
+from lib.params.device import settled
+from lib.params.files import atomic, read_json
 
 NETWORKS = ("resnet50", "densenet121")
 # Steps that can take smaller batches.
 SHARING = ("attack", "searched", "restored", "attackers")
 LOGS = params.ROOT / "runs" / "logs"
+# Code of a notebook's cells, without the lines of options.
+CELLS = re.compile(r"^```\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^```$", re.M | re.S)
+TOLD = {"test", "attacks", "psnr", "summaries", "summary"}  # of a step's record
 
 
-def parameters(dataset: str, classifier: str = "resnet50"):
+def parameters(dataset: str, classifier: str = "resnet50") -> Parameters:
     """The protocol's values, with what words of the environment variable GIVEN change.
 
     Words of GIVEN_<CLASSIFIER> change that classifier's, in the same run folder.
@@ -54,6 +57,24 @@ def parameters(dataset: str, classifier: str = "resnet50"):
     return p.model_copy(update=update)
 
 
+def notebook(step: str, dataset: str, network: str = "resnet50") -> None:
+    """The cells of a notebook, one after another; what they display goes nowhere.
+
+    The machine may have no IPython, so in this process there is a mock of it.
+    """
+    p = parameters(dataset, network)
+    text = (params.ROOT / "notebooks" / f"{step}.md").read_text(encoding="utf-8")
+    script = LOGS / f"{step}-{dataset}-{network}.py"
+    with atomic(script) as temporary:
+        temporary.write_text("\n".join(CELLS.findall(text)), encoding="utf-8")
+    silent = mock.MagicMock(get_ipython=lambda: None, version_info=(9, 0))  # Matplotlib asks
+    sys.modules.update({"IPython": silent, "IPython.display": silent.display})
+    with mock.patch.object(params, "from_notebook", lambda _: p):
+        found = runpy.run_path(str(script))
+    of = {name: found["record"][name] for name in TOLD & found["record"].keys()}
+    print(dataset, network, of, flush=True)
+
+
 def searched(dataset: str, network: str, pixels: str, images: str) -> None:
     """The searches of `benchmarks.searches` on the same images, into a table beside the run."""
     p = parameters(dataset, network)
@@ -63,130 +84,29 @@ def searched(dataset: str, network: str, pixels: str, images: str) -> None:
     searches.main([*words, "--generations", str(p.attack_generations)])
 
 
-def load(p):
-    """The images of a run."""
-    return data.load(p.dataset, p.data_root, p.data_size, p.data_split, p.seed, p.data_download)
-
-
-def begin(step: str, dataset: str, network: str):
-    """Parameters, images, and record of a step."""
-    p = parameters(dataset, network)
-    images = load(p)
-    return p, images, Run(p.run_folder, step, p, images.provenance.as_dict())
-
-
-def classifier(dataset: str, network: str) -> None:
-    p, images, run = begin("classifier", dataset, network)
-    model, about = classifier_training.train(images, p, p.run_folder)
-    device = pick_device(p.device)
-    test, facts = images.in_part("test"), images.facts
-    values = classifiers.logits(model.to(device), test.images, device)
-    task = facts.multi_label, p.classifier_threshold
-    decisions = classifiers.classify(model, test.images, *task, device, values)
-    measured = classification.summary(test.labels, decisions, values, facts)
-    quality = classification.by_class(test.labels, decisions, facts)
-    about |= {"test": measured, "test_by_class": quality.to_dict("records")}
-    write_json(p.run_folder / "classifier.json", about)
-    run.finish(start=about["start"], test=measured)
-    print(dataset, network, "test", {k: v for k, v in measured.items() if k != "auc"}, flush=True)
-
-
-def pixel_attack(dataset: str, network: str) -> None:
-    p, images, run = begin("pixel_attack", dataset, network)
-    model = classifiers.load(p.run_folder, p.classifier)
-    records, _ = attack.attack_runs(model, images, p, p.run_folder)
-    attacks = {}
-    for pixels, found in records.items():
-        attacks[params.ATTACKS[pixels]] = {
-            "attacked": len(found), "successes": int(found["success"].sum()),
-            "seconds": float(found["seconds"].sum()),
-            **found[["evaluations", "computed", "disagreements"]].sum().astype(int).to_dict(),
-        }  # fmt: skip
-        print(dataset, network, attacks[params.ATTACKS[pixels]], flush=True)
-    npz, md5 = params.ROOT / p.data_root / images.provenance.npz, images.provenance.md5
-    lesions.keep(npz, md5, records.values(), p.run_folder / lesions.FILE)
-    run.finish(weights=checksums(p.run_folder, ()), attacks=attacks)
-
-
 def denoiser(dataset: str, name: str) -> None:
+    """One denoiser, which the notebook then reads back."""
     p = parameters(dataset)
-    images, folder = load(p), p.dataset_folder / "denoisers"
-    some = training_images(images, p.denoiser_all_images)
+    images = data.of(p)
+    some, folder = training_images(images, p.denoiser_all_images), p.dataset_folder / "denoisers"
     train(name, some.images, images.in_part("val").images, p, folder)
     about = read_json(folder / f"{name}.json")
     measures = [about[of] for of in ("validation_psnr", "identity_psnr", "wall_seconds")]
     print(dataset, name, *measures, flush=True)
 
 
-def trained(dataset: str) -> None:
-    """The record of all denoisers, once each is trained."""
-    p = parameters(dataset)
-    folder = p.dataset_folder / "denoisers"
-    run = Run(folder, "denoisers", p, load(p).provenance.as_dict())
-    psnr = {n: read_json(folder / f"{n}.json")["validation_psnr"] for n in p.denoiser_names}
-    run.finish(psnr=psnr)
-
-
-def restored(dataset: str, network: str) -> None:
-    p, images, run = begin("restoration", dataset, network)
-    folder, boot = p.dataset_folder / "denoisers", (p.bootstrap_samples, p.seed)
-    device = pick_device(p.device)
-    model = classifiers.load(p.run_folder, p.classifier).to(device)
-    predict = classifiers.predictor(model, p, device)
-    names = [*params.REFERENCES, *p.denoiser_names]
-    defenses = denoisers.load_all(names, folder, images.facts.channels, device)
-    patches, summaries = restoration.Patches.of(p), {}
-    for pixels, records in attacks_of(p).items():
-        name, clean = params.ATTACKS[pixels], attack.locate(images, records).images
-        attacked = attack.rebuild(clean, records)
-        table = restoration.restore_all(
-            clean, attacked, records, defenses, predict, device, patches
-        )
-        write_table(p.run_folder / f"restoration_{name}.parquet", table)
-        write_table(p.run_folder / f"detection_{name}.parquet", detection.summary(table, *boot))
-        shares = restoration.summary(table, *boot)[["defense", "n", "recovered", "kept"]]
-        summaries[name] = shares.astype(object).where(shares.notna(), None).to_dict("records")
-        print(dataset, network, name, shares.round(3).to_string(), flush=True)
-    run.finish(**behind(p.run_folder, p.denoiser_names), summaries=summaries)
-
-
-def attacks_of(p) -> dict:
-    """The attack tables of a run, by number of pixels."""
-    return {n: read_table(p.run_folder / f"{params.ATTACKS[n]}.parquet") for n in p.attack_pixels}
-
-
-def attacked(dataset: str, network: str) -> None:
-    p, images, run = begin("attackers", dataset, network)
-    model = classifiers.load(p.run_folder, p.classifier)
-    found = attackers.attack_all(model, images, attacks_of(p), p, p.run_folder)
-    certified.certified_accuracy(model, images, p, p.run_folder)
-    defenses = next(iter(found.values()))["defense"].unique()
-    run.finish(**behind(p.run_folder, defenses))
-
-
 def ablated(variant: str, seed: str) -> None:
-    """One variant and seed; ``all`` collects them."""
+    """One variant and seed of the ablation, which the notebook then reads back."""
     p = parameters("abdomen_ct")
     images = data.load(p.dataset, p.data_root, p.ablation_size, "official", p.seed)
-    folder = p.dataset_folder / "ablation"
-    if variant != "all":
-        ablation.run(images, p, folder, [variant], [int(seed)])
-        return
-    run = Run(p.dataset_folder, "ablation", p, images.provenance.as_dict())
-    result = ablation.run(images, p, folder)
-    write_table(p.dataset_folder / "ablation.parquet", result.metrics)
-    write_table(p.dataset_folder / "ablation_models.parquet", result.models)
-    summary, contrasts = ablation.summary(result.metrics, p), ablation.contrasts(result.metrics, p)
-    print(summary[["variant", "psnr", "psnr_worst", "psnr_best"]].to_string(), flush=True)
-    run.finish(
-        summary=summary[["variant", "n", "psnr", "ssim"]].to_dict("records"),
-        better=contrasts[["variant", "reference", "better"]].to_dict("records"),
-    )
+    ablation.run(images, p, p.dataset_folder / "ablation", [variant], [int(seed)])
 
 
-STEPS = {
-    "classifier": classifier, "attack": pixel_attack, "denoiser": denoiser, "trained": trained,
-    "restored": restored, "attackers": attacked, "ablated": ablated, "searched": searched,
+STEPS: dict[str, Callable[..., None]] = {
+    "classifier": partial(notebook, "classifier"), "attack": partial(notebook, "pixel_attack"),
+    "denoiser": denoiser, "trained": partial(notebook, "denoisers"),
+    "restored": partial(notebook, "restoration"), "attackers": partial(notebook, "attackers"),
+    "ablated": ablated, "collected": partial(notebook, "ablation"), "searched": searched,
 }  # fmt: skip
 
 
@@ -220,7 +140,7 @@ def plan(datasets: list[str]) -> list[tuple[list[str], list[str], list[str]]]:
             for name in ablation.variants(1)
         ]
         found += [(words, [file], []) for words in each]
-        found.append((["ablated", "all", "0"], [], ["-".join(words) for words in each]))
+        found.append((["collected", "abdomen_ct"], [], ["-".join(words) for words in each]))
     return found + last
 
 
