@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.params import ROOT
+from lib.params.errors import run_command
 from lib.params.files import md5, read_json, read_table
 from lib.params.runs import training
 
@@ -158,4 +159,4 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

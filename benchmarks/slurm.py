@@ -36,7 +36,7 @@ from benchmarks.interruptions import (
 )  # fmt: skip
 from lib.figures.formatting import many
 from lib.params import ROOT
-from lib.params.errors import InputError
+from lib.params.errors import InputError, run_command
 from lib.params.files import write_json
 from lib.params.runs import hardware
 
@@ -246,7 +246,4 @@ def _version() -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    run_command(main)

@@ -22,7 +22,7 @@ from lib.data import lesions, npz, photos, tables
 from lib.data.dataset import PARTS, SIZES, official_md5
 from lib.data.splits import content, in_whole_groups
 from lib.params import facts
-from lib.params.errors import InputError, check_name
+from lib.params.errors import InputError, check_name, run_command
 from lib.params.files import atomic, md5
 
 # Data sets that are not offered at all sizes, and why.
@@ -228,23 +228,21 @@ def rebuild(dataset: str, source: Path, root: Path, size: int) -> str:
 
 
 def main(words: list[str]) -> int:
-    """The command line; 1 if a file could not be made, else 0."""
+    """The command line; 1 if a file could not be made, else 0. Raises `InputError` before any."""
     parser = argparse.ArgumentParser(prog="python -m lib.data.rebuild", description=__doc__)
     parser.add_argument("--source", type=Path, required=True, help="folder of the other copies")
     parser.add_argument("--root", type=Path, default=Path("data"), help="where the npz files go")
-    offered = {str(size): size for size in SIZES}
-    parser.add_argument("--size", default="64", help=f"edge in pixels: {', '.join(offered)}")
+    sizes = {str(size): size for size in SIZES}
+    parser.add_argument("--size", default="64", help=f"edge in pixels: {', '.join(sizes)}")
     parser.add_argument("datasets", nargs="*", help="default: all that are offered at this size")
     given = parser.parse_args(words)
-    wrong = ""
-    if given.size not in offered:
-        wrong = f"The size must be one of {', '.join(offered)} pixels, not {given.size!r}."
-    elif not given.source.is_dir():
-        wrong = f"{given.source} is no folder: name the folder of the other copies as the source."
-    if wrong:  # said once, not for each data set
-        print(f"error: {wrong}", file=sys.stderr)
-        return 1
-    size, failed = offered[given.size], 0
+    if given.size not in sizes:
+        raise InputError(f"The size must be one of {', '.join(sizes)} pixels, not {given.size!r}.")
+    if not given.source.is_dir():
+        raise InputError(
+            f"{given.source} is no folder: name the folder of the other copies as the source."
+        )
+    size, failed = sizes[given.size], 0
     for dataset in given.datasets or SOURCES:
         if not given.datasets and (refusal := _refusal(dataset, size)):
             print(f"left out: {refusal}")
@@ -307,4 +305,4 @@ def _ordered(
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_command(main)

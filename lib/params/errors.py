@@ -15,10 +15,13 @@ class InputError(ValueError):
     """Bad input. The message is one sentence: what is wrong, where, and what would be right."""
 
 
-def run_command(main: Callable[[list[str]], None]) -> None:
-    """Run a command with the words of the command line; an `InputError` ends it in one line."""
+def run_command(main: Callable[[list[str]], int | None]) -> None:
+    """Run a command with the words of the command line; an `InputError` ends it in one line.
+
+    What the command returns is the exit code; None is 0.
+    """
     try:
-        main(sys.argv[1:])
+        sys.exit(main(sys.argv[1:]))
     except InputError as error:
         sys.exit(f"error: {error}")
 
