@@ -175,17 +175,8 @@ def test_lock_is_the_group_and_nothing_of_the_project():
 
 
 def test_the_driver_writes_a_row_for_each_method(tmp_path, capsys):
-    words = [
-        "--only",
-        "resnet50 28",
-        "--seconds",
-        "0.01",
-        "--generations",
-        "1",
-        "--images",
-        "1",
-        "--no-peers",
-    ]
+    words = ["--only", "resnet50 28", "--no-peers"]
+    words += ["--seconds", "0.01", "--generations", "1", "--images", "1"]
     cases = [("resnet50", 28, "float32", "cpu", 1), ("resnet50", 224, "float32", "cpu", 1),
              ("resnet50", 28, "float32", "cuda", 1)]  # fmt: skip
     before = pd.DataFrame(cases, columns=driver.CASE).assign(

@@ -10,16 +10,12 @@ import pandas as pd
 import pytest
 from conftest import refused
 from PIL import Image
+from test_figures import pictures
 
 from lib import params
 from lib.figures import interactive
 
 DERMA, CHEST, OCT = (params.facts(name) for name in ("derma", "chest", "oct"))
-
-
-def pictures(count, channels=3, size=28):
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (count, size, size, channels), np.uint8)
 
 
 def decoded(html):
@@ -34,7 +30,7 @@ def content(html):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_slider_holds_both_pictures_exactly(channels):
-    before, after = pictures(2, channels), 255 - pictures(2, channels)
+    before, after = pictures(2, channels=channels), 255 - pictures(2, channels=channels)
     html = interactive.sliders(before, after, ["one <b>", "two"]).data
     shown = decoded(html)
     for place, image in enumerate([before[0], after[0], before[1], after[1]]):
@@ -57,7 +53,7 @@ def test_a_probe_holds_the_map():
 
 
 def test_what_cannot_be_probed_is_refused():
-    image, shares, label = pictures(1, 1), np.zeros((1, 28, 28)), np.zeros(1, int)
+    image, shares, label = pictures(1, channels=1), np.zeros((1, 28, 28)), np.zeros(1, int)
     with refused():
         interactive.probes(image, shares, image, label, CHEST, [""])
     with refused():
@@ -74,8 +70,9 @@ def test_a_chart_holds_each_value_in_per_cent():
     html = interactive.chart(table, "dataset").data
     assert html.count("</script>") == 1
     found = content(html)
-    first = found["points"][0]
-    assert [first[name] for name in ("x", "y", "low", "high", "n")] == [10.67, 25, 10, 40, 8]
-    assert first["label"] == "Table 17, </script>" and first["group"] == "Derma"
+    assert found["points"][0] == {
+        "x": 10.67, "y": 25, "low": 10, "high": 40, "n": 8, "label": "Table 17, </script>",
+        "group": "Derma",
+    }  # fmt: skip
     assert [group["name"] for group in found["groups"]] == ["Derma", "OCT"]
     assert len({group["color"] for group in found["groups"]}) == 2

@@ -19,19 +19,26 @@ from lib.params.locks import Lock, locked
 HOLDER = """
 import sys, time
 from pathlib import Path
-from lib.params.locks import Lock, locked
-lock = Lock(Path(sys.argv[1]), "it")
+from lib import params
+from lib.params.locks import Lock
+from lib.params.runs import Run
+{}
 print("held", flush=True)
 time.sleep(60)
 """
+
+
+def started(code, place, **streams):
+    """Another process that takes a lock, says so and keeps it."""
+    command = [sys.executable, "-c", HOLDER.format(code), str(place)]
+    return subprocess.Popen(command, cwd=params.ROOT, stdout=subprocess.PIPE, **streams)
 
 
 @pytest.fixture
 def other(tmp_path):
     """Another process that has the lock of a file."""
     path = tmp_path / "lock"
-    command = [sys.executable, "-c", HOLDER, str(path)]
-    process = subprocess.Popen(command, cwd=params.ROOT, stdout=subprocess.PIPE)
+    process = started("lock = Lock(Path(sys.argv[1]), 'it')", path)
     assert process.stdout.readline() == b"held\n"
     yield path, process
     process.kill()
@@ -72,11 +79,8 @@ def test_a_file_system_without_locks_stops_no_run(tmp_path, monkeypatch):
 
 def test_a_process_waits_where_it_is_told_to(other):
     path, process = other
-    code = HOLDER.replace('"it")', '"it", wait=True)')
-    waiting = subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], cwd=params.ROOT, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
+    code = "lock = Lock(Path(sys.argv[1]), 'it', wait=True)"
+    waiting = started(code, path, stderr=subprocess.PIPE)
     assert str(process.pid).encode() in waiting.stderr.readline()
     process.kill()
     assert waiting.stdout.readline() == b"held\n"
@@ -100,12 +104,10 @@ def of(place, **given):
 def test_a_step_that_is_at_work_in_a_folder_is_not_begun_again(tmp_path):
     p = of(tmp_path)
     code = (
-        "import sys, time; from lib import params; from lib.params.runs import Run\n"
         "p = params.load('demo', 'oct', runs=sys.argv[1])\n"
-        "run = Run(p.run_folder, 'classifier', p, {}); print('held', flush=True); time.sleep(60)"
+        "run = Run(p.run_folder, 'classifier', p, {})"
     )
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    process = subprocess.Popen(command, cwd=params.ROOT, stdout=subprocess.PIPE)
+    process = started(code, tmp_path)
     assert process.stdout.readline() == b"held\n"
     with refused(process.pid):
         runs.Run(p.run_folder, "classifier", p, DATA)

@@ -136,10 +136,6 @@ def test_a_key_holds_what_can_change_a_result(monkeypatch):
     assert key() != before
 
 
-def test_every_step_has_a_version():
-    assert set(params.STEPS) <= set(params.VERSIONS)
-
-
 def folder(protocol="demo", dataset="derma", **given):
     return params.load(protocol, dataset, **given).run_folder
 

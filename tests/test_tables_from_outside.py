@@ -27,9 +27,9 @@ def index(**columns: list) -> pd.DataFrame:
     return table.assign(dx="Nävus", label=[number % 7 for number in range(12)]).assign(**columns)
 
 
-def encoded(pixels: np.ndarray, kind: str = "png", **options) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, **options)
+def pil(array: np.ndarray, kind: str = "png", mode: str = "", **options) -> bytes:
+    image, file = Image.fromarray(array), io.BytesIO()
+    (image.convert(mode) if mode else image).save(file, kind, **options)
     return file.getvalue()
 
 
@@ -44,7 +44,7 @@ def archive() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
         for number, name in enumerate(IDS):
-            made.writestr(f"{name}.jpg", encoded(picture(number)))
+            made.writestr(f"{name}.jpg", pil(picture(number)))
     return file.getvalue()
 
 
@@ -176,7 +176,7 @@ def test_a_patient_of_a_split_by_patient_is_in_one_part(tmp_path: Path) -> None:
 def test_the_same_picture_in_two_parts(source: Path) -> None:
     with zipfile.ZipFile(source / "ham10000_200x150" / "images.zip", "w") as archive:
         for number, name in enumerate(IDS):
-            archive.writestr(f"{name}.jpg", encoded(picture(number % 11)))
+            archive.writestr(f"{name}.jpg", pil(picture(number % 11)))
     with refused("test_images[2]", "train_images[0]"):
         made(source, TEXT)
 
@@ -185,12 +185,6 @@ def test_the_same_picture_in_two_parts(source: Path) -> None:
 
 RGB = picture(1, (6, 10))
 GRAY = RGB[..., 0]
-
-
-def pil(array: np.ndarray, kind: str = "png", mode: str = "", **options) -> bytes:
-    image, file = Image.fromarray(array), io.BytesIO()
-    (image.convert(mode) if mode else image).save(file, kind, **options)
-    return file.getvalue()
 
 
 def turned(orientation: int) -> bytes:
