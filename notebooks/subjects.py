@@ -85,11 +85,8 @@ def sizes(p: Parameters) -> Subject:
     folder = params.ROOT / p.results
     records = {n: variants.of_every_size(folder, n) for n in recorded_runs.datasets(folder)}
     records = {name: of for name, of in records.items() if of.runs["size"].nunique() > 1}
-    return records, _joined(records), ""
-
-
-def _joined(records: dict[str, recorded_runs.RecordedRuns]) -> dict[str, dict[str, str]]:
-    return {name: source for of in records.values() for name, source in of.sources.items()}
+    sources = {name: source for of in records.values() for name, source in of.sources.items()}
+    return records, sources, ""
 
 
 def ablation_and_variants(p: Parameters) -> Subject:

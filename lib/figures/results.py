@@ -169,12 +169,7 @@ def search(
     )  # fmt: skip
     right.grid(False)
     right.spines[["top", "right"]].set_visible(True)
-    handles = [
-        key(f"{shown(name)}, {attack(pixels).removesuffix(' attack')}", "", color(name),
-            line=LINES[pixels])
-        for name, pixels, *_ in lines
-    ]  # fmt: skip
-    style.below(figure, handles, 4 if len(handles) < 4 else 2)
+    style.below(figure, _attack_keys([line[:2] for line in lines], ""), 4 if len(lines) < 4 else 2)
     return figure
 
 
@@ -209,14 +204,18 @@ def sizes(table: pd.DataFrame) -> Figure:
         part.minorticks_off()
         part.margins(x=0.2)
     axes[0][0].set_ylabel("attack success, %")
-    nets = table[["classifier", "pixels"]].drop_duplicates().itertuples(index=False)
-    handles = [
-        key(f"{shown(net)}, {attack(pixels).removesuffix(' attack')}", "o", color(net),
-            pixels == 2, LINES[pixels])
-        for net, pixels in nets
-    ]  # fmt: skip
-    style.below(figure, handles, 2)
+    attacks = table[["classifier", "pixels"]].drop_duplicates().itertuples(index=False)
+    style.below(figure, _attack_keys(attacks, "o"), 2)
     return figure
+
+
+def _attack_keys(attacks: Iterable[tuple[str, int]], marker: str) -> list[Line2D]:
+    """Legend of attacks by classifier and number of pixels."""
+    return [
+        key(f"{shown(net)}, {attack(pixels).removesuffix(' attack')}", marker, color(net),
+            pixels == 2, LINES[pixels])
+        for net, pixels in attacks
+    ]  # fmt: skip
 
 
 @styled
