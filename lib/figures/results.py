@@ -44,19 +44,19 @@ def recovery_over(table: pd.DataFrame, *across: str) -> Figure:
     labels = ", ".join(ACROSS[column][0].split(",")[0] for column in across)
     panels = [(*of, column) for of in table.groupby("panel", sort=False) for column in across]
     figure, axes = style.panels(
-        3.9, len(panels), sharey=True, sharex=len(across) == 1, squeeze=False,
+        3.9, len(panels), sharey=True, sharex=len(across) == 1,
         alt=f"Label recovery rate, {labels} of each defense. "
         f"{style.in_words(words, ['panel', 'defense'], columns, str)}.",
     )  # fmt: skip
     narrow = len(panels) > 2
-    for part, (name, of, column) in zip(axes[0], panels, strict=True):
+    for part, (name, of, column) in zip(axes, panels, strict=True):
         draw_marks(part, of, column)
         attacks = many(int(of["n"].max()), "attack" if narrow else "successful attack")
         if column == across[0]:
             part.set_title(f"{name}\n{attacks}")
         if narrow:
             part.set_xlabel(NARROW[column])
-    axes[0][0].set_ylabel("label recovery rate, %")
+    axes[0].set_ylabel("label recovery rate, %")
     style.below(figure, defense_keys(table["defense"]), 4)
     return figure
 
@@ -101,19 +101,19 @@ def success_by_class(table: pd.DataFrame) -> Figure:
     whole = table[table["class"] == TOTAL]
     whole = whole.assign(attack=whole["pixels"].map(attack), n=whole["n"].map("n = {}".format))
     figure, axes = style.panels(
-        1.1 + 0.4 * len(classes), len(panels), sharey=True, sharex=True, squeeze=False,
+        1.1 + 0.4 * len(classes), len(panels), sharey=True, sharex=True,
         alt="Attack success by class beside the printed rates. Over all: "
         f"{style.in_words(whole, ['attack', 'classifier', 'n'], ['rate'])}.",
     )  # fmt: skip
     shifts = np.linspace(-0.17, 0.17, len(nets)) if len(nets) > 1 else [0]
-    for part, (pixels, of) in zip(axes[0], panels, strict=True):
+    for part, (pixels, of) in zip(axes, panels, strict=True):
         for net, shift in zip(nets, shifts, strict=True):
             rows = of[of["classifier"] == net].set_index("class").reindex(classes)
             style.dots(part, rows, "rate", [color(net)] * len(classes), shift, 100)
             style.diamonds(part, 100 * rows["printed"], shift, mec=color(net), mew=1.4)
         part.set(title=attack(pixels).capitalize(), xlabel="attack success, %", xlim=(-2, 102))
         style.bare(part)
-    style.name_rows(axes[0][0], [style.wrap(name, 24) for name in classes])
+    style.name_rows(axes[0], [style.wrap(name, 24) for name in classes])
     handles = [key(f"{shown(name)}, 95 % interval", "o", color(name)) for name in nets]
     style.below(figure, [*handles, style.printed_key()])
     return figure
@@ -188,10 +188,10 @@ def sizes(table: pd.DataFrame) -> Figure:
         table.assign(**words), ["dataset", "classifier", "attack", "size"], ["rate"]
     )
     figure, axes = style.panels(
-        3.6, len(panels), sharey=True, squeeze=False,
+        3.6, len(panels), sharey=True,
         alt=f"Attack success by size of the image. {said}.",
     )  # fmt: skip
-    for part, (name, of) in zip(axes[0], panels, strict=True):
+    for part, (name, of) in zip(axes, panels, strict=True):
         for (net, pixels), line in of.groupby(["classifier", "pixels"], sort=False):
             line, paint = line.sort_values("size"), color(net)
             ends = 100 * line["low"], 100 * line["high"]
@@ -203,7 +203,7 @@ def sizes(table: pd.DataFrame) -> Figure:
         part.set_xticks(ticks, ticks)
         part.minorticks_off()
         part.margins(x=0.2)
-    axes[0][0].set_ylabel("attack success, %")
+    axes[0].set_ylabel("attack success, %")
     attacks = table[["classifier", "pixels"]].drop_duplicates().itertuples(index=False)
     style.below(figure, _attack_keys(attacks, "o"), 2)
     return figure
@@ -233,13 +233,13 @@ def by_confidence(table: pd.DataFrame, levels: Sequence[str]) -> Figure:
     percents = table.assign(confidence=table["confidence"] + " %")
     said = style.in_words(percents, ["panel", "line", "confidence"], ["rate"])
     figure, axes = style.panels(
-        3.4, len(panels), sharey=True, squeeze=False,
+        3.4, len(panels), sharey=True,
         alt=f"Attack success by the classifier's confidence in the correct class. {said}.",
     )  # fmt: skip
-    for part, (name, of) in zip(axes[0], panels, strict=True):
+    for part, (name, of) in zip(axes, panels, strict=True):
         draw_confidence(part, of, levels, paints)
         part.set_title(name)
-    axes[0][0].set_ylabel("attack success, %")
+    axes[0].set_ylabel("attack success, %")
     style.below(figure, line_keys(paints), 4)
     return figure
 

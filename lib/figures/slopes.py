@@ -30,13 +30,13 @@ def slopes(table: pd.DataFrame) -> Figure:
     panels = table.groupby("panel", sort=False)
     said = style.in_words(table, ["panel", "dataset"], ["printed", "rate"])
     figure, axes = style.panels(
-        3.4, len(panels), sharey=True, squeeze=False,
+        3.4, len(panels), sharey=True,
         alt=f"Attack success, first printed and then found here. {said}.",
     )  # fmt: skip
-    for part, (name, of) in zip(axes[0], panels, strict=True):
+    for part, (name, of) in zip(axes, panels, strict=True):
         _draw(part, of)
         part.set_title(style.wrap(name, 24))
-    axes[0][0].set_ylabel("attack success, %")
+    axes[0].set_ylabel("attack success, %")
     style.below(figure, _keys(table))
     return figure
 

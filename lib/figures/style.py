@@ -115,10 +115,11 @@ def styled(function: Callable[..., Picture]) -> Callable[..., Picture]:
     return drawn
 
 
-def panels(height: float, columns: int = 1, alt: str = "", **options: Any) -> tuple[Picture, Any]:
-    """A figure of full width with one or more axes side by side; height in inches."""
+def panels(height: float, columns: int = 0, alt: str = "", **options: Any) -> tuple[Picture, Any]:
+    """A figure of full width with axes, or an array of axes side by side; height in inches."""
     figure = Picture(figsize=(WIDTH, height), layout="constrained", label=alt)
-    return figure, figure.subplots(1, columns, **options)
+    axes = figure.subplots(1, columns or 1, squeeze=False, **options)[0]
+    return figure, axes if columns else axes[0]
 
 
 def rows(
