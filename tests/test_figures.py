@@ -37,28 +37,20 @@ def pictures(count: int, size: int = 28, channels: int = 3) -> np.ndarray:
 
 
 def attack_records(success: list[bool], pixels: int = 1, chest: bool = False) -> pd.DataFrame:
+    clean, attacked = ("1" + 13 * "0", "1001" + 10 * "0") if chest else (5, 4)
     rows = []
     for place, fooled in enumerate(success):
         generations = place + 1 if fooled else 9
-        rows.append(
-            {
-                "predicted": "10000000000000" if chest else 5,
-                "adversarial": ("10010000000000" if chest else 4) if fooled else None,
-                "success": fooled,
-                "p_before": 0.93,
-                "p_after": -0.02 if chest else 0.41,
-                "rows": [3 + place, 20][:pixels],
-                "cols": [7, 0][:pixels],
-                "values": [[255, 0, 9][: 1 if chest else 3]] * pixels,
-                "evaluations": 10 * (generations + 1),
-                "best": list(np.linspace(2, -0.1 if fooled else 1, generations + 1)),
-            }
-        )
-        if not fooled:
-            rows[-1]["adversarial"] = rows[-1]["predicted"]
-    names = ["predicted", "adversarial", "success", "p_before", "p_after", "rows", "cols"]
-    columns = [*names, "values", "evaluations", "best"]
-    return pd.DataFrame(rows, columns=columns).astype({"success": bool})
+        rows.append({
+            "predicted": clean, "adversarial": attacked if fooled else clean, "success": fooled,
+            "p_before": 0.93, "p_after": -0.02 if chest else 0.41,
+            "rows": [3 + place, 20][:pixels], "cols": [7, 0][:pixels],
+            "values": [[255, 0, 9][: 1 if chest else 3]] * pixels,
+            "evaluations": 10 * (generations + 1),
+            "best": list(np.linspace(2, -0.1 if fooled else 1, generations + 1)),
+        })  # fmt: skip
+    columns = "predicted adversarial success p_before p_after rows cols values evaluations best"
+    return pd.DataFrame(rows, columns=columns.split()).astype({"success": bool})
 
 
 def epochs(count: int) -> list[dict]:
