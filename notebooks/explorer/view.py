@@ -5,6 +5,7 @@ Searches and maps run in a thread of their own, so that the stop button works me
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -195,15 +196,25 @@ class Explorer:
     def _say(self, text: str, paint: str = "inherit") -> None:
         self.said.value = f'<span style="color:{paint}">{escape(text)}</span>'
 
-    def _start(self, work: Callable[[], None]) -> None:
-        """Run a search or a map in a thread, one at a time."""
+    def _start(self, work: Callable[[Session, int], Callable[[], None] | None]) -> None:
+        """Run a search or a map in a thread, one at a time, and show what it found.
+
+        ``work`` returns what shows that, or None if it was stopped. What was found for another
+        image or run than is shown by now is not shown.
+        """
         if self.thread and self.thread.is_alive():
-            return self._say("An attack or a map is running: stop it first.", BAD)
+            self._say("An attack or a map is running: stop it first.", BAD)
+            return
+        session, index = self.session, self.index.value
 
         def run() -> None:
             self._busy(True)
             try:
-                work()
+                show = work(session, index)
+                if show and self.session is session and self.index.value == index:
+                    show()
+                else:
+                    self._say("stopped")
             except InputError as error:
                 self._say(str(error), BAD)
             finally:
@@ -211,15 +222,13 @@ class Explorer:
 
         self.thread = threading.Thread(target=run, daemon=True)
         self.thread.start()
-        return None
 
     def _busy(self, busy: bool) -> None:
         for button in self.working:
             button.disabled = busy
         self.stop.disabled = not busy
 
-    def _attack(self) -> None:
-        session, index = self.session, self.index.value
+    def _attack(self, session: Session, index: int) -> Callable[[], None] | None:
         limit = session.p.attack_generations + 1
         self._say("searching ...")
 
@@ -228,63 +237,52 @@ class Explorer:
             self.line.value = convergence(best, limit)
 
         record = session.search(index, self.pixels.value, told)
-        if record is None or self._left(session, index):
-            return self._say("stopped")
-        return self._finished(record)
+        return record and partial(self._finished, record)
 
-    def _worst(self) -> None:
-        session, index, defense = self.session, self.index.value, self.through.value
-
+    def _worst(self, session: Session, index: int) -> Callable[[], None] | None:
         def told(attacker: str) -> None:
             self._say(f"{shown(attacker)}: searching ...")
 
-        record = session.worst(index, self.pixels.value, defense, told)
-        if record is None or self._left(session, index):
-            return self._say("stopped")
-        if not record["success"]:
-            return self._say("no attacker succeeds")
-        return self._finished(record, f", by {shown(record['attacker'])}")
+        record = session.worst(index, self.pixels.value, self.through.value, told)
+        if record and not record["success"]:
+            return partial(self._say, "no attacker succeeds")
+        return record and partial(self._finished, record, f", by {shown(record['attacker'])}")
 
     def _finished(self, record: dict, by: str = "") -> None:
         """Show what a search found."""
         facts = self.session.images.facts
         tried = f"{record['evaluations']:,} queries"
         if not record["success"]:
-            return self._say(f"not misclassified after {tried}")
+            self._say(f"not misclassified after {tried}")
+            return
         clean = self.session.image(self.index.value)[None]
         self.adversarial = rebuild(clean, pd.DataFrame([record]))[0]
         self._show()
         now = gallery.change(record["predicted"], record["adversarial"], facts)
-        return self._say(f"misclassified after {tried}{by}: {now}", GOOD)
+        self._say(f"misclassified after {tried}{by}: {now}", GOOD)
 
-    def _prove(self) -> None:
-        session, index = self.session, self.index.value
+    def _prove(self, session: Session, index: int) -> Callable[[], None]:
         self._say("hiding every pair of masks ...")
-        proved = session.proved(index)
-        if self._left(session, index):
-            return self._say("stopped")
-        if proved:
-            return self._say("proved: with double masking, no change of one pixel matters", GOOD)
-        return self._say("not proved: under some masks, the classifier is wrong")
+        if session.proved(index):
+            text = "proved: with double masking, no change of one pixel matters"
+            return partial(self._say, text, GOOD)
+        return partial(self._say, "not proved: under some masks, the classifier is wrong")
 
-    def _left(self, session: Session, index: int) -> bool:
-        """Whether another image or run is shown by now than the one that work was begun on."""
-        return self.session is not session or self.index.value != index
-
-    def _map(self) -> None:
-        session, index = self.session, self.index.value
+    def _map(self, session: Session, index: int) -> Callable[[], None] | None:
         self._say("trying every position ...")
 
         def told(share: float) -> None:
             self.progress.value = share
 
         found = session.map(index, told)
-        if found is None or self._left(session, index):
-            return self._say("stopped")
+        return found and partial(self._mapped, found)
+
+    def _mapped(self, found: Vulnerability) -> None:
+        """Show a map."""
         self.found = found
         self._show()
         count, total = int(found.success.sum()), found.success.size
-        return self._say(f"{count:,} of {total:,} positions vulnerable; {found.colors} colors each")
+        self._say(f"{count:,} of {total:,} positions vulnerable; {found.colors} colors each")
 
     def _defend(self) -> None:
         facts, before = self.session.images.facts, self.session.image(self.index.value)
