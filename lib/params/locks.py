@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 try:
     import fcntl
@@ -16,7 +17,7 @@ except ImportError:  # Windows
 from lib.params.errors import InputError
 from lib.params.files import writable
 
-_HELD: dict[Path, int] = {}  # file descriptors of this process, by file
+_HELD: dict[Path, TextIO] = {}  # open files of this process
 
 
 class Lock:
@@ -40,36 +41,29 @@ class Lock:
             return
         with writable(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            place = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            file = path.open("a+", encoding="utf-8", errors="replace")
         try:
-            self._take(place, what, wait)
-        except BaseException:
-            os.close(place)
-            raise
-        _HELD[path] = place
-
-    def _take(self, place: int, what: str, wait: bool) -> None:
-        try:
-            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            other = os.pread(place, 1000, 0).decode("utf-8", "replace").strip() or "another process"
+            file.seek(0)
+            used = f"{what} is in use by {file.read(1000).strip() or 'another process'}"
             if not wait:
-                raise InputError(
-                    f"{what} is in use by {other}: wait until it finishes, or stop it."
-                ) from None
-            print(f"{what} is in use by {other}: waiting.", file=sys.stderr, flush=True)
-            fcntl.flock(place, fcntl.LOCK_EX)
+                file.close()
+                raise InputError(f"{used}: wait until it finishes, or stop it.") from None
+            print(f"{used}: waiting.", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:  # a file system without locks
             return
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.ftruncate(place, 0)
-        os.pwrite(place, f"process {os.getpid()} on {platform.node()} since {since}".encode(), 0)
+        file.truncate(0)
+        print(f"process {os.getpid()} on {platform.node()} since {since}", file=file, flush=True)
+        _HELD[path] = file
 
     def release(self) -> None:
         """Let others have it."""
-        if (place := _HELD.pop(self.path, None)) is not None:
-            os.ftruncate(place, 0)
-            os.close(place)
+        if file := _HELD.pop(self.path, None):
+            file.truncate(0)
+            file.close()
 
 
 @contextmanager
