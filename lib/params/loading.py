@@ -57,8 +57,10 @@ def load(
         if any(getattr(p, name) != getattr(other, name) for other in plains)
     }
     # A protocol may be for data sets of both tasks, of which each run has one.
-    if "attack_criterion" in given and not _fits(p):
-        task = "several labels" if facts(dataset).multi_label else "one class"
+    several = facts(dataset).multi_label
+    fits = {"class": not several, "any_label": several, "true_label": several, "auto": True}
+    if "attack_criterion" in given and not fits[p.attack_criterion]:
+        task = "several labels" if several else "one class"
         raise InputError(
             f"attack_criterion={p.attack_criterion} does not fit {dataset}, whose images have "
             f"{task}: use auto."
@@ -79,12 +81,6 @@ def _name(value: Any, name: str) -> str:
     if not isinstance(text, str) or not 0 < len(text) <= 100:
         raise InputError(f"{name} must be a name, not {shortened(value)}.")
     return text
-
-
-def _fits(p: Parameters) -> bool:
-    """Whether the criterion is one for the data set's task."""
-    multi_label = {"class": False, "any_label": True, "true_label": True}.get(p.attack_criterion)
-    return multi_label in (None, facts(p.dataset).multi_label)
 
 
 def load_all(**given: Any) -> list[Parameters]:
