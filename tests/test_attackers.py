@@ -259,6 +259,3 @@ def test_names_of_the_run_are_those_it_has(run):
     assert isinstance(behind.defense, Median3) and not behind.training
     with refused("dae"):
         attackers.defended(run[0], run[1], P.model_copy(update={"denoiser_names": ["dae"]}), run[3])
-    none = P.model_copy(update={"attackers_defenses": ["dae"], "denoiser_names": []})
-    with refused("attackers_defenses"):
-        attackers.defended(run[0], run[1], none, run[3])

@@ -140,3 +140,11 @@ def test_an_image_that_was_attacked_elsewhere_is_decided_alone():
 def test_a_defense_that_nobody_knows_is_refused():
     with refused("dea", "dae"):
         params.load("demo", attackers_defenses=["dea"])
+
+
+@pytest.mark.parametrize("defenses", [[], ["dae", "noise2noise+patches"]])
+def test_defenses_that_the_run_has_not_are_refused_before_it_begins(defenses):
+    with refused("attackers_defenses", "median3"):
+        params.load("demo", attackers_defenses=defenses, denoiser_names=[])
+    one = params.load("demo", attackers_defenses=[*defenses, "median3+patches"], denoiser_names=[])
+    assert "median3+patches" in one.attackers_defenses

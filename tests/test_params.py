@@ -192,7 +192,7 @@ def test_a_folder_stays_when_values_are_settled_later():
         {},
         optional={
             "attackers_defenses": st.lists(
-                st.sampled_from(["median3", "dae", "dae+patches"]), unique=True
+                st.sampled_from(["median3", "dae", "dae+patches"]), min_size=1, unique=True
             ),
             "classifier_sizes": st.lists(st.integers(28, 10**9)),
             "denoiser_median_noise": st.lists(st.floats(1e-9, 1), min_size=1),

@@ -39,7 +39,6 @@ from lib.models.classifiers import Classifier
 from lib.models.inference import Device, batch_for, placed
 from lib.models.weights import checksums
 from lib.params import ATTACKS, MASKING, PATCHES, REFERENCES, Parameters
-from lib.params.errors import InputError
 from lib.params.files import fingerprint, md5, read_table, visible, write_table
 
 COLUMNS = (*IMAGE, "defense", "attacker", "family", "budget", "correct", "certified", "p_after",
@@ -123,7 +122,7 @@ def defended(model: Classifier, data: Images, p: Parameters, folder: Path) -> di
         folder: of the trained denoisers.
 
     Raises:
-        InputError: it has none of them, or a denoiser is missing or damaged.
+        InputError: a denoiser is missing or damaged.
     """
     placed(model, p.device)
     made: dict[str, nn.Module] = {}
@@ -137,11 +136,6 @@ def defended(model: Classifier, data: Images, p: Parameters, folder: Path) -> di
             patches = (p.restoration_patch_size, p.restoration_patch_threshold)
             made[name] = Defended(model, network, patches if name.endswith(PATCHES) else None)
             placed(made[name].eval(), p.device)
-    if not made:
-        raise InputError(
-            f"attackers_defenses={p.attackers_defenses} has no defense of this run: add one of "
-            f"identity, {', '.join([*REFERENCES, *p.denoiser_names])}."
-        )
     return made
 
 

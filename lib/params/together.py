@@ -3,6 +3,7 @@
 from typing import Any
 
 from lib.params.errors import InputError
+from lib.params.field_types import MASKING, PATCHES
 from lib.params.files import ROOT
 from lib.params.protocols import read
 
@@ -34,6 +35,12 @@ def check_together(p: Any) -> None:
         raise InputError("classifier_train_limit must be 2 or more, or 0 for all images.")
     if p.attack_dither[0] > p.attack_dither[1]:
         raise InputError(f"attack_dither {p.attack_dither} must begin with the lower bound.")
+    defenses = ("identity", MASKING, "median3", *p.denoiser_names)
+    if not {name.removesuffix(PATCHES) for name in p.attackers_defenses} & {*defenses}:
+        raise InputError(
+            f"attackers_defenses={p.attackers_defenses} has no defense of this run: add one of "
+            f"{', '.join(defenses)}."
+        )
     for name in ("runs", "results"):
         if ROOT.is_relative_to((ROOT / getattr(p, name)).resolve()):
             raise InputError(f"{name} must be a folder of its own, not the project's.")
