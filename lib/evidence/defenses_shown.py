@@ -19,24 +19,25 @@ CASES = {
 }  # fmt: skip
 
 
+def _keys(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that say what a row is of."""
+    return table[[name for name in ("dataset", *RUN, "defense") if name in table]]
+
+
 @if_any
 def defenses(table: pd.DataFrame) -> pd.DataFrame:
     """What each defense gives and costs, of `results_tables.defenses`."""
-    keys = [name for name in ("dataset", *RUN, "defense") if name in table]
-    return sized(table[keys].assign(**{
+    return sized(_keys(table).assign(**{
         "label recovery rate": rates(table, "recovered"), "n, attacked": table["n"],
         "clean prediction retention": rates(table, "kept"), "n, clean": table["images"],
-        "break-even attack prevalence": [
-            break_even(*row) for row in ends(table, "pays_from")
-        ],
+        "break-even attack prevalence": [break_even(*row) for row in ends(table, "pays_from")],
     }))  # fmt: skip
 
 
 @if_any
 def removal(table: pd.DataFrame) -> pd.DataFrame:
     """Whether each defense removes the attack, of `results_tables.removal`."""
-    keys = [name for name in ("dataset", *RUN, "defense") if name in table]
-    return sized(table[keys].assign(**{
+    return sized(_keys(table).assign(**{
         "n, misled": table["n"], "label recovered": rates(table, "recovered"),
         "same image, clean: kept": rates(table, "kept"), "attack removed": rates(table, "removed"),
     }))  # fmt: skip
@@ -46,10 +47,8 @@ def removal(table: pd.DataFrame) -> pd.DataFrame:
 def detected(table: pd.DataFrame) -> pd.DataFrame:
     """Attacks that residuals reveal, of `lib.defense.detection.detected` with its run."""
     table = table[table["defense"] != "identity"]
-    keys = [name for name in ("dataset", *RUN, "defense") if name in table]
-    return sized(table[keys].assign(**{
-        "n, misled": table["n"], "attacks revealed": rates(table),
-        "n, clean": table["clean"],
+    return sized(_keys(table).assign(**{
+        "n, misled": table["n"], "attacks revealed": rates(table), "n, clean": table["clean"],
         "clean images flagged": [formatting.rate(share, digits=1) for share in table["false"]],
     }))  # fmt: skip
 
@@ -58,9 +57,7 @@ def detected(table: pd.DataFrame) -> pd.DataFrame:
 def quality(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     """One image measure after each defense, one and two pixels, beside the printed means.
 
-    Args:
-        table: of `results_tables.quality`, by `ATTACK`.
-        measure: one of `DIGITS`.
+    ``table`` is of `results_tables.quality`, by `ATTACK`; ``measure`` is one of `DIGITS`.
     """
     keys = [*RUN, "defense"]
 

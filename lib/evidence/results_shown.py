@@ -128,9 +128,7 @@ def rates_of_runs(success: pd.DataFrame) -> pd.DataFrame:
 def by_size(success: pd.DataFrame, nets: pd.DataFrame) -> pd.DataFrame:
     """Attack success at each size of the images, with accuracy and budget.
 
-    Args:
-        success: of `results_tables.success`, with ``dataset``.
-        nets: of `results_tables.accuracies`, likewise.
+    ``success`` is of `results_tables.success` and ``nets`` of `accuracies`, both with ``dataset``.
     """
     keys, order = ["dataset", *RUN], ["dataset", "classifier", "pixels", "size"]
     table = success.merge(nets[[*keys, "accuracy", "budget"]], on=keys)
@@ -172,8 +170,7 @@ def contrasts(table: pd.DataFrame) -> pd.DataFrame:
     return shown.assign(**{
         "attack success": rates(table), "n": table["n"], "unchanged": rates(table, "base_rate"),
         "difference, points": [
-            "–" if a != a else formatting.gain(a, b, c)
-            for a, b, c in ends(table, "difference")
+            "–" if row[0] != row[0] else formatting.gain(*row) for row in ends(table, "difference")
         ],
         "shared images": table["shared"],
     })  # fmt: skip
@@ -203,11 +200,8 @@ def fixed(values: Iterable[float], digits: int, thousands: str = "") -> list[str
 def sized(table: pd.DataFrame) -> pd.DataFrame:
     """Size first, no protocol, and no missing text."""
     table = table.drop(columns="protocol", errors="ignore").rename(columns={"size": SIZE})
-    if SIZE in table:
-        table.insert(0, SIZE, table.pop(SIZE))
-    if "dataset" in table:
-        table.insert(0, "dataset", table.pop("dataset"))
-    return table
+    first = [name for name in ("dataset", SIZE) if name in table]
+    return table[[*first, *table.columns.difference(first, sort=False)]]
 
 
 def metric(name: str) -> str:

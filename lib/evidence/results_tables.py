@@ -131,17 +131,12 @@ def class_weighted(success: pd.DataFrame) -> pd.DataFrame:
         Also ``weighted``, and ``agrees``, whether the rate agrees with the printed one of the same
         classes, see `lib.evidence.rates.agrees`; false where nothing is printed.
     """
-    known = success["matched"].notna()
-    table = success.copy()
-    for name, weighted in zip(("rate", "low", "high"), rates.MATCHED, strict=True):
-        table[name] = success[weighted].where(known, success[name])
-    printed = [
-        success[same].where(known, success[name])
-        for name, same in zip(rates.PRINTED, rates.MATCHED_PRINTED, strict=True)
-    ]
-    given = zip(*(table[name] for name in ("rate", "low", "high")), *printed, strict=True)
-    agrees = [n == n and rates.agrees(ours, value, n) for *ours, value, n in given]
-    return table.assign(weighted=known, agrees=np.array(agrees, dtype=bool))
+    own, same = ["rate", "low", "high", *rates.PRINTED], [*rates.MATCHED, *rates.MATCHED_PRINTED]
+    weighted = success["matched"].notna()
+    best = success[same].set_axis(own, axis=1).where(weighted, success[own], axis=0)
+    agrees = [n == n and rates.agrees(ours, printed, n) for *ours, printed, n in best.to_numpy()]
+    table = success.assign(**best[own[:3]])
+    return table.assign(weighted=weighted, agrees=np.array(agrees, dtype=bool))
 
 
 def positions(found: RecordedRuns) -> pd.DataFrame:
