@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from lib.evidence import ablation
-from lib.figures.formatting import enumerated, many, rate, shown
+from lib.figures.formatting import enumerated, many, place, rate, shown
 from lib.params.protocols import about
 
 LEVELS = {"levels_3": 3, "proposed": 4, "levels_5": 5}
@@ -28,11 +28,7 @@ def conclusion(means: pd.DataFrame, contrasts: pd.DataFrame) -> str:
 
 
 def rising(models: pd.DataFrame) -> str:
-    """How many models might still have improved with more training, two sentences or nothing.
-
-    Args:
-        models: of `lib.evidence.ablation.run`.
-    """
+    """How many models of `ablation.run` might have improved with more training, or nothing."""
     every = models["variant"].nunique()
     left = every - len(ablation.settled_variants(models))
     if not left:
@@ -58,29 +54,20 @@ def changes(base: str, names: Iterable[str]) -> str:
 def rankings(retrained: pd.DataFrame) -> str:
     """The denoisers by mean PSNR in each training that has three or more of them.
 
-    Args:
-        retrained: of `lib.evidence.variants.denoisers_trained_otherwise`, with short names.
+    ``retrained`` is of `lib.evidence.variants.denoisers_trained_otherwise`, with short names.
     """
-    lines = []
-    for (dataset, classifier, training), of in retrained.groupby(
-        ["dataset", "classifier", "variant"], sort=False
-    ):
+    lines, keys = [], ["dataset", "classifier", "variant"]
+    for (dataset, classifier, training), of in retrained.groupby(keys, sort=False):
         if len(of) < 3:
             continue
         ranked = of.sort_values("psnr", ascending=False)
         each = [f"{shown(row.defense)} {row.psnr:.1f}" for row in ranked.itertuples()]
-        lines.append(
-            f"- {shown(dataset)}, {shown(classifier)}, `{training}`: {enumerated(each)} dB"
-        )
+        lines.append(f"- {place(dataset, classifier)}, `{training}`: {enumerated(each)} dB")
     return "By mean PSNR, from the highest:\n\n" + "\n".join(lines) if lines else ""
 
 
 def classifiers(retrained: pd.DataFrame) -> str:
-    """Which trainings of the denoisers were tested with the same classifier.
-
-    Args:
-        retrained: of `lib.evidence.variants.denoisers_trained_otherwise`, with short names.
-    """
+    """Which trainings of the denoisers were tested with the same classifier; as `rankings`."""
     runs = retrained[["dataset", "classifier", "variant", "accuracy", "weights"]].drop_duplicates()
     # A checksum that is not recorded is no other run's.
     runs["weights"] = runs["weights"].where(runs["weights"] != "", runs["variant"])

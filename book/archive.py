@@ -42,12 +42,7 @@ def shows_patients(page: Page) -> bool:
 
 
 def write(runs: Path, results: Path, target: Path = TARGET) -> list[str]:
-    """Write the archive, whole or not at all, in place of an earlier one.
-
-    Args:
-        runs: run folders.
-        results: the record; of the last commit is what the archive has.
-        target: the folder.
+    """Write the archive of the last commit, whole or not at all, in place of an earlier one.
 
     Returns:
         What was left out, and why, a sentence each.

@@ -9,15 +9,14 @@ from lib.evidence import attackers, results_tables
 from lib.evidence.run_tables import RUN, UNDER_MASKS
 from lib.figures import formatting
 from lib.figures.formatting import attack, enumerated, many, rate, shown
+from lib.figures.tables import rates
 from lib.params import PATCHES, PRINTED_SIZE
 
 
 def strongest(rows: pd.DataFrame, ends: pd.DataFrame) -> str:
     """What the worst of all attacks leaves correct.
 
-    Args:
-        rows: the first table of `lib.evidence.attackers.to_pool`.
-        ends: of `lib.evidence.attackers.ends`, of the same rows.
+    ``rows`` are of `lib.evidence.attackers.to_pool`, ``ends`` of `lib.evidence.attackers.ends`.
     """
     if not len(ends):
         return ""
@@ -27,14 +26,11 @@ def strongest(rows: pd.DataFrame, ends: pd.DataFrame) -> str:
         return ""
     dense = of[of["family"] == LINF]
     best, images = one["correct"].idxmax(), rows[IMAGE].drop_duplicates()
-
-    def correct(defense: str) -> str:
-        return rate(*one.loc[defense, ["correct", "correct_low", "correct_high"]])
-
+    correct = rates(one, "correct")
     text = (
         f"Of {one['n'].max()} attacks on {many(len(images), 'image')} at {_sizes(rows)} px, the "
-        f"worst with one pixel leave the class correct in {correct('identity')} without a defense "
-        f"and in {correct('dae')} with the DAE. The highest share is {correct(best)}, with "
+        f"worst with one pixel leave the class correct in {correct['identity']} without a defense "
+        f"and in {correct['dae']} with the DAE. The highest share is {correct[best]}, with "
         f"{shown(best)}."
     )
     if len(dense):
@@ -48,25 +44,19 @@ def strongest(rows: pd.DataFrame, ends: pd.DataFrame) -> str:
 def adaptive(rows: pd.DataFrame, shares: pd.DataFrame) -> str:
     """What an attacker who knows the defense achieves with one pixel.
 
-    Args:
-        rows: the first table of `lib.evidence.attackers.to_pool`.
-        shares: of `lib.evidence.attackers.pooled`, of the same rows.
+    ``rows`` are of `lib.evidence.attackers.to_pool`, ``shares`` of `lib.evidence.attackers.pooled`.
     """
     knowing, oblivious = (attackers.one_pixel(shares, of) for of in ("adaptive", "oblivious"))
     if not {"identity", "dae"} <= set(knowing.index) & set(oblivious.index):
         return "No adaptive attack on the DAE is recorded yet."
-
-    def kept(of: pd.DataFrame, defense: str) -> str:
-        return rate(*of.loc[defense, ["correct", "correct_low", "correct_high"]])
-
+    aware, unaware = rates(knowing, "correct"), rates(oblivious, "correct")
     searched = rows[rows["attacker"] == "adaptive"]
     gain = results_tables.difference(searched, "correct", "dae", "identity")
     return (
         "Against an attacker who knows the defense and changes one pixel, "
-        f"{kept(knowing, 'dae')} keep the correct class with the DAE, and "
-        f"{kept(knowing, 'identity')} without a defense. {_gain(*gain)}"
-        "If the attacker does not know the defense, the DAE keeps "
-        f"{kept(oblivious, 'dae')} correct.{_patches(rows, oblivious)}"
+        f"{aware['dae']} keep the correct class with the DAE, and {aware['identity']} without a "
+        f"defense. {_gain(*gain)}If the attacker does not know the defense, the DAE keeps "
+        f"{unaware['dae']} correct.{_patches(rows, oblivious)}"
     )
 
 

@@ -20,11 +20,7 @@ EXAMPLE = "pathology", "resnet50"  # the largest file
 
 
 def texts(results: Path) -> dict[str, str]:
-    """What stands at each ``<!-- name -->`` of the page.
-
-    Args:
-        results: folder of the record.
-    """
+    """What stands at each ``<!-- name -->`` of the page."""
     found = costs.costs(results)
     return {
         "resources": resources(), "counts": counts(), "costs": whole(found),

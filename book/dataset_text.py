@@ -1,4 +1,7 @@
-"""Sentences of the page of one data set; every number in them is of its record."""
+"""Sentences of the page of one data set; every number in them is of its record.
+
+``found`` is this record, ``success`` of `results_tables.class_weighted`.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +16,7 @@ from lib.evidence.lesions import against_chance
 from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.results_shown import printed_share
 from lib.figures import formatting
-from lib.figures.formatting import enumerated, rate, shown
+from lib.figures.formatting import enumerated, place, rate, shown
 from lib.params import PRINTED_BUDGET, PRINTED_SIZE
 from lib.params.files import read_json
 
@@ -21,11 +24,8 @@ from lib.params.files import read_json
 def answer(found: RecordedRuns, success: pd.DataFrame, pooled: pd.DataFrame) -> str:
     """What came out on one data set, in two or three sentences.
 
-    Args:
-        found: the record.
-        success: of `results_tables.class_weighted`.
-        pooled: of `results_tables.defenses` of the protocol nearest to the paper's, one row a
-            defense; may be empty.
+    ``pooled`` is of `results_tables.defenses` of the protocol nearest to the paper's, one row a
+    defense; it may be empty.
     """
     if not len(success):
         return f"No attack on {shown(found.dataset)} is recorded yet."
@@ -51,17 +51,15 @@ def reasons(found: RecordedRuns, success: pd.DataFrame) -> str:
     apart = known[~known["agrees"]]
     if not len(apart):
         return "All printed rates agree with ours within sampling error." if len(known) else ""
-    each = enumerated(
-        [
-            f"{rate(row.rate)} against {printed_share(row.printed)} printed "
-            f"({formatting.pixels(row.pixels)}, {shown(row.classifier)})"
-            for row in apart.itertuples()
-        ]
-    )
+    each = [
+        f"{rate(row.rate)} against {printed_share(row.printed)} printed "
+        f"({place(row.pixels, row.classifier)})"
+        for row in apart.itertuples()
+    ]
     run = recorded.nearest(found.runs).iloc[0]
     trained = f"classifiers trained on {run['training_images']:,} images"
     if run["optimizer"] != "sgd":
-        trained += f" with {formatting.shown(run['optimizer'])} (the paper: SGD)"
+        trained += f" with {shown(run['optimizer'])} (the paper: SGD)"
     if run["start"] == "random":
         trained += " from random weights"
     differ = [trained, "another copy and split of the images"]
@@ -70,9 +68,9 @@ def reasons(found: RecordedRuns, success: pd.DataFrame) -> str:
     if run["budget"] < PRINTED_BUDGET:
         differ.append(f"{run['budget']:,} queries per image instead of {PRINTED_BUDGET:,}")
     return (
-        f"These rates differ: {each}.{_single_class(found, apart)} Our runs differ from the "
-        f"paper's: {'; '.join(differ)}. We do not know which of these explains the gap: the paper "
-        "publishes neither weights nor attacked images."
+        f"These rates differ: {enumerated(each)}.{_single_class(found, apart)} Our runs differ "
+        f"from the paper's: {'; '.join(differ)}. We do not know which of these explains the gap: "
+        "the paper publishes neither weights nor attacked images."
     )
 
 
@@ -84,7 +82,7 @@ def _single_class(found: RecordedRuns, differing: pd.DataFrame) -> str:
         if one := rates.apart(attacks.get_group((row.classifier, row.pixels))):
             classes.setdefault(one["class"], []).append(
                 f"{rate(one['others'])} against {printed_share(one['printed_others'])} printed "
-                f"({formatting.pixels(row.pixels)}, {shown(row.classifier)})"
+                f"({place(row.pixels, row.classifier)})"
             )
     return "".join(
         f" One class makes the difference: without *{name}*, our rate"
@@ -94,12 +92,7 @@ def _single_class(found: RecordedRuns, differing: pd.DataFrame) -> str:
 
 
 def weighted(found: RecordedRuns, success: pd.DataFrame) -> str:
-    """Which searches were screened, rates in the paper's mix of classes, and other parts' images.
-
-    Args:
-        found: the record.
-        success: of `results_tables.class_weighted`.
-    """
+    """Which searches were screened, rates in the paper's mix of classes, other parts' images."""
     near = recorded.nearest(success)
     mixed = [
         f"{rate(row['rate'], row['low'], row['high'])} ({formatting.attack(row['pixels'])}, "
@@ -140,18 +133,17 @@ def validation(found: RecordedRuns) -> str:
     trained = recorded.nearest(found.denoisers)
     if not len(trained):
         return ""
-    reached = enumerated(
-        [f"{shown(row.denoiser)} {row.psnr:.1f} dB" for row in trained.itertuples()]
+    reached = [f"{shown(row.denoiser)} {row.psnr:.1f} dB" for row in trained.itertuples()]
+    text = (
+        "Validation images with training noise have a PSNR of "
+        f"{trained['noisy_psnr'].iloc[0]:.1f} dB. After each denoiser: {enumerated(reached)}. "
     )
     constant = [shown(name) for name in trained.loc[~trained["halving"], "denoiser"]]
+    if not constant:
+        return f"{text}The learning rate of each was halved after each quarter of the steps."
     return (
-        "Validation images with training noise have a PSNR of "
-        f"{trained['noisy_psnr'].iloc[0]:.1f} dB. After each denoiser: {reached}. "
-    ) + (
-        f"The learning rate of {enumerated(constant)} was constant, so their values fluctuate from "
-        "epoch to epoch."
-        if constant
-        else "The learning rate of each was halved after each quarter of the steps."
+        f"{text}The learning rate of {enumerated(constant)} was constant, so their values "
+        "fluctuate from epoch to epoch."
     )
 
 
@@ -178,7 +170,7 @@ def related(results: Path, found: RecordedRuns) -> str:
     if len(both):
         each = [
             f"{rate(row.rate_alone, row.low_alone, row.high_alone)} instead of {rate(row.rate)} "
-            f"({formatting.pixels(row.pixels)}, {shown(row.classifier)})"
+            f"({place(row.pixels, row.classifier)})"
             for row in both.itertuples()
         ]
         text += f" Without them, the class-weighted attack success is {enumerated(each)}."
@@ -186,12 +178,7 @@ def related(results: Path, found: RecordedRuns) -> str:
 
 
 def lesions(boxes: pd.DataFrame, pixels: pd.DataFrame) -> str:
-    """Whether changed pixels lie in marked lesions.
-
-    Args:
-        boxes: of `lib.evidence.lesions.recorded`.
-        pixels: of `lib.evidence.lesions.changed`.
-    """
+    """Whether changed pixels lie in marked lesions, of `lesions.recorded` and `lesions.changed`."""
     if not len(boxes):
         return "No attacked image has a marked lesion on record."
     if not len(pixels):

@@ -1,6 +1,7 @@
 """The first screen of the book and of the README: a headline, a figure, three findings, verdicts.
 
-Every number is of the record: of images of the paper's size where they are recorded.
+Every number is of the record: of images of the paper's size where they are recorded. ``defenses``
+are of `results_tables.defenses`, one row a data set and defense.
 """
 
 from dataclasses import dataclass
@@ -105,9 +106,7 @@ def _misled(won: int, n: int) -> str:
 def _compared(fooled: pd.DataFrame, defenses: pd.DataFrame) -> list[str]:
     """Whether the DAE helps, and how it does beside the median filter, on the same attacks.
 
-    Args:
-        fooled: restored images of successful attacks.
-        defenses: of `results_tables.defenses`, one row a data set and defense.
+    ``fooled`` are restored images of successful attacks.
     """
     if not {*DEFENSES} <= set(fooled["defense"]):
         return []
@@ -168,18 +167,12 @@ def _revealed(chosen: list[RecordedRuns]) -> list[str]:
 
 
 def _holding(proofs: pd.DataFrame) -> list[str]:
-    """The most that is proved to hold, a sentence; nothing where nothing is proved.
-
-    Args:
-        proofs: of `lib.evidence.attackers.proofs`.
-    """
+    """The most that is proved to hold, of `attackers.proofs`; nothing where nothing is proved."""
+    proofs = proofs.query("defense != 'identity' and n >= @ENOUGH") if len(proofs) else proofs
     if not len(proofs):
         return []
-    defended = proofs[(proofs["defense"] != "identity") & (proofs["n"] >= ENOUGH)]
-    if not len(defended):
-        return []
     # By the lower end of the interval: a high share of few images proves little.
-    best = defended.loc[defended["robust_low"].idxmax()]
+    best = proofs.loc[proofs["robust_low"].idxmax()]
     means = PROVED.get(best["defense"], shown(best["defense"]).lower())
     return [
         f"{means.capitalize()} at {best['size']} px keeps {100 * best['clean']:.0f} of 100 clean "
@@ -217,9 +210,7 @@ def page(
 def figure_of(sure: pd.DataFrame, defenses: pd.DataFrame) -> Figure:
     """The figure of the front page: which images are misled, and what defenses do.
 
-    Args:
-        sure: of `lib.evidence.confidence.success`, with ``dataset``.
-        defenses: of `results_tables.defenses`, with ``dataset``: a panel each.
+    ``sure`` is of `lib.evidence.confidence.success`; each data set of ``defenses`` is a panel.
     """
     panels = defenses.groupby("dataset", sort=False)
     attacks = style.in_words(sure, ["dataset", "confidence"], ["rate"])

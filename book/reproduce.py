@@ -53,8 +53,7 @@ class Again:
 def plan(given: dict[str, str]) -> Again:
     """What makes a recorded run again: its own values wherever today's protocol has others.
 
-    Args:
-        given: dataset and classifier; perhaps protocol (``compact``), runs, results, data_root.
+    ``given`` has dataset and classifier; perhaps protocol (``compact``), runs, results, data_root.
 
     Raises:
         InputError: no such record, none that can be made again, or other images than it was made
@@ -123,12 +122,7 @@ def agreement(
 
 
 def numbers(folder: Path, p: Parameters, name: str) -> pd.DataFrame:
-    """Every number of a run that is compared.
-
-    Args:
-        folder: of the record, or of the runs.
-        p: parameters of the run; its bootstrap is used.
-        name: of the run's folder.
+    """Every number that is compared of the run with this name, in a folder of records or runs.
 
     Returns:
         `NUMBER`, ``value, low, high, n``. Rates are of all attacked images, not of the test part

@@ -24,9 +24,7 @@ _FIXED = {
 def sections(step: str, dataset: str | None) -> dict[str, list[int]]:
     """Numbers of the printed tables by heading of a results page, in the page's order.
 
-    Args:
-        step: one of `lib.params.stages.RESULTS`.
-        dataset: of ``results_dataset``; else None.
+    ``dataset`` is that of the step ``results_dataset``, else None.
     """
     if step != "results_dataset":
         return {heading: tables for (of, heading), tables in _FIXED.items() if of == step}
@@ -53,9 +51,7 @@ def anchor(step: str, dataset: str | None, heading: str) -> str:
 def places(number: int | str, there: list[tuple[str, str | None]]) -> list[tuple[str, str]]:
     """Anchor and name of each section that has a counterpart of a printed table.
 
-    Args:
-        number: of the table.
-        there: step and data set (or None) of each results page in the book.
+    ``there`` has step and data set (or None) of each results page in the book.
     """
     found = [
         (anchor(step, dataset, heading), title, heading)

@@ -15,6 +15,7 @@ from lib.evidence.rates import defense_rates
 from lib.evidence.record import Record
 from lib.evidence.recorded_runs import RecordedRuns
 from lib.figures.formatting import attack, break_even, enumerated, pixels, rate, shown
+from lib.figures.tables import rates
 from lib.metrics import clusters, intervals
 from lib.params import Parameters
 
@@ -53,9 +54,9 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
         "", f"label recovery rate of {attacked:,} successful attacks",
         f"clean prediction retention of {clean:,} clean images", "break-even attack prevalence",
     ]  # fmt: skip
+    recovered, kept = (rates(pooled, name, digits=1) for name in ("recovered", "kept"))
     rows = [
-        [shown(name), _share(pooled.loc[name], "recovered"), _share(pooled.loc[name], "kept"),
-         _break_even(pooled.loc[name])]
+        [shown(name), recovered[name], kept[name], _break_even(pooled.loc[name])]
         for name in DEFENSES if name in pooled.index
     ]  # fmt: skip
     patched = f"dae{params.PATCHES}"
@@ -93,11 +94,8 @@ def adaptive_attack(results: Path) -> list[str]:
         "defense", "correct after an adaptive attack",
         "correct if the attacker does not know the defense",
     ]  # fmt: skip
-    cells = [
-        [shown(name), _share(knowing.loc[name], "correct"), _share(oblivious.loc[name], "correct")]
-        for name in DEFENSES
-        if name in knowing.index
-    ]
+    aware, unaware = (rates(of, "correct", digits=1) for of in (knowing, oblivious))
+    cells = [[shown(name), aware[name], unaware[name]] for name in DEFENSES if name in aware]
     return [
         "An adaptive attack searches through defense and classifier together, here for one pixel. "
         + attackers_text.pooled(rows, weak, "table"),
@@ -120,10 +118,6 @@ def _useful(runs: RecordedRuns) -> tuple[RecordedRuns, pd.DataFrame, str]:
 
 def _break_even(row: pd.Series) -> str:
     return break_even(*row[["pays_from", "pays_from_low", "pays_from_high"]], digits=1)
-
-
-def _share(row: pd.Series, name: str) -> str:
-    return rate(row[name], row[f"{name}_low"], row[f"{name}_high"], digits=1)
 
 
 def _success(records: pd.DataFrame, count: int) -> str:

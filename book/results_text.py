@@ -13,8 +13,7 @@ from lib.evidence.confidence import SURE, UNSURE
 from lib.evidence.recorded_runs import RecordedRuns, unhalved
 from lib.evidence.results_shown import printed_share
 from lib.evidence.verdicts import Verdict
-from lib.figures import formatting
-from lib.figures.formatting import enumerated, many, rate, shown
+from lib.figures.formatting import enumerated, many, place, rate, shown
 from lib.params import DENOISERS, PATCHES, PRINTED_SIZE
 
 FACTOR = 2  # rates so many times apart are named
@@ -32,9 +31,8 @@ def weak(found: RecordedRuns) -> pd.DataFrame:
 def beaten(runs: pd.DataFrame, numbers: bool = True) -> str:
     """Which classifiers are worse than an answer that never changes, as a clause; empty for none.
 
-    Args:
-        runs: ``protocol, dataset, size, classifier``; ``accuracy`` and ``constant``, shares 0..1.
-        numbers: with the size and the shares.
+    ``runs`` has ``protocol, dataset, size, classifier, accuracy, constant``, the last two as
+    shares 0..1; ``numbers``: with the size and the shares.
     """
     clauses = []
     for (_, dataset, size), of in runs.groupby(["protocol", "dataset", "size"], sort=False):
@@ -70,11 +68,9 @@ def overview(
 ) -> str:  # fmt: skip
     """What came out on all data sets, in a few sentences.
 
-    Args:
-        success: of `results_tables.class_weighted`, with ``dataset``.
-        defenses: of `results_tables.defenses`, one row a data set and defense.
-        ahead: whether the DAE recovers more labels than a median filter.
-        images: that it rests on; both of `lib.evidence.claims.first`.
+    ``success`` is of `results_tables.class_weighted`, ``defenses`` has one row a data set and
+    defense. ``ahead``, whether the DAE recovers more labels than a median filter, and the
+    ``images`` that this rests on are of `lib.evidence.claims.first`.
     """
     text = []
     known = success[success["printed"].notna()]
@@ -111,8 +107,7 @@ def overview(
 def sure(table: pd.DataFrame) -> str:
     """Whether attacks mislead only unsure predictions; empty without any at the paper's size.
 
-    Args:
-        table: of `lib.evidence.confidence.success`, with ``size``.
+    ``table`` is of `lib.evidence.confidence.success`, with ``size``.
     """
     of_size = table[table["size"] == PRINTED_SIZE] if len(table) else table
     (won, n), (unsure, few) = (confidence.counted(of_size, of) for of in (SURE, UNSURE))
@@ -131,11 +126,7 @@ def sure(table: pd.DataFrame) -> str:
 
 
 def sure_by_size(table: pd.DataFrame) -> str:
-    """Success at high confidence at each size of the images, sentences or empty.
-
-    Args:
-        table: of `lib.evidence.confidence.sizes`.
-    """
+    """Success at high confidence at each size of the images, of `confidence.sizes`, or empty."""
     text, falls = [], []
     for dataset, of in table.groupby("dataset", sort=False):
         counts = {size: confidence.counted(each, SURE) for size, each in of.groupby("size")}
@@ -151,11 +142,7 @@ def sure_by_size(table: pd.DataFrame) -> str:
 
 
 def removed(table: pd.DataFrame) -> str:
-    """Whether defenses that lose a label do so because of the attack, a sentence or empty.
-
-    Args:
-        table: of `results_tables.removal`.
-    """
+    """Whether defenses that lose a label do so because of the attack, of `removal`, or empty."""
     if not len(table):
         return ""
     whole = (table["defense"] != "identity") & ~table["defense"].str.endswith(PATCHES)
@@ -178,8 +165,7 @@ def removed(table: pd.DataFrame) -> str:
 def detected(table: pd.DataFrame) -> str:
     """How many attacks the DAE and a median filter reveal at few false alarms, or nothing.
 
-    Args:
-        table: of `lib.defense.detection.detected`, with ``dataset``.
+    ``table`` is of `lib.defense.detection.detected`, with ``dataset``.
     """
     text = []
     for name, reveals in (("dae", "the DAE reveals"), ("median3", "a median filter reveals")):
@@ -192,10 +178,9 @@ def detected(table: pd.DataFrame) -> str:
 
 
 def gaps(success: pd.DataFrame) -> str:
-    """Rates far from the printed ones, widest first, and why they may be; empty without any.
+    """Rates far from the printed ones, widest first; empty without any.
 
-    Args:
-        success: of `results_tables.class_weighted`, with ``dataset``.
+    ``success`` is of `results_tables.class_weighted`, with ``dataset``.
     """
     known = success[success["printed"].notna()]
     count = (known["size"] == PRINTED_SIZE).sum()
@@ -203,25 +188,19 @@ def gaps(success: pd.DataFrame) -> str:
     known = known.assign(gap=high - low)[(high - low > POINTS) & (high > FACTOR * low)]
     if not len(known):
         return ""
-    known = known.sort_values("gap", ascending=False)
-    full = known["size"] == PRINTED_SIZE
+    full, others = [], []
+    for row in known.sort_values("gap", ascending=False).itertuples():
+        (full if row.size == PRINTED_SIZE else others).append(
+            f"- {place(row.dataset, row.pixels, row.classifier)}, {row.size} px: "
+            f"**{rate(row.rate)}** here, {printed_share(row.printed)} printed."
+        )
     heading = (
         f"Rates that differ from the printed ones by more than {100 * POINTS:.0f} percentage "
-        f"points and a factor of {FACTOR}, at {PRINTED_SIZE} px ({full.sum()} of {count}):"
+        f"points and a factor of {FACTOR}, at {PRINTED_SIZE} px ({len(full)} of {count}):"
     )
-    other = "Equally large differences at other sizes, which are not comparable:"
-    return "\n".join([
-        heading, "", *_gaps(known[full]), *(["", other, ""] if (~full).any() else []),
-        *_gaps(known[~full]),
-    ])  # fmt: skip
-
-
-def _gaps(known: pd.DataFrame) -> list[str]:
-    return [
-        f"- {shown(row.dataset)}, {formatting.pixels(row.pixels)}, {shown(row.classifier)}, "
-        f"{row.size} px: **{rate(row.rate)}** here, {printed_share(row.printed)} printed."
-        for row in known.itertuples(index=False)
-    ]
+    if others:
+        full += ["", "Equally large differences at other sizes, which are not comparable:", ""]
+    return "\n".join([heading, "", *full, *others])
 
 
 def screened(records: Iterable[RecordedRuns]) -> str:

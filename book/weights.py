@@ -47,11 +47,7 @@ class Weights:
 
 
 def finished(runs: Path, name: str = "*") -> Iterator[Weights]:
-    """Trained networks of finished steps.
-
-    Args:
-        runs: run folders.
-        name: of a run, or a pattern.
+    """Trained networks of finished steps; ``name`` is that of a run, or a pattern.
 
     Raises:
         InputError: a file is not the one that the run has written.
@@ -80,15 +76,10 @@ def recorded(weights: Weights, runs: Path, results: Path) -> bool:
 
 
 def export(weights: Weights, target: Path, record: str) -> Path:
-    """Copy weights with the file that says how to load them, and a card.
+    """Copy weights with the file that says how to load them, and a card; the path of the copy.
 
-    Args:
-        weights: what is copied.
-        target: folder, below which the run and the data set have theirs.
-        record: folder of the record that rests on them, for the card; empty for none.
-
-    Returns:
-        Path of the copy.
+    Run and data set have folders below ``target``. ``record`` is the folder of the record that
+    rests on the weights, for the card; empty for none.
     """
     path = target / weights.below.with_name(weights.name + ".safetensors")
     with atomic(path) as temporary:
@@ -103,13 +94,7 @@ def export(weights: Weights, target: Path, record: str) -> Path:
 
 
 def card(weights: Weights, path: Path, record: str) -> str:
-    """What somebody must know before using the weights, as Markdown.
-
-    Args:
-        weights: the network.
-        path: the file that it is in.
-        record: as for `export`.
-    """
+    """What somebody must know before using the weights in a file, as Markdown; see `export`."""
     run, data, facts = weights.run, weights.run["data"], params.facts(weights.dataset)
     size, synthetic = run["parameters"]["data_size"], data["source"] == "phantom"
     title = f"{shown(weights.name)}, {facts.title}, {size} px"
@@ -198,12 +183,7 @@ def _use(weights: Weights, path: Path) -> str:
 def export_all(runs: Path, results: Path, target: Path, name: str = "*", only: bool = False) -> int:
     """`export` all finished weights; how many.
 
-    Args:
-        runs: run folders.
-        results: the record.
-        target: folder.
-        name: of a run, or a pattern.
-        only: leave out those on which no record rests.
+    ``name`` is that of a run, or a pattern; ``only``: leave out those on which no record rests.
     """
     number = 0
     for weights in finished(runs, name):

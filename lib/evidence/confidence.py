@@ -50,12 +50,7 @@ def sizes(records: Iterable[RecordedRuns]) -> pd.DataFrame:
     """`success` at each size of the images, other things equal: budget and classifier.
 
     Of each data set, the budget with most sizes counts, and the classifiers that each of them has.
-
-    Args:
-        records: of each data set with several sizes, as of `lib.evidence.variants.of_every_size`.
-
-    Returns:
-        `success` by `RUN`.
+    ``records`` are of `lib.evidence.variants.of_every_size`; the table is by `RUN`.
     """
     tables = []
     for found in records:

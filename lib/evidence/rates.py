@@ -90,12 +90,8 @@ def apart(records: pd.DataFrame) -> dict[str, object] | None:
 def agrees(ours: Sequence[float], printed: float, printed_n: float) -> bool:
     """Whether a rate of ours does not differ from a printed one, by the interval of the difference.
 
-    Both are of a sample of images, so both have an interval (Newcombe 1998).
-
-    Args:
-        ours: rate, lower and upper 95 % bound, 0..1.
-        printed: rate, 0..1.
-        printed_n: images behind it.
+    Both are of a sample of images, so both have an interval (Newcombe 1998). ``ours`` are rate,
+    lower and upper 95 % bound; rates are 0..1.
     """
     _, low, high = newcombe(ours, wilson_rate(round(printed * printed_n), int(printed_n)))
     return bool(low <= 0 <= high)

@@ -135,10 +135,7 @@ def differing(
 ) -> Iterator[str]:
     """One sentence for each file whose checksum is not the known one.
 
-    Args:
-        folder: of the files.
-        known, found: checksums by the path in the folder.
-        listed: name of the file with the known ones.
+    Both are by the path in the folder; ``listed`` is the name of the file with the known ones.
     """
     for name in sorted(known.keys() | found.keys()):
         if name not in found:
