@@ -57,12 +57,10 @@ def _chapters(entries: list[dict], pages: list[Page]) -> list[dict]:
     chapters = []
     for entry in entries:
         if "runs" in entry:
-            chapters += [
-                {"file": page.name}
-                for page in pages
-                if page.step == entry["runs"]
-                and entry.get("images", "any") in ("any", "phantom" if page.phantoms else "real")
-            ]
+            of_step = [page for page in pages if page.step == entry["runs"]]
+            if images := entry.get("images"):
+                of_step = [page for page in of_step if page.phantoms == (images == "phantom")]
+            chapters += [{"file": page.name} for page in of_step]
         elif "sections" in entry:
             within = _chapters(entry["sections"], pages)
             chapters.append({"file": entry["file"]} | ({"sections": within} if within else {}))
@@ -87,12 +85,14 @@ def assemble(runs: Path, results: Path) -> list[Page]:
     _fill("rerun", {"costs": generated.costs(results, pages)})
     _fill("cluster", cluster_text.texts(results))
     _fill("reviewers", reviewers.texts(results, ledger, pages))
-    (SOURCE / "status.md").write_text(generated.status_page(pages, recorded), encoding="utf-8")
-    (SOURCE / "parameters.md").write_text(generated.parameters_page(), encoding="utf-8")
-    (SOURCE / "finder.md").write_text(generated.finder_page(pages, results), encoding="utf-8")
-    (SOURCE / "_toc.yml").write_text(
-        yaml.safe_dump(contents(pages), sort_keys=False), encoding="utf-8"
-    )
+    texts = {
+        "status.md": generated.status_page(pages, recorded),
+        "parameters.md": generated.parameters_page(),
+        "finder.md": generated.finder_page(pages, results),
+        "_toc.yml": yaml.safe_dump(contents(pages), sort_keys=False),
+    }
+    for name, text in texts.items():
+        (SOURCE / name).write_text(text, encoding="utf-8")
     return pages
 
 

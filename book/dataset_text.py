@@ -14,9 +14,8 @@ from lib.evidence import rates
 from lib.evidence import results_tables as recorded
 from lib.evidence.lesions import against_chance
 from lib.evidence.recorded_runs import RecordedRuns
-from lib.evidence.results_shown import printed_share
 from lib.figures import formatting
-from lib.figures.formatting import enumerated, place, rate, shown
+from lib.figures.formatting import enumerated, percent, place, rate, shown
 from lib.params import PRINTED_BUDGET, PRINTED_SIZE
 from lib.params.files import read_json
 
@@ -32,13 +31,14 @@ def answer(found: RecordedRuns, success: pd.DataFrame, pooled: pd.DataFrame) -> 
     near = recorded.nearest(success)
     known = near[near["printed"].notna()]
     first = (known if len(known) else near).iloc[0]
-    mix = f", {_mix(first)}" if first["weighted"] else ""
+    mix = ", class-weighted" if first["weighted"] else ""
+    mix += f" without {first['omitted']}" if mix and first["omitted"] else ""
     text = (
         f"At {first['size']} px, the {formatting.attack(first['pixels'])} on "
         f"{shown(first['classifier'])} succeeds on {rate(first['rate'])} of correctly classified "
         f"{shown(found.dataset)} images (n = {first['n']}{mix})."
     )
-    text += f" The paper reports {printed_share(first['printed'])}." if len(known) else ""
+    text += f" The paper reports {percent(first['printed'])}." if len(known) else ""
     if worse := beaten(weak(found)):
         text += f" Read this with care: {worse}."
     return " ".join([text, *defended(pooled)])
@@ -52,7 +52,7 @@ def reasons(found: RecordedRuns, success: pd.DataFrame) -> str:
     if not len(apart):
         return "All printed rates agree with ours within sampling error." if len(known) else ""
     each = [
-        f"{rate(row.rate)} against {printed_share(row.printed)} printed "
+        f"{rate(row.rate)} against {percent(row.printed)} printed "
         f"({place(row.pixels, row.classifier)})"
         for row in apart.itertuples()
     ]
@@ -81,7 +81,7 @@ def _single_class(found: RecordedRuns, differing: pd.DataFrame) -> str:
     for row in differing.itertuples():
         if one := rates.apart(attacks.get_group((row.classifier, row.pixels))):
             classes.setdefault(one["class"], []).append(
-                f"{rate(one['others'])} against {printed_share(one['printed_others'])} printed "
+                f"{rate(one['others'])} against {percent(one['printed_others'])} printed "
                 f"({place(row.pixels, row.classifier)})"
             )
     return "".join(
@@ -96,7 +96,7 @@ def weighted(found: RecordedRuns, success: pd.DataFrame) -> str:
     near = recorded.nearest(success)
     mixed = [
         f"{rate(row['rate'], row['low'], row['high'])} ({formatting.attack(row['pixels'])}, "
-        f"{shown(row['classifier'])}; printed {printed_share(row['printed'])}{_same(row)})"
+        f"{shown(row['classifier'])}; printed {percent(row['printed'])}{_same(row)})"
         for _, row in near[near["weighted"]].iterrows()
     ]
     learned = [
@@ -116,16 +116,11 @@ def weighted(found: RecordedRuns, success: pd.DataFrame) -> str:
     return " ".join(lines)
 
 
-def _mix(row: pd.Series) -> str:
-    """How a rate is weighted; ``row`` is of `results_tables.class_weighted`."""
-    return "class-weighted" + (f" without {row['omitted']}" if row["omitted"] else "")
-
-
 def _same(row: pd.Series) -> str:
     """The printed rate of the classes that a rate of ours has, where it leaves one out."""
     if not row["omitted"]:
         return ""
-    return f", {printed_share(row['matched_printed'])} without {row['omitted']}"
+    return f", {percent(row['matched_printed'])} without {row['omitted']}"
 
 
 def validation(found: RecordedRuns) -> str:

@@ -1,10 +1,11 @@
 """Pages of the book that are made from code and records: no number on them is typed."""
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+
+import pandas as pd
 
 from book import claim_cards, results_pages
 from book.markdown import listing, table
@@ -19,7 +20,6 @@ from lib.params.files import read_json, visible
 from lib.params.stages import COMMON, RESULTS, WRITES
 
 GIVEN = ("protocol", "dataset", "classifier")
-RECORD = ["run", "data", "steps", "minutes", "precision", "finished", "commit", "machine"]
 
 
 def parameters_page() -> str:
@@ -103,7 +103,7 @@ def kind(schema: dict) -> str:
 
 def costs(results: Path, pages: list[Page]) -> str:
     """Minutes of each step by protocol and machine, of recorded runs and of this copy's."""
-    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     # A run with other values says nothing about its protocol, and each variant would be a column.
     own = [name for name in params.names("protocols") if params.base(name) == name]
     runs = [
@@ -116,12 +116,11 @@ def costs(results: Path, pages: list[Page]) -> str:
         if step in params.STEPS and protocol in own:
             threads = formatting.many(hardware["threads"], "thread")
             device = hardware["gpu"] or f"{threads}, {hardware['processor']}"
-            of = found.setdefault((protocol, device), {})
-            of.setdefault(step, []).append(step_minutes(folder, step, run))
-    columns = sorted(found, key=lambda key: (protocol_order(key[0]), key[1]))
+            found[step, protocol, device].append(step_minutes(folder, step, run))
+    columns = sorted({key[1:] for key in found}, key=lambda of: (protocol_order(of[0]), of[1]))
     rows = [
-        [f"`{step}`", *(_minutes(found[column].get(step)) for column in columns)]
-        for step in params.STEPS if any(step in found[column] for column in columns)
+        [f"`{step}`", *(_minutes(found.get((step, *column))) for column in columns)]
+        for step in params.STEPS if any(key[0] == step for key in found)
     ]  # fmt: skip
     if not rows:
         return "No run has finished yet."
@@ -213,8 +212,8 @@ def _covered(results: Path) -> dict[tuple[str, str], dict[str, str]]:
     path = results / "coverage.csv"
     if not path.exists():
         return {}
-    with path.open(newline="") as file:
-        return {(row["kind"], row["number"]): row for row in csv.DictReader(file)}
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return table.set_index(["kind", "number"]).to_dict("index")
 
 
 def status_page(pages: list[Page], record: Mapping[str, Record]) -> str:
@@ -236,13 +235,14 @@ def status_page(pages: list[Page], record: Mapping[str, Record]) -> str:
             f"`{run['commit']}`" if run["commit"] else "",
         ])  # fmt: skip
     header = ["page", "protocol", "data", "seconds", "finished (UTC)", "commit"]
+    of_record = ["run", "data", "steps", "minutes", "precision", "finished", "commit", "machine"]
     return (
         "# Status\n\nThis page lists the runs behind this copy of the book, with their computers "
         "and software. `+` after a commit: files had uncommitted changes.\n\n## Pages\n\n"
         + (listing(header, rows) if rows else "No run has finished yet.")
         + "\n\n## Recorded runs\n\nThese runs give the results on real images. *Precision* is that "
         "of training and search; success is always decided in float32.\n\n"
-        + (listing(RECORD, recorded) if recorded else "Nothing is recorded yet.")
+        + (listing(of_record, recorded) if recorded else "Nothing is recorded yet.")
         + (f"\n\n{_unnamed(record)}" if recorded else "")
         + "\n\n## Machines\n\n"
         + "\n".join(f"- {each}" for each in sorted(machines))

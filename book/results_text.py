@@ -11,9 +11,8 @@ from lib.evidence import printed as paper
 from lib.evidence import results_tables as recorded
 from lib.evidence.confidence import SURE, UNSURE
 from lib.evidence.recorded_runs import RecordedRuns, unhalved
-from lib.evidence.results_shown import printed_share
 from lib.evidence.verdicts import Verdict
-from lib.figures.formatting import enumerated, many, place, rate, shown
+from lib.figures.formatting import enumerated, many, percent, place, rate, shown
 from lib.params import DENOISERS, PATCHES, PRINTED_SIZE
 
 FACTOR = 2  # rates so many times apart are named
@@ -192,7 +191,7 @@ def gaps(success: pd.DataFrame) -> str:
     for row in known.sort_values("gap", ascending=False).itertuples():
         (full if row.size == PRINTED_SIZE else others).append(
             f"- {place(row.dataset, row.pixels, row.classifier)}, {row.size} px: "
-            f"**{rate(row.rate)}** here, {printed_share(row.printed)} printed."
+            f"**{rate(row.rate)}** here, {percent(row.printed)} printed."
         )
     heading = (
         f"Rates that differ from the printed ones by more than {100 * POINTS:.0f} percentage "

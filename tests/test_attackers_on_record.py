@@ -221,37 +221,22 @@ def test_attacked_images_are_those_of_the_attack(table, tmp_path):
     assert len(list(consistency.problems(tmp_path, GIVEN, tables))) == 1
 
 
-def test_no_attacker_beats_a_certificate_of_the_bare_classifier(table, tmp_path):
-    certificate = table.iloc[[0, 5]].assign(robust=[False, True]).reset_index(drop=True)
-    tables = {"attackers_one_pixel": table, "certificate_bare": certificate}
-    tables["one_pixel"] = certificate.assign(success=False)
-    write_table(tmp_path / "one_pixel.parquet", certificate)
-    assert not list(consistency.problems(tmp_path, GIVEN, tables))
-    tables["certificate_bare"] = certificate.assign(robust=True)
-    assert len(list(consistency.problems(tmp_path, GIVEN, tables))) == 1
-
-
-def test_no_attacker_beats_a_certificate_through_the_median(table, tmp_path):
-    through = table[table["defense"] == "identity"].assign(defense="median3")
-    certificate = through.iloc[[0, 5]].assign(robust=[False, True]).reset_index(drop=True)
-    known = certificate.assign(success=False)
-    tables = {"attackers_one_pixel": through.reset_index(drop=True), "one_pixel": known}
+@pytest.mark.parametrize(("through", "defense"), [("bare", "identity"), ("median3", "median3")])
+def test_no_attacker_beats_a_certificate(table, tmp_path, through, defense):
+    attacked = table[table["defense"] == "identity"].assign(defense=defense)
+    certificate = attacked.iloc[[0, 5]].assign(robust=[False, True]).reset_index(drop=True)
+    known, name = certificate.assign(success=False), f"certificate_{through}"
+    tables = {"attackers_one_pixel": attacked.reset_index(drop=True), "one_pixel": known}
     write_table(tmp_path / "one_pixel.parquet", known)
-    assert not list(
-        consistency.problems(tmp_path, GIVEN, tables | {"certificate_median3": certificate})
-    )
-    broken = {"certificate_median3": certificate.assign(robust=True)}
+    assert not list(consistency.problems(tmp_path, GIVEN, tables | {name: certificate}))
+    broken = {name: certificate.assign(robust=True)}
     assert len(list(consistency.problems(tmp_path, GIVEN, tables | broken))) == 1
 
 
 def test_proofs_are_of_classifiers_better_than_a_constant_answer(results):
     (row,) = attackers.proofs(results).to_dict("records")
-    assert (row["dataset"], row["size"], row["defense"], row["n"]) == (
-        "oct",
-        28,
-        "double_masking",
-        2,
-    )
+    about = (row["dataset"], row["size"], row["defense"], row["n"])
+    assert about == ("oct", 28, "double_masking", 2)
     assert row["robust"] == 0.5 and row["robust_low"] < 0.5 < row["robust_high"]
     assert row["clean"] == 0.5  # behind double masking
     (shown,) = defenses_shown.proofs(attackers.proofs(results)).to_dict("records")

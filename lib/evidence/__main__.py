@@ -22,8 +22,7 @@ def main(arguments: list[str]) -> None:
         raise InputError(f"{command!r} is not a command: write record, verify or sums.")
     given = params.from_words(settings)
     only(given, TAKES[command], command)
-    given = {"protocol": "compact"} | given
-    name = given.pop("protocol") or "compact"
+    name = given.pop("protocol", "") or "compact"
     p = params.load(name.partition("+")[0], **given)
     runs, root, results = (params.ROOT / name for name in (p.runs, p.data_root, p.results))
     if command == "record":

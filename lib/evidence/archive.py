@@ -66,13 +66,12 @@ def write_sums(results: Path) -> None:
 
 
 def _finished(base: Path) -> list[Path]:
-    paths = visible(base, "**/run.json")
-    # Counts of a data set are in run.json itself.
-    return [path.parent for path in paths if _kept(path.parent) or _counted(path)]
-
-
-def _counted(path: Path) -> bool:
-    return "datasets" in read_json(path).get("steps", {})
+    return [
+        path.parent
+        for path in visible(base, "**/run.json")
+        # Counts of a data set are in run.json itself.
+        if _kept(path.parent) or "datasets" in read_json(path).get("steps", {})
+    ]
 
 
 def _kept(folder: Path) -> list[Path]:

@@ -11,7 +11,6 @@ from lib.evidence.run_tables import PLAIN, RUN, by_group, joined, share_columns
 from lib.metrics import clusters, intervals
 from lib.params import ATTACKS, MASKING
 
-BARE = {"bare": "identity"}  # a certificate's name for no defense
 KEYS = [*RUN, "training", "pixels"]
 TRAINED = f"{MASKING}_trained"  # double masking of a classifier that was trained under masks
 CASES = ("clean", "oblivious", "adaptive", "same", "most", "dense")
@@ -169,7 +168,8 @@ def proofs(results: Path) -> pd.DataFrame:
     masked = run_tables.read(results, ["masking"])[0]
     tables = []
     if len(exact):
-        tables.append(exact.assign(defense=exact["through"].replace(BARE), clean=~exact["skipped"]))
+        names = exact["through"].replace("bare", "identity")  # no defense
+        tables.append(exact.assign(defense=names, clean=~exact["skipped"]))
     if len(masked):
         names = masked["training"].map({PLAIN: MASKING}).fillna(TRAINED)
         columns = {"clean": masked["defended"], "robust": masked["certified"]}

@@ -40,15 +40,12 @@ def success_rate(records: pd.DataFrame) -> dict[str, float]:
         printed = paper.rates().set_index("dataset").loc[dataset, [classifier, "n"]]
     elif classifier == "resnet50":
         printed = paper.totals(1).set_index("dataset").loc[dataset, ["rate", "n"]]
-    if (table := paper.attack_table(dataset, classifier, pixels)) is not None:
+    if (theirs := _printed_classes(records)) is not None:
         ours = success_by_class(records).set_index("class")
-        table = table.set_index("class")
-        few = ~(ours["n"].reindex(table.index) >= FEWEST) & (table["printed_n"] > 0)
-        omitted = [*table.index[few]]
+        omitted = [*theirs.index[~(ours["n"].reindex(theirs.index) >= FEWEST)]]
         if len(omitted) <= 1:
-            table = table.drop(index=omitted)
-            matched, total = standardized(ours, table["printed_n"]), table["printed_n"].sum()
-            beside = printed if not omitted else (table["printed_successes"].sum() / total, total)
+            matched, *same = _matched(ours, theirs.drop(index=omitted))
+            beside = same if omitted else printed
     names = ("rate", "low", "high", *MATCHED, *PRINTED, *MATCHED_PRINTED)
     return {
         "n": len(records), "successes": int(records["success"].sum()),
@@ -66,25 +63,32 @@ def apart(records: pd.DataFrame) -> dict[str, object] | None:
         ``class``, and the rates without it, 0..1: ``others`` here and ``printed_others``. None
         where there is no such class or no printed table.
     """
-    dataset, classifier, pixels = records[KEYS].iloc[0]
-    if (table := paper.attack_table(dataset, classifier, pixels)) is None:
+    if (theirs := _printed_classes(records)) is None:
         return None
-    ours = success_by_class(records).set_index("class")
-    table = table.set_index("class")
-    table = table[(ours["n"].reindex(table.index) >= FEWEST) & (table["printed_n"] > 0)]
-    if len(table) < 2:
+    ours = success_by_class(records).set_index("class").reindex(theirs.index)
+    ours, theirs = (table[ours["n"] >= FEWEST] for table in (ours, theirs))
+    if len(theirs) < 2:
         return None
-    weights, theirs = table["printed_n"], table["printed_rate"]
-    gaps = weights * (ours["rate"].reindex(table.index) - theirs)
+    gaps = theirs["printed_n"] * (ours["rate"] - theirs["printed_rate"])
     widest = gaps.abs().idxmax()
-    rest = table.drop(index=widest)
-    others = standardized(ours, rest["printed_n"])
-    total = rest["printed_n"].sum()
-    printed_others = rest["printed_successes"].sum() / total
+    others, printed_others, total = _matched(ours, theirs.drop(index=widest))
     same = agrees(others, printed_others, total)
     if not same and (others[0] - printed_others) * gaps.sum() > 0:
         return None
     return {"class": widest, "others": others[0], "printed_others": printed_others}
+
+
+def _printed_classes(records: pd.DataFrame) -> pd.DataFrame | None:
+    """The attacked classes of the paper's table on the same attack; None without one."""
+    table = paper.attack_table(*records[KEYS].iloc[0])
+    return None if table is None else table[table["printed_n"] > 0].set_index("class")
+
+
+def _matched(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[tuple, float, int]:
+    """Our rate in the paper's mix of classes; the printed rate of these, and its images."""
+    number = theirs["printed_n"]
+    total = number.sum()
+    return standardized(ours, number), theirs["printed_successes"].sum() / total, total
 
 
 def agrees(ours: Sequence[float], printed: float, printed_n: float) -> bool:

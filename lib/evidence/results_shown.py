@@ -12,7 +12,7 @@ from lib.evidence import results_tables as recorded
 from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.results_tables import RUN
 from lib.figures import formatting, tables
-from lib.figures.formatting import rate
+from lib.figures.formatting import percent, rate
 from lib.figures.tables import ends, rates
 
 SIZE = "image, px"
@@ -70,7 +70,7 @@ def accuracies(found: RecordedRuns) -> pd.DataFrame:
     return pd.DataFrame({
         SIZE: table["size"], "classifier": table["classifier"],
         "training images": table["training_images"], "test images": table["n"],
-        "accuracy": rates(table, "accuracy"), "printed": table["printed"].map(printed_share),
+        "accuracy": rates(table, "accuracy"), "printed": table["printed"].map(percent),
         "majority baseline": table["constant"].map(rate),
     })  # fmt: skip
 
@@ -92,7 +92,7 @@ def by_class(found: RecordedRuns) -> pd.DataFrame:
     keys = [*RUN, "class"]
     return by_pixels(recorded.success_by_class(found), keys, lambda of, name: of[keys].assign(**{
         name: rates(of), f"n, {name}": of["n"].astype("Int64"),
-        f"printed, {name}": of["printed"].map(printed_share),
+        f"printed, {name}": of["printed"].map(percent),
     }))  # fmt: skip
 
 
@@ -116,12 +116,12 @@ def rates_of_runs(success: pd.DataFrame) -> pd.DataFrame:
     """
     shown = sized(success[["dataset", "size", "classifier", "pixels", "n"]].assign(**{
         "success": rates(success), "class-weighted": rates(success, "matched"),
-        "printed": success["printed"].map(printed_share),
+        "printed": success["printed"].map(percent),
     }))  # fmt: skip
     if success["omitted"].any():
         shown["class left out"] = success["omitted"].replace("", "–")
         same = success["matched_printed"].where(success["omitted"] != "")
-        shown["printed without it"] = same.map(printed_share)
+        shown["printed without it"] = same.map(percent)
     return shown
 
 
@@ -185,11 +185,6 @@ def times(found: RecordedRuns) -> pd.DataFrame:
         "minutes": [formatting.figures(value, 2) for value in table["minutes"]],
         "printed minutes": fixed(table["printed"], 0, ","), "table": fixed(table["table"], 0),
     })  # fmt: skip
-
-
-def printed_share(share: float) -> str:
-    """A printed share with the first decimal, as small ones differ in it."""
-    return "–" if share != share else f"{100 * share:.1f} %"
 
 
 def fixed(values: Iterable[float], digits: int, thousands: str = "") -> list[str]:

@@ -229,10 +229,9 @@ def over(
     ``every``: the rows of all protocols, not of the nearest to the paper's alone.
     """
     tables = {name: make(found) for name, found in records.items()}
-    return joined(
-        [(table if every else nearest(table)).assign(dataset=name)
-         for name, table in tables.items() if len(table)]
-    )  # fmt: skip
+    if not every:
+        tables = {name: nearest(table) for name, table in tables.items()}
+    return joined([table.assign(dataset=name) for name, table in tables.items() if len(table)])
 
 
 def paneled(success: pd.DataFrame) -> pd.DataFrame:
