@@ -41,7 +41,7 @@ def answer(found: RecordedRuns, success: pd.DataFrame, pooled: pd.DataFrame) -> 
     text += f" The paper reports {percent(first['printed'])}." if len(known) else ""
     if worse := beaten(weak(found)):
         text += f" Read this with care: {worse}."
-    return " ".join([text, *defended(pooled)])
+    return f"{text} {defended(pooled)}".strip()
 
 
 def reasons(found: RecordedRuns, success: pd.DataFrame) -> str:
@@ -104,16 +104,16 @@ def weighted(found: RecordedRuns, success: pd.DataFrame) -> str:
         f"{shown(row.classifier)}; {row.successes} of {row.n} test images)"
         for row in near[near["learned"] > 0].itertuples()
     ]
-    lines = [text] if (text := screened([found])) else []
+    text = screened([found])
     if mixed:
-        lines.append(f"Weighted to the paper's class frequencies: {enumerated(mixed)}.")
+        text += f" Weighted to the paper's class frequencies: {enumerated(mixed)}."
     if learned:
-        lines.append(
-            "Where a class has too few correct test images, correct training and validation images "
-            "were attacked, too, to measure image quality. They are not in the rates above. The "
-            f"attack misled {enumerated(learned)}."
+        text += (
+            " Where a class has too few correct test images, correct training and validation "
+            "images were attacked, too, to measure image quality. They are not in the rates above. "
+            f"The attack misled {enumerated(learned)}."
         )
-    return " ".join(lines)
+    return text.strip()
 
 
 def _same(row: pd.Series) -> str:

@@ -68,18 +68,18 @@ def first(results: Path) -> First | None:
     sure = pd.concat([confidence.success(found, ["dataset"]) for found in chosen])
     won = confidence.counted(sure, confidence.SURE)
     findings = [
-        *_attacked(printed, *won), *_defended(defenses), *_revealed(chosen),
-        *_holding(attackers.proofs(results)),
+        _attacked(printed, *won), _defended(defenses), _revealed(chosen),
+        _holding(attackers.proofs(results)),
     ]  # fmt: skip
     return First(
-        " ".join([_misled(*won), *_compared(fooled, defenses)]),
-        [each.replace(" %", "\N{NO-BREAK SPACE}%") for each in findings],
+        f"{_misled(*won)} {_compared(fooled, defenses)}".strip(),
+        [each.replace(" %", "\N{NO-BREAK SPACE}%") for each in findings if each],
         figure_of(sure, defenses),
-        " ".join([*_caption(chosen), *([f"Left out: {left_out}."] if left_out else [])]),
+        _caption(chosen) + (f" Left out: {left_out}." if left_out else ""),
     )
 
 
-def _caption(chosen: list[RecordedRuns]) -> list[str]:
+def _caption(chosen: list[RecordedRuns]) -> str:
     """What the figure shows, sentences."""
     of = []
     for found in chosen:
@@ -87,14 +87,13 @@ def _caption(chosen: list[RecordedRuns]) -> list[str]:
         won = rows[rows["success"]].drop_duplicates([*image_columns(rows), "classifier", "pixels"])
         nets = enumerated([*map(shown, rows["classifier"].unique())])
         of.append(f"{len(won)} successful attacks on {shown(found.dataset)} ({nets})")
-    return [
+    text = (
         "Left: share of correctly classified images that are misled, by the classifier's "
-        "confidence in the correct class.",
-        f"Right: {enumerated(of)}, by an attacker who does not know the defense. Upper right is "
-        "best. Bars: 95 % intervals.",
-        "Open marks: with patch selection, which the paper describes but does not say it used.",
-        *filter(None, [results_text.past_best(chosen, ["dae"])]),
-    ]
+        f"confidence in the correct class. Right: {enumerated(of)}, by an attacker who does not "
+        "know the defense. Upper right is best. Bars: 95 % intervals. Open marks: with patch "
+        "selection, which the paper describes but does not say it used."
+    )
+    return f"{text} {results_text.past_best(chosen, ['dae'])}".strip()
 
 
 def _misled(won: int, n: int) -> str:
@@ -103,24 +102,24 @@ def _misled(won: int, n: int) -> str:
     return f"One pixel can mislead {'an unsure' if seldom else 'the'} classifier."
 
 
-def _compared(fooled: pd.DataFrame, defenses: pd.DataFrame) -> list[str]:
+def _compared(fooled: pd.DataFrame, defenses: pd.DataFrame) -> str:
     """Whether the DAE helps, and how it does beside the median filter, on the same attacks.
 
     ``fooled`` are restored images of successful attacks.
     """
     if not {*DEFENSES} <= set(fooled["defense"]):
-        return []
+        return ""
     _, low, high = results_tables.difference(fooled, "recovered", *DEFENSES)
     beside = "worse" if high < 0 else "better" if low > 0 else "not clearly better"
     pays = defenses.loc[defenses["defense"] == "dae", "pays_from_high"]
     helps = "helps" if (pays < 1).all() else "costs too much"
-    return [f"The DAE {helps}, {'and' if low > 0 else 'but'} is {beside} than a median filter."]
+    return f"The DAE {helps}, {'and' if low > 0 else 'but'} is {beside} than a median filter."
 
 
-def _attacked(printed: pd.DataFrame, won: int, n: int) -> list[str]:
+def _attacked(printed: pd.DataFrame, won: int, n: int) -> str:
     """What the attack does beside the printed rates, and to sure predictions."""
     if not len(printed):
-        return []
+        return ""
     ours = [f"**{rate(row.rate)}** of {shown(row.dataset)}" for row in printed.itertuples()]
     theirs = enumerated([rate(share) for share in printed["printed"]])
     size, net = printed[["size", "classifier"]].iloc[0]
@@ -130,14 +129,13 @@ def _attacked(printed: pd.DataFrame, won: int, n: int) -> list[str]:
     )
     if n >= ENOUGH:
         text += f" **{won} of {n}** attacks succeed at 99 % confidence or more."
-    return [text]
+    return text
 
 
-def _defended(defenses: pd.DataFrame) -> list[str]:
+def _defended(defenses: pd.DataFrame) -> str:
     """What the DAE and the median filter do with 100 misled and 100 clean images."""
-    if not len(defenses) or not {*DEFENSES} <= set(defenses["defense"]):
-        return []
-
+    if not {*DEFENSES} <= set(defenses["defense"]):
+        return ""
     found = []
     for dataset, of in defenses.groupby("dataset", sort=False):
         of = of.set_index("defense").loc[[*DEFENSES]]
@@ -149,36 +147,36 @@ def _defended(defenses: pd.DataFrame) -> list[str]:
             else f"{shown(dataset)}: the DAE recovers **{dae} of 100** misled images and spoils "
             f"**{spoiled} of 100** clean ones, a median filter {median} and {also}."
         )
-    return [" ".join(found)]
+    return " ".join(found)
 
 
-def _revealed(chosen: list[RecordedRuns]) -> list[str]:
+def _revealed(chosen: list[RecordedRuns]) -> str:
     """How many of the attacks the DAE and the median filter reveal at few false alarms."""
     tables = [detection.detected(found.tested.restored) for found in chosen]
     if not all({*DEFENSES} <= {*of["defense"][of["n"] > 0]} for of in tables):
-        return []
+        return ""
     tables = [of.set_index("defense")["rate"] for of in tables]
     dae, median = ([rate(of[name]) for of in tables] for name in DEFENSES)
     dae = [f"**{share}**" for share in dae]
-    return [
+    return (
         f"With {rate(detection.ALARMS)} false alarms, the DAE reveals {enumerated(dae)} of these "
         f"attacks, a median filter {enumerated(median)}."
-    ]
+    )
 
 
-def _holding(proofs: pd.DataFrame) -> list[str]:
+def _holding(proofs: pd.DataFrame) -> str:
     """The most that is proved to hold, of `attackers.proofs`; nothing where nothing is proved."""
     proofs = proofs.query("defense != 'identity' and n >= @ENOUGH") if len(proofs) else proofs
     if not len(proofs):
-        return []
+        return ""
     # By the lower end of the interval: a high share of few images proves little.
     best = proofs.loc[proofs["robust_low"].idxmax()]
     means = PROVED.get(best["defense"], shown(best["defense"]).lower())
-    return [
+    return (
         f"{means.capitalize()} at {best['size']} px keeps {100 * best['clean']:.0f} of 100 clean "
         f"{shown(best['dataset'])} images correct, **{100 * best['robust']:.0f}** provably under "
         "any one-pixel attack."
-    ]
+    )
 
 
 def page(

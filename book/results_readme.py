@@ -64,7 +64,7 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
         return [text, table(columns, rows)]
     patches = pooled.loc[patched]
     sentences = [
-        *defended(pooled.reset_index()),
+        defended(pooled.reset_index()),
         "A defense is worth using only above its break-even attack prevalence. For the DAE, and an "
         f"attacker who does not know it: {'; '.join(_by_dataset(runs.restored, p))}.",
         "With patch selection (*+ patches*; described in the paper, which does not say that it was "

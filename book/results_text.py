@@ -48,18 +48,17 @@ def beaten(runs: pd.DataFrame, numbers: bool = True) -> str:
     return "; ".join(clauses)
 
 
-def defended(pooled: pd.DataFrame) -> list[str]:
+def defended(pooled: pd.DataFrame) -> str:
     """What the DAE and the median filter do with 100 misled and 100 clean images."""
     if not len(pooled) or not {"dae", "median3"} <= set(pooled["defense"]) or not pooled["n"].max():
-        return []
+        return ""
     of = pooled.set_index("defense")
     back, lost = (100 * of["recovered"]).round(), (100 * (1 - of["kept"])).round()
-    return [
+    return (
         f"After the DAE, the classifier is right again on {back['dae']:.0f} of 100 misled images, "
-        f"but wrong on {lost['dae']:.0f} of 100 clean ones.",
-        f"For a plain 3 x 3 median filter, the numbers are {back['median3']:.0f} and "
-        f"{lost['median3']:.0f}.",
-    ]
+        f"but wrong on {lost['dae']:.0f} of 100 clean ones. For a plain 3 x 3 median filter, the "
+        f"numbers are {back['median3']:.0f} and {lost['median3']:.0f}."
+    )
 
 
 def overview(

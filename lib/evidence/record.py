@@ -65,14 +65,15 @@ def read(folder: Path) -> Record:
     about = _runs_in(folder)
     if not about:
         raise InputError(f"{folder} holds no results: run `make record` after a run.")
-    every = variants.read_all(folder)
+    names = params.variants(folder.name)
+    every = variants.read_each(folder.parent, [folder.name, *names])
     repeats, resized = (
         tuple(every[name] for name in select(folder.name) if name in every)
         for select in (variants.repeats, variants.resized)
     )
     of_variants = [
         _folder(path, folder.parent, run)
-        for name in params.variants(folder.name)
+        for name in names
         for path, run in _runs_in(folder.with_name(name)).items()
     ]
     return Record(

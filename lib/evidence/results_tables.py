@@ -284,9 +284,7 @@ def size_contrasts(results: Path) -> pd.DataFrame:
     """
     tables = []
     for base in protocols(results):
-        kept = (base, *variants.resized(base))
-        collected = variants.read_all(results / base).items()
-        collected = {name: of for name, of in collected if name in kept}
+        collected = variants.read_each(results, [base, *variants.resized(base)])
         table = variants.contrasts(collected, base)
         if len(table):
             places = table[["variant", "dataset"]].itertuples(index=False)

@@ -1,7 +1,7 @@
 """Runs of a protocol's variants, which change a few of its values and are recorded beside it."""
 
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from operator import sub
 from pathlib import Path
@@ -72,12 +72,12 @@ def _changing(field: str, allowed: set[str], protocol: str) -> list[str]:
     return [name for name, fields in changed.items() if field in fields and fields <= allowed]
 
 
-def read_all(folder: Path) -> dict[str, RecordedRuns]:
-    """The recorded runs of ``results/<protocol>`` and of its variants beside it, by name."""
+def read_each(results: Path, names: Iterable[str]) -> dict[str, RecordedRuns]:
+    """The recorded runs of protocols and variants, each by its name."""
     every = {}
-    for name in (folder.name, *params.variants(folder.name)):
+    for name in names:
         with suppress(InputError):  # not recorded, or classifiers and denoisers alone
-            every[name] = recorded_runs.read(folder.parent, [name])
+            every[name] = recorded_runs.read(results, [name])
     return every
 
 
