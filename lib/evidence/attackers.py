@@ -13,7 +13,10 @@ from lib.params import ATTACKS, MASKING
 
 KEYS = [*RUN, "training", "pixels"]
 TRAINED = f"{MASKING}_trained"  # double masking of a classifier that was trained under masks
-CASES = ("clean", "oblivious", "adaptive", "same", "most", "dense")
+CASES = {  # attacker and family in `worst_case.worst_case`
+    "clean": (NONE, ""), "oblivious": ("oblivious", PIXELS), "adaptive": ("adaptive", PIXELS),
+    "same": (WORST, PIXELS), "most": (WORST, PIXELS), "dense": (WORST, LINF),
+}  # fmt: skip
 
 
 def read(results: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str, str]]]:
@@ -48,22 +51,13 @@ def worst(attacked: pd.DataFrame) -> pd.DataFrame:
 def _cases(of: pd.DataFrame, pixels: int) -> dict[str, float]:
     """The shares of one defense, from its rows of `worst_case.worst_case`."""
     row = {"n": int(of.loc[of["attacker"] == NONE, "n"].iloc[0])}
-    for case in CASES:
-        found = _case(of, case, pixels)[["correct", "correct_low", "correct_high"]].to_numpy()
-        row |= intervals.columns(case, found[0] if len(found) else intervals.NONE)
+    for case, (attacker, family) in CASES.items():
+        rows = of[(of["attacker"] == attacker) & (of["family"] == family)]
+        if family == PIXELS:
+            rows = rows[rows["budget"] > pixels if case == "most" else rows["budget"] == pixels]
+        shares = rows.sort_values("budget")[["correct", "correct_low", "correct_high"]].to_numpy()
+        row |= intervals.columns(case, shares[-1] if len(shares) else intervals.NONE)
     return row
-
-
-def _case(of: pd.DataFrame, case: str, pixels: int) -> pd.DataFrame:
-    if case in ("clean", "oblivious", "adaptive"):
-        of = of[of["attacker"] == (NONE if case == "clean" else case)]
-        return of[of["budget"].isin((0, pixels))]
-    of = of[(of["attacker"] == WORST) & (of["family"] == (LINF if case == "dense" else PIXELS))]
-    if case == "same":
-        return of[of["budget"] == pixels]
-    if case == "most":
-        of = of[of["budget"] > pixels]
-    return of[of["budget"] == of["budget"].max()]
 
 
 def to_pool(results: Path, attacked: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
