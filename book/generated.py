@@ -212,8 +212,8 @@ def _covered(results: Path) -> dict[tuple[str, str], dict[str, str]]:
     path = results / "coverage.csv"
     if not path.exists():
         return {}
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return table.set_index(["kind", "number"]).to_dict("index")
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return rows.set_index(["kind", "number"]).to_dict("index")
 
 
 def status_page(pages: list[Page], record: Mapping[str, Record]) -> str:

@@ -160,11 +160,9 @@ def test_every_run_page_has_a_place_in_the_contents(book):
     assert {page.name for page in pages} <= set(listed) and len(set(listed)) == len(listed)
     parts = yaml.safe_load((params.ROOT / "_toc.yml").read_text())["parts"]
     named = [each for part in parts for each in steps(part["chapters"])]
-    assert {step for step, _ in named} - {"walkthrough"} == set(params.STEPS) - {
-        "explore",
-        "walkthrough",
-    }
-    for step in {step for step, _ in named}:  # every page once
+    placed = {step for step, _ in named}
+    assert placed - {"walkthrough"} == {*params.STEPS} - {"explore", "walkthrough"}
+    for step in placed:  # every page once
         kinds = sorted(str(images) for name, images in named if name == step)
         assert kinds in (["None"], ["phantom", "real"])
 
@@ -207,13 +205,8 @@ def test_costs_are_those_of_finished_runs(book):
 
 def test_status_page_names_time_machine_and_source(book):
     text = generated.status_page(run_pages.find_pages(book / "runs"), {})
-    for part in (
-        "datasets: OCT",
-        "phantom",
-        "3.2",
-        "P, 2 cores, 24 GiB, GPU: none",
-        "| torch | 2 |",
-    ):
+    machine = "P, 2 cores, 24 GiB, GPU: none"
+    for part in ("datasets: OCT", "phantom", "3.2", machine, "| torch | 2 |"):
         assert part in text
     assert "No run has finished yet." in generated.status_page([], {})
 

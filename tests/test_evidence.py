@@ -376,11 +376,8 @@ def test_a_record_is_read_as_its_tables_are(run):
              "identity_psnr": 19.0}  # fmt: skip
     base = run / "runs/demo/oct"
     write_json(base / "denoisers" / "dae.json", about)
-    source = {
-        "npz": "octmnist.npz",
-        "source": "rebuilt",
-        "md5": md5(run / "data/octmnist.npz"),
-    }
+    file = run / "data/octmnist.npz"
+    source = {"npz": file.name, "source": "rebuilt", "md5": md5(file)}
     Run(base / "denoisers", "denoisers", P, source).finish()
     freeze(run)
     found = record.read(run / "results" / "demo")

@@ -31,9 +31,8 @@ def numbers(folder: Path, attack: str) -> pd.DataFrame:
             found[share, row["defense"]] = bounds
     for name, row in break_even_prevalence(restored, 500).iterrows():
         found["pays from", name] = row
-    right = restored.pivot(index=restoration.IMAGE, columns="defense", values="recovered").astype(
-        int
-    )
+    right = restored.pivot(index=restoration.IMAGE, columns="defense", values="recovered")
+    right = right.astype(int)
     for name in right:
         found["paired", name] = intervals.paired(right[name] - right["median3"])
     for name, of in restored[~restored["exact"]].groupby("defense"):
