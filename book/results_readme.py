@@ -9,11 +9,12 @@ from book.front_page import NONE
 from book.markdown import table
 from book.results_text import beaten, defended, unrestored
 from lib import params
-from lib.defense import break_even_prevalence, restoration
+from lib.defense import restoration
 from lib.evidence import attackers
 from lib.evidence.rates import defense_rates
 from lib.evidence.record import Record
 from lib.evidence.recorded_runs import RecordedRuns
+from lib.evidence.run_tables import by_group
 from lib.figures.formatting import attack, break_even, enumerated, pixels, rate, shown
 from lib.figures.tables import rates
 from lib.metrics import clusters, intervals
@@ -48,7 +49,8 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
     ]).strip()  # fmt: skip
     if not len(runs.restored):
         return [text]
-    pooled = defense_rates(runs.restored, p.bootstrap_samples, p.seed).set_index("defense")
+    boot = p.bootstrap_samples, p.seed
+    pooled = defense_rates(runs.restored, *boot).set_index("defense")
     attacked, clean = int(pooled["n"].max()), int(pooled["images"].max())
     columns = [
         "", f"label recovery rate of {attacked:,} successful attacks",
@@ -63,24 +65,18 @@ def paragraphs(record: Record, p: Parameters) -> list[str]:
     if not {"dae", "median3", patched} <= set(pooled.index):
         return [text, table(columns, rows)]
     patches = pooled.loc[patched]
+    each = by_group(runs.restored, ["dataset"], lambda of: defense_rates(of, *boot))
+    each = each[each["defense"] == "dae"].set_index("dataset")
+    pays = "; ".join(f"{shown(name)} {_break_even(row)}" for name, row in each.iterrows())
     sentences = [
         defended(pooled.reset_index()),
         "A defense is worth using only above its break-even attack prevalence. For the DAE, and an "
-        f"attacker who does not know it: {'; '.join(_by_dataset(runs.restored, p))}.",
+        f"attacker who does not know it: {pays}.",
         "With patch selection (*+ patches*; described in the paper, which does not say that it was "
         "used), the DAE's first two numbers are "
         f"{100 * patches['recovered']:.0f} and {100 * (1 - patches['kept']):.0f}.",
     ]
     return [text, table(columns, rows), " ".join(sentences)]
-
-
-def _by_dataset(restored: pd.DataFrame, p: Parameters) -> list[str]:
-    """The DAE's break-even attack prevalence on each data set."""
-    found = []
-    for name, of in restored.groupby("dataset", sort=False):
-        pays = break_even_prevalence(of, p.bootstrap_samples, p.seed)
-        found.append(f"{shown(name)} {_break_even(pays.loc['dae'])}")
-    return found
 
 
 def adaptive_attack(results: Path) -> list[str]:

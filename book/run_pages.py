@@ -167,8 +167,8 @@ def write_page(page: Page, source: Path) -> None:
         for cell in texts:
             cell.source = results_pages.linked(cell.source, page.step, page.dataset)
         for cell in notebook.cells:
-            if "injected-parameters" in cell.metadata.get("tags", []):
-                cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]
+            if "injected-parameters" in (tags := cell.metadata.get("tags", [])):
+                tags.append("remove-cell")
     # Progress bars live in a kernel only, and would ask another host for their scripts.
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
