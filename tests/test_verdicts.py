@@ -204,10 +204,10 @@ def test_a_reason_counts_trainings_that_point_one_way_and_those_that_do_so_clear
         return verdicts.of_differences({("oct",): [*trainings]}, "it is so").reason
 
     clear, open_ = SIGNS["+"], SIGNS["0"]
-    claimed = reason(clear, open_)
-    opposite = reason(*([-each[0], -each[2], -each[1]] for each in (clear, open_)))
+    claimed = reason(clear, open_, open_)
+    opposite = reason(*([-each[0], -each[2], -each[1]] for each in (clear, open_, open_)))
     for text in (claimed, opposite):
-        assert re.findall(r"\d+", text)[-2:] == ["2", "1"]
+        assert re.findall(r"\d+", text)[-2:] == ["3", "1"]
     assert claimed != opposite
     assert len(reason(clear, SIGNS["-"])) < len(claimed)  # they point both ways
 

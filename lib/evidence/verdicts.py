@@ -108,7 +108,8 @@ def _alike(where: str, trainings: Sequence[Interval]) -> str:
     for way, sign, nearer in (("the claimed", 1, 1), ("the opposite", -1, 2)):
         if all(sign * each[0] > 0 for each in trainings):
             clear = sum(sign * each[nearer] > 0 for each in trainings)
-            return f" {where}: all {len(trainings)} training runs point {way} way, {clear} clearly."
+            runs = "both" if len(trainings) == 2 else f"all {len(trainings)}"
+            return f" {where}: {runs} training runs point {way} way, {clear} clearly."
     return ""
 
 
