@@ -1,4 +1,4 @@
-"""The first screen of the book and of the README: a headline, a figure, three findings, verdicts.
+"""The first screen of the book and of the README: a headline, a figure, findings, verdicts.
 
 Every number is of the record: of images of the paper's size where they are recorded. ``defenses``
 are of `results_tables.defenses`, one row a data set and defense.

@@ -81,7 +81,7 @@ def test_rows_of_two_runs_that_look_alike_name_their_run(results):
     assert "run" not in defenses_shown.worst(table)
     both = pd.concat([table, table.assign(protocol="compact-attackers")])
     assert not defenses_shown.worst(both).duplicated().any()
-    masks = pd.concat([table, table.assign(protocol="masks", training="under masks")])
+    masks = pd.concat([table, table.assign(protocol="masks", training="masks")])
     assert "run" not in defenses_shown.worst(masks)
 
 
@@ -151,7 +151,7 @@ def test_training_under_masks_is_told_apart(results):
     given = {"data_size": 28, "classifier_masking": 7}
     write_json(other / "run.json", {"parameters": given, "data": {"npz": "a"}})
     attacked, masked, _ = attackers.read(results)
-    assert list(attackers.proved(masked)["training"]) == ["plain", "under masks"]
+    assert list(attackers.proved(masked)["training"]) == ["plain", "masks"]
     assert list(attackers.proofs(results)["n"]) == [2, 2]
     assert attackers.pooled(attackers.to_pool(results, attacked)[0])["n"].eq(2).all()
 

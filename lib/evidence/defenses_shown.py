@@ -128,10 +128,10 @@ def worst(table: pd.DataFrame) -> pd.DataFrame:
 @if_any
 def proved(table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy and certified accuracy of double masking, `lib.evidence.attackers.proved`."""
-    titles = {"clean": "classifier alone", "defended": "masked", "certified": "certified"}
+    titles = {"clean": "classifier alone", "defended": "double masking", "certified": "certified"}
     seconds = zip(fixed(table["seconds"], 1), fixed(table["seconds_certify"], 1), strict=True)
     return sized(_runs(table).assign(n=table["n"], **titled(table, titles), **{
-        "s, decision / certificate": [*map(" / ".join, seconds)],
+        "s, decision / proof": [*map(" / ".join, seconds)],
     }))  # fmt: skip
 
 

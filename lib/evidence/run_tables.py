@@ -10,7 +10,7 @@ from lib.metrics import clusters, intervals
 from lib.params.files import read_json, read_table, visible
 
 RUN = ["protocol", "dataset", "size", "classifier"]
-PLAIN, UNDER_MASKS = "plain", "under masks"  # how a classifier was trained
+PLAIN, UNDER_MASKS = "plain", "masks"  # how a classifier was trained
 
 
 def read(results: Path, names: Iterable[str]) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
