@@ -63,7 +63,7 @@ def plan(given: dict[str, str]) -> Again:
         raise InputError(f"{missing[0].upper()} is missing: name the recorded run, DATASET=oct "
                          "CLASSIFIER=resnet50.")  # fmt: skip
     given = {"protocol": "compact", "runs": RUNS} | given
-    p = settled(params.load(**given))
+    p = params.load(**given)  # not settled, so that a precision is given wherever this is "auto"
     results = params.ROOT / p.results
     kept(results)
     folder = results / p.protocol / p.dataset / p.classifier
