@@ -90,14 +90,15 @@ def sizes(p: Parameters) -> Subject:
 
 
 def ablation_and_variants(p: Parameters) -> Subject:
-    """The first protocol with an ablation and the first with variants, None for none.
+    """The first protocol with an ablation and the one with the most variants, None for none.
 
     Then, by protocol, its denoisers beside those that variants trained otherwise.
     """
     folder = params.ROOT / p.results
     found = {name: record.read(folder / name) for name in recorded_runs.protocols(folder)}
     ablated = next((name for name, of in found.items() if of.ablation), None)
-    varied = next((name for name, of in found.items() if len(of.contrasts)), None)
+    several = {name: len(of.contrasts) for name, of in found.items() if len(of.contrasts)}
+    varied = max(several, key=several.get, default=None)
     retrained = {name: of.retrained for name, of in found.items() if len(of.retrained)}
     shown = filter(None, (ablated, varied, *retrained))
     sources = _sources({name: found[name] for name in shown})

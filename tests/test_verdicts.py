@@ -600,6 +600,22 @@ def test_a_variant_stands_beside_its_base():
     assert not len(variants.contrasts(other, "compact"))
 
 
+def test_a_variant_stands_in_for_runs_that_no_defense_has_restored():
+    own = recorded(*BOTH_NETS, **LEVELS).runs
+    alone = replace(own, restored=own.restored[own.restored["classifier"] == "resnet50"])
+    every = {"sample-short": replace(own, runs=own.runs.assign(weights=""))}
+    table = variants.restored_instead(alone, every)
+    assert set(table["classifier"]) == {"densenet121"} and set(table["variant"]) == {"sample-short"}
+    assert table.set_index("defense")["psnr"].to_dict() == pytest.approx(LEVELS, rel=0.01)
+    assert len(variants.restored_instead(replace(own, restored=pd.DataFrame()), every)) == 2 * len(
+        table
+    )
+    assert not len(variants.restored_instead(own, every))  # nothing is lacking
+    assert not len(variants.restored_instead(alone, {}))
+    other = {"sample-short": of_sizes(every["sample-short"], derma=28)}
+    assert not len(variants.restored_instead(alone, other))
+
+
 def test_denoisers_trained_otherwise_stand_beside_the_protocols_own():
     def runs(weights="", **levels):
         found = recorded(("oct", "resnet50", 2, 0.5), **levels).runs

@@ -15,7 +15,7 @@ from lib.defense import restoration
 from lib.evidence import recorded_runs
 from lib.evidence.rates import FEWEST, KEYS, success_rate
 from lib.evidence.recorded_runs import RecordedRuns
-from lib.evidence.run_tables import by_group, joined
+from lib.evidence.run_tables import RUN, by_group, joined
 from lib.metrics import clusters
 from lib.metrics.intervals import NONE, columns, paired
 from lib.params.errors import InputError
@@ -35,6 +35,7 @@ _WITH_SEED = {
 _LESS = (_WITH_SIZE | _WITH_SEED | {"attack_evaluation"}) - {
     "data_size", "classifier_sizes", "seed",
 }  # fmt: skip
+OF_CLASSIFIER = ["accuracy", "weights"]
 # Fields that decide what is attacked, and how, begin so.
 _OF_ATTACKS = ("data_", "classifier_", "attack_", "seed")
 
@@ -113,7 +114,7 @@ def denoisers_trained_otherwise(every: dict[str, RecordedRuns], protocol: str) -
         name for name, of in changed.items() if of and all(n.startswith("denoiser_") for n in of)
     ]
     tables = [
-        table.assign(variant=name).merge(every[name].runs[[*KEYS[:2], "accuracy", "weights"]])
+        table.assign(variant=name).merge(every[name].runs[[*KEYS[:2], *OF_CLASSIFIER]])
         for name in (protocol, *names) if name in every and len(table := _defended(every[name]))
     ]  # fmt: skip
     if len(tables) < 2:
@@ -122,6 +123,26 @@ def denoisers_trained_otherwise(every: dict[str, RecordedRuns], protocol: str) -
     table = table[table["defense"].isin(params.DENOISERS)]
     both = table.groupby([*KEYS[:2], "defense"], sort=False)["variant"].transform("nunique") > 1
     return _ordered(table[both], "variant")
+
+
+def restored_instead(found: RecordedRuns, every: dict[str, RecordedRuns]) -> pd.DataFrame:
+    """Results of variants on runs of a protocol that no defense has restored; two pixels.
+
+    Args:
+        found: the runs of the protocol, of one data set.
+        every: the runs of its variants, by name.
+
+    Returns:
+        As `denoisers_trained_otherwise`.
+    """
+    held = {*found.restored["classifier"]} if len(found.restored) else set()
+    lacking = found.runs.loc[~found.runs["classifier"].isin(held), RUN[1:]]
+    tables = [
+        table.assign(variant=name).merge(runs.runs[[*RUN[1:], *OF_CLASSIFIER]]).merge(lacking)
+        for name, runs in every.items() if len(table := _defended(runs))
+    ]  # fmt: skip
+    table = joined(tables).drop(columns="size", errors="ignore")
+    return _ordered(table, "variant") if len(table) else table
 
 
 def _decisive(variant: str) -> list[str]:
