@@ -260,23 +260,26 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 def keep(given: argparse.Namespace, rows: list[dict], apart: dict, started: float) -> None:
     """Replace what the tables say of the measured cases; other cases and devices stay.
 
-    ``given`` is as for `measure`, with the folder ``out``; ``apart`` is `fixed` by case and
-    ``started`` the beginning on the clock of `time.perf_counter`.
+    What another machine or other versions measured on a device of this kind goes: one file has one
+    machine for each. ``given`` is as for `measure`, with the folder ``out``; ``apart`` is `fixed`
+    by case and ``started`` the beginning on the clock of `time.perf_counter`.
     """
     device, table = pick_device("auto").type, pd.DataFrame(rows)
     path, about_path = given.out / "attack.csv", given.out / "attack.json"
+    known = read_json(about_path) if about_path.exists() else {}
+    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    here, own = {"hardware": hardware(), "versions": versions}, known.get(device, {})
+    same = all(own.get(name) == value for name, value in here.items())
     if path.exists():
         before = pd.read_csv(path)
         again = pd.MultiIndex.from_frame(before[CASE]).isin(pd.MultiIndex.from_frame(table[CASE]))
-        table = pd.concat([before[~again], table], ignore_index=True)
-    known = read_json(about_path) if about_path.exists() else {}
-    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    about = {
-        "hardware": hardware(), "threads": torch.get_num_threads(), "versions": versions,
-        "population": 100, "images": given.images,
+        stays = ~again & (same | (before["device"] != device))
+        table = pd.concat([before[stays], table], ignore_index=True)
+    about = here | {
+        "threads": torch.get_num_threads(), "population": 100, "images": given.images,
         "generations": {case.size: given.generations or case.generations for case in CASES},
         "peak_gflops": peaks(given.seconds),
-        "fixed_seconds": known.get(device, {}).get("fixed_seconds", {}) | apart,
+        "fixed_seconds": (own["fixed_seconds"] if same else {}) | apart,
         "seconds": time.perf_counter() - started,
     }  # fmt: skip
     write_csv(path, table)

@@ -1,6 +1,8 @@
 """The peers' adapters: what each may spend, what counts as success, and that a seed repeats it."""
 
+import argparse
 import json
+import platform
 import re
 import sys
 import tomllib
@@ -186,8 +188,8 @@ def test_the_driver_writes_a_row_for_each_method(tmp_path, capsys):
     (tmp_path / "attack.json").write_text('{"cuda": {"threads": 3}}')
     driver.main([*words, "--out", str(tmp_path)])
     table = pd.read_csv(tmp_path / "attack.csv")
-    kept = table["method"] == "ART"  # another case and another device
-    assert table.loc[kept, ["size", "device"]].to_numpy().tolist() == [[224, "cpu"], [28, "cuda"]]
+    kept = table["method"] == "ART"  # another device; that case on a CPU has no known machine
+    assert table.loc[kept, ["size", "device"]].to_numpy().tolist() == [[28, "cuda"]]
     table = table[~kept].set_index("method")
     assert list(table.index) == ["plain dense", "ours, whole maps", "ours, windows", "ours, search"]
     plain = table.loc["plain dense", "candidates_per_second"]
@@ -201,6 +203,23 @@ def test_the_driver_writes_a_row_for_each_method(tmp_path, capsys):
     assert "200" in capsys.readouterr().out
     with refused("'vgg'"):
         driver.main(["--only", "vgg", "--out", str(tmp_path)])
+
+
+@pytest.mark.parametrize(("python", "kept"), [(platform.python_version(), 2), ("3.0", 1)])
+def test_other_cases_stay_if_the_same_machine_measured_them(python, kept, tmp_path):
+    given = argparse.Namespace(out=tmp_path, images=1, generations=1, seconds=0.01)
+
+    def measured(size):
+        row = dict(zip(driver.CASE, ("resnet50", size, "float32", "cpu", 1), strict=True))
+        driver.keep(given, [row | {"candidates_per_second": 1.0}], {f"{size}": 1.0}, 0.0)
+
+    measured(28)
+    about = json.loads((tmp_path / "attack.json").read_text())
+    about["cpu"]["versions"]["python"] = python
+    (tmp_path / "attack.json").write_text(json.dumps(about))
+    measured(64)
+    assert len(pd.read_csv(tmp_path / "attack.csv")) == kept
+    assert len(json.loads((tmp_path / "attack.json").read_text())["cpu"]["fixed_seconds"]) == kept
 
 
 def test_scaling_prints_seconds_and_memory(capsys):
