@@ -27,6 +27,7 @@ TABLE = "reproduced.csv"  # in the folder of results
 STEPS = ("classifier", "pixel_attack", "restoration")  # whose numbers are compared
 IDENTICAL, WITHIN, OUTSIDE = AGREEMENTS = ("identical", "within", "outside")
 RUN = ["protocol", "dataset", "classifier"]
+REPEATED = [*RUN, "reproduced_on"]  # one run on one machine
 NUMBER = ["quantity", "pixels", "of"]  # names a number of a run
 # Of `results_tables.quality`, one row a defense.
 MEASURES = ("recovered", "kept", *results_tables.METRICS, "error_attacked", "error_elsewhere")
@@ -199,21 +200,21 @@ def kept(results: Path) -> pd.DataFrame:
     """
     path = results / TABLE
     if not path.exists():
-        return pd.DataFrame(columns=RUN)
+        return pd.DataFrame(columns=REPEATED)
     try:
         table = pd.read_csv(path, keep_default_na=False)
     except ValueError as error:
         raise InputError(f"{path} is no table ({first_line(error)}): delete it.") from None
-    if missing := [name for name in RUN if name not in table]:
+    if missing := [name for name in REPEATED if name not in table]:
         raise InputError(f"{path} has no column {', '.join(missing)}: delete it.")
     return table
 
 
 def keep(table: pd.DataFrame, results: Path) -> Path:
-    """Put the table into the folder of results, in place of an earlier one of the same run."""
+    """Put the table into the folder of results, in place of one of the same run and machine."""
     path, earlier = results / TABLE, kept(results)
     if len(earlier):
-        same = (earlier[RUN] == table[RUN].iloc[0]).all(axis=1)
+        same = (earlier[REPEATED] == table[REPEATED].iloc[0]).all(axis=1)
         table = pd.concat([earlier[~same].astype(object), table.astype(object)])
     with atomic(path) as temporary:
         temporary.write_text(table.to_csv(index=False), encoding="utf-8")

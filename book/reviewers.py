@@ -55,12 +55,12 @@ def _links(step: str, pages: list[Page]) -> str:
 
 
 def reproduced(results: Path) -> str:
-    """What `book.reproduce` has found, run by run."""
+    """What `book.reproduce` has found, run by run and machine by machine."""
     every = reproduce.kept(results)
     if not len(every):
         return "No run has been made again yet."
     parts = []
-    for _, table in every.groupby(reproduce.RUN, sort=False):
+    for _, table in every.groupby(reproduce.REPEATED, sort=False):
         first = table.iloc[0]
         rows = [
             [_quantity(row["quantity"]), _of(row), row["n"],

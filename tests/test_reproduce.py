@@ -129,6 +129,8 @@ def test_a_table_takes_the_place_of_its_own_run_alone(again, place):
     kept = pd.read_csv(path).groupby("dataset", sort=False)["agreement"].agg(set)
     assert dict(kept) == {"chest": {"identical"}, "oct": {"outside"}}
     assert len(pd.read_csv(path)) == 2 * len(table)
+    reproduce.keep(table.assign(reproduced_on="another machine"), place / "results")
+    assert len(pd.read_csv(path)) == 3 * len(table)
 
 
 def test_make_executes_the_notebooks_of_the_record_and_keeps_the_table(again, place, monkeypatch):
