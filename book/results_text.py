@@ -221,13 +221,11 @@ def unrestored(records: Iterable[RecordedRuns]) -> str:
     """Attacks of the nearest protocol whose images no defense has restored, a sentence or empty."""
     missing = []
     for found in records:
-        attacked, restored = map(recorded.nearest, (found.attacks, found.restored))
-        nets = dict.fromkeys(attacked["classifier"])
-        held = {*restored["classifier"]} if len(restored) else set()
+        near = found.runs["protocol"].iloc[0]
         missing += [
-            f"{shown(found.dataset)} with {shown(net)} at {found.sizes[found.dataset]} px"
-            for net in nets if net not in held
-        ]  # fmt: skip
+            f"{shown(run.dataset)} with {shown(run.classifier)} at {run.size} px"
+            for run in found.of(protocol=near).unrestored.itertuples()
+        ]
     return f"No defense was tested on the attacks on {enumerated(missing)}." if missing else ""
 
 

@@ -76,6 +76,12 @@ class RecordedRuns:
         kept = pd.MultiIndex.from_frame(self.runs.loc[~self.runs["weak"], RUN])
         return self._select(lambda of: of[pd.MultiIndex.from_frame(of[RUN]).isin(kept)], RUN)
 
+    @property
+    def unrestored(self) -> pd.DataFrame:
+        """Rows of ``runs`` whose attacked images no defense has restored."""
+        restored = pd.MultiIndex.from_frame(self.restored.reindex(columns=RUN))
+        return self.runs[~pd.MultiIndex.from_frame(self.runs[RUN]).isin(restored)]
+
     def of(self, **values: Any) -> "RecordedRuns":
         """The runs with these values in the columns of `RUN`, such as ``dataset="oct"``."""
         wanted = pd.Series(values)

@@ -35,7 +35,7 @@ _WITH_SEED = {
 _LESS = (_WITH_SIZE | _WITH_SEED | {"attack_evaluation"}) - {
     "data_size", "classifier_sizes", "seed",
 }  # fmt: skip
-OF_CLASSIFIER = ["accuracy", "weights"]
+_OF_CLASSIFIER = ["accuracy", "weights"]
 # Fields that decide what is attacked, and how, begin so.
 _OF_ATTACKS = ("data_", "classifier_", "attack_", "seed")
 
@@ -114,7 +114,7 @@ def denoisers_trained_otherwise(every: dict[str, RecordedRuns], protocol: str) -
         name for name, of in changed.items() if of and all(n.startswith("denoiser_") for n in of)
     ]
     tables = [
-        table.assign(variant=name).merge(every[name].runs[[*KEYS[:2], *OF_CLASSIFIER]])
+        table.assign(variant=name).merge(every[name].runs[[*KEYS[:2], *_OF_CLASSIFIER]])
         for name in (protocol, *names) if name in every and len(table := _defended(every[name]))
     ]  # fmt: skip
     if len(tables) < 2:
@@ -135,10 +135,9 @@ def restored_instead(found: RecordedRuns, every: dict[str, RecordedRuns]) -> pd.
     Returns:
         As `denoisers_trained_otherwise`.
     """
-    held = {*found.restored["classifier"]} if len(found.restored) else set()
-    lacking = found.runs.loc[~found.runs["classifier"].isin(held), RUN[1:]]
+    lacking = found.unrestored[RUN[1:]]
     tables = [
-        table.assign(variant=name).merge(runs.runs[[*RUN[1:], *OF_CLASSIFIER]]).merge(lacking)
+        table.assign(variant=name).merge(runs.runs[[*RUN[1:], *_OF_CLASSIFIER]]).merge(lacking)
         for name, runs in every.items() if len(table := _defended(runs))
     ]  # fmt: skip
     table = joined(tables).drop(columns="size", errors="ignore")
