@@ -145,7 +145,7 @@ def _rows(found: recorded_runs.RecordedRuns, p: Parameters) -> Iterator[tuple]:
             n = row["images"] if name == "kept" else row["n"]
             at = "restoration, " + name, row["pixels"], row["defense"]
             yield *at, *(row[name + end] for end in ("", "_low", "_high")), n
-    defended = results_tables.defenses(found, results_tables.RUN, *boot)
+    defended = results_tables.defenses(found, results_tables.WITHIN, *boot)
     for row in _others(defended).to_dict("records"):
         values = (row["pays_from" + end] for end in ("", "_low", "_high"))
         yield "break-even attack prevalence", "", row["defense"], *values, row["n"]

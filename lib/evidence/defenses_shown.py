@@ -5,7 +5,7 @@ import pandas as pd
 from lib.evidence import results_tables as recorded
 from lib.evidence.recorded_runs import RecordedRuns
 from lib.evidence.results_shown import by_pixels, fixed, if_any, metric, sized, titled
-from lib.evidence.results_tables import RUN
+from lib.evidence.results_tables import WITHIN
 from lib.figures import formatting
 from lib.figures.formatting import break_even
 from lib.figures.tables import ends, intervals, rates
@@ -21,7 +21,7 @@ CASES = {
 
 def _keys(table: pd.DataFrame) -> pd.DataFrame:
     """The columns that say what a row is of."""
-    return table[[name for name in ("dataset", *RUN, "defense") if name in table]]
+    return table[[name for name in ("dataset", *WITHIN, "defense") if name in table]]
 
 
 @if_any
@@ -59,7 +59,7 @@ def quality(table: pd.DataFrame, measure: str) -> pd.DataFrame:
 
     ``table`` is of `results_tables.quality`, by `ATTACK`; ``measure`` is one of `DIGITS`.
     """
-    keys = [*RUN, "defense"]
+    keys = [*WITHIN, "defense"]
 
     def texts(of: pd.DataFrame, name: str) -> pd.DataFrame:
         columns = {name: intervals(of, measure, DIGITS[measure])}
@@ -103,7 +103,7 @@ def trainings(again: pd.DataFrame) -> pd.DataFrame:
 
 def detection(found: RecordedRuns) -> pd.DataFrame:
     """Area under the ROC curve of each defense's residual on successful attacks."""
-    table, keys = found.detection, [*RUN, "defense"]
+    table, keys = found.detection, [*WITHIN, "defense"]
     if not len(table):
         return table
 

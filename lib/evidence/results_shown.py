@@ -10,7 +10,7 @@ from IPython.display import Markdown
 from lib.evidence import confidence
 from lib.evidence import results_tables as recorded
 from lib.evidence.recorded_runs import RecordedRuns
-from lib.evidence.results_tables import RUN
+from lib.evidence.results_tables import WITHIN
 from lib.figures import formatting, tables
 from lib.figures.formatting import percent, rate
 from lib.figures.tables import ends, rates
@@ -89,7 +89,7 @@ def precision_recall(found: RecordedRuns) -> pd.DataFrame:
 
 def by_class(found: RecordedRuns) -> pd.DataFrame:
     """Attack success by class, one and two pixels side by side, beside the printed rates."""
-    keys = [*RUN, "class"]
+    keys = [*WITHIN, "class"]
     return by_pixels(recorded.success_by_class(found), keys, lambda of, name: of[keys].assign(**{
         name: rates(of), f"n, {name}": of["n"].astype("Int64"),
         f"printed, {name}": of["printed"].map(percent),
@@ -130,7 +130,7 @@ def by_size(success: pd.DataFrame, nets: pd.DataFrame) -> pd.DataFrame:
 
     ``success`` is of `results_tables.success` and ``nets`` of `accuracies`, both with ``dataset``.
     """
-    keys, order = ["dataset", *RUN], ["dataset", "classifier", "pixels", "size"]
+    keys, order = ["dataset", *WITHIN], ["dataset", "classifier", "pixels", "size"]
     table = success.merge(nets[[*keys, "accuracy", "budget"]], on=keys)
     table = table.sort_values(
         order, key=lambda of: pd.factorize(of)[0] if of.name in order[:2] else of

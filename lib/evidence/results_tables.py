@@ -21,8 +21,8 @@ from lib.figures.formatting import attack, shown
 from lib.metrics import clusters
 from lib.metrics.intervals import CLASS_MEAN, columns, paired, rate, share
 
-RUN = ["protocol", "size", "classifier"]  # of one data set
-ATTACK = [*RUN, "pixels"]
+WITHIN = ["protocol", "size", "classifier"]  # tells apart the runs of one data set
+ATTACK = [*WITHIN, "pixels"]
 METRICS = tuple(paper.METRICS.values())
 CENTER = 0.5  # edge of the central part of an image, as a share of the image's
 
@@ -31,10 +31,10 @@ def accuracies(found: RecordedRuns) -> pd.DataFrame:
     """Test accuracy of each classifier beside Tables 12 and 34.
 
     Returns:
-        `RUN`, ``training_images, budget`` (queries allowed an image), ``n, accuracy, low, high,
+        `WITHIN`, ``training_images, budget`` (queries allowed an image), ``n, accuracy, low, high,
         constant`` (accuracy of a constant answer) and ``printed``.
     """
-    table = found.runs[[*RUN, "training_images", "budget", "n", "correct", "constant"]].copy()
+    table = found.runs[[*WITHIN, "training_images", "budget", "n", "correct", "constant"]].copy()
     shares = [rate(*row) for row in table[["correct", "n"]].itertuples(index=False)]
     table[["accuracy", "low", "high"]] = np.array(shares)
     printed = {
@@ -53,7 +53,9 @@ def precision_recall(found: RecordedRuns) -> pd.DataFrame:
         return table
     printed = paper.prf_table(found.dataset, "resnet50").assign(classifier="resnet50")
     printed = printed.rename(columns={name: f"printed_{name}" for name in names})
-    return table[[*RUN, "class", "images", *names]].merge(printed, "left", ["classifier", "class"])
+    return table[[*WITHIN, "class", "images", *names]].merge(
+        printed, "left", ["classifier", "class"]
+    )
 
 
 def times(found: RecordedRuns) -> pd.DataFrame:
@@ -117,10 +119,10 @@ def success(found: RecordedRuns) -> pd.DataFrame:
     def of_attack(group: pd.DataFrame) -> dict[str, float]:
         others = group.loc[group["part"] != "test", "success"]
         counts = {"learned": len(others), "learned_misled": int(others.sum())}
-        counts["weak"] = bool(weak[tuple(group[RUN].iloc[0])])
+        counts["weak"] = bool(weak[tuple(group[WITHIN].iloc[0])])
         return rates.success_rate(tested(group)) | counts
 
-    weak = found.runs.set_index(RUN)["weak"]
+    weak = found.runs.set_index(WITHIN)["weak"]
     return by_group(found.attacks, ATTACK, of_attack)
 
 
@@ -158,7 +160,7 @@ def central(places: pd.DataFrame) -> tuple[float, float, float]:
     return share(near, clusters.of(places))
 
 
-def defenses(found: RecordedRuns, by: list[str] = RUN, samples: int = SAMPLES, seed: int = 0):
+def defenses(found: RecordedRuns, by: list[str] = WITHIN, samples: int = SAMPLES, seed: int = 0):
     """What each defense gives and costs, on test images only.
 
     Returns:
