@@ -260,6 +260,22 @@ def test_images_keep_their_shape_at_every_size(height, width):
         assert seen == expected | {(False, height, width)}
 
 
+def test_measuring_costs_less_than_the_steps_at_a_small_size():
+    fed, model = [], nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    model.register_forward_pre_hook(lambda net, x: fed.append((net.training, x[0])))
+    images = np.random.default_rng(0).integers(0, 256, (900, 32, 32, 3), np.uint8)
+    labels = np.arange(900) % 2
+    given = {"epochs": 2, "batch": 50, "sizes": [16, 32]}
+    fit_classifier(model, images, labels, images[:400], labels[:400], **given)
+    trained = [len(x) * x.shape[2] * x.shape[3] for training, x in fed if training]
+    measured = [len(x) for training, x in fed if not training]
+    changes = [at for at in range(1, len(fed)) if fed[at][0] and not fed[at - 1][0]]
+    first = [x for training, x in fed[: changes[0]] if not training]
+    assert 0 < 32 * 32 * sum(map(len, first)) <= sum(trained[:18]) * 3 / 2
+    # At the last size the stopping rule needs them all.
+    assert sum(measured) - sum(map(len, first)) >= 400 + 800
+
+
 def test_masks_hide_parts_of_training_images_alone(small, images):
     data, seen = colored(images), []
     stored = unit(torch.from_numpy(data.images).permute(0, 3, 1, 2))
