@@ -51,6 +51,15 @@ def changes(base: str, names: Iterable[str]) -> str:
     return "\n".join(f"- `{name.removeprefix(f'{base}-')}`: {about(name)}" for name in names)
 
 
+def accuracies(restored: pd.DataFrame) -> str:
+    """How accurate the classifiers of variants are; of `lib.evidence.variants.restored_instead`."""
+    return " ".join(
+        f"In `{run.variant}`, {shown(run.classifier)} classifies {rate(run.accuracy, digits=1)} of "
+        f"the test images correctly; a constant answer, {rate(run.constant, digits=1)}."
+        for run in restored.drop_duplicates(["variant", "classifier"]).itertuples()
+    )
+
+
 def rankings(retrained: pd.DataFrame) -> str:
     """The denoisers by mean PSNR in each training that has three or more of them.
 

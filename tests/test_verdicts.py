@@ -607,6 +607,8 @@ def test_a_variant_stands_in_for_runs_that_no_defense_has_restored():
     table = variants.restored_instead(alone, every)
     assert set(table["classifier"]) == {"densenet121"} and set(table["variant"]) == {"sample-short"}
     assert table.set_index("defense")["psnr"].to_dict() == pytest.approx(LEVELS, rel=0.01)
+    about = table.assign(accuracy=0.7, constant=0.6688)
+    assert {"70.0 %", "66.9 %"} == set(re.findall(r"[\d.]+ %", ablation_text.accuracies(about)))
     assert len(variants.restored_instead(replace(own, restored=pd.DataFrame()), every)) == 2 * len(
         table
     )

@@ -133,11 +133,12 @@ def restored_instead(found: RecordedRuns, every: dict[str, RecordedRuns]) -> pd.
         every: the runs of its variants, by name.
 
     Returns:
-        As `denoisers_trained_otherwise`.
+        As `denoisers_trained_otherwise`, with ``constant``, the accuracy of a constant answer.
     """
     lacking = found.unrestored[RUN[1:]]
+    of_run = [*RUN[1:], *_OF_CLASSIFIER, "constant"]
     tables = [
-        table.assign(variant=name).merge(runs.runs[[*RUN[1:], *_OF_CLASSIFIER]]).merge(lacking)
+        table.assign(variant=name).merge(runs.runs[of_run]).merge(lacking)
         for name, runs in every.items() if len(table := _defended(runs))
     ]  # fmt: skip
     table = joined(tables).drop(columns="size", errors="ignore")
