@@ -24,6 +24,7 @@ from lib.attack import (
     attack_of,
     attack_run,
     attack_runs,
+    attack_table,
     locate,
     rebuild,
 )
@@ -81,6 +82,23 @@ def test_rows_name_their_images(tiny, name):
             assert row.true_label_changed == bool(lost)
 
 
+def test_only_classes_that_lack_test_images_are_looked_for_in_other_parts(tmp_path):
+    model, data = run_of(tmp_path, 200)
+    parts = {"test": 60, "val": 40, "train": 100}
+    data = replace(data, part=np.repeat([*parts], [*parts.values()]))
+    counting, given = Counting(model).eval(), {"attack_pixels": [2], "attack_two_pixel_images": 3}
+    few, counts = attack_run(counting, data, 2, P.model_copy(update=given), tmp_path)
+    assert counts["test_correct"].sum() == 60 and counts["attacked"].max() == 3
+    filled = counts["test_correct"] >= 3
+    assert (
+        filled.any() and counts.loc[filled, ["val_correct", "train_correct"]].eq(0).to_numpy().all()
+    )
+    chosen = attack_table.select(data, np.ones(200, bool), ("test", "val", "train"), 3, P.seed)
+    assert few[["split", "index"]].to_numpy().tolist() == [
+        [data.split[at], data.index[at]] for at in chosen
+    ]
+
+
 def test_an_image_keeps_its_stream_when_the_file_changes(tiny):
     model = tiny(3, 28, 7).eval()
     data = labeled(model, make_images("derma", 4))
@@ -95,7 +113,7 @@ def test_images_are_classified_once_and_not_for_finished_attacks(tmp_path, capsy
     records, counts = attack_runs(counting, data, P, tmp_path)
     assert capsys.readouterr().err  # fewer images than wanted
     assert records[1]["part"].eq("test").all() and counts[1]["val_images"].eq(0).all()
-    assert counts[2]["val_correct"].sum() == 10  # every fourth image, all of them right
+    assert counts[2]["test_correct"].sum() == (data.part == "test").sum()  # all of them right
     assert counts[2]["attacked"].sum() == len(records[2])
     both = counting.calls
     alone = Counting(model).eval()

@@ -3,8 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ from lib.params.dataset_info import Facts
 from lib.params.device import pick_device
 from lib.params.errors import InputError
 from lib.params.files import fingerprint, md5, read_table, visible, write_table
+
+UNKNOWN = -1  # not classified yet
 
 
 def attack_of(p: Parameters, pixels: int, multi_label: bool, **other: Any) -> PixelAttack:
@@ -159,13 +160,12 @@ def attack_images(
 def attack_runs(
     model: Classifier, data: Images, p: Parameters, folder: Path
 ) -> tuple[dict[int, pd.DataFrame], dict[int, pd.DataFrame]]:
-    """`attack_run` for each number of pixels asked for; images are classified once for all.
+    """`attack_run` for each number of pixels asked for; an image is classified once for all.
 
     Returns:
         The attack tables and the counts of images, each by number of pixels.
     """
-    # One attack alone may need a part of the images only.
-    known = cache(lambda: correct(model, data, p)) if len(p.attack_pixels) > 1 else None
+    known = np.full(len(data.labels), UNKNOWN, np.int8)
     runs = {pixels: attack_run(model, data, pixels, p, folder, known) for pixels in p.attack_pixels}
     return {n: run[0] for n, run in runs.items()}, {n: run[1] for n, run in runs.items()}
 
@@ -176,13 +176,38 @@ def correct(model: Classifier, data: Images, p: Parameters) -> np.ndarray:
     return right(data.labels, classify(model, data.images, *task, p.device))
 
 
+def _classify_needed(
+    model: Classifier, data: Images, p: Parameters, parts: Sequence[str], limit: int,
+    known: np.ndarray,
+) -> None:  # fmt: skip
+    """Classify images until each class has as many correct ones as are attacked.
+
+    Most images are in the training part, and few of them are needed, or none.
+
+    Args:
+        model, data, p: as for `attack_run`.
+        parts: parts to take images from, in this order.
+        limit: correct images of each class; 0: all images are classified.
+        known: int8 (N,), whether the classifier is right, or `UNKNOWN`; filled in.
+    """
+    for place, part in enumerate(parts):
+        needed = (data.part == part) & (known == UNKNOWN)
+        if limit and place:
+            able = data.category[np.isin(data.part, parts) & (known == 1)]
+            classes = range(len(data.facts.attack_classes))
+            few = [category for category in classes if (able == category).sum() < limit]
+            needed &= np.isin(data.category, few)
+        if needed.any():
+            known[needed] = correct(model, data.take(needed), p)
+
+
 def attack_run(
     model: Classifier,
     data: Images,
     pixels: int,
     p: Parameters,
     folder: Path,
-    known: Callable[[], np.ndarray] | None = None,
+    known: np.ndarray | None = None,
     shard: tuple[int, int] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Attack the images that the parameters ask for and write ``<one|two>_pixel.parquet``.
@@ -198,14 +223,14 @@ def attack_run(
         pixels: 1 or 2.
         p: attack_*, classifier_threshold and seed are used.
         folder: ``runs/<protocol>/<dataset>/<classifier>``; holds the classifier's weights.
-        known: gives `correct` of these images, where several attacks share it; called only if
-            there is no finished attack to read back.
+        known: of `_classify_needed`, which adds to it, where several attacks share it.
         shard: (i, n) as for `attack_images`: only these images are attacked, and their rows are
             left as checkpoints for the call without shard that merges them.
 
     Returns:
-        The attack table, and for each class the images, the correct ones (in the parts that
-        images were taken from) and the attacked ones; of a shard its rows alone.
+        The attack table, and for each class the images of each part, the correct ones among
+        those that had to be classified, in the test part all, and the attacked ones; of a shard its
+        rows alone.
 
     Raises:
         InputError: the data set has one class only, or no image is classified right.
@@ -226,9 +251,10 @@ def attack_run(
         _say_which_are_few(table, pixels, limit)
         return done, table
     parts = ("test",) if pixels == 1 else attack_table.PARTS
+    known = np.full(len(data.labels), UNKNOWN, np.int8) if known is None else known
+    _classify_needed(model, data, p, parts, limit, known)
     rows = np.isin(data.part, parts)
-    is_right = known()[rows] if known else correct(model, data.take(rows), p)
-    data = data.take(rows)
+    is_right, data = known[rows] == 1, data.take(rows)
     positions = attack_table.select(data, is_right, parts, limit, p.seed)
     if not len(positions):
         raise InputError(
