@@ -177,7 +177,7 @@ def test_printed_rates_are_the_papers(found):
 
 
 def test_defenses_are_judged_on_test_images_alone(found, defenses):
-    table = defenses.set_index([*results_tables.RUN, "defense"])
+    table = defenses.set_index([*results_tables.WITHIN, "defense"])
     every, attacks = dict(frames(found, "restoration_")), dict(frames(found, ""))
     for protocol, net in {key[:2] for key in every}:
         of = {key: rows for key, rows in every.items() if key[:2] == (protocol, net)}
