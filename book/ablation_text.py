@@ -51,13 +51,21 @@ def changes(base: str, names: Iterable[str]) -> str:
     return "\n".join(f"- `{name.removeprefix(f'{base}-')}`: {about(name)}" for name in names)
 
 
-def accuracies(restored: pd.DataFrame) -> str:
-    """How accurate the classifiers of variants are; of `lib.evidence.variants.restored_instead`."""
-    return " ".join(
-        f"In `{run.variant}`, {shown(run.classifier)} classifies {rate(run.accuracy, digits=1)} of "
-        f"the test images correctly; a constant answer, {rate(run.constant, digits=1)}."
+def instead(base: str, restored: pd.DataFrame) -> str:
+    """What the variants with tested defenses change, and how accurate their classifiers are.
+
+    ``restored`` is of `lib.evidence.variants.restored_instead`.
+    """
+    names = restored["variant"].unique()
+    accuracies = " ".join(
+        f"In `{run.variant.removeprefix(f'{base}-')}`, {shown(run.classifier)} classifies "
+        f"{rate(run.accuracy, digits=1)} of the test images correctly; a constant answer, "
+        f"{rate(run.constant, digits=1)}."
         for run in restored.drop_duplicates(["variant", "classifier"]).itertuples()
     )
+    which = "this variant" if len(names) == 1 else "these variants"
+    heading = f"Defenses were tested in {which} of the protocol:"
+    return f"{heading}\n\n{changes(base, names)}\n\n{accuracies}"
 
 
 def rankings(retrained: pd.DataFrame) -> str:

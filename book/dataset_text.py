@@ -144,7 +144,7 @@ def validation(found: RecordedRuns) -> str:
 
 def related(results: Path, found: RecordedRuns) -> str:
     """How many test images share a patient or lesion with a training image, or nothing."""
-    path = results / found.runs["protocol"].iloc[0] / found.dataset / "run.json"
+    path = results / found.protocol / found.dataset / "run.json"
     if not path.exists():
         return ""
     step = read_json(path)["steps"].get("datasets", {})

@@ -52,7 +52,7 @@ def first(results: Path) -> First | None:
         return None
     largest = max(record.sizes[name] for name in every)
     of_size = [found for name, found in every.items() if record.sizes[name] == largest]
-    of_size = [found.of(protocol=found.runs["protocol"].iloc[0]) for found in of_size]
+    of_size = [found.of(protocol=found.protocol) for found in of_size]
     useful = [each for found in of_size if len((each := found.useful).restored)]
     chosen = useful or of_size
     weak = pd.concat(map(results_text.weak, of_size))

@@ -219,13 +219,10 @@ def screened(records: Iterable[RecordedRuns]) -> str:
 
 def unrestored(records: Iterable[RecordedRuns]) -> str:
     """Attacks of the nearest protocol whose images no defense has restored, a sentence or empty."""
-    missing = []
-    for found in records:
-        near = found.runs["protocol"].iloc[0]
-        missing += [
-            f"{shown(run.dataset)} with {shown(run.classifier)} at {run.size} px"
-            for run in found.of(protocol=near).unrestored.itertuples()
-        ]
+    missing = [
+        f"{shown(run.dataset)} with {shown(run.classifier)} at {run.size} px"
+        for found in records for run in found.unrestored.itertuples()
+    ]  # fmt: skip
     return f"No defense was tested on the attacks on {enumerated(missing)}." if missing else ""
 
 

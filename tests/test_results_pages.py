@@ -152,7 +152,7 @@ def test_sizes_are_compared_at_one_budget_and_with_the_same_classifiers(found):
 
 def test_the_success_without_related_images_is_that_of_the_other_attacks():
     found = recorded_runs.read(RECORD, datasets=["derma"])
-    step = json.loads((RECORD / found.runs["protocol"].iloc[0] / "derma/run.json").read_text())
+    step = json.loads((RECORD / found.protocol / "derma/run.json").read_text())
     groups = step["steps"]["datasets"]["related"]
     attacks = results_tables.nearest(found.tested.attacks)
     one = attacks[(attacks["classifier"] == "resnet50") & (attacks["pixels"] == 1)]
@@ -252,7 +252,7 @@ def test_larger_images_come_first(found):
     order = [PROTOCOLS.index(name) for name in found.runs["protocol"]]
     assert order == sorted(order)
     nearest = results_tables.nearest(found.attacks)["protocol"]
-    assert set(nearest) == {found.runs["protocol"].iloc[0]}
+    assert set(nearest) == {found.protocol}
 
 
 def test_central_counts_the_middle_quarter_of_the_area():

@@ -165,9 +165,14 @@ def attack_runs(
     Returns:
         The attack tables and the counts of images, each by number of pixels.
     """
-    known = np.full(len(data.labels), UNKNOWN, np.int8)
+    known = unclassified(data)
     runs = {pixels: attack_run(model, data, pixels, p, folder, known) for pixels in p.attack_pixels}
     return {n: run[0] for n, run in runs.items()}, {n: run[1] for n, run in runs.items()}
+
+
+def unclassified(data: Images) -> np.ndarray:
+    """int8 (N,): whether the classifier is right about each image is still `UNKNOWN`."""
+    return np.full(len(data.labels), UNKNOWN, np.int8)
 
 
 def correct(model: Classifier, data: Images, p: Parameters) -> np.ndarray:
@@ -251,7 +256,7 @@ def attack_run(
         _say_which_are_few(table, pixels, limit)
         return done, table
     parts = ("test",) if pixels == 1 else attack_table.PARTS
-    known = np.full(len(data.labels), UNKNOWN, np.int8) if known is None else known
+    known = unclassified(data) if known is None else known
     _classify_needed(model, data, p, parts, limit, known)
     rows = np.isin(data.part, parts)
     is_right, data = known[rows] == 1, data.take(rows)

@@ -54,6 +54,11 @@ class RecordedRuns:
         return name
 
     @property
+    def protocol(self) -> str:
+        """The protocol nearest to the paper's, of those with a run."""
+        return self.runs["protocol"].iloc[0]
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Edge of the images of each data set, in the protocol nearest to the paper's."""
         return self.runs.drop_duplicates("dataset").set_index("dataset")["size"].to_dict()
@@ -78,9 +83,10 @@ class RecordedRuns:
 
     @property
     def unrestored(self) -> pd.DataFrame:
-        """Rows of ``runs`` whose attacked images no defense has restored."""
+        """Rows of ``runs`` of the nearest protocol whose attacks met no defense."""
+        near = self.runs[self.runs["protocol"] == self.protocol]
         restored = pd.MultiIndex.from_frame(self.restored.reindex(columns=RUN))
-        return self.runs[~pd.MultiIndex.from_frame(self.runs[RUN]).isin(restored)]
+        return near[~pd.MultiIndex.from_frame(near[RUN]).isin(restored)]
 
     def of(self, **values: Any) -> "RecordedRuns":
         """The runs with these values in the columns of `RUN`, such as ``dataset="oct"``."""

@@ -129,8 +129,8 @@ def restored_instead(found: RecordedRuns, every: dict[str, RecordedRuns]) -> pd.
     """Results of variants on runs of a protocol that no defense has restored; two pixels.
 
     Args:
-        found: the runs of the protocol, of one data set.
-        every: the runs of its variants, by name.
+        found: runs of one data set; those of the protocol nearest to the paper's count.
+        every: the runs of that protocol's variants, by name.
 
     Returns:
         As `denoisers_trained_otherwise`, with ``constant``, the accuracy of a constant answer.
