@@ -51,17 +51,22 @@ def changes(base: str, names: Iterable[str]) -> str:
     return "\n".join(f"- `{name.removeprefix(f'{base}-')}`: {about(name)}" for name in names)
 
 
+def shortened(base: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The same with the names of variants without that of their protocol."""
+    return table.assign(variant=table["variant"].str.removeprefix(f"{base}-"))
+
+
 def instead(base: str, restored: pd.DataFrame) -> str:
     """What the variants with tested defenses change, and how accurate their classifiers are.
 
     ``restored`` is of `lib.evidence.variants.restored_instead`.
     """
     names = restored["variant"].unique()
+    runs = shortened(base, restored.drop_duplicates(["variant", "classifier"]))
     accuracies = " ".join(
-        f"In `{run.variant.removeprefix(f'{base}-')}`, {shown(run.classifier)} classifies "
-        f"{rate(run.accuracy, digits=1)} of the test images correctly; a constant answer, "
-        f"{rate(run.constant, digits=1)}."
-        for run in restored.drop_duplicates(["variant", "classifier"]).itertuples()
+        f"In `{run.variant}`, {shown(run.classifier)} classifies {rate(run.accuracy, digits=1)} of "
+        f"the test images correctly; a constant answer, {rate(run.constant, digits=1)}."
+        for run in runs.itertuples()
     )
     which = "this variant" if len(names) == 1 else "these variants"
     heading = f"Defenses were tested in {which} of the protocol:"

@@ -619,6 +619,17 @@ def test_a_variant_stands_in_for_runs_that_no_defense_has_restored():
     assert not len(variants.restored_instead(alone, other))
 
 
+def test_each_data_set_has_its_own_nearest_protocol():
+    found = recorded(("oct", "resnet50", 2, 0.5), ("derma", "resnet50", 2, 0.5), **LEVELS).runs
+    far = found.runs[found.runs["dataset"] == "oct"].assign(protocol="farther")
+    only = found.runs.assign(protocol=np.where(found.runs["dataset"] == "derma", "other", "near"))
+    runs = pd.concat([only, far], ignore_index=True)
+    lacking = replace(found, runs=runs, restored=pd.DataFrame()).unrestored
+    assert sorted(zip(lacking["dataset"], lacking["protocol"], strict=True)) == [
+        ("derma", "other"), ("oct", "near"),
+    ]  # fmt: skip
+
+
 def test_denoisers_trained_otherwise_stand_beside_the_protocols_own():
     def runs(weights="", **levels):
         found = recorded(("oct", "resnet50", 2, 0.5), **levels).runs

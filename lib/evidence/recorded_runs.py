@@ -83,8 +83,9 @@ class RecordedRuns:
 
     @property
     def unrestored(self) -> pd.DataFrame:
-        """Rows of ``runs`` of the nearest protocol whose attacks met no defense."""
-        near = self.runs[self.runs["protocol"] == self.protocol]
+        """Rows of ``runs`` whose attacks met no defense, in each data set's nearest protocol."""
+        nearest = self.runs.groupby("dataset")["protocol"].transform("first")
+        near = self.runs[self.runs["protocol"] == nearest]
         restored = pd.MultiIndex.from_frame(self.restored.reindex(columns=RUN))
         return near[~pd.MultiIndex.from_frame(near[RUN]).isin(restored)]
 
